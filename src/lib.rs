@@ -14,7 +14,14 @@
 //!   [`model::Now`] and inputs, and gives outputs and the next deadline.
 //! - Nothing that comes from the network, a file or a flag can panic, hang, or grow memory without a limit.
 //! - A change is acknowledged only after the store has synced it.
-//! - `unsafe` stands in [`net::sys`] alone.
+//! - `unsafe` stands in `net/sys.rs` alone.
 
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod discovery;
 pub mod model;
+pub mod net;
+pub mod node;
+pub mod registry;
 pub mod wire;

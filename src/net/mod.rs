@@ -1,0 +1,1 @@
+//! Interfaces and sockets: the only layer that opens one.

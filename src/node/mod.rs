@@ -1,0 +1,1 @@
+//! The composition root: everything a running node is made of.
