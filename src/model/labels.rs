@@ -20,7 +20,9 @@ impl Labels {
     pub const MAX_VALUE: usize = 255;
 
     /// Takes pairs in any order; a key that comes twice is an error.
-    pub fn new<K: Into<Box<str>>, V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, LabelsError> {
+    pub fn new<K: Into<Box<str>>, V: Into<Box<str>>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, LabelsError> {
         let mut labels = Self::default();
         for (key, value) in pairs {
             labels.insert(key.into(), value.into())?;

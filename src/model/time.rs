@@ -16,7 +16,9 @@ impl Timestamp {
 
     /// This moment by the system's clock; 1970 if the clock stands before it.
     pub fn from_system(time: SystemTime) -> Self {
-        Self(time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// The time `duration` later, at most the greatest.

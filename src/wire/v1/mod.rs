@@ -3,5 +3,6 @@
 mod message;
 
 pub use message::{
-    Answer, Message, Notice, Query, Refusal, Refused, Regarding, Registered, Renewal, Sighting, SignedRecord, Subject, Want,
+    Answer, Message, Notice, Query, Refusal, Refused, Regarding, Registered, Renewal, Sighting, SignedRecord, Subject,
+    Want,
 };
