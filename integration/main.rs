@@ -1,0 +1,32 @@
+//! The program as it runs: the static binary in `FROM scratch` images, on real Docker networks.
+//!
+//! | module | shows |
+//! |---|---|
+//! | [`discovery`] | nodes find a server by each method, and where there is no network at first |
+//! | [`changes`] | addresses change, nodes die, leave, sleep; a server restarts or is killed |
+//! | [`names`] | a name has one owner |
+//! | [`stranger`] | without the key nobody gets a byte |
+//! | [`datagrams`] | what is sealed by hand: wrong clocks, damage, replay |
+//! | [`commands`] | what people and scripts type |
+//! | [`bad_starts`] | what can be wrong at the start is said in one sentence, with the mend |
+//!
+//! Needs a Docker that answers, root and `tcpdump` for the capture, and `cargo build --release` first; no registry and no
+//! network beyond this machine. Nothing is skipped: what is missing fails, and says how to get it.
+//!
+//! ```text
+//! cargo build --release && cargo test --test integration -- --test-threads 6
+//! ```
+//!
+//! Every test has networks, containers and a key of its own, and removes them. After an interrupted run, `.ci/clean`
+//! removes what was left. No condition is waited for by sleeping: it is awaited, with a limit.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+
+mod bad_starts;
+mod changes;
+mod commands;
+mod datagrams;
+mod discovery;
+mod harness;
+mod names;
+mod stranger;
