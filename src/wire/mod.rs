@@ -1,10 +1,28 @@
 //! Everything on the wire as bytes and types. Pure.
 //!
-//! One folder per protocol version, frozen once released; what does not depend on the version stands beside them.
+//! One folder per protocol version, frozen once released; what does not depend on the version stands beside them:
+//!
+//! - [`keyring`]: from a channel's name and secrets to its keys;
+//! - [`seal`]: a payload into a sealed datagram and back;
+//! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
+//! - [`replay`]: which queries were answered already;
+//! - [`v1`]: the messages and their bytes.
+//!
+//! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
 
+pub mod identity;
+pub mod keyring;
+pub mod replay;
+pub mod seal;
 pub mod v1;
+mod xaes;
 
 use std::fmt;
+
+pub use identity::{Identity, IdentityError, RenewalKey};
+pub use keyring::{ChannelKey, KeyRing, KeyRingError, Secret};
+pub use replay::{Freshness, ReplayWindow};
+pub use seal::{Dropped, MAX_DATAGRAM, MAX_PAYLOAD, MIN_DATAGRAM, Opened, SealError};
 
 /// Names a channel key on the wire without telling anything of it.
 ///

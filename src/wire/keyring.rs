@@ -1,0 +1,334 @@
+//! From a channel's name and secrets to its keys.
+
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::KeyId;
+use super::xaes::Xaes;
+
+/// A secret of a channel, as configured.
+#[derive(Clone)]
+pub enum Secret {
+    /// 32 random bytes, as `hereabouts keygen` writes them.
+    Key(Zeroizing<[u8; 32]>),
+    /// Words that people remember; stretched by Argon2id, once, in [`KeyRing::new`].
+    Passphrase(Zeroizing<String>),
+}
+
+impl Secret {
+    /// Takes 32 random bytes.
+    pub fn key(bytes: [u8; 32]) -> Self {
+        Self::Key(Zeroizing::new(bytes))
+    }
+
+    /// Takes a passphrase, byte for byte.
+    pub fn passphrase(text: impl Into<String>) -> Self {
+        Self::Passphrase(Zeroizing::new(text.into()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Secret::Key(..)",
+            Self::Passphrase(_) => "Secret::Passphrase(..)",
+        })
+    }
+}
+
+/// A key ready to seal and open with.
+///
+/// Cleared when dropped; its debug form shows the key id only.
+#[derive(Clone)]
+pub struct ChannelKey {
+    id: KeyId,
+    bytes: Zeroizing<[u8; 32]>,
+    xaes: Xaes,
+}
+
+impl ChannelKey {
+    fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        let mut id = [0; 4];
+        expand(&bytes, b"hereabouts/1 key id", &mut id);
+        Self { id: KeyId(id), xaes: Xaes::new(&bytes), bytes }
+    }
+
+    /// Its name on the wire.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The key itself, for what is no datagram: the pre-shared key of a session.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    pub(super) fn xaes(&self) -> &Xaes {
+        &self.xaes
+    }
+}
+
+impl fmt::Debug for ChannelKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChannelKey({})", self.id)
+    }
+}
+
+/// The keys of one channel: the first seals, every one opens.
+#[derive(Debug, Clone)]
+pub struct KeyRing {
+    /// Not empty; at most [`KeyRing::MAX_KEYS`].
+    keys: Box<[ChannelKey]>,
+    hints: Box<[ChannelKey]>,
+}
+
+/// Why secrets can't be the keys of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRingError {
+    /// A channel name of a length or with characters that none has.
+    #[error("a channel name has 1 to {max} bytes and no control characters", max = KeyRing::MAX_CHANNEL)]
+    Channel,
+    /// None, or more than [`KeyRing::MAX_KEYS`].
+    #[error("a channel has 1 to {max} keys, not {count}", max = KeyRing::MAX_KEYS)]
+    Count {
+        /// How many were given.
+        count: usize,
+    },
+    /// A passphrase without a character, or over [`KeyRing::MAX_PASSPHRASE`].
+    #[error("key {position} is a passphrase of {length} bytes: it needs 1 to {max}", max = KeyRing::MAX_PASSPHRASE)]
+    Passphrase {
+        /// Which key, counted from 1.
+        position: usize,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The same secret twice.
+    #[error("keys {first} and {second} are the same: remove one")]
+    Duplicate {
+        /// The earlier one, counted from 1.
+        first: usize,
+        /// The later one.
+        second: usize,
+    },
+    /// Two secrets whose key ids are the same by chance, one in four thousand million.
+    #[error("keys {first} and {second} have the same key id by chance: make another key with `hereabouts keygen`")]
+    Collision {
+        /// The earlier one, counted from 1.
+        first: usize,
+        /// The later one.
+        second: usize,
+    },
+    /// The memory that Argon2id needs is not there.
+    #[error("stretching a passphrase needs {} MiB of memory for a moment", ARGON2_MEMORY_KIB / 1024)]
+    Memory,
+}
+
+/// Argon2id's memory: what OWASP advises at the least. More would kill a small pod at its start.
+const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
+/// Argon2id's passes: OWASP advises 2 for a log-in. This runs once per start, and a captured datagram can be guessed
+/// at without a limit, so twice that.
+const ARGON2_PASSES: u32 = 4;
+/// Argon2id's lanes: one core, as a small machine has.
+const ARGON2_LANES: u32 = 1;
+
+impl KeyRing {
+    /// The most keys: a rotation needs two; the rest is room for a fleet that rotates slowly.
+    pub const MAX_KEYS: usize = 8;
+    /// The longest channel name, in bytes: it goes into a datagram.
+    pub const MAX_CHANNEL: usize = 64;
+    /// The longest passphrase, in bytes: longer ones are files given by mistake.
+    pub const MAX_PASSPHRASE: usize = 1024;
+
+    /// Derives the keys of a channel; each passphrase takes about 0.1 s and 19 MiB.
+    pub fn new(channel: &str, secrets: &[Secret]) -> Result<Self, KeyRingError> {
+        if !Self::is_channel_name(channel) {
+            return Err(KeyRingError::Channel);
+        }
+        if !(1..=Self::MAX_KEYS).contains(&secrets.len()) {
+            return Err(KeyRingError::Count { count: secrets.len() });
+        }
+        let mut derived = Vec::with_capacity(secrets.len());
+        for (index, secret) in secrets.iter().enumerate() {
+            derived.push(derive(channel, index + 1, secret)?);
+        }
+        refuse_same(&derived)?;
+        let (keys, hints): (Vec<_>, Vec<_>) = derived.into_iter().unzip();
+        Ok(Self { keys: keys.into(), hints: hints.into_iter().flatten().collect() })
+    }
+
+    /// Whether a text can name a channel: 1 to [`KeyRing::MAX_CHANNEL`] bytes, no control characters.
+    pub fn is_channel_name(text: &str) -> bool {
+        (1..=Self::MAX_CHANNEL).contains(&text.len()) && !text.chars().any(char::is_control)
+    }
+
+    /// The key that seals.
+    pub fn first(&self) -> &ChannelKey {
+        &self.keys[0]
+    }
+
+    /// The key of that id.
+    pub fn by_id(&self, id: KeyId) -> Option<&ChannelKey> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+
+    /// The ids of all keys, the sealing one first.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = KeyId> + '_ {
+        self.keys.iter().map(ChannelKey::id)
+    }
+
+    /// Keys that are the same under every channel name, to tell an asker that its channel's name differs.
+    ///
+    /// They stand apart: [`super::seal::open`] never opens with one, [`super::seal::open_hint`] only with these. A
+    /// passphrase has none: its salt would have to be the same for all the world, and tables of guesses would pay.
+    pub fn hint_keys(&self) -> &[ChannelKey] {
+        &self.hints
+    }
+}
+
+fn derive(channel: &str, position: usize, secret: &Secret) -> Result<(ChannelKey, Option<ChannelKey>), KeyRingError> {
+    match secret {
+        Secret::Key(key) => Ok((
+            hkdf(key, channel.as_bytes(), b"hereabouts/1 channel"),
+            Some(hkdf(key, b"", b"hereabouts/1 channel hint")),
+        )),
+        Secret::Passphrase(text) => {
+            if !(1..=KeyRing::MAX_PASSPHRASE).contains(&text.len()) {
+                return Err(KeyRingError::Passphrase { position, length: text.len() });
+            }
+            Ok((hkdf(&*stretch(channel, text)?, channel.as_bytes(), b"hereabouts/1 channel"), None))
+        }
+    }
+}
+
+/// Argon2id with a salt made from the channel name.
+fn stretch(channel: &str, passphrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyRingError> {
+    let salt = Sha256::new().chain_update(b"hereabouts/1 passphrase").chain_update(channel).finalize();
+    let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32));
+    let params = params.map_err(|_| KeyRingError::Memory)?;
+    let mut blocks = Vec::new();
+    blocks.try_reserve_exact(params.block_count()).map_err(|_| KeyRingError::Memory)?;
+    blocks.resize(params.block_count(), Block::new());
+    let mut key = Zeroizing::new([0; 32]);
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+        passphrase.as_bytes(),
+        &salt,
+        &mut *key,
+        &mut blocks[..],
+    );
+    blocks.iter_mut().for_each(Zeroize::zeroize);
+    // Lengths and costs are valid as they stand above; what is left is memory.
+    done.map_err(|_| KeyRingError::Memory)?;
+    Ok(key)
+}
+
+fn hkdf(key: &[u8; 32], salt: &[u8], info: &[u8]) -> ChannelKey {
+    let mut bytes = Zeroizing::new([0; 32]);
+    fill(&Hkdf::<Sha256>::new(Some(salt), key), info, &mut *bytes);
+    ChannelKey::new(bytes)
+}
+
+/// HKDF-Expand with the key itself as pseudo-random key.
+fn expand(key: &[u8; 32], info: &[u8], out: &mut [u8]) {
+    #[expect(clippy::expect_used, reason = "a pseudo-random key of SHA-256's own length is never refused")]
+    let hkdf = Hkdf::<Sha256>::from_prk(key).expect("32 bytes are a pseudo-random key of SHA-256");
+    fill(&hkdf, info, out);
+}
+
+fn fill(hkdf: &Hkdf<Sha256>, info: &[u8], out: &mut [u8]) {
+    #[expect(clippy::expect_used, reason = "every output here has a fixed length of at most 32 bytes")]
+    hkdf.expand(info, out).expect("HKDF-SHA256 gives up to 8160 bytes");
+}
+
+fn refuse_same(derived: &[(ChannelKey, Option<ChannelKey>)]) -> Result<(), KeyRingError> {
+    for (second, (key, hint)) in derived.iter().enumerate() {
+        for (first, (other, other_hint)) in derived[..second].iter().enumerate() {
+            let (first, second) = (first + 1, second + 1);
+            if key.bytes == other.bytes {
+                return Err(KeyRingError::Duplicate { first, second });
+            }
+            let ids = [Some(key), hint.as_ref()].map(|key| key.map(|key| key.id));
+            let others = [Some(other), other_hint.as_ref()].map(|key| key.map(|key| key.id));
+            if ids.iter().any(|id| id.is_some() && others.contains(id)) {
+                return Err(KeyRingError::Collision { first, second });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_stable() {
+        // Computed with Python: hkdf of `cryptography`, see below for the passphrase.
+        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(ring.first().bytes()),
+            "ed7fb56c735ac8db1416349e4e0a4e5b519a5996acdd0af6be8e6d1968280f81"
+        );
+        assert_eq!(ring.first().id().to_string(), "05bee03f");
+        assert_eq!(ring.hint_keys()[0].id().to_string(), "23346e5e");
+    }
+
+    #[test]
+    fn passphrase_derivation_is_stable() {
+        // Computed with Python: hashlib.sha256, argon2 of `cryptography`, hkdf.
+        let ring = KeyRing::new("home", &[Secret::passphrase("correct horse battery staple")]).unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(ring.first().bytes()),
+            "219e4f845d4611aee2c94f86f47cd088f9d99056b5fedd9955b50a1b762103a4"
+        );
+        assert!(ring.hint_keys().is_empty());
+    }
+
+    #[test]
+    fn one_secret_on_two_channels_gives_unrelated_keys() {
+        for secret in [Secret::key([1; 32]), Secret::passphrase("secret")] {
+            let secrets = [secret];
+            let (home, work) = (KeyRing::new("home", &secrets).unwrap(), KeyRing::new("work", &secrets).unwrap());
+            assert_ne!(home.first().bytes(), work.first().bytes());
+            assert_ne!(home.first().id(), work.first().id());
+        }
+    }
+
+    #[test]
+    fn rings_that_could_confuse_are_refused() {
+        let error = |channel: &str, secrets: &[Secret]| KeyRing::new(channel, secrets).unwrap_err();
+        let key = |byte| Secret::key([byte; 32]);
+        assert_eq!(error("home", &[]), KeyRingError::Count { count: 0 });
+        let nine: Vec<_> = (0..9).map(key).collect();
+        assert_eq!(error("home", &nine), KeyRingError::Count { count: 9 });
+        assert_eq!(error("home", &[key(1), key(2), key(1)]), KeyRingError::Duplicate { first: 1, second: 3 });
+        assert_eq!(error("", &[key(1)]), KeyRingError::Channel);
+        assert_eq!(error("a\nb", &[key(1)]), KeyRingError::Channel);
+        assert_eq!(error(&"x".repeat(65), &[key(1)]), KeyRingError::Channel);
+        let empty = Secret::passphrase("");
+        assert_eq!(error("home", &[key(1), empty]), KeyRingError::Passphrase { position: 2, length: 0 });
+    }
+
+    #[test]
+    fn colliding_key_ids_are_refused() {
+        let one = ChannelKey::new(Zeroizing::new([1; 32]));
+        let mut two = ChannelKey::new(Zeroizing::new([2; 32]));
+        two.id = one.id;
+        let collision = Err(KeyRingError::Collision { first: 1, second: 2 });
+        assert_eq!(refuse_same(&[(one.clone(), None), (two.clone(), None)]), collision);
+        let three = ChannelKey::new(Zeroizing::new([3; 32]));
+        assert_eq!(refuse_same(&[(one, None), (three, Some(two))]), collision);
+    }
+
+    #[test]
+    fn debug_forms_show_no_secret() {
+        let secrets = [Secret::key([7; 32]), Secret::passphrase("hush")];
+        let ring = KeyRing::new("home", &secrets).unwrap();
+        let text = format!("{secrets:?} {ring:?}");
+        assert!(!text.contains("hush") && !text.contains("7, 7"), "{text}");
+        assert!(text.contains(&format!("ChannelKey({})", ring.first().id())), "{text}");
+    }
+}

@@ -1,0 +1,257 @@
+//! Record bodies, and what nodes and servers sign.
+
+use minicbor::Encoder;
+use minicbor::encode::Write;
+
+use super::cbor::Reader;
+use super::codec::{Encoded, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip, read_labels};
+use super::error::{DecodeError, EncodeError, Fault};
+use super::message::{Notice, SignedRecord};
+use crate::model::{Address, InterfaceName, Lease, NodeId, NodeName, Origin, Record, Role};
+use crate::wire::KeyId;
+use crate::wire::identity::{self, Identity, IdentityError};
+
+const RECORD_CONTEXT: &[u8] = b"hereabouts/1 record";
+const NOTICE_CONTEXT: &[u8] = b"hereabouts/1 notice";
+
+/// A record that no datagram carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "sign a record of {length} bytes and {addresses} addresses: {max} bytes and {most} addresses fit; announce fewer \
+     addresses, or shorten the name or the labels",
+    max = SignedRecord::MAX_BODY,
+    most = Record::MAX_ADDRESSES
+)]
+pub struct RecordTooLarge {
+    /// The length of its body, in bytes.
+    pub length: usize,
+    /// How many addresses it has.
+    pub addresses: usize,
+}
+
+/// Why a signed record or notice is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It was signed for a key that is not in the ring: for another channel.
+    #[error("the record was signed for the key {key}, which is not a key of this channel")]
+    ForeignKey {
+        /// That key's id.
+        key: KeyId,
+    },
+    /// The node id is no key, or the signature is not that of the node.
+    #[error(transparent)]
+    Signature(#[from] IdentityError),
+    /// The node signed what is no record.
+    #[error(transparent)]
+    Body(#[from] DecodeError),
+}
+
+impl SignedRecord {
+    /// Signs a record as the node `identity`, for the channel key `key`.
+    pub fn sign(record: &Record, identity: &Identity, key: KeyId) -> Result<Self, RecordTooLarge> {
+        let too_large = || RecordTooLarge { length: encoded_len(record), addresses: record.addresses.len() };
+        if record.addresses.len() > Record::MAX_ADDRESSES {
+            return Err(too_large());
+        }
+        let mut body = [0; Self::MAX_BODY];
+        let length = encode_to(record, &mut body).ok_or_else(too_large)?;
+        let body: Box<[u8]> = body[..length].into();
+        let signature = signed_bytes(key, &body, |bytes| identity.sign(bytes));
+        Ok(Self { node: identity.id(), key, body, signature })
+    }
+
+    /// Checks key id and signature, and gives the record.
+    ///
+    /// `expected_key` says whether a key id is one of the channel's: `|id| ring.by_id(id).is_some()`.
+    pub fn verify(&self, expected_key: impl FnOnce(KeyId) -> bool) -> Result<Record, RecordError> {
+        if !expected_key(self.key) {
+            return Err(RecordError::ForeignKey { key: self.key });
+        }
+        if self.body.len() > Self::MAX_BODY {
+            return Err(Fault::TooLong { limit: Self::MAX_BODY }.at("record").into());
+        }
+        signed_bytes(self.key, &self.body, |bytes| identity::verify(&self.node, bytes, &self.signature))?;
+        Ok(Self::decode_body(&self.body)?)
+    }
+
+    /// Reads a body, whoever signed it: for bodies out of the own store. What comes from the network is verified.
+    pub fn decode_body(body: &[u8]) -> Result<Record, DecodeError> {
+        if body.len() > Self::MAX_BODY {
+            return Err(Fault::TooLong { limit: Self::MAX_BODY }.at("record"));
+        }
+        let mut reader = Reader::new(body);
+        let record = read_record(&mut reader)?;
+        reader.finish("record")?;
+        Ok(record)
+    }
+
+    /// The length of a record's body, which may be over [`SignedRecord::MAX_BODY`].
+    pub fn body_len(record: &Record) -> usize {
+        encoded_len(record)
+    }
+}
+
+/// Hands over context, key id and body as one run of bytes. The body has at most [`SignedRecord::MAX_BODY`] bytes.
+fn signed_bytes<T>(key: KeyId, body: &[u8], then: impl FnOnce(&[u8]) -> T) -> T {
+    const START: usize = RECORD_CONTEXT.len() + 4;
+    let mut bytes = [0; START + SignedRecord::MAX_BODY];
+    bytes[..RECORD_CONTEXT.len()].copy_from_slice(RECORD_CONTEXT);
+    bytes[RECORD_CONTEXT.len()..START].copy_from_slice(&key.0);
+    bytes[START..START + body.len()].copy_from_slice(body);
+    then(&bytes[..START + body.len()])
+}
+
+impl Encoded for Record {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let Self { name, epoch, sequence, boot, lease, addresses, port, role, labels } = self;
+        e.map(if labels.is_empty() { 8 } else { 9 })?;
+        e.u8(1)?.str(name.as_str())?;
+        e.u8(2)?.u64(*epoch)?;
+        e.u8(3)?.u64(*sequence)?;
+        e.u8(4)?.u64(*boot)?;
+        e.u8(5)?.u32(lease.0)?;
+        e.u8(6)?.array(addresses.len() as u64)?;
+        for Address { ip, interface, origin } in addresses {
+            e.array(if interface.is_some() { 3 } else { 2 })?;
+            encode_ip(e, *ip)?;
+            e.u8(match origin {
+                Origin::Interface => 0,
+                Origin::Advertised => 1,
+            })?;
+            if let Some(interface) = interface {
+                e.str(interface.as_str())?;
+            }
+        }
+        e.u8(7)?.u16(*port)?;
+        e.u8(8)?.u8(match role {
+            Role::Client => 0,
+            Role::Server => 1,
+            Role::Both => 2,
+        })?;
+        if !labels.is_empty() {
+            e.u8(9)?;
+            encode_labels(e, labels)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_record(r: &mut Reader<'_>) -> Result<Record, DecodeError> {
+    let (mut name, mut epoch, mut sequence, mut boot, mut lease) = (None, None, None, None, None);
+    let (mut addresses, mut port, mut role, mut labels) = (None, None, None, None);
+    let mut fields = r.fields("record")?;
+    while let Some(number) = fields.next(r)? {
+        match number {
+            1 => name = Some(read_name(r, "record.name")?),
+            2 => epoch = Some(r.u64("record.epoch")?),
+            3 => sequence = Some(r.u64("record.sequence")?),
+            4 => boot = Some(r.u64("record.boot")?),
+            5 => lease = Some(Lease(r.uint("record.lease")?)),
+            6 => addresses = Some(read_addresses(r)?),
+            7 => port = Some(r.uint("record.port")?),
+            8 => {
+                role = Some(match r.u64("record.role")? {
+                    0 => Role::Client,
+                    1 => Role::Server,
+                    2 => Role::Both,
+                    value => return Err(Fault::Unknown { value }.at("record.role")),
+                });
+            }
+            9 => labels = Some(read_labels(r, "record.labels")?),
+            _ => r.skip("record")?,
+        }
+    }
+    Ok(Record {
+        name: name.ok_or(Fault::Missing.at("record.name"))?,
+        epoch: epoch.ok_or(Fault::Missing.at("record.epoch"))?,
+        sequence: sequence.ok_or(Fault::Missing.at("record.sequence"))?,
+        boot: boot.ok_or(Fault::Missing.at("record.boot"))?,
+        lease: lease.ok_or(Fault::Missing.at("record.lease"))?,
+        addresses: addresses.ok_or(Fault::Missing.at("record.addresses"))?,
+        port: port.ok_or(Fault::Missing.at("record.port"))?,
+        role: role.ok_or(Fault::Missing.at("record.role"))?,
+        labels: labels.unwrap_or_default(),
+    })
+}
+
+fn read_addresses(r: &mut Reader<'_>) -> Result<Vec<Address>, DecodeError> {
+    let count = r.items(Record::MAX_ADDRESSES, "record.addresses")?;
+    let mut addresses = Vec::with_capacity(count);
+    for _ in 0..count {
+        let parts = r.items(3, "record.address")?;
+        if parts < 2 {
+            return Err(Fault::Length.at("record.address"));
+        }
+        let ip = read_ip(r, "record.address")?;
+        let origin = match r.u64("record.address")? {
+            0 => Origin::Interface,
+            1 => Origin::Advertised,
+            value => return Err(Fault::Unknown { value }.at("record.address")),
+        };
+        let interface = match parts {
+            2 => None,
+            _ => {
+                let text = r.text(InterfaceName::MAX, "record.address")?;
+                Some(InterfaceName::parse(text).map_err(|_| Fault::Text.at("record.address"))?)
+            }
+        };
+        addresses.push(Address { ip, interface, origin });
+    }
+    Ok(addresses)
+}
+
+/// A node name in its one form: lower case, no final dot.
+pub(super) fn read_name(r: &mut Reader<'_>, field: &'static str) -> Result<NodeName, DecodeError> {
+    let text = r.text(NodeName::MAX, field)?;
+    match NodeName::parse(text) {
+        Ok(name) if name.as_str() == text => Ok(name),
+        _ => Err(Fault::Text.at(field)),
+    }
+}
+
+impl Notice {
+    /// The longest name of an offer, in bytes.
+    pub const MAX_NAME: usize = 63;
+
+    /// Signs a pointer to an offer as the server `identity`, for the channel key that will seal it.
+    pub fn sign(
+        identity: &Identity,
+        key: KeyId,
+        name: &str,
+        generation: u64,
+        size: u64,
+        digest: [u8; 32],
+    ) -> Result<Self, EncodeError> {
+        if !is_offer_name(name) {
+            return Err(EncodeError::Refused { field: "notice.name" });
+        }
+        let mut notice =
+            Self { server: identity.id(), name: name.into(), generation, size, digest, signature: [0; 64] };
+        notice.signature = notice.signed_bytes(key, |bytes| identity.sign(bytes));
+        Ok(notice)
+    }
+
+    /// Checks the signature of the server that the notice names; `key` is the key that sealed the datagram.
+    ///
+    /// Whether that server may offer anything is the caller's question.
+    pub fn verify(&self, key: KeyId) -> Result<(), IdentityError> {
+        if !is_offer_name(&self.name) {
+            return Err(IdentityError::Signature);
+        }
+        self.signed_bytes(key, |bytes| identity::verify(&self.server, bytes, &self.signature))
+    }
+
+    /// Context, key id, generation, size, digest and name, which is last and so needs no length.
+    fn signed_bytes<T>(&self, key: KeyId, then: impl FnOnce(&[u8]) -> T) -> T {
+        let Self { server: NodeId(server), name, generation, size, digest, signature: _ } = self;
+        let mut bytes = [0; NOTICE_CONTEXT.len() + 4 + 32 + 8 + 8 + 32 + Self::MAX_NAME];
+        let mut length = 0;
+        let parts: [&[u8]; 7] =
+            [NOTICE_CONTEXT, &key.0, server, &generation.to_be_bytes(), &size.to_be_bytes(), digest, name.as_bytes()];
+        for part in parts {
+            bytes[length..length + part.len()].copy_from_slice(part);
+            length += part.len();
+        }
+        then(&bytes[..length])
+    }
+}
