@@ -1,1 +1,38 @@
 //! Interfaces and sockets: the only layer that opens one.
+//!
+//! - [`Interface`] is what the kernel says of one interface; [`Watch`] reads all of them and follows the kernel's events.
+//! - [`Policy`] decides which interfaces take part, and which of their addresses are announced. Pure.
+//! - [`Sockets`] is one bound IPv4 and one bound IPv6 socket; [`RecvBatch`] and [`SendBatch`] carry many datagrams per
+//!   system call, each with the interface and the address that it came to or leaves from.
+//! - [`Fanout`] keeps the group memberships and says where one message to everybody is to be sent.
+//! - [`resolve`] looks up the names of known servers.
+//!
+//! One socket per family serves every interface: packet information (RFC 3542 §6) names the interface and the source
+//! address of each datagram, so no socket per interface has to come and go with it. The settings are small structs
+//! of this module; nothing here reads the configuration.
+
+mod batch;
+mod fanout;
+mod holder;
+mod interface;
+mod netlink;
+mod pattern;
+mod policy;
+mod polled;
+mod resolve;
+mod socket;
+mod sys;
+mod targets;
+mod watch;
+
+pub use batch::{Arrival, DATAGRAM_MAX, Flushed, Full, RecvBatch, SendBatch, Source};
+pub use fanout::{FamilyStatus, Fanout, FanoutSettings, GroupStatus, InterfaceStatus, Membership, Report};
+pub use holder::Holder;
+pub use interface::{Interface, InterfaceAddress};
+pub use pattern::{Pattern, PatternError};
+pub use policy::{Decision, Policy, Rule};
+pub use resolve::{ResolveError, resolve};
+pub use socket::{BindError, Family, Socket, SocketSettings, Sockets};
+pub use sys::configure_name_lookup;
+pub use targets::{Method, Target};
+pub use watch::{InterfaceSource, Watch};

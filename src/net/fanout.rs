@@ -1,0 +1,300 @@
+//! Group memberships on every interface, and where a message to everybody is sent.
+//!
+//! A failure on one interface never stops another. It is kept for `status`, and [`Fanout::reconcile`] tries again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::targets::{self, Method, Target};
+use super::{Family, Interface, Socket, Sockets};
+use crate::model::InterfaceName;
+
+/// Where messages to everybody go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FanoutSettings {
+    /// The IPv4 group.
+    pub ipv4_group: Ipv4Addr,
+    /// The IPv6 group, of link-local scope (RFC 4291 §2.7).
+    pub ipv6_group: Ipv6Addr,
+    /// The port of both groups.
+    pub port: u16,
+    /// The port of broadcasts.
+    pub broadcast_port: u16,
+}
+
+/// What happened to a membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Membership {
+    /// The group is joined on the interface.
+    Joined,
+    /// It could not be joined; said once for each new reason.
+    Failed(String),
+    /// The interface is gone or no longer taken.
+    Left,
+}
+
+/// One change of a membership, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The interface's name.
+    pub interface: InterfaceName,
+    /// Its index.
+    pub index: u32,
+    /// Which group.
+    pub family: Family,
+    /// What happened.
+    pub what: Membership,
+}
+
+/// How a group stands on an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum GroupStatus {
+    /// Not wanted: no address of the family, no multicast, no socket that could hear it.
+    #[default]
+    None,
+    /// Joined.
+    Joined,
+    /// The last try failed.
+    Failed(String),
+}
+
+/// One family on one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FamilyStatus {
+    /// The group.
+    pub group: GroupStatus,
+    /// Datagrams to everybody that went out.
+    pub sent: u64,
+    /// Datagrams to everybody that the kernel refused.
+    pub failed: u64,
+    /// Why the last send failed; `None` once one went out again.
+    pub last_error: Option<String>,
+}
+
+/// One interface, for `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Its index.
+    pub index: u32,
+    /// IPv4.
+    pub ipv4: FamilyStatus,
+    /// IPv6.
+    pub ipv6: FamilyStatus,
+}
+
+/// The memberships and targets of all taken interfaces.
+#[derive(Debug)]
+pub struct Fanout {
+    settings: FanoutSettings,
+    interfaces: BTreeMap<u32, InterfaceStatus>,
+    multicast: Vec<Target>,
+    broadcast: Vec<Target>,
+}
+
+impl Fanout {
+    /// Nothing is joined yet.
+    pub fn new(settings: FanoutSettings) -> Self {
+        Self { settings, interfaces: BTreeMap::new(), multicast: Vec::new(), broadcast: Vec::new() }
+    }
+
+    /// Joins the groups on interfaces that are new, leaves them on those that are gone, tries again what failed.
+    ///
+    /// `taken` is what [`super::Policy::taken`] gives. Gives what changed since the last call.
+    pub fn reconcile(&mut self, sockets: &Sockets, taken: &[Interface]) -> Vec<Report> {
+        let mut reports = Vec::new();
+        let now: BTreeMap<u32, &Interface> = taken.iter().map(|interface| (interface.index, interface)).collect();
+        // An index with another name is another interface, which the kernel made after it had dropped the first.
+        let gone =
+            self.interfaces.extract_if(.., |index, known| now.get(index).is_none_or(|new| new.name != known.name));
+        for (_, mut gone) in gone {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                self.settings.want(sockets, &mut gone, family, false, &mut reports);
+            }
+        }
+        for interface in now.values() {
+            let status = self.interfaces.entry(interface.index).or_insert_with(|| InterfaceStatus {
+                name: interface.name,
+                index: interface.index,
+                ipv4: FamilyStatus::default(),
+                ipv6: FamilyStatus::default(),
+            });
+            for family in [Family::Ipv4, Family::Ipv6] {
+                let addressed = interface.addresses.iter().any(|address| Family::of(address.ip) == family);
+                let heard = sockets.family(family).is_some_and(Socket::hears_groups);
+                let wanted = interface.multicast && addressed && heard;
+                self.settings.want(sockets, status, family, wanted, &mut reports);
+            }
+        }
+        self.multicast = targets::multicast(&self.settings, taken, sockets);
+        self.broadcast = targets::broadcast(&self.settings, taken, sockets);
+        reports
+    }
+
+    /// Leaves and joins every group again: for memberships that the kernel, a switch or an access point lost unseen.
+    ///
+    /// Gives only what failed.
+    pub fn rejoin_all(&mut self, sockets: &Sockets) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for status in self.interfaces.values_mut() {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                if status.family(family).group != GroupStatus::None {
+                    let _ = self.settings.leave(sockets, family, status.index);
+                    status.family_mut(family).group = GroupStatus::None;
+                    self.settings.want(sockets, status, family, true, &mut reports);
+                }
+            }
+        }
+        reports.retain(|report| matches!(report.what, Membership::Failed(_)));
+        reports
+    }
+
+    /// Whether a join failed, so that calling [`Fanout::reconcile`] again later makes sense.
+    pub fn retry_wanted(&self) -> bool {
+        let failed = |status: &FamilyStatus| matches!(status.group, GroupStatus::Failed(_));
+        self.interfaces.values().any(|status| failed(&status.ipv4) || failed(&status.ipv6))
+    }
+
+    /// Where one message to everybody is sent, as of the last [`Fanout::reconcile`].
+    pub fn targets(&self, method: Method) -> &[Target] {
+        match method {
+            Method::Multicast => &self.multicast,
+            Method::Broadcast => &self.broadcast,
+        }
+    }
+
+    /// Notes how a send to a target went; an interface that has gone in the meantime is passed over.
+    pub fn note_send(&mut self, index: u32, family: Family, result: Result<(), &io::Error>) {
+        let Some(status) = self.interfaces.get_mut(&index) else { return };
+        let status = status.family_mut(family);
+        match result {
+            Ok(()) => {
+                status.sent += 1;
+                status.last_error = None;
+            }
+            Err(error) => {
+                status.failed += 1;
+                status.last_error = Some(error.to_string());
+            }
+        }
+    }
+
+    /// The group of a family.
+    pub fn group(&self, family: Family) -> IpAddr {
+        self.settings.group(family)
+    }
+
+    /// Every interface, by index.
+    pub fn status(&self) -> Vec<InterfaceStatus> {
+        self.interfaces.values().cloned().collect()
+    }
+}
+
+impl InterfaceStatus {
+    fn family(&self, family: Family) -> &FamilyStatus {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+
+    fn family_mut(&mut self, family: Family) -> &mut FamilyStatus {
+        match family {
+            Family::Ipv4 => &mut self.ipv4,
+            Family::Ipv6 => &mut self.ipv6,
+        }
+    }
+}
+
+impl FanoutSettings {
+    /// The group of a family.
+    pub fn group(&self, family: Family) -> IpAddr {
+        match family {
+            Family::Ipv4 => self.ipv4_group.into(),
+            Family::Ipv6 => self.ipv6_group.into(),
+        }
+    }
+
+    /// Brings one membership to where it is wanted.
+    fn want(
+        &self,
+        sockets: &Sockets,
+        status: &mut InterfaceStatus,
+        family: Family,
+        wanted: bool,
+        reports: &mut Vec<Report>,
+    ) {
+        let (interface, index) = (status.name, status.index);
+        let group = &mut status.family_mut(family).group;
+        let what = match (wanted, &group) {
+            (true, GroupStatus::Joined) | (false, GroupStatus::None) => return,
+            (true, _) => match self.join(sockets, family, index) {
+                Ok(()) => Membership::Joined,
+                Err(error) => Membership::Failed(join_error(&error, family)),
+            },
+            (false, _) => {
+                // The kernel has dropped the membership already where the interface is gone.
+                let _ = self.leave(sockets, family, index);
+                Membership::Left
+            }
+        };
+        let before = std::mem::replace(
+            group,
+            match &what {
+                Membership::Joined => GroupStatus::Joined,
+                Membership::Failed(why) => GroupStatus::Failed(why.clone()),
+                Membership::Left => GroupStatus::None,
+            },
+        );
+        if before != *group {
+            reports.push(Report { interface, index, family, what });
+        }
+    }
+
+    fn join(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
+        match self.join_once(sockets, family, index) {
+            // The socket remembers an interface of this index that is gone; that entry hears nothing any more.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let _ = self.leave(sockets, family, index);
+                self.join_once(sockets, family, index)
+            }
+            other => other,
+        }
+    }
+
+    fn join_once(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
+        let socket = sockets.family(family).ok_or(io::ErrorKind::Unsupported)?.options();
+        match family {
+            Family::Ipv4 => {
+                socket.join_multicast_v4_n(&self.ipv4_group, &socket2::InterfaceIndexOrAddress::Index(index))
+            }
+            Family::Ipv6 => socket.join_multicast_v6(&self.ipv6_group, index),
+        }
+    }
+
+    fn leave(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
+        let socket = sockets.family(family).ok_or(io::ErrorKind::Unsupported)?.options();
+        match family {
+            Family::Ipv4 => {
+                socket.leave_multicast_v4_n(&self.ipv4_group, &socket2::InterfaceIndexOrAddress::Index(index))
+            }
+            Family::Ipv6 => socket.leave_multicast_v6(&self.ipv6_group, index),
+        }
+    }
+}
+
+fn join_error(error: &io::Error, family: Family) -> String {
+    match (error.raw_os_error(), family) {
+        (Some(libc::ENOBUFS), Family::Ipv4) => {
+            format!("{error}: raise net.ipv4.igmp_max_memberships or exclude interfaces")
+        }
+        (Some(libc::ENOBUFS | libc::ENOMEM), _) => format!("{error}: raise net.core.optmem_max or exclude interfaces"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "fanout_tests.rs"]
+mod tests;

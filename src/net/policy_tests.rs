@@ -1,0 +1,151 @@
+use super::*;
+use crate::model::InterfaceName;
+use crate::net::Rule;
+
+fn interface(name: &str, addresses: &[&str]) -> Interface {
+    let address = |text: &&str| {
+        let (ip, prefix) = text.split_once('/').unwrap();
+        InterfaceAddress::new(ip.parse().unwrap(), prefix.parse().unwrap())
+    };
+    Interface {
+        index: 2,
+        name: InterfaceName::parse(name).unwrap(),
+        up: true,
+        loopback: name == "lo",
+        multicast: true,
+        broadcast: true,
+        point_to_point: false,
+        kind: None,
+        addresses: addresses.iter().map(address).collect(),
+    }
+}
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()
+}
+
+/// The policy of the built-in defaults.
+fn defaults() -> Policy {
+    Policy {
+        include: patterns(&["*"]),
+        exclude: patterns(&["docker*", "veth*", "br-*", "cni*", "flannel*", "virbr*", "tun*", "wg*", "tailscale*"]),
+        ipv4: true,
+        ipv6: true,
+        link_local: false,
+        loopback: false,
+    }
+}
+
+fn rule(policy: &Policy, name: &str) -> String {
+    match policy.decide(&interface(name, &["10.0.0.1/24"])) {
+        Decision::Taken { rule } => format!("taken, because it {rule}"),
+        Decision::Left { rule } => format!("left, because it {rule}"),
+    }
+}
+
+fn announced(policy: &Policy, interfaces: &[Interface]) -> Vec<String> {
+    policy.announced(interfaces).iter().map(|address| address.ip.to_string()).collect()
+}
+
+#[test]
+fn defaults_leave_what_containers_and_tunnels_make() {
+    for name in ["docker0", "veth1a2b3c", "br-5f2c91", "cni0", "virbr0", "tun0", "wg0", "tailscale0"] {
+        assert!(rule(&defaults(), name).starts_with("left, because it fits '"), "{name}");
+    }
+    for name in ["eth0", "enp3s0", "wlan0", "br0", "bond0"] {
+        assert_eq!(rule(&defaults(), name), "taken, because it fits '*' in interfaces.include", "{name}");
+    }
+}
+
+#[test]
+fn naming_an_interface_beats_an_excluding_pattern() {
+    let policy = Policy { include: patterns(&["*", "wg0"]), ..defaults() };
+    assert_eq!(rule(&policy, "wg0"), "taken, because it fits 'wg0' in interfaces.include");
+    assert_eq!(rule(&policy, "wg1"), "left, because it fits 'wg*' in interfaces.exclude");
+}
+
+#[test]
+fn an_excluded_name_beats_everything() {
+    let policy = Policy { include: patterns(&["eth0"]), exclude: patterns(&["eth0"]), ..defaults() };
+    assert_eq!(rule(&policy, "eth0"), "left, because it fits 'eth0' in interfaces.exclude");
+}
+
+#[test]
+fn what_is_not_included_is_left() {
+    let policy = Policy { include: patterns(&["eth*"]), ..defaults() };
+    assert_eq!(rule(&policy, "wlan0"), "left, because it fits nothing in interfaces.include");
+    assert_eq!(rule(&policy, "eth7"), "taken, because it fits 'eth*' in interfaces.include");
+}
+
+#[test]
+fn down_loopback_and_bare_interfaces_are_left() {
+    let down = Interface { up: false, ..interface("eth0", &["10.0.0.1/24"]) };
+    assert_eq!(defaults().decide(&down), Decision::Left { rule: Rule::Down });
+    assert_eq!(defaults().decide(&interface("lo", &["127.0.0.1/8"])), Decision::Left { rule: Rule::Loopback });
+    assert_eq!(defaults().decide(&interface("eth0", &[])), Decision::Left { rule: Rule::NoAddress });
+    let ipv4_only = Policy { ipv6: false, ..defaults() };
+    assert_eq!(ipv4_only.decide(&interface("eth0", &["fd00::1/64"])), Decision::Left { rule: Rule::NoAddress });
+}
+
+#[test]
+fn interface_with_only_a_link_local_address_sends_but_is_not_announced_beside_others() {
+    let [bare, full] = [interface("eth0", &["fe80::1/64"]), interface("eth1", &["10.0.0.1/24"])];
+    assert!(matches!(defaults().decide(&bare), Decision::Taken { .. }));
+    assert_eq!(defaults().taken(std::slice::from_ref(&bare))[0].addresses.len(), 1);
+    assert_eq!(announced(&defaults(), &[bare, full]), ["10.0.0.1"]);
+}
+
+#[test]
+fn link_local_is_announced_where_there_is_nothing_else() {
+    let bare = interface("eth0", &["fe80::1/64", "169.254.7.7/16"]);
+    assert_eq!(announced(&defaults(), &[bare]), ["169.254.7.7", "fe80::1"]);
+}
+
+#[test]
+fn announced_addresses_are_best_first() {
+    let mut eth0 = interface("eth0", &["fe80::1/64", "2001:db8::7/64", "2001:db8::8/64", "fd00::1/64", "10.0.0.1/24"]);
+    eth0.addresses[1].temporary = true;
+    eth0.addresses[2].deprecated = true;
+    let policy = Policy { link_local: true, ..defaults() };
+    assert_eq!(announced(&policy, &[eth0]), ["10.0.0.1", "fd00::1", "2001:db8::7", "fe80::1"]);
+}
+
+#[test]
+fn tentative_addresses_are_neither_announced_nor_sent_from() {
+    let mut eth0 = interface("eth0", &["10.0.0.1/24", "fd00::1/64"]);
+    eth0.addresses[1].tentative = true;
+    assert_eq!(announced(&defaults(), std::slice::from_ref(&eth0)), ["10.0.0.1"]);
+    assert_eq!(defaults().taken(&[eth0])[0].addresses.len(), 1);
+}
+
+#[test]
+fn many_addresses_of_one_interface_do_not_push_out_another() {
+    let many: Vec<String> = (1..=40).map(|last| format!("10.0.0.{last}/24")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let announced = announced(&defaults(), &[interface("eth0", &many), interface("eth1", &["10.1.0.1/24"])]);
+    assert_eq!(announced.len(), Record::MAX_ADDRESSES);
+    assert_eq!(announced[..3], ["10.0.0.1", "10.1.0.1", "10.0.0.2"]);
+}
+
+#[test]
+fn one_address_on_two_interfaces_is_announced_once() {
+    let two = [interface("eth0", &["10.0.0.1/24"]), interface("eth1", &["10.0.0.1/24"])];
+    assert_eq!(announced(&defaults(), &two), ["10.0.0.1"]);
+    let two = [interface("eth0", &["fe80::1/64"]), interface("eth1", &["fe80::1/64"])];
+    assert_eq!(announced(&defaults(), &two).len(), 2);
+}
+
+#[test]
+fn loopback_is_announced_only_where_the_policy_has_it() {
+    let lo = interface("lo", &["127.0.0.1/8", "::1/128"]);
+    assert!(announced(&defaults(), std::slice::from_ref(&lo)).is_empty());
+    let policy = Policy { loopback: true, ..defaults() };
+    assert_eq!(announced(&policy, &[lo]), ["127.0.0.1", "::1"]);
+}
+
+#[test]
+fn families_that_are_off_are_not_announced() {
+    let eth0 = [interface("eth0", &["10.0.0.1/24", "fd00::1/64"])];
+    assert_eq!(announced(&Policy { ipv4: false, ..defaults() }, &eth0), ["fd00::1"]);
+    assert_eq!(announced(&Policy { ipv6: false, ..defaults() }, &eth0), ["10.0.0.1"]);
+}

@@ -1,0 +1,92 @@
+//! Where one message to everybody is sent. Pure, but for asking which sockets there are.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+
+use super::{Family, FanoutSettings, Interface, InterfaceAddress, Sockets, Source};
+use crate::model::{InterfaceName, Scope};
+
+/// The most targets of one method: 64 interfaces with two targets each.
+const TARGETS: usize = 128;
+
+/// How everybody is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// By the groups of both families.
+    Multicast,
+    /// By IPv4 broadcast.
+    Broadcast,
+}
+
+/// One datagram's worth of a message to everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The destination.
+    pub to: SocketAddr,
+    /// The interface's own address, and its index.
+    pub source: Source,
+    /// The interface's name.
+    pub interface: InterfaceName,
+    /// The family.
+    pub family: Family,
+}
+
+/// One target an interface and family that has a socket and carries multicast.
+pub(super) fn multicast(settings: &FanoutSettings, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for interface in taken.iter().filter(|interface| interface.multicast) {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            if sockets.family(family).is_none() {
+                continue;
+            }
+            let Some(source) = multicast_source(interface, family) else { continue };
+            let to = match settings.group(family) {
+                IpAddr::V4(group) => (group, settings.port).into(),
+                IpAddr::V6(group) => SocketAddrV6::new(group, settings.port, 0, interface.index).into(),
+            };
+            let source = Source { ip: source, interface: interface.index };
+            targets.push(Target { to, source, interface: interface.name, family });
+        }
+    }
+    targets.truncate(TARGETS);
+    targets
+}
+
+/// IPv4: the first address, a lasting one before a link-local one. IPv6: the link-local address, as the group is of
+/// that scope; without one, whatever there is.
+fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
+    let mut of_family: Vec<&InterfaceAddress> =
+        interface.addresses.iter().filter(|address| Family::of(address.ip) == family).collect();
+    of_family.sort_by_key(|address| (address.deprecated, address.link_local() == (family == Family::Ipv4)));
+    of_family.first().map(|address| address.ip)
+}
+
+/// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the address in that network.
+///
+/// Point-to-point links have no broadcast. The loopback interface, if it is taken, has that of 127.0.0.0/8 alone.
+pub(super) fn broadcast(settings: &FanoutSettings, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
+    if sockets.family(Family::Ipv4).is_none() {
+        return Vec::new();
+    }
+    let mut targets = Vec::new();
+    let mut networks = HashSet::new();
+    for interface in taken.iter().filter(|interface| interface.broadcast || interface.loopback) {
+        for address in &interface.addresses {
+            if interface.loopback && Scope::of(address.ip) != Scope::Loopback {
+                continue;
+            }
+            let Some(directed) = address.directed_broadcast() else { continue };
+            if !networks.insert((interface.index, directed)) {
+                continue;
+            }
+            let everybody = (!interface.loopback && directed != Ipv4Addr::BROADCAST).then_some(Ipv4Addr::BROADCAST);
+            for to in [Some(directed), everybody].into_iter().flatten() {
+                let source = Source { ip: address.ip, interface: interface.index };
+                let to = (to, settings.broadcast_port).into();
+                targets.push(Target { to, source, interface: interface.name, family: Family::Ipv4 });
+            }
+        }
+    }
+    targets.truncate(TARGETS);
+    targets
+}

@@ -1,0 +1,284 @@
+//! The host's interfaces, read and followed.
+//!
+//! Every event leads to a full read: an event that was lost, or came in an odd order, then does no harm. Events settle
+//! for [`SETTLE`] first, but a storm of them delays the read by no more than [`AT_MOST`]. Nothing that fails is taken
+//! for "no interfaces": the last list stands until a read succeeds.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::netlink::{Event, Events, Reader};
+use super::{Interface, polled};
+
+/// How long it must be quiet after an event: a new interface comes with several.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How long events may put off the read.
+const AT_MOST: Duration = Duration::from_millis(500);
+/// How often the list is read without any event, in case one was lost unseen.
+const REREAD: Duration = Duration::from_secs(30);
+/// How often the list is read where the kernel gives no events.
+const POLL: Duration = Duration::from_secs(5);
+/// How long a failed read waits for its next try.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Where the list comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InterfaceSource {
+    /// The kernel's events: a change shows within a second.
+    Netlink,
+    /// Reading again and again: a change shows within five seconds or so.
+    Polled,
+}
+
+impl fmt::Display for InterfaceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Netlink => "netlink",
+            Self::Polled => "polled",
+        })
+    }
+}
+
+/// Follows the host's interfaces.
+pub struct Watch {
+    source: Source,
+    last: Option<Vec<Interface>>,
+    debounce: Debounce,
+    /// Whether the last read failed, so that a lasting failure is logged once.
+    failing: bool,
+    overruns: u64,
+}
+
+enum Source {
+    Netlink { events: Events, reader: Reader },
+    Polled,
+}
+
+impl Watch {
+    /// Starts to follow; where the kernel refuses its events, says so in the log and polls.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn new() -> Self {
+        let netlink = || Ok::<_, io::Error>((Events::open()?, Reader::open()?));
+        let source = match netlink() {
+            Ok((events, reader)) => Source::Netlink { events, reader },
+            Err(error) => {
+                poll_notice(&error);
+                Source::Polled
+            }
+        };
+        Self { source, last: None, debounce: Debounce::new(Instant::now()), failing: false, overruns: 0 }
+    }
+
+    /// Where the list comes from.
+    pub fn source(&self) -> InterfaceSource {
+        match self.source {
+            Source::Netlink { .. } => InterfaceSource::Netlink,
+            Source::Polled => InterfaceSource::Polled,
+        }
+    }
+
+    /// How often the kernel lost events, each time mended by a full read.
+    pub fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
+    /// All interfaces: the first time as soon as they are read, then after each change. May be dropped at any time.
+    ///
+    /// A first read that fails gives an empty list, so that a node starts without a network; later failures keep the
+    /// last list and are tried again.
+    pub async fn next(&mut self) -> Vec<Interface> {
+        loop {
+            self.wait().await;
+            let read = self.read().await;
+            let now = tokio::time::Instant::now().into_std();
+            match read {
+                Ok(interfaces) => {
+                    self.failing = false;
+                    let again = if self.source() == InterfaceSource::Netlink { REREAD } else { POLL };
+                    self.debounce.done(now + again);
+                    if self.last.as_ref() != Some(&interfaces) {
+                        self.last = Some(interfaces.clone());
+                        return interfaces;
+                    }
+                }
+                Err(error) => {
+                    self.debounce.done(now + RETRY);
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::warn!(%error, "failed to read the interfaces; the last list stands, tried again in 5 s");
+                    }
+                    if self.last.is_none() {
+                        self.last = Some(Vec::new());
+                        return Vec::new();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until a read is due.
+    async fn wait(&mut self) {
+        loop {
+            let due = self.debounce.due().into();
+            let event = match &mut self.source {
+                Source::Netlink { events, .. } => tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(due) => return,
+                    event = events.next() => event,
+                },
+                Source::Polled => return tokio::time::sleep_until(due).await,
+            };
+            match event {
+                Ok(event) => {
+                    self.overruns += u64::from(event == Event::Overrun);
+                    self.debounce.note(tokio::time::Instant::now().into_std(), event);
+                }
+                Err(error) => {
+                    // A socket that fails now fails again at once: waiting for it would spin.
+                    poll_notice(&error);
+                    self.source = Source::Polled;
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<Vec<Interface>> {
+        if let Source::Netlink { reader, .. } = &mut self.source {
+            match reader.interfaces().await {
+                Err(error) if is_refusal(&error) => {
+                    poll_notice(&error);
+                    self.source = Source::Polled;
+                }
+                other => return other,
+            }
+        }
+        polled::interfaces()
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+}
+
+fn poll_notice(error: &io::Error) {
+    tracing::warn!(%error, "the kernel gives no events about interfaces (netlink); they are read every 5 s instead");
+}
+
+/// When the next read is due. Pure.
+#[derive(Debug)]
+struct Debounce {
+    /// When a read is due without any event.
+    planned: Instant,
+    /// The first and the last event since the last read.
+    events: Option<(Instant, Instant)>,
+}
+
+impl Debounce {
+    fn new(first: Instant) -> Self {
+        Self { planned: first, events: None }
+    }
+
+    fn note(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Changed => {
+                let first = self.events.map_or(now, |(first, _)| first);
+                self.events = Some((first, now));
+            }
+            // Nothing tells what was lost, and a storm goes on: read soon, whatever else comes.
+            Event::Overrun => self.planned = self.planned.min(now + SETTLE),
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let settled = self.events.map(|(first, last)| (last + SETTLE).min(first + AT_MOST));
+        settled.map_or(self.planned, |settled| settled.min(self.planned))
+    }
+
+    /// A read has ended; without an event the next is due at `planned`.
+    fn done(&mut self, planned: Instant) {
+        *self = Self { planned, events: None };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn first_read_is_due_at_once() {
+        let start = Instant::now();
+        assert_eq!(Debounce::new(start).due(), start);
+    }
+
+    #[test]
+    fn events_within_the_settling_time_become_one_read() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(start);
+        debounce.done(start + REREAD);
+        debounce.note(start, Event::Changed);
+        debounce.note(start + 60 * MS, Event::Changed);
+        assert_eq!(debounce.due(), start + 60 * MS + SETTLE);
+        debounce.done(start + REREAD);
+        assert_eq!(debounce.due(), start + REREAD);
+    }
+
+    #[test]
+    fn storm_delays_the_read_by_a_limit() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(start);
+        debounce.done(start + REREAD);
+        for step in 0..100 {
+            debounce.note(start + step * 50 * MS, Event::Changed);
+        }
+        assert_eq!(debounce.due(), start + AT_MOST);
+    }
+
+    #[test]
+    fn overrun_leads_to_a_read_that_later_events_do_not_put_off() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(start);
+        debounce.done(start + REREAD);
+        debounce.note(start + 10 * MS, Event::Changed);
+        debounce.note(start + 20 * MS, Event::Overrun);
+        debounce.note(start + 90 * MS, Event::Changed);
+        assert_eq!(debounce.due(), start + 20 * MS + SETTLE);
+    }
+
+    #[test]
+    fn planned_read_is_not_put_off_by_events() {
+        let start = Instant::now();
+        let mut debounce = Debounce::new(start);
+        debounce.done(start + 50 * MS);
+        debounce.note(start, Event::Changed);
+        assert_eq!(debounce.due(), start + 50 * MS);
+    }
+
+    #[tokio::test]
+    async fn first_snapshot_has_loopback() {
+        let mut watch = Watch::new();
+        let interfaces = watch.next().await;
+        let lo = interfaces.iter().find(|interface| interface.loopback).unwrap();
+        assert_eq!((lo.name.as_str(), lo.index), ("lo", 1));
+    }
+
+    #[tokio::test]
+    async fn polled_list_agrees_with_netlink() {
+        let mut watch = Watch::new();
+        let netlink = watch.next().await;
+        let polled = polled::interfaces().unwrap();
+        let names = |list: &[Interface]| {
+            let with_address = list.iter().filter(|interface| !interface.addresses.is_empty());
+            with_address.map(|interface| (interface.index, interface.name)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&netlink), names(&polled));
+    }
+}
