@@ -1,0 +1,241 @@
+//! The registry as a file for other programs, written whole or not at all.
+//!
+//! [`Export::begin`] opens a file beside the target, [`Export::push`] adds one node, [`Export::finish`] syncs it, renames
+//! it over the target and syncs the folder. Nodes stream through a buffer, so a large registry needs no memory. Who
+//! calls decides how often, and may push in portions with [`super::Table::nodes`] and its cursor.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Filter, NodeRef, Table};
+use crate::model::{Labels, NodeId, NodeName, Origin, Scope, State, Timestamp};
+
+/// The version of the `hereabouts` format.
+const VERSION: u32 = 1;
+
+/// The shape of an export file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object: `version`, `generated`, and `nodes` by name, each with `name`, `id`, `state`, `addresses`,
+    /// `source`, `last_seen` and `labels`. Times are RFC 3339 in UTC.
+    Hereabouts,
+    /// DynIP's own file: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, the source address and the time of
+    /// the last message in local time, as DynIP's server wrote it.
+    Dynip,
+}
+
+/// An export file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("write {}: {source}; the folder must exist and be writable, and the file before it is as it was", path.display())]
+pub struct ExportError {
+    /// The target.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// An export file being written.
+#[derive(Debug)]
+pub struct Export {
+    target: PathBuf,
+    temporary: PathBuf,
+    out: Option<BufWriter<File>>,
+    format: Format,
+    zone: jiff::tz::TimeZone,
+    first: bool,
+}
+
+/// Writes all nodes of a table that have a name.
+pub fn write(path: &Path, format: Format, generated: Timestamp, table: &Table) -> Result<(), ExportError> {
+    let mut export = Export::begin(path, format, generated)?;
+    for node in table.nodes(Filter::ALL, None) {
+        export.push(node)?;
+    }
+    export.finish()
+}
+
+#[derive(Serialize)]
+struct Node<'a> {
+    name: &'a NodeName,
+    id: NodeId,
+    state: State,
+    addresses: Vec<Address>,
+    source: SocketAddr,
+    last_seen: Timestamp,
+    labels: &'a Labels,
+}
+
+#[derive(Serialize)]
+struct Address {
+    ip: IpAddr,
+    interface: Option<crate::model::InterfaceName>,
+    scope: Scope,
+    origin: Origin,
+}
+
+impl Export {
+    /// Opens a file beside `path`, in the same folder.
+    pub fn begin(path: &Path, format: Format, generated: Timestamp) -> Result<Self, ExportError> {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(path.file_name().unwrap_or_else(|| "nodes".as_ref()));
+        name.push(".new");
+        let temporary = path.with_file_name(name);
+        let error = |source| ExportError { path: path.to_owned(), source };
+        // What a crash left behind goes. A new file is never opened through a link that somebody else put there.
+        match std::fs::remove_file(&temporary) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error(source)),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary).map_err(error)?;
+        let mut export = Self {
+            target: path.to_owned(),
+            temporary,
+            out: Some(BufWriter::new(file)),
+            format,
+            zone: jiff::tz::TimeZone::system(),
+            first: true,
+        };
+        match format {
+            Format::Hereabouts => {
+                export.text(&format!("{{\"version\":{VERSION},\"generated\":\"{generated}\",\"nodes\":["))?;
+            }
+            Format::Dynip => export.text("{")?,
+        }
+        Ok(export)
+    }
+
+    /// Adds a node.
+    pub fn push(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
+        let separator = match (std::mem::take(&mut self.first), self.format) {
+            (true, Format::Hereabouts) => "\n",
+            (true, Format::Dynip) => "",
+            (false, Format::Hereabouts) => ",\n",
+            (false, Format::Dynip) => ", ",
+        };
+        self.text(separator)?;
+        match self.format {
+            Format::Hereabouts => {
+                let record = node.record();
+                let addresses = record.addresses.iter().map(|address| Address {
+                    ip: address.ip,
+                    interface: address.interface,
+                    scope: address.scope(),
+                    origin: address.origin,
+                });
+                let line = Node {
+                    name: node.name(),
+                    id: node.id(),
+                    state: node.state(),
+                    addresses: addresses.collect(),
+                    source: node.source(),
+                    last_seen: node.last_seen(),
+                    labels: &record.labels,
+                };
+                let written = serde_json::to_string(&line).map_err(|error| self.error(error.into()))?;
+                self.text(&written)
+            }
+            Format::Dynip => {
+                // A node name has letters, digits, '-', '_' and '.' alone: nothing that JSON escapes.
+                let time = local_time(node.last_seen(), &self.zone);
+                self.text(&format!("\"{}\": [\"{}\", \"{time}\"]", node.name(), node.source().ip()))
+            }
+        }
+    }
+
+    /// Syncs the file and puts it in the place of the target.
+    pub fn finish(mut self) -> Result<(), ExportError> {
+        match self.format {
+            Format::Hereabouts => self.text("\n]}\n")?,
+            Format::Dynip => self.text("}")?,
+        }
+        let Some(out) = self.out.take() else { return Ok(()) };
+        let synced = out.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
+        let renamed = synced.and_then(|()| std::fs::rename(&self.temporary, &self.target));
+        let folder = super::store::folder_of(&self.target);
+        renamed.and_then(|()| File::open(folder)?.sync_all()).map_err(|source| self.error(source))
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), ExportError> {
+        let written = self.out.as_mut().map_or(Ok(()), |out| out.write_all(text.as_bytes()));
+        written.map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: io::Error) -> ExportError {
+        ExportError { path: self.target.clone(), source }
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        // After a rename nothing of that name is left; after an error the half-written file goes.
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+/// `2013-02-01 10:00:00.123456`, as Python's `str(datetime.now())`.
+fn local_time(time: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    let millis = i64::try_from(time.0.min(Timestamp::MAX.0)).unwrap_or(0);
+    let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::fixture;
+
+    #[test]
+    fn dynip_time_has_six_digits_and_no_zone() {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(local_time(Timestamp(1_359_712_800_120), &zone), "2013-02-01 12:00:00.120000");
+    }
+
+    #[test]
+    fn export_replaces_the_target_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodes.json");
+        std::fs::write(&path, "old").unwrap();
+        let mut table = Table::new(Default::default());
+        for index in 0..3 {
+            table.register(fixture::now(1), fixture::registration(index, 1, 1));
+        }
+        write(&path, Format::Hereabouts, Timestamp(0), &table).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value["nodes"].as_array().unwrap().len(), 3);
+        assert_eq!(value["nodes"][1]["name"], "node-1");
+        assert_eq!(value["nodes"][1]["addresses"][0]["ip"], "10.0.0.1");
+        assert_eq!(value["nodes"][1]["addresses"][0]["scope"], "private");
+        assert_eq!(value["nodes"][1]["state"], "present");
+        assert_eq!(value["nodes"][1]["labels"]["site"], "home");
+        write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value["node-2"][0], "10.0.0.2");
+        assert_eq!(value["node-2"][1].as_str().unwrap().len(), 26);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn export_that_is_given_up_leaves_the_target_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodes.json");
+        std::fs::write(&path, "old").unwrap();
+        drop(Export::begin(&path, Format::Dynip, Timestamp(0)).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn export_of_nothing_is_valid() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nodes.json");
+        for format in [Format::Hereabouts, Format::Dynip] {
+            write(&path, format, Timestamp(0), &Table::new(Default::default())).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Why the store can't be used, and how to mend it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder of the file is missing.
+    #[error("open {}: its folder does not exist; make it, or set registry.store.path", path.display())]
+    Folder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The process may not read or write the file or its folder.
+    #[error(
+        "open {}: user {user} may not read and write it; run: chown {user} {}",
+        path.display(),
+        target.display()
+    )]
+    Permission {
+        /// The file.
+        path: PathBuf,
+        /// What has the wrong owner: the file, or the folder in which it is to be made.
+        target: PathBuf,
+        /// The user id of this process.
+        user: u32,
+    },
+    /// Another process has the file open.
+    #[error("open {}: another process has it open; stop that one, or give each its own registry.store.path", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A registry's file whose content is broken.
+    #[error("read {}: it is damaged ({reason}); move it away to start anew, or restore a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// Not a registry's file at all; it is never written to.
+    #[error("read {}: it is not a registry of hereabouts ({reason}); move it away, or set registry.store.path", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// Written by a later program.
+    #[error(
+        "read {}: it has format {found} and this program knows up to {known}; use the newer program, or move the file away",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// The disk, or the system, did not do it.
+    #[error("write {}: {reason}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The thread of the store could not be started, or ended by a defect.
+    #[error("run the store: {reason}")]
+    Thread {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(super) fn from_redb(path: &Path, error: impl Into<redb::Error>) -> Self {
+        let path = path.to_owned();
+        match error.into() {
+            redb::Error::Io(error) => Self::from_io(&path, &error),
+            redb::Error::Corrupted(reason) => Self::Damaged { path, reason },
+            redb::Error::DatabaseAlreadyOpen => Self::Locked { path },
+            redb::Error::UpgradeRequired(version) => {
+                Self::Damaged { path, reason: format!("file format {version} of an old database") }
+            }
+            redb::Error::RepairAborted => Self::Damaged { path, reason: "it could not be repaired".to_owned() },
+            error @ (redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }) => Self::Foreign { path, reason: error.to_string() },
+            error => Self::Failed { path, reason: error.to_string() },
+        }
+    }
+
+    pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Folder { path },
+            io::ErrorKind::PermissionDenied => {
+                let folder = super::embedded::folder_of(&path);
+                let target = if path.exists() { path.clone() } else { folder };
+                Self::Permission { path, target, user: user() }
+            }
+            io::ErrorKind::WouldBlock => Self::Locked { path },
+            io::ErrorKind::InvalidData => Self::Foreign { path, reason: error.to_string() },
+            io::ErrorKind::UnexpectedEof => Self::Damaged { path, reason: "it is cut short".to_owned() },
+            _ => Self::Failed { path, reason: error.to_string() },
+        }
+    }
+}
+
+/// The user id of this process.
+fn user() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
+}

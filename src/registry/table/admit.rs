@@ -1,0 +1,285 @@
+//! What nodes send: registers, renewals and goodbyes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::cold::{Cold, Packed, TwinMark};
+use super::hot::{Hot, Presence, SeenEntry, Source};
+use super::{Change, Outcome, Registration, RenewOutcome, Table, millis, now_ms};
+use crate::model::{Lease, NodeId, Now, Record, Timestamp};
+use crate::wire::v1::Refusal;
+
+/// How long a node that found the table full waits: room comes by nodes that go for good, which is rare.
+const FULL_WAIT: Duration = Duration::from_secs(60);
+/// Leases without a word after which one of two machines that share a node id counts as gone.
+pub(super) const TWIN_LEASES: u32 = 3;
+
+impl Table {
+    /// Takes a verified record; a record with lease 0 is a goodbye.
+    pub fn register(&mut self, now: Now, registration: Registration) -> Outcome {
+        if registration.record.lease == Lease::ZERO {
+            return self.goodbye(now, registration);
+        }
+        let outcome = match self.slot_of(&registration.signed.node) {
+            Some(slot) => self.register_known(now, slot, &registration),
+            None => self.register_new(now, &registration),
+        };
+        match outcome {
+            Ok((slot, change)) => {
+                self.counters.registered += 1;
+                let lease = self.hot(slot).lease;
+                Outcome::Accepted { slot, lease, changed: change != Change::Same, change }
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    fn register_new(&mut self, now: Now, registration: &Registration) -> Result<(u32, Change), Refusal> {
+        let record = &registration.record;
+        self.check_name(now, None, record)?;
+        if self.len() >= self.settings.max_nodes.min(super::MAX_SLOTS) && !self.evict(now) {
+            self.counters.full += 1;
+            return Err(Refusal::Rate { wait: FULL_WAIT });
+        }
+        let hot = Hot { id: registration.signed.node, presence: Presence::Present, ..Hot::free() };
+        let slot = self.occupy(None, hot, Cold::new(registration, now.wall));
+        // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
+        let tag = self.seen.entry(slot).tag.wrapping_add(1);
+        self.seen.set(slot, SeenEntry { tag, ..SeenEntry::default() });
+        self.bind(slot, &record.name);
+        self.take(now, slot, registration);
+        self.follow_addresses(now, slot, &record.addresses, registration.source, now.wall);
+        self.plan(now, slot);
+        Ok((slot, Change::Joined))
+    }
+
+    fn register_known(&mut self, now: Now, slot: u32, registration: &Registration) -> Result<(u32, Change), Refusal> {
+        let record = &registration.record;
+        let present = self.is_present(slot);
+        // The acknowledgement of what is held was lost. It extends nothing: it may be a replay.
+        if present && *self.cold(slot).signed.body() == *registration.signed.body {
+            return Ok((slot, Change::Same));
+        }
+        self.check_twin(now, slot, registration)?;
+        self.check_order(slot, record.order())?;
+        self.check_name(now, Some(slot), record)?;
+
+        let confirmed = self.seen.entry(slot).last_seen;
+        let mut moved = self.hot(slot).source != Source::of(registration.source);
+        if self.cold(slot).name != record.name {
+            self.rename(now, slot, &record.name);
+            moved = true;
+        } else if !self.cold(slot).bound {
+            self.bind(slot, &record.name);
+        }
+        let cold = self.cold_mut(slot);
+        if cold.boot != record.boot {
+            cold.previous_boot = Some(cold.boot);
+            cold.boot = record.boot;
+        }
+        cold.signed = Packed::new(record, &registration.signed);
+        cold.key = registration.key;
+        if !present {
+            let ended = cold.ended;
+            self.gone.remove(&(ended, slot));
+        }
+        self.take(now, slot, registration);
+        moved |= self.follow_addresses(now, slot, &record.addresses, registration.source, confirmed);
+        self.plan(now, slot);
+        let change = match (present, moved) {
+            (false, _) => Change::Returned,
+            (true, true) => Change::Moved,
+            (true, false) => Change::Updated,
+        };
+        Ok((slot, change))
+    }
+
+    /// Writes what every register changes.
+    fn take(&mut self, now: Now, slot: u32, registration: &Registration) {
+        let record = &registration.record;
+        let lease = record.lease.min(self.settings.max_lease);
+        let hot = self.hot_mut(slot);
+        (hot.epoch, hot.base, hot.sequence) = (record.epoch, record.sequence, record.sequence);
+        hot.source = Source::of(registration.source);
+        hot.lease = lease;
+        hot.expires = now_ms(now).saturating_add(millis(lease.duration()));
+        hot.presence = Presence::Present;
+        self.touch(now, slot);
+        self.mark(slot);
+    }
+
+    /// Writes when a node was last seen.
+    fn touch(&mut self, now: Now, slot: u32) {
+        let hot = self.hot(slot);
+        let past_base = u32::try_from(hot.sequence.saturating_sub(hot.base)).unwrap_or(u32::MAX);
+        let tag = self.seen.entry(slot).tag;
+        self.seen.set(slot, SeenEntry { tag, last_seen: now.wall, past_base });
+    }
+
+    fn check_order(&mut self, slot: u32, order: (u64, u64)) -> Result<(), Refusal> {
+        let hot = self.hot(slot);
+        let (epoch, sequence) = (hot.epoch, hot.sequence);
+        if order > (epoch, sequence) {
+            return Ok(());
+        }
+        self.counters.outdated += 1;
+        Err(Refusal::Outdated { epoch, sequence })
+    }
+
+    fn check_name(&mut self, now: Now, slot: Option<u32>, record: &Record) -> Result<(), Refusal> {
+        match self.name_holder(now, slot, &record.name) {
+            None => Ok(()),
+            Some(holder) => {
+                self.counters.name_conflicts += 1;
+                Err(Refusal::NameHeld { holder })
+            }
+        }
+    }
+
+    /// Finds a second machine with the node's id.
+    ///
+    /// A restart has a new boot and a higher epoch. Two machines run at once if a boot that was superseded sends
+    /// something newer, or if two boots have one epoch. What is not newer proves nothing, since it may be a replay.
+    fn check_twin(&mut self, now: Now, slot: u32, registration: &Registration) -> Result<(), Refusal> {
+        let record = &registration.record;
+        let hot = self.hot(slot);
+        let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES));
+        let heard = hot.expires.saturating_sub(millis(hot.lease.duration()));
+        let present = self.is_present(slot);
+        let newer = record.order() > (hot.epoch, hot.sequence);
+        let same_epoch = record.epoch == hot.epoch;
+        let cold = self.cold(slot);
+        if record.boot == cold.boot || !newer {
+            return Ok(());
+        }
+        let marked = cold.twin.as_ref().is_some_and(|twin| twin.boot == record.boot);
+        let crossed = marked || cold.previous_boot == Some(record.boot) || (same_epoch && present);
+        if !crossed {
+            return Ok(());
+        }
+        if now_ms(now) >= heard.saturating_add(quiet) {
+            // The one that is held was silent for so long that the other is the only one left.
+            self.cold_mut(slot).twin = None;
+            return Ok(());
+        }
+        let since = cold.twin.as_ref().map_or(now.wall, |twin| twin.since);
+        let news = cold.twin.as_ref().is_none_or(|twin| twin.boot != record.boot || record.order() > twin.order);
+        self.counters.clones += 1;
+        if news {
+            let (source, order) = (registration.source, record.order());
+            self.cold_mut(slot).twin =
+                Some(Box::new(TwinMark { boot: record.boot, source, order, heard: now_ms(now), since }));
+            self.plan(now, slot);
+        }
+        Err(Refusal::Cloned)
+    }
+
+    /// Drops the node that is gone longest, if its name is free.
+    fn evict(&mut self, now: Now) -> bool {
+        let Some(&(ended, slot)) = self.gone.first() else { return false };
+        if ended.saturating_add(millis(self.settings.release_after)) > now_ms(now) {
+            return false;
+        }
+        self.counters.evicted += 1;
+        self.remove(slot);
+        true
+    }
+
+    /// Takes a renewal whose proof was checked. Allocates nothing while neither source nor state changes.
+    pub fn renew(
+        &mut self,
+        now: Now,
+        node: &NodeId,
+        epoch: u64,
+        base: u64,
+        sequence: u64,
+        source: SocketAddr,
+    ) -> RenewOutcome {
+        let Some(slot) = self.slot_of(node) else { return RenewOutcome::Unknown };
+        let hot = &mut self.hot[slot as usize];
+        if epoch > hot.epoch || (epoch == hot.epoch && base > hot.base) {
+            return RenewOutcome::Unknown;
+        }
+        let present = hot.presence == Presence::Present;
+        let repeated = present && sequence == hot.sequence && sequence > base;
+        if (epoch, base) != (hot.epoch, hot.base) || sequence < hot.sequence || (sequence == hot.sequence && !repeated)
+        {
+            self.counters.outdated += 1;
+            return RenewOutcome::Outdated { epoch: hot.epoch, sequence: hot.sequence };
+        }
+        if hot.presence == Presence::Left {
+            return RenewOutcome::Unknown;
+        }
+        let lease = hot.lease;
+        if repeated {
+            // Its acknowledgement was lost, or it is a replay: it extends nothing and moves nothing.
+            return RenewOutcome::Renewed { lease, changed: false };
+        }
+        hot.sequence = sequence;
+        hot.expires = now_ms(now).saturating_add(millis(lease.duration()));
+        hot.presence = Presence::Present;
+        let from = Source::of(source);
+        let moved = std::mem::replace(&mut hot.source, from) != from;
+        self.counters.renewed += 1;
+        let confirmed = self.seen.entry(slot).last_seen;
+        self.touch(now, slot);
+        if !present {
+            self.revive(now, slot);
+        } else if moved {
+            self.follow_source(now, slot, source.ip(), confirmed);
+            self.plan(now, slot);
+        }
+        let changed = moved || !present;
+        if changed {
+            self.mark(slot);
+        }
+        RenewOutcome::Renewed { lease, changed }
+    }
+
+    /// A renewal after the lease ran out: present again, with new intervals.
+    fn revive(&mut self, now: Now, slot: u32) {
+        let ended = self.cold(slot).ended;
+        self.gone.remove(&(ended, slot));
+        let addresses = self.node(slot).record().addresses;
+        let source = self.hot(slot).source.address();
+        self.follow_addresses(now, slot, &addresses, source, now.wall);
+        self.plan(now, slot);
+    }
+
+    /// Takes a verified goodbye. The last full record stays for look-ups; a renewal can't build on it any more.
+    pub fn goodbye(&mut self, now: Now, registration: Registration) -> Outcome {
+        let Some(slot) = self.slot_of(&registration.signed.node) else {
+            return Outcome::Refused(Refusal::UnknownRecord);
+        };
+        let hot = self.hot(slot);
+        let order = registration.record.order();
+        if hot.presence == Presence::Left && order == (hot.epoch, hot.sequence) {
+            return Outcome::Accepted { slot, lease: Lease::ZERO, changed: false, change: Change::Same };
+        }
+        if let Err(refusal) = self.check_twin(now, slot, &registration).and_then(|()| self.check_order(slot, order)) {
+            return Outcome::Refused(refusal);
+        }
+        let present = self.is_present(slot);
+        let hot = self.hot_mut(slot);
+        (hot.epoch, hot.base, hot.sequence) = (order.0, order.1, order.1);
+        if present {
+            self.touch(now, slot);
+            self.end(now, slot, Presence::Left, now_ms(now), now.wall);
+        } else {
+            self.hot_mut(slot).presence = Presence::Left;
+            self.mark(slot);
+        }
+        Outcome::Accepted { slot, lease: Lease::ZERO, changed: true, change: Change::Left }
+    }
+
+    /// Makes a present node a gone one; its addresses were last confirmed at `confirmed`.
+    pub(super) fn end(&mut self, now: Now, slot: u32, presence: Presence, ended: i64, confirmed: Timestamp) {
+        self.hot_mut(slot).presence = presence;
+        let cold = self.cold_mut(slot);
+        (cold.ended, cold.ended_at) = (ended, now.wall);
+        self.gone.insert((ended, slot));
+        self.close_all(now, slot, confirmed);
+        self.mark(slot);
+        self.plan(now, slot);
+    }
+}

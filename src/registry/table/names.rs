@@ -1,0 +1,102 @@
+//! Who holds a name, and who had it.
+
+use super::cold::Former;
+use super::{MAX_FORMER, Table, millis, now_ms};
+use crate::model::{NodeId, NodeName, Now};
+
+impl Table {
+    /// Whether `slot` may take a name; else who holds it. A `slot` of `None` is a node that is not in the table yet.
+    pub(super) fn name_holder(&self, now: Now, slot: Option<u32>, name: &NodeName) -> Option<NodeId> {
+        let holder = *self.names.get(name)?;
+        (Some(holder) != slot && !self.is_released(now, holder, name)).then(|| self.hot(holder).id)
+    }
+
+    fn is_released(&self, now: Now, holder: u32, name: &NodeName) -> bool {
+        let cold = self.cold(holder);
+        let ended = if cold.name == *name {
+            (!self.is_present(holder)).then_some(cold.ended)
+        } else {
+            cold.former.iter().find(|former| former.name == *name).map(|former| former.ended)
+        };
+        ended.is_some_and(|ended| ended.saturating_add(millis(self.settings.release_after)) <= now_ms(now))
+    }
+
+    /// Binds a name that [`Self::name_holder`] found free.
+    pub(super) fn bind(&mut self, slot: u32, name: &NodeName) {
+        match self.names.insert(name.clone(), slot) {
+            Some(before) if before != slot => self.lose(before, name),
+            _ => {}
+        }
+        if let Some(index) = self.cold(slot).former.iter().position(|former| former.name == *name) {
+            self.cold_mut(slot).former.remove(index);
+        }
+        self.had.remove(&(name.clone(), slot));
+        self.cold_mut(slot).bound = true;
+    }
+
+    /// Notes that a node lost a name to another.
+    fn lose(&mut self, slot: u32, name: &NodeName) {
+        let cold = self.cold_mut(slot);
+        if cold.name == *name {
+            cold.bound = false;
+        } else if let Some(former) = cold.former.iter_mut().find(|former| former.name == *name) {
+            former.bound = false;
+        }
+        self.had.insert((name.clone(), slot));
+        self.mark(slot);
+    }
+
+    /// Gives a node another name; the old one becomes a former one.
+    pub(super) fn rename(&mut self, now: Now, slot: u32, name: &NodeName) {
+        let cold = self.cold_mut(slot);
+        let old = std::mem::replace(&mut cold.name, name.clone());
+        let bound = std::mem::replace(&mut cold.bound, false);
+        // An earlier time under the same name gives way to the latest.
+        cold.former.retain(|former| former.name != old);
+        cold.former.push(Former { name: old.clone(), until: now.wall, ended: now_ms(now), bound });
+        self.had.insert((old, slot));
+        self.bind(slot, name);
+        if self.cold(slot).former.len() > MAX_FORMER {
+            self.counters.names_dropped += 1;
+            self.drop_former(slot, 0);
+        }
+    }
+
+    pub(super) fn drop_former(&mut self, slot: u32, index: usize) {
+        let former = self.cold_mut(slot).former.remove(index);
+        self.release(slot, &former.name);
+    }
+
+    /// Takes a name out of the indexes as far as it points to this slot.
+    fn release(&mut self, slot: u32, name: &NodeName) {
+        if self.names.get(name) == Some(&slot) {
+            self.names.remove(name);
+        }
+        self.had.remove(&(name.clone(), slot));
+    }
+
+    /// Takes all names of a slot out of the indexes.
+    pub(super) fn unlist_all(&mut self, slot: u32) {
+        while !self.cold(slot).former.is_empty() {
+            self.drop_former(slot, 0);
+        }
+        let name = self.cold(slot).name.clone();
+        self.release(slot, &name);
+    }
+
+    /// Drops the node that holds a name, with its history, and so frees the name.
+    ///
+    /// If the node goes by another name by now, only the name is freed.
+    pub fn forget(&mut self, name: &NodeName) -> Option<super::Forgotten> {
+        let slot = *self.names.get(name)?;
+        let node = self.hot(slot).id;
+        let record = self.cold(slot).name == *name;
+        if record {
+            self.remove(slot);
+        } else if let Some(index) = self.cold(slot).former.iter().position(|former| former.name == *name) {
+            self.drop_former(slot, index);
+            self.mark(slot);
+        }
+        Some(super::Forgotten { node, record })
+    }
+}
