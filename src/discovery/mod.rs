@@ -1,1 +1,18 @@
-//! Finding servers and nodes.
+//! Finding servers and nodes, and answering those who look.
+//!
+//! [`Engine`] asks: it finds servers by the methods of the configuration, keeps this node registered with them and tells
+//! everybody when its own record changes. [`Responder`] answers: it decides whether, when and with what a query is
+//! answered. Both are pure; their shell is in [`crate::node`].
+
+pub mod engine;
+mod method;
+mod own;
+mod responder;
+mod schedule;
+mod servers;
+
+pub use engine::{Engine, EngineSettings, Event, Output, To};
+pub use method::{Method, MethodState, MethodStatus};
+pub use own::{OwnRecord, OwnSettings, renew_after};
+pub use responder::{DueAnswer, Ignored, Rate, Responder, ResponderSettings, Verdict};
+pub use servers::{Held, Server, ServerState};

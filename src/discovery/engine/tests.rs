@@ -1,0 +1,354 @@
+use super::*;
+use crate::discovery::OwnSettings;
+use crate::model::{Labels, Lease, Origin, Timestamp};
+use crate::wire::identity::Identity;
+use crate::wire::v1::{Answer, Registered};
+
+const KEY: KeyId = KeyId([1, 2, 3, 4]);
+const SERVER: &str = "10.0.0.1:24373";
+
+fn at(millis: u64) -> Now {
+    Now { elapsed: Duration::from_millis(millis), wall: Timestamp(1_795_150_000_000 + millis) }
+}
+
+fn own(identity: u8, name: &str, role: Role, epoch: u64) -> OwnRecord {
+    let name = NodeName::parse(name).unwrap();
+    let settings = OwnSettings { name, epoch, boot: 9, lease: Lease(90), port: 24373, role, labels: Labels::default() };
+    OwnRecord::new(Identity::from_seed(&[identity; 32]), KEY, settings)
+}
+
+fn engine_with(configured: usize) -> Engine {
+    let settings = EngineSettings {
+        registers: true,
+        methods: vec![Method::Multicast, Method::Broadcast],
+        fallback_after: Duration::from_secs(3),
+        max_servers: 2,
+        configured,
+        keys: vec![KEY],
+        seed: 1,
+    };
+    Engine::new(at(0), settings, own(1, "client", Role::Client, 1))
+}
+
+fn engine() -> Engine {
+    engine_with(0)
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn outputs(engine: &mut Engine) -> Vec<Output> {
+    std::iter::from_fn(|| engine.output()).collect()
+}
+
+fn queries(engine: &mut Engine) -> Vec<(To, Query)> {
+    let queries = outputs(engine).into_iter().filter_map(|output| match output {
+        Output::Send { to, message: Message::Query(query) } => Some((to, query)),
+        _ => None,
+    });
+    queries.collect()
+}
+
+/// Lets the engine's deadlines pass up to a moment; what it sent, with when.
+fn pass(engine: &mut Engine, until: u64) -> Vec<(u64, Output)> {
+    let mut all = Vec::new();
+    while let Some(deadline) = engine.deadline()
+        && deadline <= at(until).elapsed
+    {
+        let millis = u64::try_from(deadline.as_micros().div_ceil(1000)).unwrap();
+        engine.advance(at(millis));
+        all.extend(outputs(engine).into_iter().map(|output| (millis, output)));
+    }
+    all
+}
+
+fn answer(engine: &mut Engine, now: Now, from: &str, identity: u8, role: Role) {
+    let id = engine.queries.back().unwrap().id;
+    let record = own(identity, "server", role, 1).signed().clone();
+    let subject = Subject::Own { record, info: Labels::default() };
+    let answer = Answer { id, seen: address("10.0.0.9:24373"), subject };
+    engine.handle(now, address(from), &Message::Answer(answer));
+}
+
+/// An engine that registered with a server at 10.0.0.1.
+fn registered() -> Engine {
+    let mut engine = engine();
+    engine.advance(at(0));
+    answer(&mut engine, at(1), SERVER, 2, Role::Server);
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(2), sequence);
+    outputs(&mut engine);
+    engine
+}
+
+fn acknowledge(engine: &mut Engine, now: Now, sequence: u64) {
+    let seen = address("10.0.0.9:24373");
+    let message = Message::Registered(Registered { sequence, seen, lease: Lease(90), clock: now.wall });
+    engine.handle(now, address(SERVER), &message);
+}
+
+#[test]
+fn the_first_method_asks_at_once_then_ever_more_rarely_and_the_next_one_joins_in() {
+    let mut engine = engine();
+    let sent = pass(&mut engine, 29_000);
+    let asked = |method| {
+        let sent = sent.iter().filter(|(_, output)| {
+            matches!(output, Output::Send { to: To::All(by), message: Message::Query(_) } if *by == method)
+        });
+        sent.map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(Method::Multicast)[..4], [0, 250, 1000, 3000]);
+    assert_eq!(asked(Method::Broadcast)[..4], [3000, 3250, 4000, 6000]);
+    assert!(sent.iter().any(|(_, o)| matches!(o, Output::Event(Event::Fallback { method: Method::Broadcast }))));
+}
+
+#[test]
+fn a_server_that_answers_is_registered_with_and_ends_the_fallback() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    answer(&mut engine, at(20), SERVER, 2, Role::Server);
+    let registers: Vec<_> = outputs(&mut engine)
+        .into_iter()
+        .filter(|output| {
+            matches!(output, Output::Send { to: To::One(to), message: Message::Register(_) } if *to == address(SERVER))
+        })
+        .collect();
+    assert_eq!(registers.len(), 1);
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(30), sequence);
+    let events = outputs(&mut engine);
+    assert!(events.iter().any(|o| matches!(o, Output::Event(Event::Registered { found_by: Method::Multicast, .. }))));
+    let later = pass(&mut engine, 20_000);
+    assert!(
+        !later
+            .iter()
+            .any(|(at, o)| { *at > 3100 && matches!(o, Output::Send { to: To::All(_), message: Message::Query(_) }) }),
+        "a registered node does not go on asking: {later:?}"
+    );
+    assert_eq!(engine.methods(at(20_000))[1].state, crate::discovery::MethodState::Waiting);
+}
+
+#[test]
+fn answers_to_nothing_asked_and_of_clients_count_for_nothing() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    answer(&mut engine, at(1), SERVER, 2, Role::Client);
+    engine.queries.back_mut().unwrap().id ^= 1;
+    let asked = engine.queries.back().unwrap().id;
+    answer(&mut engine, at(1), SERVER, 2, Role::Server);
+    assert_eq!(engine.servers().len(), 1, "the id that is outstanding counts");
+    engine.servers.clear();
+    engine.queries.clear();
+    let record = own(3, "server", Role::Server, 1).signed().clone();
+    let subject = Subject::Own { record, info: Labels::default() };
+    let stray = Answer { id: asked, seen: address(SERVER), subject };
+    engine.handle(at(2), address(SERVER), &Message::Answer(stray));
+    assert!(engine.servers().is_empty());
+}
+
+#[test]
+fn forged_records_make_no_server() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    let mut record = own(2, "server", Role::Server, 1).signed().clone();
+    record.signature[5] ^= 1;
+    let id = engine.queries.back().unwrap().id;
+    let subject = Subject::Own { record, info: Labels::default() };
+    engine.handle(at(1), address(SERVER), &Message::Answer(Answer { id, seen: address(SERVER), subject }));
+    assert!(engine.servers().is_empty());
+}
+
+#[test]
+fn a_lease_is_renewed_at_a_third_and_a_silent_server_is_lost_at_its_end() {
+    let mut engine = registered();
+    let sent = pass(&mut engine, 89_000);
+    let renewals: Vec<_> = sent
+        .iter()
+        .filter(|(_, o)| matches!(o, Output::Send { message: Message::Renew(_), .. }))
+        .map(|(at, _)| *at)
+        .collect();
+    assert!((30_000..30_100).contains(&renewals[0]), "{renewals:?}");
+    assert!(renewals.len() > 3, "it tries again: {renewals:?}");
+    let lost = pass(&mut engine, 95_000);
+    assert!(lost.iter().any(|(_, o)| matches!(o, Output::Event(Event::Lost { goodbye: false, .. }))));
+    assert!(lost.iter().any(|(_, o)| matches!(o, Output::Send { to: To::All(_), message: Message::Query(_) })));
+}
+
+#[test]
+fn an_acknowledged_renewal_keeps_the_server() {
+    let mut engine = registered();
+    let sent = pass(&mut engine, 30_100);
+    let Some((millis, Output::Send { message: Message::Renew(renewal), .. })) =
+        sent.iter().find(|(_, o)| matches!(o, Output::Send { message: Message::Renew(_), .. }))
+    else {
+        panic!("no renewal in {sent:?}")
+    };
+    assert_eq!(renewal.base, engine.own().record().sequence);
+    acknowledge(&mut engine, at(millis + 1), renewal.sequence);
+    outputs(&mut engine);
+    let later = pass(&mut engine, millis + 29_000);
+    assert!(
+        !later.iter().any(|(_, o)| matches!(o, Output::Send { message: Message::Renew(_) | Message::Register(_), .. }))
+    );
+    assert_eq!(engine.servers()[0].state(), crate::discovery::ServerState::Registered);
+}
+
+#[test]
+fn a_new_address_is_registered_at_once_and_announced_within_a_second() {
+    let mut engine = registered();
+    pass(&mut engine, 10_000);
+    let ip = "10.0.0.77".parse().unwrap();
+    let addresses = vec![Address { ip, interface: None, origin: Origin::Interface }];
+    assert!(engine.set_addresses(at(10_000), addresses.clone()));
+    let now = outputs(&mut engine);
+    assert!(now.iter().any(|o| matches!(o, Output::Send { to: To::One(_), message: Message::Register(_) })));
+    let soon = pass(&mut engine, 11_000);
+    assert!(soon.iter().any(|(_, o)| matches!(o, Output::Send { to: To::All(_), message: Message::Announcement(_) })));
+    assert!(!engine.set_addresses(at(12_000), addresses), "the same addresses are no change");
+}
+
+#[test]
+fn a_refused_clock_is_answered_with_the_servers_time_and_the_same_id() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    let (_, asked) = queries(&mut engine).remove(0);
+    let clock = at(0).wall.plus(Duration::from_secs(3600));
+    let refused = Refused { regarding: Regarding::Query(asked.id), refusal: Refusal::Clock { clock } };
+    engine.handle(at(5), address(SERVER), &Message::Refused(refused));
+    let again = queries(&mut engine);
+    assert_eq!(again, [(To::One(address(SERVER)), Query { clock, ..asked })]);
+}
+
+#[test]
+fn clock_refusals_without_end_are_followed_a_few_times_only() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    let (_, asked) = queries(&mut engine).remove(0);
+    let refused = Refused { regarding: Regarding::Query(asked.id), refusal: Refusal::Clock { clock: at(0).wall } };
+    let mut followed = 0;
+    for _ in 0..100 {
+        engine.handle(at(5), address(SERVER), &Message::Refused(refused.clone()));
+        followed += queries(&mut engine).len();
+    }
+    assert_eq!(followed, usize::from(CLOCK_RETRIES_PER_QUERY));
+}
+
+#[test]
+fn a_servers_goodbye_begins_a_new_search_and_an_old_one_played_back_does_not() {
+    let mut engine = registered();
+    let mut server = own(2, "server", Role::Server, 1);
+    let goodbye = server.goodbye();
+    engine.handle(at(1000), address(SERVER), &Message::Goodbye(goodbye.clone()));
+    assert!(engine.servers().is_empty());
+    engine.advance(at(1001));
+    assert!(!queries(&mut engine).is_empty());
+    // The server is back with a later epoch; the captured goodbye is not about this start.
+    let id = engine.queries.back().unwrap().id;
+    let record = own(2, "server", Role::Server, 2).signed().clone();
+    let subject = Subject::Own { record, info: Labels::default() };
+    engine.handle(at(1100), address(SERVER), &Message::Answer(Answer { id, seen: address(SERVER), subject }));
+    engine.handle(at(1200), address(SERVER), &Message::Goodbye(goodbye));
+    assert_eq!(engine.servers().len(), 1);
+}
+
+#[test]
+fn an_unknown_record_is_registered_anew() {
+    let mut engine = registered();
+    let sent = pass(&mut engine, 30_100);
+    let Some((_, Output::Send { message: Message::Renew(renewal), .. })) =
+        sent.into_iter().find(|(_, o)| matches!(o, Output::Send { message: Message::Renew(_), .. }))
+    else {
+        panic!("no renewal")
+    };
+    let refused = Refused { regarding: Regarding::Sequence(renewal.sequence), refusal: Refusal::UnknownRecord };
+    engine.handle(at(30_200), address(SERVER), &Message::Refused(refused));
+    let sent = pass(&mut engine, 30_300);
+    let register = sent.iter().find_map(|(_, o)| match o {
+        Output::Send { message: Message::Register(signed), .. } => Some(signed.clone()),
+        _ => None,
+    });
+    let record = register.expect("it registers").verify(|_| true).unwrap();
+    assert!(record.sequence > renewal.sequence, "what was renewed since must not make the record look old");
+}
+
+#[test]
+fn an_epoch_that_a_server_has_is_overtaken_and_told() {
+    let mut engine = registered();
+    engine.set_addresses(
+        at(5000),
+        vec![Address { ip: "10.0.0.3".parse().unwrap(), interface: None, origin: Origin::Interface }],
+    );
+    outputs(&mut engine);
+    let sequence = engine.own().record().sequence;
+    let refusal = Refusal::Outdated { epoch: 7, sequence: 3 };
+    engine.handle(
+        at(5100),
+        address(SERVER),
+        &Message::Refused(Refused { regarding: Regarding::Sequence(sequence), refusal }),
+    );
+    assert!(outputs(&mut engine).contains(&Output::Event(Event::EpochRaised { epoch: 8 })));
+    let sent = pass(&mut engine, 7000);
+    assert!(sent.iter().any(|(_, o)| matches!(o, Output::Send { message: Message::Register(_), .. })));
+}
+
+#[test]
+fn a_held_name_is_told_once_and_tried_again_after_a_minute() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    answer(&mut engine, at(1), SERVER, 2, Role::Server);
+    outputs(&mut engine);
+    let holder = NodeId([9; 32]);
+    let refuse = |engine: &mut Engine, now| {
+        let sequence = engine.own().record().sequence;
+        let refused = Refused { regarding: Regarding::Sequence(sequence), refusal: Refusal::NameHeld { holder } };
+        engine.handle(now, address(SERVER), &Message::Refused(refused));
+        outputs(engine).iter().filter(|o| matches!(o, Output::Event(Event::Refused { .. }))).count()
+    };
+    assert_eq!(refuse(&mut engine, at(10)), 1);
+    let sent = pass(&mut engine, 75_000);
+    let tries = sent.iter().filter(|(_, o)| matches!(o, Output::Send { message: Message::Register(_), .. })).count();
+    assert!(tries >= 1);
+    assert_eq!(refuse(&mut engine, at(75_001)), 0, "the same refusal is no news");
+}
+
+#[test]
+fn configured_servers_are_looked_up_and_asked_from_the_start() {
+    let mut engine = engine_with(1);
+    engine.advance(at(0));
+    assert!(outputs(&mut engine).contains(&Output::Resolve { configured: 0 }));
+    engine.resolved(at(40), 0, vec![address("192.0.2.1:24373"), address("[2001:db8::1]:24373")]);
+    let asked: Vec<_> = queries(&mut engine).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(asked, [To::One(address("192.0.2.1:24373")), To::One(address("[2001:db8::1]:24373"))]);
+    let sent = pass(&mut engine, 5000);
+    assert!(sent.iter().any(|(_, o)| matches!(o, Output::Resolve { .. })), "no answer: the name is looked up again");
+}
+
+#[test]
+fn an_announcing_server_is_taken_without_asking() {
+    let mut engine = engine();
+    let record = own(2, "server", Role::Both, 1).signed().clone();
+    engine.handle(at(100), address("10.0.0.5:50000"), &Message::Announcement(record));
+    assert_eq!(engine.servers()[0].address, address("10.0.0.5:24373"), "its record's port, not the datagram's");
+}
+
+#[test]
+fn a_stop_says_goodbye_to_everybody_and_is_the_last_word() {
+    let mut engine = registered();
+    engine.stop();
+    let goodbyes = outputs(&mut engine);
+    assert_eq!(goodbyes.len(), 3, "two methods and one server: {goodbyes:?}");
+    assert!(goodbyes.iter().all(|o| matches!(o, Output::Send { message: Message::Goodbye(_), .. })));
+    assert_eq!(engine.deadline(), None);
+    assert!(engine.stop().is_none());
+}
+
+#[test]
+fn no_more_servers_are_taken_than_configured() {
+    let mut engine = engine();
+    for identity in 2..9 {
+        let record = own(identity, &format!("server{identity}"), Role::Server, 1).signed().clone();
+        engine.handle(at(100), address(&format!("10.0.0.{identity}:24373")), &Message::Announcement(record));
+    }
+    assert_eq!(engine.servers().len(), 2);
+}

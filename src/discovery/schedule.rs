@@ -1,0 +1,84 @@
+//! When to ask again.
+
+use std::time::Duration;
+
+/// The first queries of a search, counted from its start; then one every [`AskSchedule::STEADY`].
+const FIRST: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Asks quickly at first, then steadily with jitter, so that a fleet that lost its server does not ask in step.
+#[derive(Debug, Clone)]
+pub(super) struct AskSchedule {
+    start: Duration,
+    asked: usize,
+    next: Duration,
+}
+
+impl AskSchedule {
+    /// Between queries once the first ones brought nothing; jittered by a fifth either way.
+    pub(super) const STEADY: Duration = Duration::from_secs(30);
+    /// Between queries for further servers once there is one.
+    pub(super) const CONTENT: Duration = Duration::from_secs(60);
+
+    pub(super) fn new(start: Duration) -> Self {
+        Self { start, asked: 0, next: start }
+    }
+
+    /// When the next query is due.
+    pub(super) fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// Notes that a query went out at `now`.
+    pub(super) fn asked(&mut self, now: Duration, dice: &mut fastrand::Rng) {
+        self.asked += 1;
+        self.next = match FIRST.get(self.asked) {
+            // A late wake-up (suspend) must not send the missed queries in one burst.
+            Some(offset) => (self.start + *offset).max(now + FIRST[1]),
+            None => now + jittered(Self::STEADY, dice),
+        };
+    }
+
+    /// Puts the next query off, as a server was found; the first queries go out all the same, since there may be others.
+    pub(super) fn content(&mut self, now: Duration, dice: &mut fastrand::Rng) {
+        if self.asked < FIRST.len() {
+            return;
+        }
+        self.next = now + jittered(Self::CONTENT, dice);
+    }
+}
+
+/// A duration, longer or shorter by up to a fifth.
+pub(super) fn jittered(duration: Duration, dice: &mut fastrand::Rng) -> Duration {
+    duration.mul_f64(0.8 + 0.4 * dice.f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_go_out_at_once_then_thin_out_then_jitter() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let start = Duration::from_secs(100);
+        let mut schedule = AskSchedule::new(start);
+        let mut offsets = Vec::new();
+        for _ in 0..7 {
+            let now = schedule.next();
+            offsets.push((now - start).as_millis());
+            schedule.asked(now, &mut dice);
+        }
+        assert_eq!(offsets[..4], [0, 250, 1000, 3000]);
+        for pair in offsets[3..].windows(2) {
+            assert!((24_000..=36_000).contains(&(pair[1] - pair[0])), "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_wake_up_sends_no_burst() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut schedule = AskSchedule::new(Duration::ZERO);
+        schedule.asked(Duration::from_secs(3600), &mut dice);
+        assert!(schedule.next() > Duration::from_secs(3600));
+    }
+}
