@@ -1,0 +1,56 @@
+//! What the loader may know of the process and its host.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// What the loader may know of the process and its host, so that tests need no global state.
+pub trait Environment {
+    /// An environment variable; `None` if it is unset or not UTF-8.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// The host's name.
+    fn host_name(&self) -> Option<String>;
+    /// Whether the process runs as root.
+    fn is_root(&self) -> bool;
+}
+
+/// The environment of this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEnvironment;
+
+impl Environment for SystemEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn host_name(&self) -> Option<String> {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+        Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    }
+
+    fn is_root(&self) -> bool {
+        own_uid() == Some(0)
+    }
+}
+
+/// The user id of this process, without a system call of our own.
+pub(super) fn own_uid() -> Option<u32> {
+    std::fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
+}
+
+/// The folder for what outlives a restart, and where that came from.
+pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'static str)> {
+    let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
+    // systemd lists several folders with colons; the first is the unit's own.
+    let given = variable("STATE_DIRECTORY").and_then(|list| list.split(':').next().map(PathBuf::from));
+    if let Some(folder) = given {
+        return Some((folder, "$STATE_DIRECTORY"));
+    }
+    if environment.is_root() {
+        return Some((PathBuf::from("/var/lib/hereabouts"), "root's state folder"));
+    }
+    // A relative XDG path is to be ignored (XDG Base Directory Specification, "Environment variables").
+    if let Some(folder) = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute()) {
+        return Some((folder.join("hereabouts"), "$XDG_STATE_HOME"));
+    }
+    variable("HOME").map(|home| (PathBuf::from(home).join(".local/state/hereabouts"), "$HOME"))
+}

@@ -1,0 +1,254 @@
+//! From files and the environment to a configuration, or to all that is wrong with it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::document::{self, Document, MAX_BYTES};
+use super::environment::{self, Environment};
+use super::judge::{fill_empty_sections, judge};
+use super::report::{Problem, Report};
+use super::rules;
+use super::{Config, KeySource, StoreConfig};
+use crate::model::{Labels, NodeName};
+
+/// The variable that names the file where no flag does.
+pub const FILE_VARIABLE: &str = "HEREABOUTS_CONFIG";
+/// Where a file is looked for where nothing names one.
+pub const SEARCHED: [&str; 2] = ["./hereabouts.yaml", "/etc/hereabouts/hereabouts.yaml"];
+
+/// A configuration that checks.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Every setting, with names and folders of this host filled in and every path ready to be opened.
+    pub config: Config,
+    /// The file; `None` with the built-in defaults.
+    pub source: Option<PathBuf>,
+    /// What an operator should know: settings without effect, parts that are not available yet.
+    pub notes: Report,
+    /// Where each value came from.
+    pub(super) origins: Origins,
+}
+
+/// What `--effective` needs to say where a value came from.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) document: Document,
+    pub(super) state_dir: &'static str,
+}
+
+/// Loads the file that `run` takes: `explicit` (from `--config`), else `$HEREABOUTS_CONFIG`, else the first of
+/// [`SEARCHED`] that exists, else the built-in defaults.
+pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Loaded, Report> {
+    let named = explicit
+        .map(Path::to_owned)
+        .or_else(|| environment.variable(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
+    let path = named.or_else(|| SEARCHED.iter().map(PathBuf::from).find(|path| path.exists()));
+    let Some(path) = path else {
+        return parse("(built-in defaults)", "", Path::new(""), environment);
+    };
+    let name = path.display().to_string();
+    let text = read(&path).map_err(|message| Report::unreadable(&name, message))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&name, &text, folder, environment).map(|loaded| Loaded { source: Some(path), ..loaded })
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| format!("can't be opened: {error}"))?;
+    let mut bytes = Vec::new();
+    let limit = MAX_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| format!("can't be read: {error}"))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(format!("the file has more than {MAX_BYTES} bytes"));
+    }
+    text_of(bytes)
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line} is not UTF-8 text")
+    })
+}
+
+/// Parses a text of unknown origin with an empty environment, and never panics: the entry for fuzzing.
+pub fn parse_untrusted(bytes: &[u8]) -> Result<Config, Report> {
+    struct Nothing;
+    impl Environment for Nothing {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn host_name(&self) -> Option<String> {
+            Some("localhost".into())
+        }
+
+        fn is_root(&self) -> bool {
+            true
+        }
+    }
+    let name = "untrusted";
+    let text = std::str::from_utf8(bytes).map_err(|_| Report::unreadable(name, "not UTF-8 text"))?;
+    parse(name, text, Path::new("/"), &Nothing).map(|loaded| loaded.config)
+}
+
+/// Parses a text. A pure function of its arguments: `name` stands in messages, `folder` before relative paths.
+pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
+    let mut problems = Vec::new();
+    let Some(mut document) = document::parse(text, environment, &mut problems) else {
+        return Err(Report::of(name, text, problems));
+    };
+    fill_empty_sections(&mut document.value);
+    let mut wrong = judge(&document, &mut problems);
+    judge_labels(&document, &mut wrong, &mut problems);
+    let mut value = document.value.clone();
+    wrong.iter().for_each(|pointer| remove(&mut value, pointer));
+    let state_dir = fill_in(&mut value, &document, environment, &mut problems);
+    let mut config = match serde_path_to_error::deserialize::<_, Config>(value) {
+        Ok(config) => config,
+        Err(error) => {
+            // The schema lets nothing pass that the types refuse; should they differ, the types decide.
+            let pointer = pointer_of(error.path());
+            let span = document.span(&pointer);
+            problems.push(Problem::error(&pointer, span, error.into_inner().to_string()));
+            return Err(Report::of(name, text, problems));
+        }
+    };
+    for finding in rules::findings(&config, |pointer| document.places.contains_key(pointer)) {
+        // What rests on a setting that is wrong itself would only confuse.
+        if wrong.iter().any(|pointer| touches(pointer, &finding.pointer)) {
+            continue;
+        }
+        let span = document.span(&finding.pointer);
+        let problem = Problem::error(&finding.pointer, span, finding.message);
+        problems.push(Problem { is_note: finding.is_note, ..problem });
+    }
+    for unavailable in config.unavailable() {
+        let pointer = format!("/{}", unavailable.path.replace('.', "/").replace('[', "/").replace(']', ""));
+        let message = format!("{} not available yet; run refuses it", unavailable.what);
+        problems.push(Problem::note(&pointer, document.span(&pointer), message));
+    }
+    if problems.iter().any(|problem| !problem.is_note) {
+        return Err(Report::of(name, text, problems));
+    }
+    config.resolve_paths(folder);
+    let notes = Report::of(name, text, problems);
+    let origins = Origins { name: name.into(), text: text.into(), document, state_dir };
+    Ok(Loaded { config, source: None, notes, origins })
+}
+
+/// Whether one of two JSON pointers leads to or through the other.
+fn touches(a: &str, b: &str) -> bool {
+    let leads = |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    leads(a, b) || leads(b, a)
+}
+
+/// The bytes of all pairs together, which no schema can count.
+fn judge_labels(document: &Document, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
+    for pointer in ["/info", "/node/labels"] {
+        let Some(map) = document.value.pointer(pointer).and_then(Value::as_object) else { continue };
+        if wrong.iter().any(|other| touches(other, pointer)) {
+            continue;
+        }
+        let pairs = map.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        if let Err(error) = Labels::new(pairs) {
+            problems.push(Problem::error(pointer, document.span(pointer), error.to_string()));
+            wrong.push(pointer.into());
+        }
+    }
+}
+
+/// Takes a wrong setting out, so that the rest can be looked at; with it the whole list it stands in.
+fn remove(value: &mut Value, pointer: &str) {
+    let list = pointer
+        .match_indices('/')
+        .map(|(at, _)| &pointer[..at])
+        .find(|parent| value.pointer(parent).is_some_and(Value::is_array));
+    let target = list.unwrap_or(pointer);
+    let Some((parent, key)) = target.rsplit_once('/') else {
+        *value = Value::Object(Map::new());
+        return;
+    };
+    if let Some(Value::Object(map)) = value.pointer_mut(parent) {
+        map.remove(&document::unescape(key));
+        // An alternative without a part of it would be an error of its own.
+        if map.contains_key("type") || parent == "/compat/terminals" {
+            remove(value, parent);
+        }
+    }
+}
+
+/// Puts the host's name and the state folder where the file has none; returns where the folder came from.
+fn fill_in(
+    value: &mut Value,
+    document: &Document,
+    environment: &dyn Environment,
+    problems: &mut Vec<Problem>,
+) -> &'static str {
+    let written = |pointer| document.value.pointer(pointer).is_some_and(|value: &Value| !value.is_null());
+    let Some(root) = value.as_object_mut() else { return "" };
+    let node = root.entry("node").or_insert_with(|| json!({}));
+    let Some(node) = node.as_object_mut() else { return "" };
+    if !written("/node/name") {
+        let name = environment.host_name().unwrap_or_default();
+        match NodeName::parse(&name) {
+            Ok(name) => node.insert("name".into(), json!(name)),
+            Err(error) => {
+                let message = format!("the host's name {name:?} can't be the node's: {error}; set node.name");
+                problems.push(Problem::error("/node/name", document.span("/node/name"), message));
+                node.remove("name")
+            }
+        };
+    }
+    if written("/node/state_dir") {
+        return "";
+    }
+    node.remove("state_dir");
+    match environment::state_dir(environment) {
+        Some((folder, origin)) => {
+            node.insert("state_dir".into(), json!(folder));
+            origin
+        }
+        None => {
+            let message = "neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME names a folder; set node.state_dir";
+            problems.push(Problem::error("/node/state_dir", document.span("/node/state_dir"), message));
+            ""
+        }
+    }
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => format!("{pointer}/{}", document::escape(key)),
+        Segment::Enum { .. } | Segment::Unknown => pointer,
+    })
+}
+
+impl Config {
+    /// Makes every path ready to be opened: what the node reads (keys, tokens, offered files) and its state folder are
+    /// relative to `folder`, the folder of the file; what it writes (store, export, accepted files) to the state folder.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        let read = |path: &mut PathBuf| *path = folder.join(&*path);
+        read(&mut self.node.state_dir);
+        for key in &mut self.channel.keys {
+            match key {
+                KeySource::File(path) | KeySource::PassphraseFile(path) => read(path),
+            }
+        }
+        self.files.offer.iter_mut().for_each(|offer| read(&mut offer.path));
+        self.http.token_file.as_mut().map(read);
+        self.compat.pydiscover.as_mut().and_then(|wire| wire.password_file.as_mut()).map(read);
+        let write = |path: &mut PathBuf| *path = self.node.state_dir.join(&*path);
+        if let StoreConfig::Embedded { path } = &mut self.registry.store {
+            write(path);
+        }
+        self.registry.export.as_mut().map(|export| write(&mut export.path));
+        self.files.accept.iter_mut().for_each(|accept| write(&mut accept.path));
+    }
+}

@@ -1,0 +1,121 @@
+//! Rules across settings, and those that a schema can't say. Pure.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{Config, PublishTarget};
+use crate::model::Role;
+
+/// A broken rule: the JSON pointer of the setting that is pointed at, and what is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) pointer: String,
+    pub(super) message: String,
+    pub(super) is_note: bool,
+}
+
+/// The shortest lease: renewals come at a third of it, and one lost datagram must not end it.
+const MIN_LEASE: Duration = Duration::from_secs(5);
+/// The longest lease: a dead node is gone within a day.
+const MAX_LEASE: Duration = Duration::from_secs(86_400);
+
+/// Every broken rule of a configuration. `is_set` tells whether the file itself has a setting.
+pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut error = |pointer: String, message: String| found.push(Finding { pointer, message, is_note: false });
+    let lease = config.registry.lease.0;
+    if !(MIN_LEASE..=MAX_LEASE).contains(&lease) {
+        error("/registry/lease".into(), "a lease has 5s to 24h".into());
+    }
+    if config.discovery.fallback_after.0.is_zero() {
+        error("/discovery/fallback_after".into(), "the next method needs a time to wait for, such as 3s".into());
+    }
+    let multicast = &config.discovery.multicast;
+    if !multicast.ipv4_group.is_multicast() {
+        error(
+            "/discovery/multicast/ipv4_group".into(),
+            "a multicast group lies in 224.0.0.0/4, such as 239.255.43.73".into(),
+        );
+    }
+    if !multicast.ipv6_group.is_multicast() {
+        error(
+            "/discovery/multicast/ipv6_group".into(),
+            "a multicast group lies in ff00::/8, such as ff12::4373".into(),
+        );
+    }
+    if config.listen.address.is_multicast() {
+        error(
+            "/listen/address".into(),
+            "a node listens on an address of its own; groups stand in discovery.multicast".into(),
+        );
+    }
+    for (i, address) in config.node.advertise.iter().enumerate() {
+        if address.is_unspecified() || address.is_multicast() {
+            error(format!("/node/advertise/{i}"), format!("{address} is no address of one node"));
+        }
+    }
+    if config.interfaces.include.is_empty() {
+        error("/interfaces/include".into(), "without a pattern no interface is used; \"*\" takes all".into());
+    }
+    let addresses = config.interfaces.addresses;
+    if !addresses.ipv4 && !addresses.ipv6 {
+        error("/interfaces/addresses".into(), "ipv4 and ipv6 are both off: no address is left".into());
+    }
+    if config.role == Role::Client && !config.files.offer.is_empty() {
+        error("/files/offer".into(), "files.offer needs a role that serves, and role is client".into());
+    }
+    for (list, names) in [
+        ("offer", config.files.offer.iter().map(|offer| &offer.name).collect::<Vec<_>>()),
+        ("accept", config.files.accept.iter().map(|accept| &accept.name).collect()),
+    ] {
+        let mut seen = HashSet::new();
+        for (i, name) in names.into_iter().enumerate() {
+            if !seen.insert(name) {
+                error(format!("/files/{list}/{i}/name"), format!("\"{name}\" stands twice in files.{list}"));
+            }
+        }
+    }
+    if let Some(terminals) = &config.compat.terminals
+        && !config.files.offer.iter().any(|offer| offer.name == terminals.file)
+    {
+        error("/compat/terminals/file".into(), format!("files.offer has no file named \"{}\"", terminals.file));
+    }
+    if config.http.token_file.is_some() && config.http.listen.is_none() && is_set("/http/token_file") {
+        found.push(note("/http/token_file", "http.token_file has no effect while http.listen is null"));
+    }
+    found.extend(notes(config, is_set));
+    found
+}
+
+fn note(pointer: &str, message: &str) -> Finding {
+    Finding { pointer: pointer.into(), message: message.into(), is_note: true }
+}
+
+fn notes(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if config.role == Role::Client {
+        // The lease is the node's own wish as well, so it does have an effect.
+        for setting in ["history", "release_after", "store", "export"] {
+            let pointer = format!("/registry/{setting}");
+            if is_set(&pointer) {
+                found.push(note(
+                    &pointer,
+                    &format!("registry.{setting} has no effect: role is client, which keeps no registry"),
+                ));
+            }
+        }
+        if is_set("/info") {
+            found.push(note("/info", "info has no effect: role is client, which answers nobody"));
+        }
+        if config.discovery.methods.is_empty() && config.discovery.servers.is_empty() {
+            found.push(note(
+                "/discovery/methods",
+                "this client finds no server: discovery.methods and discovery.servers are both empty",
+            ));
+        }
+    }
+    if config.role != Role::Server && !config.publish.iter().any(|target| matches!(target, PublishTarget::Server {})) {
+        found.push(note("/publish", "without { type: server } no server learns where this node is"));
+    }
+    found
+}

@@ -1,0 +1,124 @@
+//! The JSON Schema, made from the types that are deserialised.
+
+use std::borrow::Cow;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::Config;
+use crate::model::{Labels, NodeName};
+
+/// Where the schema is published.
+pub const SCHEMA_ID: &str = "https://hereabouts.dev/schema/hereabouts.schema.json";
+
+/// The schema of the configuration (JSON Schema draft 2020-12), as `hereabouts schema` prints it.
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12();
+    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("$id".into(), json!(SCHEMA_ID));
+        root.insert("title".into(), json!("hereabouts"));
+    }
+    shorten_defaults(&mut schema);
+    schema
+}
+
+/// A section's default becomes `{}`: its own settings state theirs, and the host's name is no constant.
+fn shorten_defaults(schema: &mut Value) {
+    let sections: Vec<String> = schema["$defs"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, definition)| definition.get("properties").is_some() && definition.get("required").is_none())
+        .map(|(name, _)| format!("#/$defs/{name}"))
+        .collect();
+    visit_properties(schema, &mut |property| {
+        let is_section =
+            property["$ref"].as_str().is_some_and(|target| sections.iter().any(|section| section == target));
+        if is_section && property.get("default").is_some_and(Value::is_object) {
+            property["default"] = json!({});
+        }
+    });
+}
+
+fn visit_properties(schema: &mut Value, visit: &mut impl FnMut(&mut Value)) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get_mut("properties") {
+                properties.values_mut().filter(|property| property.is_object()).for_each(&mut *visit);
+            }
+            map.values_mut().for_each(|value| visit_properties(value, visit));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| visit_properties(value, visit)),
+        _ => {}
+    }
+}
+
+/// The default of a setting that the loader finds out.
+pub(super) fn null() -> Option<()> {
+    None
+}
+
+/// The name of a configuration that did not go through the loader.
+#[expect(clippy::expect_used, reason = "a constant text")]
+pub(super) fn placeholder_name() -> NodeName {
+    NodeName::parse("localhost").expect("localhost is a host name")
+}
+
+macro_rules! schema_type {
+    ($type:ident, $name:literal, $schema:tt) => {
+        /// A stand-in for a type of another module in the schema.
+        pub(super) struct $type;
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+schema_type!(Name, "NodeName", {
+    "type": "string",
+    "description": "A host name: parts of 1 to 63 letters, digits, `-` and `_`, joined by dots, at most 127 bytes. Upper case becomes lower case.",
+    "format": "hereabouts-NodeName",
+    "minLength": 1,
+    "maxLength": (NodeName::MAX + 1),
+    "pattern": "^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\\.?$",
+});
+schema_type!(Path, "Path", {
+    "type": "string",
+    "description": "A path of a file or folder.",
+    "format": "hereabouts-Path",
+    "minLength": 1,
+    "maxLength": 4096,
+    "pattern": "^[^\\u0000]+$",
+});
+schema_type!(Ip, "IpAddress", {
+    "type": "string",
+    "description": "An IP address: `192.0.2.1`, `2001:db8::1`.",
+    "format": "ip",
+});
+schema_type!(Endpoint, "Endpoint", {
+    "type": "string",
+    "description": "An endpoint of etcd: `https://10.0.0.1:2379`.",
+    "format": "hereabouts-Endpoint",
+    "pattern": "^https?://[^\\s/]+/?$",
+});
+schema_type!(Socket, "SocketAddress", {
+    "type": "string",
+    "description": "An IP address with a port: `127.0.0.1:24374`, `[::1]:24374`.",
+    "format": "socket",
+});
+schema_type!(Pairs, "Labels", {
+    "type": "object",
+    "description": "Key/value pairs: a key has 1 to 63 letters, digits, `-`, `_`, `.` and `/`, a value at most 255 bytes of text without control characters; 256 bytes together.",
+    "maxProperties": (Labels::MAX_PAIRS),
+    "propertyNames": { "pattern": "^[A-Za-z0-9._/-]{1,63}$" },
+    "additionalProperties": { "type": "string", "maxLength": (Labels::MAX_VALUE), "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" },
+});

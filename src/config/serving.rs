@@ -1,0 +1,276 @@
+//! The sections of what a node keeps and serves: registry, publishing, files, HTTP and the ancestors' wires.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{FileMode, OfferName};
+use super::{ConfigDuration, Size, schema};
+
+/// What a server keeps of every node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Registry")]
+pub struct RegistryConfig {
+    /// How long a record counts as present without being renewed, `5s` to `24h`. A node asks for its own lease, and a
+    /// server grants it; a node that dies is gone after this time.
+    pub lease: ConfigDuration,
+    /// How long the addresses that a node had are remembered.
+    pub history: ConfigDuration,
+    /// A name whose holder is gone this long may be taken by another node. `0s` where machines come back with a fresh
+    /// identity: pods without a volume.
+    pub release_after: ConfigDuration,
+    /// Where the records are kept.
+    pub store: StoreConfig,
+    /// A file of all records for other programs, written anew after each change. Null: none.
+    pub export: Option<ExportConfig>,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        Self {
+            lease: ConfigDuration::from_secs(90),
+            history: ConfigDuration::from_secs(90 * DAY),
+            release_after: ConfigDuration::from_secs(30 * DAY),
+            store: StoreConfig::default(),
+            export: None,
+        }
+    }
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[schemars(rename = "Store")]
+pub enum StoreConfig {
+    /// One file of this node.
+    Embedded {
+        /// The file. Relative to the state folder.
+        #[serde(default = "registry_file")]
+        #[schemars(with = "schema::Path")]
+        path: PathBuf,
+    },
+    /// An etcd cluster. Not available yet.
+    Etcd {
+        /// The cluster's members.
+        #[schemars(with = "Vec<schema::Endpoint>", length(min = 1, max = 16))]
+        endpoints: Vec<String>,
+    },
+}
+
+fn registry_file() -> PathBuf {
+    PathBuf::from("registry.redb")
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self::Embedded { path: registry_file() }
+    }
+}
+
+/// A file of all records for other programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Export")]
+pub struct ExportConfig {
+    /// The file, replaced as a whole. Relative to the state folder.
+    #[schemars(with = "schema::Path")]
+    pub path: PathBuf,
+    /// The shape of its JSON.
+    pub format: ExportFormat,
+}
+
+impl Default for ExportConfig {
+    fn default() -> Self {
+        Self { path: PathBuf::from("nodes.json"), format: ExportFormat::Hereabouts }
+    }
+}
+
+/// The shape of the export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// Everything that is known of each node, as `hereabouts nodes --output json` prints it.
+    Hereabouts,
+    /// DynIP's file: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`.
+    Dynip,
+}
+
+/// Where a node makes its own record known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum PublishTarget {
+    /// The servers of the channel.
+    Server {},
+    /// Multicast DNS: `NAME.local` for every program on the link. Not available yet.
+    Mdns {
+        /// The domain.
+        #[serde(default = "local_domain")]
+        #[schemars(pattern(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"), extend("format" = "hereabouts-Domain"))]
+        domain: String,
+    },
+}
+
+fn local_domain() -> String {
+    "local".into()
+}
+
+/// Files that servers hold and nodes pull. Not available yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Files")]
+pub struct FilesConfig {
+    /// Files that this server holds for nodes to pull.
+    #[schemars(length(max = 64))]
+    pub offer: Vec<Offer>,
+    /// Files that this node takes from its servers, and nothing else.
+    #[schemars(length(max = 64))]
+    pub accept: Vec<Accept>,
+    /// After a notice to all, each node waits a random part of this time before it pulls.
+    pub spread: ConfigDuration,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self { offer: Vec::new(), accept: Vec::new(), spread: ConfigDuration::from_secs(10) }
+    }
+}
+
+/// A file that a server holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Its name on the channel.
+    pub name: OfferName,
+    /// The file. Relative to the folder of this file.
+    #[schemars(with = "schema::Path")]
+    pub path: PathBuf,
+}
+
+/// A file that a node takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accept {
+    /// The name under which a server offers it.
+    pub name: OfferName,
+    /// Where it goes; it is replaced as a whole. Relative to the state folder.
+    #[schemars(with = "schema::Path")]
+    pub path: PathBuf,
+    /// The permission bits that it gets.
+    #[serde(default = "usual_mode")]
+    pub mode: FileMode,
+    /// The largest file that is taken.
+    #[serde(default = "usual_size")]
+    pub max_size: Size,
+    /// What is done after it was replaced. Null: nothing.
+    #[serde(default)]
+    pub after: Option<AfterAction>,
+}
+
+fn usual_mode() -> FileMode {
+    FileMode(0o644)
+}
+
+fn usual_size() -> Size {
+    Size(1 << 30)
+}
+
+/// What is done after a file was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[schemars(rename = "After")]
+pub enum AfterAction {
+    /// A program is started, without a shell.
+    Exec {
+        /// The program and its arguments.
+        #[schemars(length(min = 1, max = 64))]
+        command: Vec<String>,
+    },
+}
+
+/// The HTTP interface. Not available yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Http")]
+pub struct HttpConfig {
+    /// Where it listens, such as `127.0.0.1:24374`. Null: nowhere.
+    // The default becomes 127.0.0.1:24374 when the interface arrives.
+    #[schemars(with = "Option<schema::Socket>")]
+    pub listen: Option<SocketAddr>,
+    /// A file with the token that every request must carry. Relative to the folder of this file. Null: no token.
+    #[schemars(with = "Option<schema::Path>")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// The wires of PyDiscover, DynIP and the terminals, each off unless it is named. Not available yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Compat")]
+pub struct CompatConfig {
+    /// PyDiscover 1.0.
+    pub pydiscover: Option<PydiscoverConfig>,
+    /// DynIP 0.1.
+    pub dynip: Option<DynipConfig>,
+    /// The terminals and their base.
+    pub terminals: Option<TerminalsConfig>,
+}
+
+/// Answers PyDiscover's queries with `info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Pydiscover")]
+pub struct PydiscoverConfig {
+    /// The UDP port.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// The channel that queries begin with.
+    #[schemars(length(min = 1, max = 64))]
+    pub magic: String,
+    /// A file with the password. Relative to the folder of this file. Null: no password.
+    #[schemars(with = "Option<schema::Path>")]
+    pub password_file: Option<PathBuf>,
+    /// Whether a wrong channel or password gets no answer at all.
+    pub hidden: bool,
+}
+
+impl Default for PydiscoverConfig {
+    fn default() -> Self {
+        Self { port: 50000, magic: "fna349fn".into(), password_file: None, hidden: true }
+    }
+}
+
+/// Takes DynIP's datagrams as records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Dynip")]
+pub struct DynipConfig {
+    /// The UDP port.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+}
+
+impl Default for DynipConfig {
+    fn default() -> Self {
+        Self { port: 28630 }
+    }
+}
+
+/// Serves one offered file to the terminals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Terminals")]
+pub struct TerminalsConfig {
+    /// The UDP and TCP port.
+    #[serde(default = "terminals_port")]
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// The name of the offer in `files.offer`.
+    pub file: OfferName,
+}
+
+fn terminals_port() -> u16 {
+    9998
+}
