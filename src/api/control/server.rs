@@ -1,0 +1,321 @@
+//! The node's side: the listener and its connections.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tracing::{debug, warn};
+
+use super::*;
+use crate::api::request::ErrorKind;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 64;
+/// Responses written in one go.
+const BATCH: usize = 64;
+/// How long to wait after a failed accept: the process has no descriptor left, and one must become free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long to wait for a process that holds the socket and accepts nobody.
+const ALIVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The bound control socket; dropping it removes the socket file.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    /// Held as long as the node runs; the file stays, so that two starts at a time lock the same one.
+    _lock: File,
+}
+
+/// Why the control socket can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process serves this state directory.
+    #[error("another hereabouts runs here{}: stop it, or give this one another node.state_dir ({})", pid_text(*pid), path.display())]
+    Running {
+        /// Its process, if it is of this process namespace.
+        pid: Option<u32>,
+        /// The socket or lock that it holds.
+        path: PathBuf,
+    },
+    /// The path does not fit a socket address.
+    #[error("the path of the control socket has {length} bytes, {MAX_PATH} fit: choose a shorter node.state_dir ({})", path.display())]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Something else stands in the socket's place.
+    #[error("{} is no socket: move it away", path.display())]
+    NotSocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("failed to {what} {} (the user that runs hereabouts must be able to write there)", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn pid_text(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(", PID {pid}")).unwrap_or_default()
+}
+
+impl Listener {
+    /// Binds the control socket of a state directory that exists, inside a tokio runtime.
+    pub fn bind(state_dir: &Path) -> Result<Self, BindError> {
+        let path = socket_path(state_dir);
+        path_fits(&path).map_err(|length| BindError::TooLong { path: path.clone(), length })?;
+        let lock = lock(&state_dir.join(LOCK_NAME), &path)?;
+        clear(&path)?;
+        let io = |what| {
+            let path = path.clone();
+            move |source| BindError::Io { what, path, source }
+        };
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(io("make a socket for"))?;
+        let address = SockAddr::unix(&path).map_err(io("bind"))?;
+        socket.bind(&address).map_err(io("bind"))?;
+        // The order matters: nobody can connect before `listen`, and then the mode stands already.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(io("set the mode of"))?;
+        socket.listen(BACKLOG).map_err(io("listen on"))?;
+        socket.set_nonblocking(true).map_err(io("listen on"))?;
+        let socket = UnixListener::from_std(socket.into()).map_err(io("listen on"))?;
+        Ok(Self { socket, path, _lock: lock })
+    }
+
+    /// The socket file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The lock is still held here, so the file is this process's own.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Takes the lock, or says who has it.
+fn lock(path: &Path, socket: &Path) -> Result<File, BindError> {
+    let io = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(io("open the lock file"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(BindError::Running { pid: living(socket).unwrap_or(None), path: path.to_owned() })
+        }
+        Err(TryLockError::Error(source)) => Err(io("lock")(source)),
+    }
+}
+
+/// Removes a socket file that nobody serves.
+fn clear(path: &Path) -> Result<(), BindError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(BindError::Io { what: "look at", path: path.to_owned(), source }),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(BindError::NotSocket { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    // The lock is ours, so whoever answers is no node that locks; but nobody's living socket is taken away.
+    if let Some(pid) = living(path) {
+        return Err(BindError::Running { pid, path: path.to_owned() });
+    }
+    std::fs::remove_file(path).map_err(|source| BindError::Io { what: "remove the old", path: path.to_owned(), source })
+}
+
+/// The process that serves a socket file, if one does; its PID is unknown in another process namespace.
+fn living(path: &Path) -> Option<Option<u32>> {
+    let stream = match connect(path, ALIVE_LIMIT) {
+        Ok(stream) => stream,
+        // Somebody listens and is busy.
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Some(None),
+        Err(_) => return None,
+    };
+    let peer = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream)?.peer_cred());
+    let pid = peer.ok().and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok());
+    Some(pid.filter(|pid| *pid != 0))
+}
+
+/// The time limits of a connection; tests have shorter ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// As [`IDLE_LIMIT`].
+    pub(super) idle: Duration,
+    /// As [`CALL_LIMIT`].
+    pub(super) call: Duration,
+}
+
+/// Serves connections until `calls` has no receiver any more; dropping the future closes every connection.
+pub async fn serve(listener: Listener, calls: mpsc::Sender<Call>) {
+    serve_within(listener, calls, Limits { idle: IDLE_LIMIT, call: CALL_LIMIT }).await;
+}
+
+pub(super) async fn serve_within(listener: Listener, calls: mpsc::Sender<Call>, limits: Limits) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = calls.closed() => return,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
+                connections.spawn(connection(stream, calls.clone(), limits));
+            }
+            Ok((stream, _)) => turn_away(&stream),
+            Err(error) => {
+                warn!(%error, "control socket: a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells one asker too many why it is closed. The line fits the empty buffer of a new socket, so nothing waits.
+fn turn_away(stream: &tokio::net::UnixStream) {
+    let message = format!("{MAX_CONNECTIONS} connections are open already: try again");
+    let mut line = Vec::new();
+    write_line(&mut line, &Response::error(ErrorKind::Busy, message));
+    let _ = stream.try_write(&line);
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("no whole request in time")]
+    Idle,
+    #[error("no part of the answer taken in time")]
+    Slow,
+    #[error("the node stops")]
+    Stopping,
+    #[error("the request line is over {MAX_REQUEST} bytes")]
+    LongLine,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+async fn connection(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>, limits: Limits) {
+    let (read, write) = stream.into_split();
+    let mut connection = Connection { write, calls, limits };
+    if let Err(reason) = connection.requests(read).await {
+        debug!(%reason, "control socket: connection closed");
+    }
+}
+
+/// One connection: where its answers go, and who answers.
+struct Connection {
+    write: OwnedWriteHalf,
+    calls: mpsc::Sender<Call>,
+    limits: Limits,
+}
+
+impl Connection {
+    /// Takes one request after the other.
+    async fn requests(&mut self, read: OwnedReadHalf) -> Result<(), Ended> {
+        let mut lines = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_REQUEST));
+        loop {
+            let line = match timeout(self.limits.idle, lines.next()).await {
+                Err(_) => return Err(Ended::Idle),
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok(line))) => line,
+                Ok(Some(Err(LinesCodecError::MaxLineLengthExceeded))) => {
+                    self.refuse(ErrorKind::BadRequest, Ended::LongLine.to_string()).await?;
+                    return Err(Ended::LongLine);
+                }
+                Ok(Some(Err(LinesCodecError::Io(error)))) => return Err(error.into()),
+            };
+            match serde_json::from_str(&line) {
+                Ok(request) => self.answer(request).await?,
+                Err(error) => {
+                    self.refuse(ErrorKind::BadRequest, format!("the request can't be read: {error}")).await?;
+                }
+            }
+        }
+    }
+
+    /// Hands a request to the node and passes its answer on.
+    async fn answer(&mut self, request: Request) -> Result<(), Ended> {
+        let deadline = Instant::now() + self.limits.call;
+        let (reply, mut responses) = mpsc::channel(REPLY_CAPACITY);
+        match timeout_at(deadline, self.calls.send(Call { request, reply })).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                self.refuse(ErrorKind::Busy, "the node stops").await?;
+                return Err(Ended::Stopping);
+            }
+            Err(_) => return self.refuse(ErrorKind::Busy, "the node is busy: try again").await,
+        }
+        let mut batch = Vec::new();
+        loop {
+            match timeout_at(deadline, responses.recv_many(&mut batch, BATCH)).await {
+                Ok(0) => return self.refuse(ErrorKind::Failed, "the node dropped the request").await,
+                Err(_) => return self.refuse(ErrorKind::Failed, "the node did not answer in time").await,
+                Ok(_) => {
+                    let last = batch.iter().position(|response| !matches!(response, Response::Item { .. }));
+                    self.send(&batch[..last.map_or(batch.len(), |last| last + 1)]).await?;
+                    if last.is_some() {
+                        return Ok(());
+                    }
+                    batch.clear();
+                }
+            }
+        }
+    }
+
+    async fn refuse(&mut self, kind: ErrorKind, message: impl Into<String>) -> Result<(), Ended> {
+        self.send(&[Response::error(kind, message)]).await
+    }
+
+    /// Writes responses; each part must be taken within the idle limit.
+    async fn send(&mut self, responses: &[Response]) -> Result<(), Ended> {
+        let mut lines = Vec::new();
+        for response in responses {
+            write_line(&mut lines, response);
+        }
+        let mut rest = &lines[..];
+        while !rest.is_empty() {
+            match timeout(self.limits.idle, self.write.write(rest)).await {
+                Err(_) => return Err(Ended::Slow),
+                Ok(written) => rest = &rest[written?..],
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends one response as a line.
+fn write_line(lines: &mut Vec<u8>, response: &Response) {
+    let start = lines.len();
+    if let Err(error) = serde_json::to_writer(&mut *lines, response) {
+        // No view has a map with keys that are no text, so this is a bug; the asker still gets a whole line.
+        lines.truncate(start);
+        warn!(%error, "control socket: a response can't be written as JSON");
+        lines.extend_from_slice(br#"{"type":"error","kind":"failed","message":"a response can't be written as JSON"}"#);
+    }
+    lines.push(b'\n');
+}

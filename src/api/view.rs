@@ -1,0 +1,171 @@
+//! What a node tells, as types with a stable JSON shape: snake_case keys, times in RFC 3339, durations with their unit in
+//! the key. Every key is always there; what is unknown or does not apply is null.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp};
+
+mod status;
+
+pub use status::{
+    CloneView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState, MethodView,
+    OwnView, RegistryView, ServerView, SocketView, StatusView, StoreView,
+};
+
+/// A node as a registry, or the node itself, tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its name.
+    pub name: NodeName,
+    /// Its Ed25519 public key, 52 base32 characters.
+    pub node_id: NodeId,
+    /// `present`, `expired` or `left`.
+    pub state: State,
+    /// `client`, `server` or `both`.
+    pub role: Role,
+    /// The addresses that it announces, in its own order.
+    pub addresses: Vec<AddressView>,
+    /// The UDP and TCP port it listens on; 0 if it listens on none.
+    pub port: u16,
+    /// The source address of its last message, as the one who tells saw it; null if it was not seen directly.
+    pub source: Option<SocketAddr>,
+    /// Its labels.
+    pub labels: Labels,
+    /// When the registry first saw it; null when no registry tells.
+    pub first_seen: Option<Timestamp>,
+    /// When its last message came.
+    pub last_seen: Timestamp,
+    /// How long it counts as present after a message.
+    pub lease_seconds: u32,
+    /// How long it still counts as present without another message; null when it is not present, or not known.
+    pub expires_in_seconds: Option<u64>,
+    /// The id of the channel key under which it seals, 8 hex digits: a key that some node still has here can't be dropped.
+    pub key_in_use: String,
+    /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
+    pub epoch: u64,
+    /// Whether two machines use this node id: one is a copy of the other's disk.
+    pub cloned: bool,
+    /// Names that the node had before, the latest first.
+    pub former_names: Vec<NodeName>,
+}
+
+/// One announced address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressView {
+    /// The address.
+    pub address: IpAddr,
+    /// The node's interface that holds it; null when it was configured.
+    pub interface: Option<InterfaceName>,
+    /// `loopback`, `link`, `private` or `global`.
+    pub scope: Scope,
+    /// `interface` or `advertised`.
+    pub origin: Origin,
+}
+
+impl From<&Address> for AddressView {
+    fn from(address: &Address) -> Self {
+        let Address { ip, interface, origin } = address;
+        Self { address: *ip, interface: *interface, scope: address.scope(), origin: *origin }
+    }
+}
+
+/// How an address of the history became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// The node announced it.
+    Announced,
+    /// A server saw messages come from it.
+    Observed,
+}
+
+impl Seen {
+    /// The word for it, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Observed => "observed",
+        }
+    }
+}
+
+/// One address that a node had, from when to when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// The node's name.
+    pub name: NodeName,
+    /// The node's id.
+    pub node_id: NodeId,
+    /// The address.
+    pub address: IpAddr,
+    /// `announced` or `observed`.
+    pub seen: Seen,
+    /// The first time.
+    pub from: Timestamp,
+    /// The last time; null when the node still has it.
+    pub to: Option<Timestamp>,
+}
+
+/// A node that has, or had, an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderView {
+    /// The address asked for.
+    pub address: IpAddr,
+    /// Whether the node has the address now.
+    pub current: bool,
+    /// `announced` or `observed`; null when the teller does not say.
+    pub seen: Option<Seen>,
+    /// The first time the node had it; null when the teller does not say.
+    pub from: Option<Timestamp>,
+    /// The last time; null when the node still has it or the teller does not say.
+    pub to: Option<Timestamp>,
+    /// The node as it is now.
+    pub node: NodeView,
+}
+
+/// A node that answered a query just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundView {
+    /// Its name.
+    pub name: NodeName,
+    /// Its Ed25519 public key.
+    pub node_id: NodeId,
+    /// `client`, `server` or `both`.
+    pub role: Role,
+    /// Where its answer came from.
+    pub source: SocketAddr,
+    /// The addresses that it announces, in its own order.
+    pub addresses: Vec<AddressView>,
+    /// The UDP and TCP port it listens on; 0 if it listens on none.
+    pub port: u16,
+    /// Its labels.
+    pub labels: Labels,
+    /// What a server tells whoever asks; empty from a client.
+    pub info: Labels,
+    /// The asker's own address as the answerer saw it.
+    pub seen: SocketAddr,
+    /// How it was found: `multicast`, `broadcast`, `mdns` or `unicast`.
+    pub method: String,
+    /// From the question to its answer.
+    pub after_ms: u64,
+}
+
+/// What one server said to a registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnouncedView {
+    /// The server's address.
+    pub server: SocketAddr,
+    /// The server's name; null if it did not tell.
+    pub name: Option<NodeName>,
+    /// The server's node id; null if it did not tell.
+    pub node_id: Option<NodeId>,
+    /// This node's address as the server saw it; null if it did not acknowledge.
+    pub seen: Option<SocketAddr>,
+    /// The lease that the server gives; null if it did not acknowledge.
+    pub lease_seconds: Option<u32>,
+    /// Why the server did not acknowledge; null if it did.
+    pub error: Option<String>,
+}
