@@ -1,0 +1,60 @@
+//! The export file, written some time after each change.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::{ExportConfig, ExportFormat};
+use crate::model::Now;
+use crate::registry::{Table, export};
+
+/// From a change to the file: a fleet that comes back at once is written once.
+const AFTER_CHANGE: Duration = Duration::from_secs(1);
+/// Until a write that failed is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Keeps the export file in step with the registry.
+pub(super) struct Export {
+    path: PathBuf,
+    format: export::Format,
+    due: Option<Duration>,
+    failing: bool,
+}
+
+impl Export {
+    pub(super) fn new(config: &ExportConfig, state_dir: &Path) -> Self {
+        let format = match config.format {
+            ExportFormat::Hereabouts => export::Format::Hereabouts,
+            ExportFormat::Dynip => export::Format::Dynip,
+        };
+        Self { path: state_dir.join(&config.path), format, due: Some(Duration::ZERO), failing: false }
+    }
+
+    /// Something changed.
+    pub(super) fn touch(&mut self, now: Duration) {
+        self.due.get_or_insert(now + AFTER_CHANGE);
+    }
+
+    /// When the file is to be written.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Writes the file; a failure is said once, and tried again.
+    pub(super) fn write(&mut self, table: &Table, now: Now) {
+        let path = self.path.display();
+        match export::write(&self.path, self.format, now.wall, table) {
+            Ok(()) => {
+                self.due = None;
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(%path, "the export file is written again");
+                }
+            }
+            Err(error) => {
+                self.due = Some(now.elapsed + RETRY);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!("failed to {error}; tried again every {} s", RETRY.as_secs());
+                }
+            }
+        }
+    }
+}

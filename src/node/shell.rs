@@ -1,0 +1,435 @@
+//! The running node: one loop over sockets, timer, kernel events, store and commands.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::control::{Forget, Reannounce};
+use super::core::{Core, CoreSettings, Datagram, Event, Output};
+use super::export::Export;
+use super::state_dir::{Lock, StateDir};
+use super::ticker::Ticker;
+use super::traffic::{Received, Traffic, random_seed};
+use super::{RunError, explain, wiring};
+use crate::api::control::{self, Call};
+use crate::config::{Config, StoreConfig};
+use crate::discovery::{self, Engine, Method, OwnRecord, Responder, ResponderSettings, To};
+use crate::model::Timestamp;
+use crate::net::{self, Interface, InterfaceSource, Membership, RecvBatch, Sockets, Watch};
+use crate::registry::{Batch, Progress, Table, Writer};
+use crate::wire::v1::{Message, Refusal, Refused, Regarding};
+
+/// Batches of datagrams handled before timers, commands and kernel events have their turn.
+const BATCHES_IN_A_ROW: usize = 16;
+/// Calls of the control socket that wait.
+const CALLS: usize = 64;
+/// How often a join that failed is tried again.
+const REJOIN: Duration = Duration::from_secs(5);
+/// How long a stop waits for goodbyes to leave and for the store.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Looked-up addresses that wait.
+const RESOLUTIONS: usize = 64;
+/// Receive errors in a row after which the sockets count as broken.
+const RECEIVE_ERRORS: u32 = 100;
+
+/// A node whose sockets are bound and whose registry is loaded.
+pub struct Node {
+    pub(super) core: Core,
+    pub(super) traffic: Traffic,
+    pub(super) ticker: Ticker,
+    pub(super) config: Config,
+    pub(super) source: Option<PathBuf>,
+    pub(super) state: StateDir,
+    pub(super) started: Timestamp,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) interface_source: InterfaceSource,
+    /// Where each configured server's last look-up failed, why.
+    pub(super) lookup_failures: Vec<Option<String>>,
+    pub(super) servers: Vec<String>,
+    pub(super) store: Option<Store>,
+    pub(super) forgets: VecDeque<Forget>,
+    pub(super) reannounces: Vec<Reannounce>,
+    export: Option<Export>,
+    watch: Option<Watch>,
+    listener: Option<control::Listener>,
+    rejoin_at: Option<Duration>,
+    _lock: Lock,
+}
+
+/// The registry's store and how far it is.
+pub(super) struct Store {
+    pub(super) writer: Writer,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) path: PathBuf,
+    /// When the oldest batch that is not durable was handed over.
+    pub(super) waiting_since: Option<Duration>,
+}
+
+/// What a look-up of a configured server brought.
+struct Resolution {
+    configured: usize,
+    result: Result<Vec<SocketAddr>, String>,
+}
+
+impl Node {
+    /// Binds everything; when it returns, every listener is bound and the registry is loaded.
+    ///
+    /// Must be called within a tokio runtime.
+    pub async fn bind(config: Config, source: Option<PathBuf>) -> Result<Self, RunError> {
+        let unavailable = config.unavailable();
+        if !unavailable.is_empty() {
+            return Err(RunError::Unavailable(unavailable));
+        }
+        let ticker = Ticker::new();
+        let now = ticker.now();
+        let state = StateDir::open(&config.node.state_dir)?;
+        let lock = state.lock()?;
+        let listener = control::Listener::bind(state.path())?;
+        let (ring, made_key) = wiring::key_ring(&config, Some(&state))?;
+        let sockets = Sockets::bind(&wiring::sockets(&config))?;
+        let new_node = state.is_new();
+        let identity = state.identity()?;
+        let epoch = state.next_epoch(now.wall, new_node)?;
+        let node_id = identity.id();
+
+        let keys: Vec<_> = ring.ids().collect();
+        let own = wiring::own(&config, epoch, sockets.port());
+        let responder = Responder::new(now, ResponderSettings::new(random_seed()), own.name.clone(), config.role);
+        let own = OwnRecord::new(identity, ring.first().id(), own);
+        let engine = Engine::new(now, wiring::engine(&config, keys.clone()), own);
+        let mut table = config.role.serves().then(|| Table::new(wiring::table(&config)));
+        let store = match (&mut table, &config.registry.store) {
+            (Some(table), StoreConfig::Embedded { path }) => {
+                let path = state.path().join(path);
+                let (writer, opened) = Writer::open(&path, node_id, |node| table.load(now, node))?;
+                tracing::info!(path = %path.display(), nodes = table.len(), ?opened, "registry loaded");
+                let progress = writer.progress();
+                Some(Store { writer, progress, path, waiting_since: None })
+            }
+            _ => None,
+        };
+        let settings = CoreSettings { info: config.info.clone(), keys };
+        let core = Core::new(now, engine, responder, table, settings);
+        let traffic = Traffic::new(sockets, wiring::fanout(&config), wiring::policy(&config), ring);
+        let export = config.registry.export.as_ref().filter(|_| config.role.serves());
+        let export = export.map(|export| Export::new(export, state.path()));
+        if made_key {
+            tracing::info!(
+                file = %state.channel_key_file().display(),
+                "made a key for channel '{}'. A second machine joins with: hereabouts init --key \"$(cat {})\"  (copy the key by a safe way)",
+                config.channel.name.as_str(),
+                state.channel_key_file().display()
+            );
+        }
+        let watch = Watch::new();
+        let servers = wiring::servers(&config);
+        Ok(Self {
+            core,
+            traffic,
+            ticker,
+            started: now.wall,
+            interfaces: Vec::new(),
+            interface_source: watch.source(),
+            lookup_failures: vec![None; servers.len()],
+            servers,
+            store,
+            forgets: VecDeque::new(),
+            reannounces: Vec::new(),
+            export,
+            watch: Some(watch),
+            listener: Some(listener),
+            rejoin_at: None,
+            config,
+            source,
+            state,
+            _lock: lock,
+        })
+    }
+
+    /// The addresses that are bound.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.traffic.sockets.addresses().collect()
+    }
+
+    /// Runs until `stop` is ready, then says goodbye and drains. `ready` is called when the node serves.
+    pub async fn run(mut self, stop: impl Future<Output = ()>, ready: impl FnOnce(&Self)) -> Result<(), RunError> {
+        let (calls, mut called) = mpsc::channel::<Call>(CALLS);
+        let serving = self.listener.take().map(|listener| tokio::spawn(control::serve(listener, calls)));
+        let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
+        let Some(mut watch) = self.watch.take() else { return Ok(()) };
+        let mut progress = self.store.as_ref().map(|store| store.progress.clone());
+        let mut batch = RecvBatch::new();
+        let mut errors = 0;
+        tokio::pin!(stop);
+        let mut ready = Some(ready);
+
+        let outcome = loop {
+            self.settle(&resolutions).await;
+            let timer = self.ticker.instant(self.deadline());
+            tokio::select! {
+                () = &mut stop => break Ok(()),
+                received = self.traffic.sockets.recv(&mut batch) => match received {
+                    Ok(count) => {
+                        errors = 0;
+                        self.receive(&mut batch, count, &resolutions).await;
+                    }
+                    Err(error) => {
+                        errors += 1;
+                        tracing::debug!(%error, "failed to receive");
+                        if errors > RECEIVE_ERRORS {
+                            break Err(RunError::Receive(error));
+                        }
+                    }
+                },
+                () = tokio::time::sleep_until(timer) => self.advance(),
+                interfaces = watch.next() => {
+                    self.interface_source = watch.source();
+                    self.interfaces_changed(interfaces);
+                    if let Some(ready) = ready.take() {
+                        ready(&self);
+                    }
+                }
+                Some(call) = called.recv() => self.call(call),
+                Some(Resolution { configured, result }) = resolved.recv() => self.resolved(configured, result),
+                () = changed(&mut progress) => self.progressed(),
+            }
+        };
+        self.drain(&resolutions, &mut progress).await;
+        if let Some(serving) = serving {
+            serving.abort();
+        }
+        outcome
+    }
+
+    /// Handles what arrived, and what arrives meanwhile, up to a limit.
+    async fn receive(&mut self, batch: &mut RecvBatch, mut count: usize, resolutions: &mpsc::Sender<Resolution>) {
+        for _ in 0..BATCHES_IN_A_ROW {
+            let now = self.ticker.now();
+            for place in 0..count {
+                self.datagram(now, batch, place).await;
+            }
+            self.core.store();
+            self.settle(resolutions).await;
+            match self.traffic.sockets.try_recv(batch) {
+                Ok(more) => count = more,
+                Err(_) => break,
+            }
+        }
+    }
+
+    async fn datagram(&mut self, now: crate::model::Now, batch: &mut RecvBatch, place: usize) {
+        match self.traffic.open(batch, place, self.core.counters_mut()) {
+            Ok(Received { from, via, key, nonce, length, message }) => {
+                self.core.handle(now, Datagram { from, via, key, nonce: &nonce, length }, &message);
+            }
+            Err(Some(rejected)) if rejected.foreign && !self.config.channel.hidden => {
+                if self.core.admits_stranger(now, rejected.from) {
+                    let refusal = Refusal::Channel { name: self.config.channel.name.as_str().into() };
+                    let message = Message::Refused(Refused { regarding: Regarding::Query(0), refusal });
+                    let most = rejected.length.saturating_mul(3);
+                    let counters = self.core.counters_mut();
+                    self.traffic.hint(rejected.from, rejected.via, &message, most, counters).await;
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let export = self.export.as_ref().and_then(Export::deadline);
+        let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
+        [self.core.deadline(), self.rejoin_at, export, announces].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self) {
+        let now = self.ticker.now();
+        self.core.advance(now);
+        if self.rejoin_at.is_some_and(|at| at <= now.elapsed) {
+            self.reconcile();
+        }
+        self.answer_reannounces(now);
+        self.export_if_due(now);
+    }
+
+    /// Does what the core wants done, until it wants nothing more.
+    async fn settle(&mut self, resolutions: &mpsc::Sender<Resolution>) {
+        while let Some(output) = self.core.output() {
+            match output {
+                Output::Reply { to, via, message, most } => {
+                    self.traffic.reply(to, via, &message, most, self.core.counters_mut()).await;
+                }
+                Output::Send { to: To::One(address), message } => {
+                    self.traffic.send(address, &message, self.core.counters_mut()).await;
+                }
+                Output::Send { to: To::All(method), message } => self.send_to_all(method, &message).await,
+                Output::Resolve { configured } => self.resolve(configured, resolutions.clone()),
+                Output::Store { ticket, batch } => self.submit(ticket, batch),
+                Output::Event(event) => self.event(&event),
+            }
+        }
+        self.traffic.flush(self.core.counters_mut()).await;
+        let now = self.ticker.now();
+        if !self.reannounces.is_empty() {
+            self.answer_reannounces(now);
+        }
+    }
+
+    async fn send_to_all(&mut self, method: Method, message: &Message) {
+        let sent = self.traffic.send_to_all(method, message, self.core.counters_mut()).await;
+        if matches!(message, Message::Query(_)) {
+            self.core.sent(method, sent.err());
+        }
+    }
+
+    fn resolve(&self, configured: usize, resolutions: mpsc::Sender<Resolution>) {
+        let Some(server) = self.servers.get(configured).cloned() else { return };
+        tokio::spawn(async move {
+            let result = net::resolve(&server).await.map_err(|error| format!("failed to {error}"));
+            // The node stops if nobody receives.
+            let _ = resolutions.send(Resolution { configured, result }).await;
+        });
+    }
+
+    fn resolved(&mut self, configured: usize, result: Result<Vec<SocketAddr>, String>) {
+        let now = self.ticker.now();
+        let (addresses, failure) = match result {
+            Ok(addresses) => (addresses, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        if let Some(last) = self.lookup_failures.get_mut(configured) {
+            if let Some(failure) = failure.as_ref().filter(|_| last.is_none()) {
+                tracing::warn!("{failure}; tried again every 30 s");
+            }
+            *last = failure;
+        }
+        self.core.resolved(now, configured, addresses);
+    }
+
+    fn submit(&mut self, ticket: u64, batch: Batch) {
+        let elapsed = self.ticker.now().elapsed;
+        let Some(store) = &mut self.store else { return };
+        match store.writer.submit(batch) {
+            Ok(taken) => {
+                debug_assert_eq!(taken.0, ticket, "core and store count the same batches");
+                store.waiting_since.get_or_insert(elapsed);
+            }
+            Err(full) => self.core.put_back(full.0),
+        }
+    }
+
+    fn progressed(&mut self) {
+        let now = self.ticker.now();
+        let Some(store) = &mut self.store else { return };
+        let durable = store.progress.borrow_and_update().durable;
+        store.waiting_since = (durable < store.writer.last_ticket()).then_some(now.elapsed);
+        self.core.durable(now, durable.0);
+        self.answer_forgets(durable.0);
+    }
+
+    fn event(&mut self, event: &Event) {
+        explain::log(event);
+        match event {
+            Event::Discovery(discovery::Event::EpochRaised { epoch }) => {
+                if let Err(error) = self.state.set_epoch(*epoch) {
+                    tracing::error!("failed to {error}");
+                }
+            }
+            Event::Discovery(_) => {}
+            _ => {
+                let now = self.ticker.now();
+                if let Some(export) = &mut self.export {
+                    export.touch(now.elapsed);
+                }
+            }
+        }
+    }
+
+    fn interfaces_changed(&mut self, interfaces: Vec<Interface>) {
+        let now = self.ticker.now();
+        self.interfaces = interfaces;
+        self.reconcile();
+        let addresses = wiring::addresses(&self.config, &self.traffic.policy, &self.interfaces);
+        let listed: Vec<_> = addresses.iter().map(|address| address.ip.to_string()).collect();
+        if self.core.engine().own().record().addresses != addresses {
+            tracing::info!(addresses = %listed.join(" "), "this node's addresses");
+        }
+        if addresses.is_empty() {
+            tracing::warn!(
+                "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
+            );
+        }
+        self.core.set_addresses(now, addresses);
+        self.core.network_changed(now);
+    }
+
+    fn reconcile(&mut self) {
+        for report in self.traffic.reconcile(&self.interfaces) {
+            let (interface, family) = (report.interface, report.family);
+            match report.what {
+                Membership::Joined => tracing::info!(%interface, %family, "joined the multicast group"),
+                Membership::Left => tracing::info!(%interface, %family, "left the multicast group"),
+                Membership::Failed(error) => {
+                    tracing::warn!(%interface, %family, %error, "failed to join the multicast group; tried again");
+                }
+            }
+        }
+        let retry = self.traffic.fanout.retry_wanted();
+        self.rejoin_at = retry.then(|| self.ticker.now().elapsed + REJOIN);
+    }
+
+    fn export_if_due(&mut self, now: crate::model::Now) {
+        if let (Some(export), Some(table)) = (&mut self.export, self.core.table())
+            && export.deadline().is_some_and(|at| at <= now.elapsed)
+        {
+            export.write(table, now);
+        }
+    }
+
+    /// Says goodbye, lets it leave, and brings the last changes to the disk.
+    async fn drain(
+        &mut self,
+        resolutions: &mpsc::Sender<Resolution>,
+        progress: &mut Option<watch::Receiver<Progress>>,
+    ) {
+        tracing::info!("stopping: saying goodbye");
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        self.core.stop(self.ticker.now());
+        self.settle(resolutions).await;
+        while self.core.in_flight() > 0 {
+            if tokio::time::timeout_at(deadline, changed(progress)).await.is_err() {
+                tracing::warn!("the store did not finish in time; what was not acknowledged may be lost");
+                break;
+            }
+            self.progressed();
+            self.settle(resolutions).await;
+        }
+        let now = self.ticker.now();
+        if let (Some(export), Some(table)) = (&mut self.export, self.core.table()) {
+            export.write(table, now);
+        }
+        if let Some(Store { writer, .. }) = self.store.take() {
+            let closed = tokio::task::spawn_blocking(move || writer.shutdown());
+            match tokio::time::timeout_at(deadline, closed).await {
+                Ok(Ok(Err(error))) => tracing::error!("failed to {error}"),
+                Ok(_) => {}
+                Err(_) => tracing::warn!("the store did not close in time"),
+            }
+        }
+    }
+}
+
+/// Waits for news of the store; for ever where there is none.
+async fn changed(progress: &mut Option<watch::Receiver<Progress>>) {
+    match progress {
+        Some(receiver) => {
+            if receiver.changed().await.is_err() {
+                *progress = None;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,228 @@
+//! Nodes and servers in virtual time, under faults from a seed. Every step is checked; see `World::check`.
+//!
+//! A failing seed is printed: `HEREABOUTS_SEED=N cargo test simulation` replays it alone. `HEREABOUTS_SEEDS=N` runs more.
+
+mod world;
+
+use std::time::Duration;
+
+use crate::model::{Role, State};
+use crate::wire::v1::Refusal;
+use world::{Faults, LEASE, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// After the last fault everybody agrees within this: a lease that must run out, and a search with its jitter.
+const AGREE_WITHIN: Duration = Duration::from_secs(100);
+
+/// Runs a scenario for several seeds, or for the one that the environment names.
+fn seeds(scenario: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match (number("HEREABOUTS_SEED"), number("HEREABOUTS_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, count) => 1..1 + count.unwrap_or(4),
+    };
+    for seed in seeds {
+        if let Err(panic) = std::panic::catch_unwind(|| scenario(seed)) {
+            eprintln!("seed {seed} failed; replay it with HEREABOUTS_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn fleet(seed: u64, servers: usize, clients: usize) -> World {
+    let mut world = World::new(seed);
+    for number in 0..servers {
+        world.add(&format!("server{number}"), Role::Both);
+    }
+    for number in 0..clients {
+        world.add(&format!("client{number}"), Role::Client);
+    }
+    world
+}
+
+#[test]
+fn a_quiet_network_agrees_within_a_second() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 5);
+        (0..6).for_each(|host| world.start(host));
+        let took = world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        assert!(took <= SECOND, "{took:?}");
+    });
+}
+
+#[test]
+fn loss_duplicates_and_reordering_only_delay_agreement() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 2, 5);
+        world.faults = Faults { loss: 0.3, duplicates: 0.2, delay: Duration::from_millis(300) };
+        (0..7).for_each(|host| world.start(host));
+        world.run(SECOND * 120);
+        world.faults = Faults::default();
+        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees after the faults");
+        let stats = world.stats;
+        assert!(
+            stats.lost > 0 && stats.duplicated > 0 && stats.acknowledged > 0,
+            "the faults did not happen: {stats:?}"
+        );
+    });
+}
+
+#[test]
+fn crashes_and_restarts_lose_nothing_that_was_acknowledged() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 2, 4);
+        world.faults = Faults { loss: 0.1, duplicates: 0.1, delay: Duration::from_millis(100) };
+        (0..6).for_each(|host| world.start(host));
+        for _ in 0..30 {
+            let pause = Duration::from_millis(world.dice.u64(10..20_000));
+            world.run(pause);
+            let host = world.dice.usize(0..6);
+            if world.hosts[host].core.is_none() {
+                world.start(host);
+            } else if world.dice.bool() {
+                world.crash(host);
+            } else {
+                world.stop(host);
+            }
+        }
+        world.faults = Faults::default();
+        (0..6)
+            .filter(|host| world.hosts[*host].core.is_none())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|host| world.start(host));
+        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees after the faults");
+        assert!(world.stats.crashes > 0, "nothing crashed");
+    });
+}
+
+#[test]
+fn a_partition_expires_whoever_is_cut_off_and_heals() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 3);
+        (0..4).for_each(|host| world.start(host));
+        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world.hosts[2].part = 1;
+        world.run(LEASE.duration() + SECOND * 2);
+        assert_eq!(world.state_of(0, "client1"), Some(State::Expired));
+        assert_eq!(world.state_of(0, "client0"), Some(State::Present));
+        assert!(world.stats.cut > 0);
+        world.hosts[2].part = 0;
+        world.run_until(SECOND * 40, World::agrees).expect("the cut off host is back within one round of asking");
+    });
+}
+
+#[test]
+fn a_new_address_is_known_within_a_second() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 2, 2);
+        (0..4).for_each(|host| world.start(host));
+        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world.run(SECOND * 20);
+        world.set_address(3, "10.0.9.9".parse().unwrap());
+        let took = world.run_until(SECOND * 5, World::agrees).expect("everybody knows the new address");
+        assert!(took <= SECOND, "{took:?}");
+    });
+}
+
+#[test]
+fn wrong_clocks_still_find_each_other() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 3);
+        for host in 0..4 {
+            world.hosts[host].skew_millis = world.dice.i64(-7_200_000..7_200_000);
+        }
+        (0..4).for_each(|host| world.start(host));
+        let took = world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        assert!(took <= SECOND * 2, "{took:?}");
+        assert!(world.stats.refused_clocks > 0, "no clock was refused");
+    });
+}
+
+#[test]
+fn a_wiped_node_gets_its_name_back_where_names_are_released() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 1);
+        world.release_after = Duration::ZERO;
+        (0..2).for_each(|host| world.start(host));
+        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world.crash(1);
+        world.wipe(1, 200);
+        world.start(1);
+        world.run(SECOND * 5);
+        let core = world.hosts[1].core.as_ref().unwrap();
+        let refusal = core.engine().servers().first().and_then(|server| server.refusal.clone());
+        assert!(
+            matches!(refusal, Some(Refusal::NameHeld { .. })),
+            "the name is free while its holder counts as present"
+        );
+        world.run_until(LEASE.duration() + SECOND * 75, World::agrees).expect("the name is taken over");
+    });
+}
+
+#[test]
+fn a_name_stays_with_its_first_holder() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 2);
+        world.hosts[2].name = world.hosts[1].name.clone();
+        world.start(0);
+        world.start(1);
+        world
+            .run_until(AGREE_WITHIN, |world| world.state_of(0, "client0") == Some(State::Present))
+            .expect("it registers");
+        world.start(2);
+        world.run(SECOND * 200);
+        let table = world.hosts[0].core.as_ref().unwrap().table().unwrap();
+        assert_eq!(table.by_name(&world.hosts[1].name).unwrap().id(), world.hosts[1].id());
+        assert_eq!(world.hosts[0].core.as_ref().unwrap().conflicts().count(), 1);
+    });
+}
+
+#[test]
+fn a_copied_disk_is_recognised() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 2);
+        world.start(0);
+        world.start(1);
+        world.run(SECOND * 10);
+        world.clone_disk(1, 2);
+        world.hosts[2].name = world.hosts[1].name.clone();
+        world.start(2);
+        world.run(SECOND * 180);
+        let table = world.hosts[0].core.as_ref().unwrap().table().unwrap();
+        assert!(table.counters().clones > 0, "{:?}", table.counters());
+        assert_eq!(table.twins().count(), 1);
+    });
+}
+
+#[test]
+fn a_goodbye_is_told_at_once_and_survives_a_restart_of_the_server() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 2);
+        (0..3).for_each(|host| world.start(host));
+        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world.stop(2);
+        world.run(SECOND);
+        assert_eq!(world.state_of(0, "client1"), Some(State::Left));
+        world.crash(0);
+        assert_eq!(world.on_disk(0).len(), 3);
+        world.start(0);
+        assert_eq!(world.state_of(0, "client1"), Some(State::Left));
+        assert_eq!(world.state_of(0, "client0"), Some(State::Present));
+    });
+}
+
+#[test]
+fn configured_servers_are_found_across_links() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 1, 2);
+        world.hosts[1].link = 1;
+        world.hosts[1].configured = vec![0];
+        (0..3).for_each(|host| world.start(host));
+        let took = world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        assert!(took <= SECOND * 2, "{took:?}");
+        // The server moves: its name is looked up again when it stops answering.
+        world.set_address(0, "10.0.7.7".parse().unwrap());
+        world.run_until(LEASE.duration() * 2 + SECOND * 40, World::agrees).expect("the client follows its server");
+    });
+}

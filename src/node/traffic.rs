@@ -1,0 +1,283 @@
+//! Messages in and out: opened and sealed, in batches.
+
+use std::io;
+use std::net::SocketAddr;
+
+use zeroize::Zeroizing;
+
+use super::core::Via;
+use super::counters::Counters;
+use crate::discovery::Method;
+use crate::net::{
+    self, Arrival, DATAGRAM_MAX, Fanout, FanoutSettings, Interface, Policy, RecvBatch, Report, SendBatch, Sockets,
+    Source,
+};
+use crate::wire::KeyId;
+use crate::wire::keyring::KeyRing;
+use crate::wire::seal::{self, Dropped, Nonce};
+use crate::wire::v1::Message;
+
+/// Sockets, key ring and buffers of a node or of one command that asks.
+pub(super) struct Traffic {
+    pub(super) sockets: Sockets,
+    pub(super) fanout: Fanout,
+    pub(super) policy: Policy,
+    pub(super) ring: KeyRing,
+    outgoing: SendBatch,
+    nonces: Nonces,
+    /// Where queued datagrams that go to everybody belong, by their place in the batch.
+    targets: Vec<(usize, net::Target)>,
+}
+
+/// A datagram that opened, and where it came from.
+pub(super) struct Received {
+    pub(super) from: SocketAddr,
+    pub(super) via: Via,
+    pub(super) key: KeyId,
+    pub(super) nonce: Nonce,
+    pub(super) length: usize,
+    pub(super) message: Message,
+}
+
+/// A datagram that did not open.
+pub(super) struct Rejected {
+    pub(super) from: SocketAddr,
+    pub(super) via: Via,
+    pub(super) length: usize,
+    /// Whether the channel key is not one of ours.
+    pub(super) foreign: bool,
+}
+
+impl Traffic {
+    pub(super) fn new(sockets: Sockets, settings: FanoutSettings, policy: Policy, ring: KeyRing) -> Self {
+        let (outgoing, nonces) = (SendBatch::new(), Nonces::default());
+        Self { sockets, fanout: Fanout::new(settings), policy, ring, outgoing, nonces, targets: Vec::new() }
+    }
+
+    /// Follows the interfaces as they are now.
+    pub(super) fn reconcile(&mut self, interfaces: &[Interface]) -> Vec<Report> {
+        let taken = self.policy.taken(interfaces);
+        self.fanout.reconcile(&self.sockets, &taken)
+    }
+
+    /// Opens one datagram of a batch; what does not open is counted by its reason.
+    pub(super) fn open(
+        &self,
+        batch: &mut RecvBatch,
+        place: usize,
+        counters: &mut Counters,
+    ) -> Result<Received, Option<Rejected>> {
+        let Some((bytes, arrival)) = batch.get_mut(place) else { return Err(None) };
+        counters.received += 1;
+        let Arrival { from, truncated, .. } = arrival;
+        let length = bytes.len();
+        let via = way_back(&arrival);
+        if truncated {
+            counters.dropped(Dropped::TooLong.as_str());
+            return Err(None);
+        }
+        let opened = match seal::open(&self.ring, bytes) {
+            Err(Dropped::UnknownKey) => {
+                // The lookup ended at an unknown key id, so the bytes are untouched and can be tried as a hint.
+                seal::open_hint(&self.ring, bytes).map_err(|_| {
+                    counters.dropped(Dropped::UnknownKey.as_str());
+                    Some(Rejected { from, via, length, foreign: true })
+                })?
+            }
+            Err(reason) => {
+                counters.dropped(reason.as_str());
+                return Err(Some(Rejected { from, via, length, foreign: false }));
+            }
+            Ok(opened) => opened,
+        };
+        let Ok(message) = Message::decode(opened.payload) else {
+            counters.undecodable += 1;
+            return Err(Some(Rejected { from, via, length, foreign: false }));
+        };
+        let hint = self.ring.by_id(opened.key).is_none();
+        if hint && !matches!(message, Message::Refused(_)) {
+            counters.undecodable += 1;
+            return Err(None);
+        }
+        Ok(Received { from, via, key: opened.key, nonce: opened.nonce, length, message })
+    }
+
+    /// Queues an answer of at most `most` bytes; false if it would be longer.
+    pub(super) async fn reply(
+        &mut self,
+        to: SocketAddr,
+        via: Via,
+        message: &Message,
+        most: usize,
+        counters: &mut Counters,
+    ) -> bool {
+        let source = (via.local.is_some() || via.interface != 0)
+            .then(|| Source { ip: via.local.unwrap_or_else(|| unspecified(to)), interface: via.interface });
+        self.queue(to, source, message, false, most, counters).await.is_some()
+    }
+
+    /// Queues a refusal for somebody who holds the same key under another channel name.
+    pub(super) async fn hint(
+        &mut self,
+        to: SocketAddr,
+        via: Via,
+        message: &Message,
+        most: usize,
+        counters: &mut Counters,
+    ) {
+        let source = via.local.map(|ip| Source { ip, interface: via.interface });
+        self.queue(to, source, message, true, most, counters).await;
+    }
+
+    /// Queues a message for one address.
+    pub(super) async fn send(&mut self, to: SocketAddr, message: &Message, counters: &mut Counters) {
+        self.queue(to, None, message, false, DATAGRAM_MAX, counters).await;
+    }
+
+    /// Sends one message to everybody by a method; why it reached nobody, if so.
+    pub(super) async fn send_to_all(
+        &mut self,
+        method: Method,
+        message: &Message,
+        counters: &mut Counters,
+    ) -> Result<(), String> {
+        let by = match method {
+            Method::Multicast => net::Method::Multicast,
+            Method::Broadcast => net::Method::Broadcast,
+            Method::Unicast => return Ok(()),
+        };
+        let mut sealed = Zeroizing::new([0; DATAGRAM_MAX]);
+        let nonce = self.nonces.next();
+        let Ok(length) = message.seal(self.ring.first(), &nonce, &mut *sealed) else {
+            counters.undecodable += 1;
+            return Ok(());
+        };
+        self.flush(counters).await;
+        let targets: Vec<_> = self.fanout.targets(by).to_vec();
+        if targets.is_empty() {
+            return Err("no interface that the policy takes can carry it".to_owned());
+        }
+        let mut last_error = None;
+        let count = targets.len();
+        let mut failures = 0;
+        for target in targets {
+            if self.outgoing.is_full() {
+                failures += self.flush_targets(&mut last_error, counters).await;
+            }
+            let fill = |buffer: &mut [u8; DATAGRAM_MAX]| {
+                buffer[..length].copy_from_slice(&sealed[..length]);
+                length
+            };
+            if let Ok(place) = self.outgoing.push(target.to, Some(target.source), fill) {
+                self.targets.push((place, target));
+            }
+        }
+        failures += self.flush_targets(&mut last_error, counters).await;
+        match last_error {
+            Some(error) if failures == count => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what is queued.
+    pub(super) async fn flush(&mut self, counters: &mut Counters) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        let flushed =
+            self.sockets.flush(&mut self.outgoing, |_, error| tracing::debug!(%error, "failed to send")).await;
+        counters.sent += flushed.sent as u64;
+        counters.send_errors += (flushed.failed + flushed.dropped) as u64;
+    }
+
+    async fn flush_targets(&mut self, last: &mut Option<io::Error>, counters: &mut Counters) -> usize {
+        let mut errors = Vec::new();
+        let flushed = self.sockets.flush(&mut self.outgoing, |place, error| errors.push((place, error))).await;
+        counters.sent += flushed.sent as u64;
+        counters.send_errors += (flushed.failed + flushed.dropped) as u64;
+        for (place, target) in self.targets.drain(..) {
+            let error = errors.iter().find(|(failed, _)| *failed == place).map(|(_, error)| error);
+            self.fanout.note_send(target.source.interface, target.family, error.map_or(Ok(()), Err));
+        }
+        let failures = errors.len();
+        if let Some((_, error)) = errors.pop() {
+            *last = Some(error);
+        }
+        failures
+    }
+
+    /// Queues a datagram; `None` if it was longer than allowed, or could not be sealed.
+    async fn queue(
+        &mut self,
+        to: SocketAddr,
+        source: Option<Source>,
+        message: &Message,
+        hint: bool,
+        most: usize,
+        counters: &mut Counters,
+    ) -> Option<()> {
+        if self.outgoing.is_full() {
+            self.flush(counters).await;
+        }
+        let Self { ring, nonces, outgoing, .. } = self;
+        let key = if hint { ring.hint_keys().first()? } else { ring.first() };
+        let nonce = nonces.next();
+        let mut queued = None;
+        let fill = |buffer: &mut [u8; DATAGRAM_MAX]| match message.seal(key, &nonce, buffer) {
+            Ok(length) if length <= most => {
+                queued = Some(());
+                length
+            }
+            Ok(_) => {
+                counters.too_long_replies += 1;
+                0
+            }
+            Err(error) => {
+                tracing::error!(%error, kind = message.kind(), "failed to encode a message: this is a bug");
+                0
+            }
+        };
+        // Full is impossible after the flush above; were it not, the datagram would be lost like any other.
+        let _ = outgoing.push(to, source, fill);
+        queued
+    }
+}
+
+fn way_back(arrival: &Arrival) -> Via {
+    match arrival.reply_source() {
+        Some(Source { ip, interface }) => Via { local: (!ip.is_unspecified()).then_some(ip), interface },
+        None => Via { local: None, interface: 0 },
+    }
+}
+
+fn unspecified(like: SocketAddr) -> std::net::IpAddr {
+    if like.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() }
+}
+
+/// Nonces from the system's randomness, drawn for many datagrams at a time: a system call for each would be dear.
+#[derive(Default)]
+struct Nonces {
+    drawn: Vec<Nonce>,
+}
+
+impl Nonces {
+    const AT_A_TIME: usize = 128;
+    const LENGTH: usize = size_of::<Nonce>();
+
+    fn next(&mut self) -> Nonce {
+        if let Some(nonce) = self.drawn.pop() {
+            return nonce;
+        }
+        let mut bytes = [0; Self::AT_A_TIME * Self::LENGTH];
+        #[expect(clippy::expect_used, reason = "a system without randomness can't keep a secret: nothing may be sent")]
+        getrandom::fill(&mut bytes).expect("the system gives randomness");
+        let (last, others) = bytes.as_chunks::<{ Self::LENGTH }>().0.split_last().unwrap_or((&[0; Self::LENGTH], &[]));
+        self.drawn.extend(others);
+        *last
+    }
+}
+
+/// A random number for jitter and query ids.
+pub(super) fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
+}

@@ -1,0 +1,135 @@
+//! From the configuration to the settings of each part: no layer below reads the configuration itself.
+
+use std::net::IpAddr;
+
+use super::RunError;
+use super::state_dir::StateDir;
+use super::traffic::random_seed;
+use crate::config::{self, Config, PublishTarget};
+use crate::discovery::{EngineSettings, Method, OwnSettings};
+use crate::model::{Address, Lease, Origin, Record};
+use crate::net::{FanoutSettings, Interface, Pattern, Policy, SocketSettings};
+use crate::registry;
+use crate::wire::KeyId;
+use crate::wire::keyring::{KeyRing, Secret};
+
+/// The keys of the channel; whether one was made just now.
+pub(super) fn key_ring(config: &Config, state: Option<&StateDir>) -> Result<(KeyRing, bool), RunError> {
+    let mut made = false;
+    let mut secrets = Vec::new();
+    for secret in config.channel.secrets().map_err(RunError::Secret)? {
+        secrets.push(match secret {
+            config::Secret::Key(key) => Secret::Key(key),
+            config::Secret::Passphrase(text) => Secret::Passphrase(text),
+        });
+    }
+    if secrets.is_empty() {
+        let state = match state {
+            Some(state) => state,
+            None => &StateDir::open(&config.node.state_dir)?,
+        };
+        let (key, new) = state.channel_key()?;
+        made = new;
+        secrets.push(Secret::Key(key));
+    }
+    Ok((KeyRing::new(config.channel.name.as_str(), &secrets)?, made))
+}
+
+/// Which interfaces take part.
+pub(super) fn policy(config: &Config) -> Policy {
+    let patterns = |texts: &[config::InterfacePattern]| {
+        texts.iter().filter_map(|text| Pattern::parse(text.as_str()).ok()).collect::<Vec<_>>()
+    };
+    let addresses = &config.interfaces.addresses;
+    Policy {
+        include: patterns(&config.interfaces.include),
+        exclude: patterns(&config.interfaces.exclude),
+        ipv4: addresses.ipv4,
+        ipv6: addresses.ipv6,
+        link_local: addresses.link_local,
+        loopback: addresses.loopback,
+    }
+}
+
+/// How the sockets of a running node are bound.
+pub(super) fn sockets(config: &Config) -> SocketSettings {
+    SocketSettings { address: config.listen.address, port: config.listen.port, ttl: config.discovery.multicast.ttl }
+}
+
+/// Where messages to everybody go.
+pub(super) fn fanout(config: &Config) -> FanoutSettings {
+    let multicast = &config.discovery.multicast;
+    FanoutSettings {
+        ipv4_group: multicast.ipv4_group,
+        ipv6_group: multicast.ipv6_group,
+        port: multicast.port,
+        broadcast_port: config.discovery.broadcast.port,
+    }
+}
+
+/// The methods that this version has, in the configuration's order.
+pub(super) fn methods(config: &Config) -> Vec<Method> {
+    let methods = config.discovery.methods.iter().filter_map(|method| match method {
+        config::Method::Multicast => Some(Method::Multicast),
+        config::Method::Broadcast => Some(Method::Broadcast),
+        config::Method::Mdns => None,
+    });
+    methods.collect()
+}
+
+/// The configured servers as `host:port`.
+pub(super) fn servers(config: &Config) -> Vec<String> {
+    config.discovery.servers.iter().map(ToString::to_string).collect()
+}
+
+/// The search.
+pub(super) fn engine(config: &Config, keys: Vec<KeyId>) -> EngineSettings {
+    let publishes = config.publish.iter().any(|target| matches!(target, PublishTarget::Server {}));
+    EngineSettings {
+        registers: config.role.registers() && publishes,
+        methods: methods(config),
+        fallback_after: config.discovery.fallback_after.0,
+        max_servers: usize::from(config.discovery.max_servers),
+        configured: config.discovery.servers.len(),
+        keys,
+        seed: random_seed(),
+    }
+}
+
+/// What the node says of itself.
+pub(super) fn own(config: &Config, epoch: u64, port: u16) -> OwnSettings {
+    OwnSettings {
+        name: config.node.name.clone(),
+        epoch,
+        boot: random_seed(),
+        lease: lease(config),
+        port,
+        role: config.role,
+        labels: config.node.labels.clone(),
+    }
+}
+
+/// The registry's rules.
+pub(super) fn table(config: &Config) -> registry::Settings {
+    registry::Settings {
+        max_lease: lease(config),
+        history: config.registry.history.0,
+        release_after: config.registry.release_after.0,
+        ..registry::Settings::default()
+    }
+}
+
+/// The addresses that the node announces: those of its interfaces, or those of `node.advertise`.
+pub(super) fn addresses(config: &Config, policy: &Policy, interfaces: &[Interface]) -> Vec<Address> {
+    if config.node.advertise.is_empty() {
+        return policy.announced(interfaces);
+    }
+    let advertised = config.node.advertise.iter().take(Record::MAX_ADDRESSES);
+    advertised
+        .map(|ip: &IpAddr| Address { ip: ip.to_canonical(), interface: None, origin: Origin::Advertised })
+        .collect()
+}
+
+fn lease(config: &Config) -> Lease {
+    Lease(u32::try_from(config.registry.lease.0.as_secs()).unwrap_or(u32::MAX))
+}
