@@ -1,1 +1,155 @@
-//! The command line: one file per command.
+//! The command line: one file per command, over the control socket of the node on this machine or over the network.
+//!
+//! Data goes to stdout, everything else to stderr. What every command shares stands here and in [`output`] (formats),
+//! [`exit`] (codes), [`context`] (the config and the local node) and [`network`] (the seam to the layers below).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+pub mod context;
+pub mod exit;
+pub mod logging;
+pub mod network;
+pub mod output;
+pub mod table;
+pub mod time;
+pub mod wired;
+
+mod announce;
+mod check;
+mod completions;
+mod discover;
+mod forget;
+mod health;
+mod history;
+mod init;
+mod keygen;
+mod man;
+mod nodes;
+mod rank;
+mod run;
+mod schema;
+mod status;
+mod r#where;
+mod who;
+
+#[cfg(test)]
+mod tests;
+
+use context::Context;
+use network::Open;
+use output::{ColorChoice, Format, Output};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  2   bad usage
+  3   nothing found
+  64  bad config";
+
+/// Where are my machines right now, and where were they before?
+#[derive(Debug, Parser)]
+#[command(name = "hereabouts", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Read this config file
+    ///
+    /// Without it: $HEREABOUTS_CONFIG, ./hereabouts.yaml, /etc/hereabouts/hereabouts.yaml, the built-in defaults.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Print in this format [default: table on a terminal, plain in a pipe]
+    ///
+    /// plain is bare values, one a line; json is one object a line, with a stable shape.
+    #[arg(short, long, value_name = "FORMAT", global = true, value_enum)]
+    pub output: Option<Format>,
+    /// Use colour
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+    /// Log more to stderr; twice for all
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Log errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Discover(discover::DiscoverArgs),
+    Announce(announce::AnnounceArgs),
+    Where(r#where::WhereArgs),
+    Who(who::WhoArgs),
+    Nodes(nodes::NodesArgs),
+    History(history::HistoryArgs),
+    Forget(forget::ForgetArgs),
+    Status(status::StatusArgs),
+    Health(health::HealthArgs),
+    Init(init::InitArgs),
+    Check(check::CheckArgs),
+    Schema(schema::SchemaArgs),
+    Keygen(keygen::KeygenArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// Reads the arguments of the process, does what they say and tells how it went.
+///
+/// A usage error ends the process here, with code 2; so does `--help`, with code 0.
+pub fn main(open: &Open) -> ExitCode {
+    let cli = Cli::parse();
+    let mut output = Output::stdout(cli.global.output, cli.global.color);
+    let context = Context::new(open, cli.global.config.clone());
+    let done = cli.start_log().and_then(|()| cli.command.run(&cli.global, &context, &mut output));
+    // What was printed before an error is data too.
+    let flushed = output.flush().map_err(anyhow::Error::from);
+    done.and_then(|code| flushed.map(|()| code)).unwrap_or_else(|error| exit::report(&error))
+}
+
+impl Cli {
+    fn start_log(&self) -> anyhow::Result<()> {
+        match self.command {
+            // It logs as its config says.
+            Command::Run(_) => Ok(()),
+            _ => Ok(logging::start_for_command(&self.global)?),
+        }
+    }
+}
+
+impl Command {
+    fn run(self, global: &Global, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run(args) => run::run(&args, global, context),
+            Self::Discover(args) => discover::run(&args, context, output),
+            Self::Announce(args) => announce::run(&args, context, output),
+            Self::Where(args) => r#where::run(&args, context, output),
+            Self::Who(args) => who::run(&args, context, output),
+            Self::Nodes(args) => nodes::run(args, context, output),
+            Self::History(args) => history::run(args, context, output),
+            Self::Forget(args) => forget::run(args, context, output),
+            Self::Status(args) => status::run(&args, context, output),
+            Self::Health(args) => health::run(&args, context, output),
+            Self::Init(args) => init::run(args),
+            Self::Check(args) => check::run(args, global.config.clone()),
+            Self::Schema(args) => schema::run(args),
+            Self::Keygen(args) => keygen::run(args),
+            Self::Completions(args) => completions::run(&args, output),
+            Self::Man(args) => man::run(&args, output),
+        }
+    }
+}

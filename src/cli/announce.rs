@@ -1,0 +1,81 @@
+//! `hereabouts announce`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::{Context, LOCAL_LIMIT, unexpected};
+use super::exit::{self, Failure, note};
+use super::output::{Format, Output};
+use super::table::{Emphasis, Table, or_dash};
+use super::time;
+use crate::api::control::AskError;
+use crate::api::request::{ErrorKind, Item, Request};
+use crate::api::view::AnnouncedView;
+
+/// Register this machine once and leave, as from cron
+///
+/// Prints the address that each server saw. Where a node runs already, it registers again at once. Exits with 0 when at
+/// least one server acknowledged, with 1 when all refused, with 3 when none was found.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  */5 * * * * hereabouts announce --output plain >/dev/null")]
+pub(super) struct AnnounceArgs {
+    /// Wait for servers at most this long
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = time::limit)]
+    timeout: Duration,
+}
+
+pub(super) fn run(args: &AnnounceArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+    let announced = match context.local_items(&Request::Announce, LOCAL_LIMIT + args.timeout)? {
+        Ok(items) => items
+            .into_iter()
+            .map(|item| match item {
+                Item::Announced(view) => Ok(view),
+                item => Err(unexpected(&item)),
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?,
+        // Only where no node runs: two processes that register one node id would look like a cloned disk.
+        Err(AskError::NoNode { .. } | AskError::TooLong { .. }) => context.network()?.announce(args.timeout)?,
+        Err(AskError::Refused { kind: ErrorKind::NotFound, .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    if announced.is_empty() {
+        return Err(Failure::NothingFound("no server answered".to_owned()).into());
+    }
+    print(&announced, output)?;
+    let acknowledged = announced.iter().any(|view| view.seen.is_some());
+    Ok(ExitCode::from(if acknowledged { 0 } else { exit::FAILED }))
+}
+
+fn print(announced: &[AnnouncedView], output: &mut Output<'_>) -> Result<(), Failure> {
+    match output.format() {
+        Format::Json => announced.iter().try_for_each(|view| output.json(view)),
+        Format::Plain => {
+            for view in announced {
+                match (view.seen, &view.error) {
+                    (Some(seen), _) => output.line(seen.ip().to_canonical())?,
+                    (None, error) => note(format_args!("{}: {}", view.server, or_dash(error.as_deref()))),
+                }
+            }
+            Ok(())
+        }
+        Format::Table => {
+            let mut table = Table::new(&["SERVER", "ADDRESS", "SEEN AS", "LEASE", "ERROR"]);
+            for view in announced {
+                let emphasis = if view.seen.is_some() { Emphasis::Normal } else { Emphasis::Bad };
+                let cells = [
+                    or_dash(view.name.as_ref()),
+                    view.server.to_string(),
+                    or_dash(view.seen),
+                    or_dash(view.lease_seconds.map(|seconds| format!("{seconds} s"))),
+                    or_dash(view.error.as_ref()),
+                ];
+                table.row(emphasis, cells);
+            }
+            output.table(&table)
+        }
+    }
+}

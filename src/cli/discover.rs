@@ -1,0 +1,86 @@
+//! `hereabouts discover`
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::Context;
+use super::exit::Failure;
+use super::output::{Format, Output};
+use super::table::{labels, printable};
+use super::time;
+use crate::api::view::FoundView;
+
+/// Ask the network once and print who answers, as they answer
+///
+/// Servers answer at once; with --all every node answers, at a random moment within the time limit. In a pipe, each line
+/// is the name and where the answer came from, with a tab between.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hereabouts discover
+  hereabouts discover --all --timeout 3s
+  hereabouts discover --output json | jq -r .info.services")]
+pub(super) struct DiscoverArgs {
+    /// Wait this long for answers
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = time::limit)]
+    timeout: Duration,
+    /// Ask every node, not only servers
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) fn run(args: &DiscoverArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+    let network = context.network()?;
+    let mut any = false;
+    let mut printed = Ok(());
+    network.discover(args.all, args.timeout, &mut |found| {
+        printed = print(&found, !any, output);
+        any = true;
+        if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    printed?;
+    if !any {
+        let who = if args.all { "no node" } else { "no server" };
+        return Err(Failure::NothingFound(format!("{who} answered within {:?}", args.timeout)).into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints one answer and hands it to the reader at once; so the columns of a table have fixed widths.
+fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), Failure> {
+    match output.format() {
+        Format::Json => output.json(found)?,
+        Format::Plain => output.line(format_args!("{}\t{}", found.name, found.source))?,
+        Format::Table => {
+            if first {
+                let header = columns("NAME", "ROLE", "ANSWERED FROM", "BY", "AFTER", "INFO AND LABELS");
+                if output.colour() {
+                    output.line(format_args!("\x1b[1m{header}\x1b[0m"))?;
+                } else {
+                    output.line(header)?;
+                }
+            }
+            let told = printable(&format!("{} {}", labels(&found.info), labels(&found.labels)));
+            let after = format!("{} ms", found.after_ms);
+            let source = found.source.to_string();
+            let row = columns(
+                found.name.as_str(),
+                &found.role.to_string(),
+                &source,
+                &printable(&found.method),
+                &after,
+                told.trim(),
+            );
+            output.line(row)?;
+        }
+    }
+    output.flush()
+}
+
+fn columns(name: &str, role: &str, source: &str, method: &str, after: &str, told: &str) -> String {
+    let line = format!("{name:<20}  {role:<6}  {source:<28}  {method:<9}  {after:>8}  {told}");
+    line.trim_end().to_owned()
+}

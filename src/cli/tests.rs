@@ -1,0 +1,306 @@
+//! Whole commands, over a made-up network and a real control socket.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use tempfile::TempDir;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::context::Context;
+use super::logging::LogFormat;
+use super::network::{Network, Settings};
+use super::output::Output;
+use super::{Cli, exit};
+use crate::api::control::Call;
+use crate::api::control::tests::Served;
+use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
+use crate::api::view::*;
+use crate::model::{Labels, NodeName, State};
+
+mod made_up;
+mod shapes;
+
+pub(super) use made_up::node;
+use made_up::{announced, found, holder, interval};
+
+/// A network where everybody answers what stands here.
+#[derive(Clone, Default)]
+struct Fake {
+    nodes: Vec<NodeView>,
+    found: Vec<FoundView>,
+    announced: Vec<AnnouncedView>,
+}
+
+struct Opened(Fake, Settings);
+
+impl Network for Opened {
+    fn settings(&self) -> &Settings {
+        &self.1
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        anyhow::bail!("port 24373 is taken")
+    }
+
+    fn discover(
+        &self,
+        _all: bool,
+        _window: Duration,
+        found: &mut dyn FnMut(FoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let _ = self.0.found.iter().cloned().try_for_each(found);
+        Ok(())
+    }
+
+    fn look_up(&self, name: &NodeName, _limit: Duration) -> anyhow::Result<Option<NodeView>> {
+        Ok(self.0.nodes.iter().find(|node| node.name == *name).cloned())
+    }
+
+    fn holders(&self, address: std::net::IpAddr, _limit: Duration) -> anyhow::Result<Vec<HolderView>> {
+        Ok([holder(true)].into_iter().filter(|holder| holder.address == address).collect())
+    }
+
+    fn announce(&self, _limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
+        Ok(self.0.announced.clone())
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq)]
+struct Ended {
+    code: u8,
+    stdout: String,
+    error: String,
+}
+
+fn execute(fake: &Fake, state_dir: &Path, args: &str) -> Ended {
+    let mut stdout = Vec::new();
+    let (code, error) = execute_into(fake, state_dir, args, &mut stdout);
+    Ended { code, stdout: String::from_utf8(stdout).unwrap(), error }
+}
+
+fn execute_into(fake: &Fake, state_dir: &Path, args: &str, stdout: impl std::io::Write) -> (u8, String) {
+    let cli = Cli::try_parse_from(std::iter::once("hereabouts").chain(args.split(' '))).unwrap();
+    let settings =
+        Settings { state_dir: state_dir.to_owned(), log_level: LevelFilter::INFO, log_format: LogFormat::Text };
+    let fake = fake.clone();
+    let open = move |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
+        Ok(Box::new(Opened(fake.clone(), settings.clone())))
+    };
+    let context = Context::new(&open, None);
+    let mut output = Output::new(stdout, cli.global.output, false);
+    let done = cli.command.run(&cli.global, &context, &mut output);
+    match done {
+        Ok(code) => (if code == std::process::ExitCode::SUCCESS { 0 } else { exit::FAILED }, String::new()),
+        Err(error) => (exit::code(&error), format!("{error:#}")),
+    }
+}
+
+/// A node behind a control socket that answers each request with what `answer` gives.
+fn served(answer: impl Fn(&Request) -> Vec<Response> + Send + 'static) -> Served {
+    Served::new(move |Call { request, reply }| {
+        for response in answer(&request) {
+            reply.try_send(response).unwrap();
+        }
+    })
+}
+
+fn items(items: impl IntoIterator<Item = impl Into<Item>>) -> Vec<Response> {
+    items.into_iter().map(|item| Response::Item { item: item.into() }).chain([Response::END]).collect()
+}
+
+fn refused(kind: ErrorKind) -> Vec<Response> {
+    vec![Response::error(kind, "says the node")]
+}
+
+#[test]
+fn where_asks_the_network_when_no_node_runs_here() {
+    let dir = TempDir::new().unwrap();
+    let fake = Fake { nodes: vec![node("laptop", &["10.9.0.5", "203.0.113.7"])], ..Fake::default() };
+    let ended = execute(&fake, dir.path(), "where Laptop");
+    assert_eq!(ended, Ended { code: 0, stdout: "203.0.113.7\n10.9.0.5\n192.0.2.9\n".into(), error: String::new() });
+    assert_eq!(execute(&fake, dir.path(), "where laptop --first").stdout, "203.0.113.7\n");
+    let ended = execute(&fake, dir.path(), "where tablet");
+    assert_eq!((ended.code, ended.error.as_str()), (3, "nobody knows tablet"));
+}
+
+#[test]
+fn where_asks_the_node_of_this_machine_first_and_through_it_the_network() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let served = served(move |request| {
+        log.lock().unwrap().push(format!("{request:?}"));
+        match request {
+            Request::Node { .. } => refused(ErrorKind::NotServer),
+            Request::Lookup { .. } => items([node("laptop", &["10.9.0.5"])]),
+            _ => refused(ErrorKind::BadRequest),
+        }
+    });
+    let ended = execute(&Fake::default(), served.dir(), "where laptop --first");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "10.9.0.5\n"));
+    assert_eq!(*asked.lock().unwrap(), [r#"Node { name: "laptop", at: None }"#, r#"Lookup { name: "laptop" }"#]);
+}
+
+#[test]
+fn where_prints_a_node_that_is_gone() {
+    let gone = NodeView { state: State::Expired, ..node("laptop", &["10.9.0.5"]) };
+    let served = served(move |_| items([gone.clone()]));
+    let ended = execute(&Fake::default(), served.dir(), "where laptop --first");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "10.9.0.5\n"));
+}
+
+#[test]
+fn where_at_a_time_needs_a_registry() {
+    let dir = TempDir::new().unwrap();
+    let ended = execute(&Fake::default(), dir.path(), "where laptop --at 2h");
+    assert_eq!(ended.code, 1);
+    assert!(ended.error.contains("run this on a server of the channel"), "{}", ended.error);
+    let served = served(|request| match request {
+        Request::Node { at: Some(_), .. } => items([interval(None)]),
+        _ => refused(ErrorKind::BadRequest),
+    });
+    assert_eq!(execute(&Fake::default(), served.dir(), "where laptop --at 2h").stdout, "192.168.1.20\n");
+}
+
+#[test]
+fn who_prints_the_holder() {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(execute(&Fake::default(), dir.path(), "who 192.168.1.20").stdout, "laptop\n");
+    assert_eq!(execute(&Fake::default(), dir.path(), "who ::ffff:192.168.1.20").stdout, "laptop\n");
+    assert_eq!(execute(&Fake::default(), dir.path(), "who 192.168.1.21").code, 3);
+    let served = served(|request| match request {
+        Request::Holder { .. } => items([holder(false), holder(false)]),
+        _ => refused(ErrorKind::BadRequest),
+    });
+    let ended = execute(&Fake::default(), served.dir(), "who 192.168.1.20 --at 2h");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "laptop\n"));
+}
+
+#[test]
+fn nodes_follow_pages_and_pass_their_filter_on() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let served = served(move |request| {
+        let Request::Nodes { labels, gone, after } = request else { return refused(ErrorKind::BadRequest) };
+        log.lock().unwrap().push((labels.clone(), *gone));
+        let mut page: Vec<Response> = (0..PAGE).map(|i| Item::from(node(&format!("n{i}"), &[])).into()).collect();
+        page.push(Response::End { next: after.is_none().then(|| "n499".to_owned()) });
+        page
+    });
+    let ended = execute(&Fake::default(), served.dir(), "nodes --label site=home --gone");
+    assert_eq!((ended.code, ended.stdout.lines().count()), (0, 2 * PAGE));
+    let labels = std::collections::BTreeMap::from([("site".to_owned(), "home".to_owned())]);
+    assert_eq!(*asked.lock().unwrap(), [(labels.clone(), true), (labels, true)]);
+    // A table in parts has one header.
+    let table = execute(&Fake::default(), served.dir(), "nodes --output table").stdout;
+    assert_eq!((table.lines().count(), table.matches("LAST SEEN").count()), (2 * PAGE + 1, 1));
+}
+
+#[test]
+fn lists_without_a_registry_say_where_one_is() {
+    let dir = TempDir::new().unwrap();
+    let client = served(|_| refused(ErrorKind::NotServer));
+    for args in ["nodes", "history laptop", "forget laptop"] {
+        for dir in [dir.path(), client.dir()] {
+            let ended = execute(&Fake::default(), dir, args);
+            assert_eq!(ended.code, 1, "{args}");
+            assert!(ended.error.contains("`hereabouts discover --all` lists"), "{}", ended.error);
+        }
+    }
+}
+
+#[test]
+fn nothing_found_ends_with_3() {
+    let served = served(|request| match request {
+        Request::Nodes { .. } => vec![Response::END],
+        _ => refused(ErrorKind::NotFound),
+    });
+    let commands = ["nodes", "history laptop", "forget laptop", "where laptop", "who 10.0.0.1", "discover", "announce"];
+    for args in commands {
+        assert_eq!(execute(&Fake::default(), served.dir(), args).code, 3, "{args}");
+    }
+}
+
+#[test]
+fn announce_fails_only_when_every_server_refused() {
+    let dir = TempDir::new().unwrap();
+    let fake = |answers: &[Option<&str>]| Fake {
+        announced: answers.iter().map(|error| announced(*error)).collect(),
+        ..Fake::default()
+    };
+    let ended = execute(&fake(&[None, Some("the name is held")]), dir.path(), "announce");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "192.168.1.4\n"));
+    assert_eq!(execute(&fake(&[Some("the name is held")]), dir.path(), "announce").code, 1);
+}
+
+#[test]
+fn health_tells_why_not() {
+    let dir = TempDir::new().unwrap();
+    let ended = execute(&Fake::default(), dir.path(), "health");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stdout.starts_with("not ready: no hereabouts runs here"), "{}", ended.stdout);
+    for (ready, reason, code, text) in
+        [(true, None, 0, "ready\n"), (false, Some("no server yet"), 1, "not ready: no server yet\n")]
+    {
+        let view = HealthView { ready, reasons: reason.into_iter().map(str::to_owned).collect() };
+        let served = served(move |_| items([view.clone()]));
+        let ended = execute(&Fake::default(), served.dir(), "health");
+        assert_eq!((ended.code, ended.stdout.as_str()), (code, text));
+    }
+}
+
+/// Takes some writes, then has no reader any more.
+struct Closing(usize);
+
+impl std::io::Write for Closing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.checked_sub(1).ok_or(std::io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_left_is_a_success() {
+    let dir = TempDir::new().unwrap();
+    let fake = Fake { found: vec![found("a"), found("b")], ..Fake::default() };
+    let (code, error) = execute_into(&fake, dir.path(), "discover --output json", Closing(0));
+    assert_eq!((code, error.as_str()), (0, "failed to write to stdout: broken pipe"));
+    let (code, _) = execute_into(&fake, dir.path(), "discover", Closing(2));
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn what_labels_say_moves_no_cursor() {
+    let dir = TempDir::new().unwrap();
+    let info = Labels::new([("text", "a\u{202e}b")]).unwrap();
+    let fake = Fake { found: vec![FoundView { info, ..found("a") }], ..Fake::default() };
+    let table = execute(&fake, dir.path(), "discover --output table").stdout;
+    assert!(table.contains("text=a\u{fffd}b site=home"), "{table}");
+}
+
+#[test]
+fn a_config_that_cannot_be_used_ends_with_64() {
+    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> { anyhow::bail!("role: expected a role") };
+    let cli = Cli::try_parse_from(["hereabouts", "where", "laptop"]).unwrap();
+    let context = Context::new(&open, None);
+    let error = cli.command.run(&cli.global, &context, &mut Output::new(Vec::new(), None, false)).unwrap_err();
+    assert_eq!((exit::code(&error), error.to_string().as_str()), (64, "role: expected a role"));
+}
+
+#[test]
+fn two_values_of_one_label_are_bad_usage() {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(execute(&Fake::default(), dir.path(), "nodes -l a=1 -l a=2").code, 2);
+}
+
+#[test]
+fn arguments_are_consistent() {
+    Cli::command().debug_assert();
+}

@@ -1,0 +1,180 @@
+//! Views with something in every field.
+
+use crate::api::view::*;
+use crate::model::{Labels, NodeId, Origin, Role, Scope, State, Timestamp};
+
+pub(crate) const TIME: Timestamp = Timestamp(1_795_200_000_000);
+
+/// A node that is present, with these addresses.
+pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
+    let address = |text: &&str| {
+        let address = text.parse().unwrap();
+        let (interface, origin) = (Some("eth0".parse().unwrap()), Origin::Interface);
+        AddressView { address, interface, scope: Scope::of(address), origin }
+    };
+    NodeView {
+        name: name.parse().unwrap(),
+        node_id: NodeId([7; 32]),
+        state: State::Present,
+        role: Role::Client,
+        addresses: addresses.iter().map(address).collect(),
+        port: 24373,
+        source: Some("192.0.2.9:24373".parse().unwrap()),
+        labels: Labels::new([("site", "home")]).unwrap(),
+        first_seen: Some(TIME),
+        last_seen: TIME,
+        lease_seconds: 90,
+        expires_in_seconds: Some(60),
+        key_in_use: "1a2b3c4d".to_owned(),
+        epoch: 3,
+        cloned: false,
+        former_names: Vec::new(),
+    }
+}
+
+pub(crate) fn found(name: &str) -> FoundView {
+    let node = node(name, &["192.168.1.20"]);
+    FoundView {
+        name: node.name,
+        node_id: node.node_id,
+        role: Role::Both,
+        source: "192.168.1.20:24373".parse().unwrap(),
+        addresses: node.addresses,
+        port: node.port,
+        labels: node.labels,
+        info: Labels::new([("services", "10.0.0.1")]).unwrap(),
+        seen: "192.168.1.4:50000".parse().unwrap(),
+        method: "multicast".to_owned(),
+        after_ms: 3,
+    }
+}
+
+pub(crate) fn announced(error: Option<&str>) -> AnnouncedView {
+    AnnouncedView {
+        server: "192.168.1.2:24373".parse().unwrap(),
+        name: Some("hub".parse().unwrap()),
+        node_id: Some(NodeId([1; 32])),
+        seen: error.is_none().then(|| "192.168.1.4:24373".parse().unwrap()),
+        lease_seconds: error.is_none().then_some(90),
+        error: error.map(str::to_owned),
+    }
+}
+
+pub(crate) fn interval(to: Option<Timestamp>) -> HistoryView {
+    HistoryView {
+        name: "laptop".parse().unwrap(),
+        node_id: NodeId([7; 32]),
+        address: "192.168.1.20".parse().unwrap(),
+        seen: Seen::Announced,
+        from: TIME,
+        to,
+    }
+}
+
+pub(crate) fn holder(current: bool) -> HolderView {
+    HolderView {
+        address: "192.168.1.20".parse().unwrap(),
+        current,
+        seen: Some(Seen::Observed),
+        from: Some(TIME),
+        to: None,
+        node: node("laptop", &["192.168.1.20"]),
+    }
+}
+
+pub(crate) fn status() -> StatusView {
+    let own = node("hub", &["192.168.1.2"]);
+    StatusView {
+        node: OwnView {
+            name: own.name.clone(),
+            node_id: own.node_id,
+            role: Role::Both,
+            version: "0.1.0".to_owned(),
+            channel: "home".to_owned(),
+            key_ids: vec!["1a2b3c4d".to_owned(), "5e6f7a8b".to_owned()],
+            epoch: 3,
+            labels: own.labels,
+            addresses: own.addresses,
+            pid: 12,
+            started: TIME,
+            uptime_seconds: 7_300,
+        },
+        config: ConfigView { file: None, state_dir: "/var/lib/hereabouts".to_owned() },
+        health: HealthView { ready: false, reasons: vec!["no server yet".to_owned()] },
+        sockets: vec![SocketView {
+            purpose: "server".to_owned(),
+            address: "[::]:24373".parse().unwrap(),
+            interface: None,
+        }],
+        methods: vec![
+            MethodView {
+                method: "multicast".to_owned(),
+                state: MethodState::Failed,
+                reason: Some("no answer within 3 s".to_owned()),
+                servers: 0,
+            },
+            MethodView { method: "broadcast".to_owned(), state: MethodState::NotYet, reason: None, servers: 0 },
+        ],
+        interfaces: vec![
+            InterfaceView {
+                name: "eth0".parse().unwrap(),
+                index: 2,
+                taken: true,
+                rule: "interfaces.include: *".to_owned(),
+                addresses: vec!["192.168.1.2".parse().unwrap()],
+                groups: vec![GroupView {
+                    group: "ff12::4373".parse().unwrap(),
+                    joined: false,
+                    error: Some("no such device".to_owned()),
+                }],
+                error: None,
+            },
+            InterfaceView {
+                name: "docker0".parse().unwrap(),
+                index: 3,
+                taken: false,
+                rule: "interfaces.exclude: docker*".to_owned(),
+                addresses: Vec::new(),
+                groups: Vec::new(),
+                error: None,
+            },
+        ],
+        servers: vec![ServerView {
+            address: "192.168.1.2:24373".parse().unwrap(),
+            node_id: None,
+            name: None,
+            found_by: "unicast".to_owned(),
+            lease_seconds: None,
+            last_acknowledged: None,
+            seen: None,
+            last_refusal: Some("too many requests".to_owned()),
+        }],
+        registry: Some(RegistryView {
+            present: 2,
+            expired: 1,
+            left: 0,
+            total: 3,
+            capacity: 1_000_000,
+            durable_lag_ms: 0,
+            store: StoreView {
+                path: "/var/lib/hereabouts/registry.redb".to_owned(),
+                size_bytes: Some(1_572_864),
+                last_error: None,
+            },
+        }),
+        counters: [("dropped".to_owned(), [("replayed".to_owned(), 4)].into())].into(),
+        conflicts: vec![ConflictView {
+            name: "laptop".parse().unwrap(),
+            holder: NodeId([7; 32]),
+            claimant: NodeId([8; 32]),
+            source: "192.168.1.66:24373".parse().unwrap(),
+            last_time: TIME,
+        }],
+        clones: vec![CloneView {
+            node_id: NodeId([9; 32]),
+            name: "kiosk".parse().unwrap(),
+            sources: vec!["192.168.1.30:24373".parse().unwrap(), "192.168.1.31:24373".parse().unwrap()],
+            last_time: TIME,
+        }],
+    }
+}

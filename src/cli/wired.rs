@@ -1,0 +1,141 @@
+//! The seam filled in: the config from [`crate::config`], the network from [`crate::node`].
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::exit::Failure;
+use super::logging::LogFormat;
+use super::network::{Network, Settings};
+use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView};
+use crate::config::{self, Loaded};
+use crate::model::NodeName;
+use crate::node::ask::Asker;
+use crate::node::{Node, RunError};
+use crate::wire::v1::Want;
+
+/// Loads the config and makes the network that it describes.
+pub fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn Network>> {
+    let loaded = config::load(&config::SystemEnvironment, file)
+        .map_err(|report| anyhow::anyhow!("the config can't be used:\n{}", report.render(false)))?;
+    let log = &loaded.config.log;
+    let settings = Settings {
+        state_dir: loaded.config.node.state_dir.clone(),
+        log_level: match log.level {
+            config::LogLevel::Error => LevelFilter::ERROR,
+            config::LogLevel::Warn => LevelFilter::WARN,
+            config::LogLevel::Info => LevelFilter::INFO,
+            config::LogLevel::Debug => LevelFilter::DEBUG,
+            config::LogLevel::Trace => LevelFilter::TRACE,
+        },
+        log_format: match log.format {
+            config::LogFormat::Text => LogFormat::Text,
+            config::LogFormat::Json => LogFormat::Json,
+        },
+    };
+    Ok(Box::new(Wired { settings, loaded }))
+}
+
+struct Wired {
+    settings: Settings,
+    loaded: Loaded,
+}
+
+impl Wired {
+    /// One thread is enough: one engine does the work, and the store has a thread of its own.
+    fn runtime() -> anyhow::Result<Runtime> {
+        Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    }
+
+    fn asker(&self, runtime: &Runtime) -> anyhow::Result<Asker> {
+        runtime.block_on(Asker::open(&self.loaded.config)).map_err(failure)
+    }
+
+    fn look_up(&self, want: Want, limit: Duration) -> anyhow::Result<Option<crate::node::ask::FoundNode>> {
+        let runtime = Self::runtime()?;
+        let asker = self.asker(&runtime)?;
+        Ok(runtime.block_on(asker.look_up(want, &[], limit)))
+    }
+}
+
+impl Network for Wired {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        if !self.loaded.notes.is_empty() {
+            tracing::warn!("{}", self.loaded.notes.render(false));
+        }
+        let runtime = Self::runtime()?;
+        runtime.block_on(async {
+            // Before anything else, so that a stop during the start is not lost.
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let stop = async move {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                notify(&[sd_notify::NotifyState::Stopping]);
+            };
+            let node = Node::bind(self.loaded.config.clone(), self.loaded.source.clone()).await.map_err(failure)?;
+            node.run(stop, |node| {
+                let addresses: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
+                tracing::info!(addresses = %addresses.join(" "), "ready");
+                notify(&[sd_notify::NotifyState::Ready]);
+            })
+            .await
+            .map_err(failure)
+        })
+    }
+
+    fn discover(
+        &self,
+        all: bool,
+        window: Duration,
+        found: &mut dyn FnMut(FoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let runtime = Self::runtime()?;
+        let asker = self.asker(&runtime)?;
+        runtime.block_on(asker.discover(all, window, found));
+        Ok(())
+    }
+
+    fn look_up(&self, name: &NodeName, limit: Duration) -> anyhow::Result<Option<NodeView>> {
+        Ok(Self::look_up(self, Want::Name(name.clone()), limit)?.map(|found| found.node))
+    }
+
+    fn holders(&self, address: IpAddr, limit: Duration) -> anyhow::Result<Vec<HolderView>> {
+        let found = Self::look_up(self, Want::Holder(address.to_canonical()), limit)?;
+        Ok(found.map(|found| found.holder(address)).into_iter().collect())
+    }
+
+    fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
+        let runtime = Self::runtime()?;
+        let asker = self.asker(&runtime)?;
+        runtime.block_on(asker.announce(limit)).map_err(failure)
+    }
+}
+
+/// What the configuration is to blame for ends as a bad config does.
+fn failure(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Unavailable(_) | RunError::Secret(_) | RunError::KeyRing(_) => {
+            Failure::Config(error.to_string()).into()
+        }
+        error => error.into(),
+    }
+}
+
+/// Tells systemd, where it listens.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "failed to notify the service manager");
+    }
+}
