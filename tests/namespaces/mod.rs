@@ -1,0 +1,146 @@
+//! Network namespaces for tests: made with `ip netns`, removed when dropped.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// How long a test waits for what must come.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+static CABLES: AtomicU32 = AtomicU32::new(0);
+
+/// A switch: a namespace of its own with bridges in it.
+#[derive(Clone)]
+pub(crate) struct Lab {
+    prefix: String,
+    switch: Namespace,
+}
+
+/// A network namespace, removed with its last handle.
+#[derive(Clone)]
+pub(crate) struct Namespace(Arc<Name>);
+
+struct Name(String);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // The interfaces go with it. A failure here must not hide the test's own.
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// Runs `ip` and gives what it printed; a failure is the test's failure, with the mend.
+fn ip(arguments: &[&str], input: &str) -> String {
+    let spawned =
+        Command::new("ip").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.unwrap_or_else(|error| {
+        panic!("failed to run 'ip': {error}: install iproute2 (Debian: apt-get install iproute2)")
+    });
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "failed to run 'ip {}' (these tests need root): {errors}", arguments.join(" "));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let prefix = format!("hb{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let switch = Namespace::new(&format!("{prefix}-switch"));
+        for bridge in ["br0", "br1"] {
+            switch.ip(&["link", "add", bridge, "type", "bridge"]);
+            switch.ip(&["link", "set", bridge, "up"]);
+        }
+        Self { prefix, switch }
+    }
+
+    /// A namespace without any interface but loopback.
+    pub(crate) fn namespace(&self, name: &str) -> Namespace {
+        Namespace::new(&format!("{}-{name}", self.prefix))
+    }
+
+    /// Plugs a new interface of a namespace into a bridge and switches it on.
+    pub(crate) fn plug(&self, namespace: &Namespace, interface: &str, bridge: &str) {
+        self.plug_with(namespace, interface, bridge, None);
+    }
+
+    /// The same, with the interface's index given.
+    pub(crate) fn plug_with(&self, namespace: &Namespace, interface: &str, bridge: &str, index: Option<u32>) {
+        let end = format!("p{}", CABLES.fetch_add(1, Ordering::Relaxed));
+        let index = index.map(|index| index.to_string());
+        let mut add = vec!["link", "add", interface];
+        if let Some(index) = &index {
+            add.extend(["index", index.as_str()]);
+        }
+        add.extend(["type", "veth", "peer", "name", &end, "netns", self.switch.name()]);
+        namespace.ip(&add);
+        self.switch.ip(&["link", "set", &end, "master", bridge, "up"]);
+        namespace.ip(&["link", "set", interface, "up"]);
+    }
+}
+
+impl Namespace {
+    fn new(name: &str) -> Self {
+        ip(&["netns", "add", name], "");
+        let namespace = Self(Arc::new(Name(name.to_owned())));
+        // Duplicate address detection would keep each link-local address back for a second or two.
+        for which in ["all", "default"] {
+            namespace.sysctl(&format!("net.ipv6.conf.{which}.accept_dad"), "0");
+        }
+        namespace.ip(&["link", "set", "lo", "up"]);
+        namespace
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.0
+    }
+
+    /// Runs `ip` in the namespace.
+    pub(crate) fn ip(&self, arguments: &[&str]) {
+        self.text(arguments);
+    }
+
+    /// Runs `ip` in the namespace and gives what it printed.
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
+        ip(&[&["-n", self.name()], arguments].concat(), "")
+    }
+
+    /// Runs many `ip` commands in the namespace, one a line.
+    pub(crate) fn ip_batch(&self, lines: &str) {
+        ip(&["-n", self.name(), "-batch", "-"], lines);
+    }
+
+    pub(crate) fn sysctl(&self, key: &str, value: &str) {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        let write = format!("echo {value} > {path}");
+        ip(&["netns", "exec", self.name(), "sh", "-c", &write], "");
+    }
+
+    /// Runs a future on a thread of its own within the namespace.
+    pub(crate) fn run<T: Send + 'static>(&self, work: impl AsyncFnOnce(&Self) -> T + Send + 'static) -> Task<T> {
+        let here = self.clone();
+        Task(thread::spawn(move || {
+            let file = std::fs::File::open(format!("/run/netns/{}", here.name())).expect("the namespace's file");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns (needs root)");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(work(&here))
+        }))
+    }
+}
+
+/// Work that runs in a namespace.
+pub(crate) struct Task<T>(thread::JoinHandle<T>);
+
+impl<T> Task<T> {
+    /// Waits for the result; a panic there is one here.
+    pub(crate) fn join(self) -> T {
+        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
