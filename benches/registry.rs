@@ -12,7 +12,7 @@ use hereabouts::model::{
     Address, InterfaceName, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp,
 };
 use hereabouts::registry::store::{Ticket, Writer};
-use hereabouts::registry::{Batch, Outcome, Registration, RenewOutcome, Settings, Table};
+use hereabouts::registry::{Batch, Change, Outcome, Registration, RenewOutcome, Settings, Table};
 use hereabouts::wire::KeyId;
 use hereabouts::wire::v1::SignedRecord;
 
@@ -112,14 +112,14 @@ fn durable(groups: &[(u32, u32)]) {
         let progress = writer.progress();
         let mut log = File::create(folder.path().join(format!("{group}.log"))).expect("a new file");
         let (mut stored, mut appended) = (Duration::ZERO, Duration::ZERO);
-        let mut sequence = 1;
+        let mut sequence: u64 = 1;
         // Turn by turn, so that both see the same state of the disk.
         for round in 0..rounds {
             sequence += 1;
             for index in 0..group {
                 let node = (round * group + index).wrapping_mul(7919) % 10_000;
-                let outcome = table.register(now(2), registration(node, u64::from(sequence)));
-                assert!(matches!(outcome, Outcome::Accepted { changed: true, .. }));
+                let outcome = table.register(now(2), registration(node, sequence));
+                assert!(matches!(outcome, Outcome::Accepted { change, .. } if change != Change::Same));
             }
             let batch = table.take_dirty();
             let bytes: Vec<u8> = batch

@@ -2,6 +2,8 @@
 //!
 //! Prints ratios first (medians of interleaved rounds), then divan's table. `cargo bench --bench sealing`
 
+#![allow(clippy::expect_used, reason = "a benchmark that can't go on fails by a panic")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

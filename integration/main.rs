@@ -14,7 +14,7 @@
 //! network beyond this machine. Nothing is skipped: what is missing fails, and says how to get it.
 //!
 //! ```text
-//! cargo build --release && cargo test --test integration -- --test-threads 6
+//! cargo build --release && cargo test --features containers --test integration -- --test-threads 6
 //! ```
 //!
 //! Every test has networks, containers and a key of its own, and removes them. After an interrupted run, `.ci/clean`

@@ -1,5 +1,7 @@
 //! The examples, the samples that must be refused, and the committed schema.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

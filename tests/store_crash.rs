@@ -80,7 +80,7 @@ impl Random {
     }
 
     fn seeded() -> Self {
-        Self(now().wall.0 * 1000 + u64::from(std::process::id()) | 1)
+        Self((now().wall.0 * 1000 + u64::from(std::process::id())) | 1)
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn image() -> GenericImage {
             );
             let tag = data_encoding::HEXLOWER
                 .encode(&Sha256::digest([bytes.as_slice(), DOCKERFILE.as_bytes()].concat())[..6]);
-            GenericBuildableImage::new("hereabouts-integration", &tag)
+            let _image = GenericBuildableImage::new("hereabouts-integration", &tag)
                 .with_dockerfile_string(DOCKERFILE)
                 .with_file(path, "hereabouts")
                 .with_data("", "state/.keep")

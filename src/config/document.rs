@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::DuplicateKeyPolicy;
 use serde_yaml::{MergeKeyPolicy, Options, Spanned};
 
@@ -135,13 +136,32 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
     let length = text[start..].chars().next().map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() });
     // The place is shown beside the message.
     let message = full.split(" at line ").next().unwrap_or(&full).trim_start_matches("YAML parser error: ");
-    let mut problem = Problem::error("", start..start + length, message.to_owned());
+    let message = limit_message(error, message).unwrap_or_else(|| message.to_owned());
+    let mut problem = Problem::error("", start..start + length, message);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     if text[line_start..line_end].chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t') {
         problem.help = Some("YAML is indented with spaces, never with tabs".into());
     }
     problem
+}
+
+/// Which of our limits a text goes over, in the words of people who write configuration.
+fn limit_message(error: &serde_yaml::Error, message: &str) -> Option<String> {
+    // Brackets are counted by the scanner, whose error has no variant of its own.
+    if message == "recursion limit exceeded" {
+        return Some(format!("this is nested deeper than {MAX_DEPTH} levels"));
+    }
+    // What an alias repeats breaks the limit inside of another error.
+    if message.starts_with("budget breached: Events") {
+        return Some(format!("aliases make the configuration larger than {MAX_EVENTS} parts; write the values out"));
+    }
+    let serde_yaml::Error::Budget { breach, .. } = error else { return None };
+    Some(match breach {
+        BudgetBreach::Documents { .. } => "a second document begins here; a file holds one configuration".into(),
+        BudgetBreach::Depth { .. } => format!("this is nested deeper than {MAX_DEPTH} levels"),
+        _ => "there are too many anchors or aliases; write the values out".into(),
+    })
 }
 
 /// The byte offset of a place, never inside a character.

@@ -4,13 +4,14 @@
 //! in the schema. A general validator would bring sixty crates, and its errors would have to be put into words here all
 //! the same. Texts are judged by the parser of their type, named by `format`, so schema and type can't differ.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::document::{Document, escape};
-use super::report::Problem;
+use super::document::{Document, Place, escape};
+use super::report::{Problem, path_of};
 use super::{ChannelName, ConfigDuration, FileMode, InterfacePattern, OfferName, ServerAddress, Size, schema};
 use crate::model::NodeName;
 
@@ -83,25 +84,42 @@ fn service(text: &str) -> Result<(), String> {
 
 /// Adds every error of the document by the schema; returns the JSON pointers of the wrong settings.
 pub(super) fn judge(document: &Document, problems: &mut Vec<Problem>) -> Vec<String> {
-    let mut judge = Judge { document, problems, wrong: Vec::new() };
+    // A text whose variables are wrong is an error already, and can't be judged.
+    let unread = problems.iter().map(|problem| problem.path.clone()).collect();
+    let mut judge = Judge { document, problems, unread, wrong: Vec::new() };
     judge.value("", &SCHEMA, &document.value);
     judge.wrong
 }
 
-/// Makes a section without any setting, `node:` alone, the same as one that is left out.
-pub(super) fn fill_empty_sections(value: &mut Value) {
-    fill(&SCHEMA, value);
+/// Makes a section without any setting, `node:` alone, the same as one that is left out, and a text that came from the
+/// environment the number or boolean that its setting wants: a variable knows no types.
+pub(super) fn settle(value: &mut Value, places: &BTreeMap<String, Place>) {
+    settle_below("", &SCHEMA, value, places);
 }
 
-fn fill(schema: &'static Value, value: &mut Value) {
-    let (Value::Object(map), Some(known)) = (value, deref(schema)["properties"].as_object()) else { return };
+fn settle_below(pointer: &str, schema: &'static Value, value: &mut Value, places: &BTreeMap<String, Place>) {
+    let Value::Object(map) = value else { return };
+    let schema = branches(schema).iter().map(deref).find(|branch| branch["type"] != "null").unwrap_or(schema);
+    let Some(known) = deref(schema)["properties"].as_object() else { return };
     for (key, value) in map {
         let Some(schema) = known.get(key).map(deref) else { continue };
+        let pointer = format!("{pointer}/{}", escape(key));
         let section = schema["properties"].is_object() && required(schema).is_empty();
+        let from_environment = places.get(&pointer).is_some_and(|place| !place.variables.is_empty());
         if value.is_null() && section {
             *value = Value::Object(serde_json::Map::new());
+        } else if let (Some(text), true) = (value.as_str(), from_environment) {
+            let wanted = wanted_types(schema);
+            let typed = if wanted.contains(&"integer") {
+                text.parse::<u64>().ok().map(Value::from)
+            } else if wanted.contains(&"boolean") {
+                text.parse::<bool>().ok().map(Value::from)
+            } else {
+                None
+            };
+            *value = typed.unwrap_or_else(|| text.into());
         } else {
-            fill(schema, value);
+            settle_below(&pointer, schema, value, places);
         }
     }
 }
@@ -109,6 +127,7 @@ fn fill(schema: &'static Value, value: &mut Value) {
 struct Judge<'a> {
     document: &'a Document,
     problems: &'a mut Vec<Problem>,
+    unread: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
@@ -116,6 +135,9 @@ impl Judge<'_> {
     /// Judges a value and what is in it; the document's depth is limited, so the recursion is.
     fn value(&mut self, pointer: &str, schema: &'static Value, value: &Value) {
         let schema = deref(schema);
+        if !self.unread.is_empty() && value.is_string() && self.unread.contains(&path_of(pointer)) {
+            return self.wrong.push(pointer.into());
+        }
         if !branches(schema).is_empty() {
             match fitting(schema, value).and_then(|index| branches(schema).get(index)) {
                 Some(branch) => self.value(pointer, branch, value),
@@ -134,7 +156,7 @@ impl Judge<'_> {
         let wanted = wanted_types(schema);
         if !wanted.is_empty() && !wanted.iter().any(|wanted| is_of_type(wanted, value)) {
             let wanted = wanted.iter().find(|wanted| **wanted != "null").copied().unwrap_or_default();
-            return self.wrong_value(pointer, type_message(wanted, value));
+            return self.wrong_value(pointer, type_message(wanted, schema, value));
         }
         match value {
             Value::String(text) => self.text(pointer, schema, text),
@@ -289,7 +311,7 @@ fn is_of_type(wanted: &str, value: &Value) -> bool {
     }
 }
 
-fn type_message(wanted: &str, value: &Value) -> (String, Option<String>) {
+fn type_message(wanted: &str, schema: &Value, value: &Value) -> (String, Option<String>) {
     let name = match wanted {
         "string" => "text",
         "integer" => "a whole number",
@@ -300,6 +322,9 @@ fn type_message(wanted: &str, value: &Value) -> (String, Option<String>) {
         other => other,
     };
     let help = match (wanted, value) {
+        ("string", Value::Number(number)) if schema["format"] == "hereabouts-Duration" => {
+            Some(format!("with a unit: {number}s"))
+        }
         ("string", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
         ("array", Value::String(text)) => Some(format!("write a list: [{text:?}]")),
         ("integer", Value::String(text)) if text.parse::<u64>().is_ok() => Some(format!("without quotes: {text}")),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{self, Document, MAX_BYTES};
 use super::environment::{self, Environment};
-use super::judge::{fill_empty_sections, judge};
+use super::judge::{judge, settle};
 use super::report::{Problem, Report};
 use super::rules;
 use super::{Config, KeySource, StoreConfig};
@@ -102,7 +102,8 @@ pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environmen
     let Some(mut document) = document::parse(text, environment, &mut problems) else {
         return Err(Report::of(name, text, problems));
     };
-    fill_empty_sections(&mut document.value);
+    let Document { value, places } = &mut document;
+    settle(value, places);
     let mut wrong = judge(&document, &mut problems);
     judge_labels(&document, &mut wrong, &mut problems);
     let mut value = document.value.clone();
@@ -128,7 +129,7 @@ pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environmen
         problems.push(Problem { is_note: finding.is_note, ..problem });
     }
     for unavailable in config.unavailable() {
-        let pointer = format!("/{}", unavailable.path.replace('.', "/").replace('[', "/").replace(']', ""));
+        let pointer = format!("/{}", unavailable.path.replace(['.', '['], "/").replace(']', ""));
         let message = format!("{} not available yet; run refuses it", unavailable.what);
         problems.push(Problem::note(&pointer, document.span(&pointer), message));
     }
@@ -174,9 +175,10 @@ fn remove(value: &mut Value, pointer: &str) {
         return;
     };
     if let Some(Value::Object(map)) = value.pointer_mut(parent) {
-        map.remove(&document::unescape(key));
         // An alternative without a part of it would be an error of its own.
-        if map.contains_key("type") || parent == "/compat/terminals" {
+        let is_alternative = map.contains_key("type") || parent == "/compat/terminals";
+        map.remove(&document::unescape(key));
+        if is_alternative {
             remove(value, parent);
         }
     }
@@ -248,7 +250,9 @@ impl Config {
         if let StoreConfig::Embedded { path } = &mut self.registry.store {
             write(path);
         }
-        self.registry.export.as_mut().map(|export| write(&mut export.path));
+        if let Some(export) = &mut self.registry.export {
+            write(&mut export.path);
+        }
         self.files.accept.iter_mut().for_each(|accept| write(&mut accept.path));
     }
 }

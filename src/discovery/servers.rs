@@ -89,7 +89,7 @@ pub enum ServerState {
 /// What became due.
 pub(super) enum Due {
     /// Send this.
-    Send(Message),
+    Send(Box<Message>),
     /// The server is given up.
     Lost,
 }
@@ -176,7 +176,7 @@ impl Server {
                 *pending = Some(Pending { register, version: own.version(), first: sequence, last: sequence });
             }
         }
-        Some(Due::Send(message))
+        Some(Due::Send(Box::new(message)))
     }
 
     /// Takes an acknowledgement; whether it is the first of this server.

@@ -31,6 +31,11 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Whether it was sent to a broadcast address: to neither a group nor the address that answers.
+    pub fn is_broadcast(&self) -> bool {
+        self.to.is_ipv4() && !self.to.is_multicast() && self.local != Some(self.to)
+    }
+
     /// The source of an answer: the address that was asked, and the interface where an address counts on one link only.
     ///
     /// Asked at a group or a broadcast address, it is the address of this host that the kernel holds fit.

@@ -96,23 +96,33 @@ pub(super) struct Reader {
 impl Reader {
     /// Opens the socket for it. Must be called within a tokio runtime.
     pub(super) fn open() -> io::Result<Self> {
+        Ok(Self { socket: Self::socket()?, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+    }
+
+    fn socket() -> io::Result<AsyncFd<Socket>> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         socket.bind_auto()?;
-        Ok(Self { socket: sys::ready(socket)?, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+        sys::ready(socket)
     }
 
     /// All interfaces, by index. May be dropped at any time: what a dropped one leaves behind is told by its number.
     pub(super) async fn interfaces(&mut self) -> io::Result<Vec<Interface>> {
         let mut table = Table::default();
-        for _ in 0..DUMP_TRIES {
+        for left in (0..DUMP_TRIES).rev() {
             table = Table::default();
             let read = async {
                 let links = self.dump(libc::RTM_GETLINK, &mut table).await?;
                 Ok::<_, io::Error>(self.dump(libc::RTM_GETADDR, &mut table).await? && links)
             };
-            if tokio::time::timeout(DUMP_LIMIT, read).await.map_err(|_| io::ErrorKind::TimedOut)?? {
-                break;
+            match tokio::time::timeout(DUMP_LIMIT, read).await.map_err(|_| io::ErrorKind::TimedOut)? {
+                Ok(true) => break,
+                Ok(false) => {}
+                // A dump that was dropped half-way is still open in the kernel; it ends with its socket.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && left > 0 => {
+                    self.socket = Self::socket()?;
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(table.interfaces.into_values().collect())

@@ -76,7 +76,9 @@ fn address_flags_are_told_apart() {
         (&v6, libc::IFA_F_DADFAILED, false, false, true),
     ] {
         let long = attribute(libc::IFA_FLAGS, &flags.to_ne_bytes());
-        for body in [address_body(7, 64, flags as u8, &[ip.clone()]), address_body(7, 64, 0, &[ip.clone(), long])] {
+        for body in
+            [address_body(7, 64, flags as u8, std::slice::from_ref(ip)), address_body(7, 64, 0, &[ip.clone(), long])]
+        {
             let list = table(&[eth0(), (libc::RTM_NEWADDR, body)]);
             let address = list[0].addresses[0];
             let found = (address.temporary, address.deprecated, address.tentative);

@@ -192,7 +192,7 @@ impl Asker {
                 received = self.traffic.sockets.recv(&mut batch) => {
                     for place in 0..received.unwrap_or(0) {
                         if let Ok(received) = self.traffic.open(&mut batch, place, &mut self.counters) {
-                            engine.handle(self.ticker.now(), received.from, &received.message);
+                            engine.handle(self.ticker.now(), received.from, received.came_by, &received.message);
                         }
                     }
                 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::counters::Counters;
-use crate::discovery::{self, Engine, Ignored, Responder, To, Verdict};
+use crate::discovery::{self, Engine, Ignored, Method, Responder, To, Verdict};
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Record, State, Timestamp};
 use crate::registry::{Batch, Change, Outcome, Registration, RenewOutcome, SEEN_EVERY, Table};
 use crate::wire::KeyId;
@@ -41,6 +41,8 @@ pub struct Via {
 pub struct Datagram<'a> {
     /// Its sender.
     pub from: SocketAddr,
+    /// The way it came.
+    pub came_by: Method,
     /// The way back.
     pub via: Via,
     /// The key that opened it.
@@ -292,12 +294,12 @@ impl Core {
             Message::Register(signed) => self.register(now, datagram, signed),
             Message::Renew(renewal) => self.renew(now, datagram, renewal),
             Message::Goodbye(signed) => {
-                self.engine.handle(now, datagram.from, message);
+                self.engine.handle(now, datagram.from, datagram.came_by, message);
                 self.goodbye(now, datagram, signed);
             }
             Message::Notice(_) => self.counters.ignored_notices += 1,
             Message::Answer(_) | Message::Registered(_) | Message::Announcement(_) | Message::Refused(_) => {
-                self.engine.handle(now, datagram.from, message);
+                self.engine.handle(now, datagram.from, datagram.came_by, message);
             }
         }
     }
@@ -606,23 +608,16 @@ impl Core {
     fn register_own(&mut self, now: Now) {
         let Some(table) = &mut self.table else { return };
         let own = self.engine.own();
-        let registration = Registration {
-            record: own.record().clone(),
-            signed: own.signed().clone(),
-            source: own_source(own.record()),
-            key: own.signed().key,
-        };
+        let record = own.record().clone();
+        let (claimant, name, source) = (own.id(), record.name.clone(), own_source(&record));
+        let registration = Registration { record, signed: own.signed().clone(), source, key: own.signed().key };
         if let Outcome::Refused(refusal) = table.register(now, registration) {
             match refusal {
-                Refusal::Outdated { epoch, sequence } => {
-                    if self.engine.overtake(epoch, sequence) {
-                        self.register_own(now);
-                        return;
-                    }
+                Refusal::Outdated { epoch, sequence } if self.engine.overtake(epoch, sequence) => {
+                    self.register_own(now);
+                    return;
                 }
                 Refusal::NameHeld { holder } => {
-                    let (name, claimant) = (own.record().name.clone(), own.id());
-                    let source = own_source(own.record());
                     self.conflict(Conflict { name, holder, claimant, source, at: now.wall });
                 }
                 _ => {}

@@ -223,8 +223,8 @@ impl Node {
 
     async fn datagram(&mut self, now: crate::model::Now, batch: &mut RecvBatch, place: usize) {
         match self.traffic.open(batch, place, self.core.counters_mut()) {
-            Ok(Received { from, via, key, nonce, length, message }) => {
-                self.core.handle(now, Datagram { from, via, key, nonce: &nonce, length }, &message);
+            Ok(Received { from, came_by, via, key, nonce, length, message }) => {
+                self.core.handle(now, Datagram { from, came_by, via, key, nonce: &nonce, length }, &message);
             }
             Err(Some(rejected)) if rejected.foreign && !self.config.channel.hidden => {
                 if self.core.admits_stranger(now, rejected.from) {

@@ -32,6 +32,7 @@ pub(super) struct Traffic {
 /// A datagram that opened, and where it came from.
 pub(super) struct Received {
     pub(super) from: SocketAddr,
+    pub(super) came_by: Method,
     pub(super) via: Via,
     pub(super) key: KeyId,
     pub(super) nonce: Nonce,
@@ -99,7 +100,7 @@ impl Traffic {
             counters.undecodable += 1;
             return Err(None);
         }
-        Ok(Received { from, via, key: opened.key, nonce: opened.nonce, length, message })
+        Ok(Received { from, came_by: came_by(&arrival), via, key: opened.key, nonce: opened.nonce, length, message })
     }
 
     /// Queues an answer of at most `most` bytes; false if it would be longer.
@@ -240,6 +241,16 @@ impl Traffic {
         // Full is impossible after the flush above; were it not, the datagram would be lost like any other.
         let _ = outgoing.push(to, source, fill);
         queued
+    }
+}
+
+fn came_by(arrival: &Arrival) -> Method {
+    if arrival.to.is_multicast() {
+        Method::Multicast
+    } else if arrival.is_broadcast() {
+        Method::Broadcast
+    } else {
+        Method::Unicast
     }
 }
 

@@ -102,7 +102,7 @@ pub enum RowError {
         /// The version found.
         found: u8,
     },
-    /// Not what [`encode`] writes.
+    /// Not what `encode` writes.
     #[error("{what} is not as it was written")]
     Damaged {
         /// Which part.

@@ -198,6 +198,7 @@ mod tests {
                     last = std::mem::replace(&mut a[x][y], last.rotate_left((t + 1) * (t + 2) / 2 % 64));
                 }
                 // Chi.
+                #[allow(clippy::needless_range_loop, reason = "y is the second index of a lane")]
                 for y in 0..5 {
                     let row: [u64; 5] = std::array::from_fn(|x| a[x][y]);
                     for x in 0..5 {

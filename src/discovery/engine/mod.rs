@@ -19,7 +19,7 @@ use super::method::{Attempt, Method, MethodStatus};
 use super::own::OwnRecord;
 use super::schedule::AskSchedule;
 use super::servers::{Acknowledged, Due, Server};
-use crate::model::{Address, NodeId, NodeName, Now, Record, Role};
+use crate::model::{Address, NodeName, Now, Record, Role};
 use crate::wire::KeyId;
 use crate::wire::v1::{Message, Query, Refusal, Refused, Regarding, SignedRecord, Subject, Want};
 
@@ -323,8 +323,8 @@ impl Engine {
         }
     }
 
-    /// Takes a message for the asking side; queries, registers and renewals are not.
-    pub fn handle(&mut self, now: Now, from: SocketAddr, message: &Message) {
+    /// Takes a message for the asking side, and the way it came by; queries, registers and renewals are not for it.
+    pub fn handle(&mut self, now: Now, from: SocketAddr, came_by: Method, message: &Message) {
         if self.stopped {
             return;
         }
@@ -336,7 +336,7 @@ impl Engine {
                     self.heard_server(now, from, record, found_by);
                 }
             }
-            Message::Announcement(signed) => self.heard_announcement(now, from, signed),
+            Message::Announcement(signed) => self.heard_announcement(now, from, came_by, signed),
             Message::Goodbye(signed) => self.heard_goodbye(now, signed),
             Message::Registered(registered) => {
                 let Some(server) = self.servers.iter_mut().find(|server| server.address == from) else { return };
@@ -452,6 +452,7 @@ impl Engine {
         while index < self.servers.len() {
             match self.servers[index].due(now, &mut self.own, &mut self.dice) {
                 Some(Due::Send(message)) => {
+                    let message = *message;
                     self.send(To::One(self.servers[index].address), message);
                     index += 1;
                 }
@@ -515,7 +516,7 @@ impl Engine {
         self.advance_servers(now);
     }
 
-    fn heard_announcement(&mut self, now: Now, from: SocketAddr, signed: &SignedRecord) {
+    fn heard_announcement(&mut self, now: Now, from: SocketAddr, came_by: Method, signed: &SignedRecord) {
         // Only servers matter here, and a known one is not verified again unless it says something new.
         let Some(record) = self.verified(signed).filter(|record| record.role != Role::Client && record.port != 0)
         else {
@@ -536,10 +537,7 @@ impl Engine {
                     }
                 }
             }
-            None => {
-                let heard_by = self.settings.methods.first().copied().unwrap_or(Method::Unicast);
-                self.heard_server(now, address, signed, heard_by);
-            }
+            None => self.heard_server(now, address, signed, came_by),
         }
     }
 
@@ -580,20 +578,16 @@ impl Engine {
             return;
         }
         let Some(query) = self.queries.iter_mut().find(|query| query.id == id) else { return };
-        match refusal {
-            Refusal::Clock { clock } => {
-                if query.clock_retries == CLOCK_RETRIES_PER_QUERY {
-                    return;
-                }
-                query.clock_retries += 1;
-                // The same id: the answer to the corrected query answers the first one.
-                let corrected = Query { id, want: Want::Servers, clock: *clock, window: NO_WINDOW };
-                let millis = i64::try_from(clock.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
-                self.event(Event::ClockDiffers { from, millis });
-                self.send(To::One(from), Message::Query(corrected));
-            }
-            _ => {}
+        let Refusal::Clock { clock } = refusal else { return };
+        if query.clock_retries == CLOCK_RETRIES_PER_QUERY {
+            return;
         }
+        query.clock_retries += 1;
+        // The same id: the answer to the corrected query answers the first one.
+        let corrected = Query { id, want: Want::Servers, clock: *clock, window: NO_WINDOW };
+        let millis = i64::try_from(clock.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
+        self.event(Event::ClockDiffers { from, millis });
+        self.send(To::One(from), Message::Query(corrected));
     }
 
     fn content_changed(&mut self, now: Now) {

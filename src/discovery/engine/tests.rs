@@ -1,6 +1,6 @@
 use super::*;
 use crate::discovery::OwnSettings;
-use crate::model::{Labels, Lease, Origin, Timestamp};
+use crate::model::{Labels, Lease, NodeId, Origin, Timestamp};
 use crate::wire::identity::Identity;
 use crate::wire::v1::{Answer, Registered};
 
@@ -68,7 +68,7 @@ fn answer(engine: &mut Engine, now: Now, from: &str, identity: u8, role: Role) {
     let record = own(identity, "server", role, 1).signed().clone();
     let subject = Subject::Own { record, info: Labels::default() };
     let answer = Answer { id, seen: address("10.0.0.9:24373"), subject };
-    engine.handle(now, address(from), &Message::Answer(answer));
+    engine.handle(now, address(from), Method::Unicast, &Message::Answer(answer));
 }
 
 /// An engine that registered with a server at 10.0.0.1.
@@ -85,7 +85,7 @@ fn registered() -> Engine {
 fn acknowledge(engine: &mut Engine, now: Now, sequence: u64) {
     let seen = address("10.0.0.9:24373");
     let message = Message::Registered(Registered { sequence, seen, lease: Lease(90), clock: now.wall });
-    engine.handle(now, address(SERVER), &message);
+    engine.handle(now, address(SERVER), Method::Unicast, &message);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn answers_to_nothing_asked_and_of_clients_count_for_nothing() {
     let record = own(3, "server", Role::Server, 1).signed().clone();
     let subject = Subject::Own { record, info: Labels::default() };
     let stray = Answer { id: asked, seen: address(SERVER), subject };
-    engine.handle(at(2), address(SERVER), &Message::Answer(stray));
+    engine.handle(at(2), address(SERVER), Method::Unicast, &Message::Answer(stray));
     assert!(engine.servers().is_empty());
 }
 
@@ -155,7 +155,12 @@ fn forged_records_make_no_server() {
     record.signature[5] ^= 1;
     let id = engine.queries.back().unwrap().id;
     let subject = Subject::Own { record, info: Labels::default() };
-    engine.handle(at(1), address(SERVER), &Message::Answer(Answer { id, seen: address(SERVER), subject }));
+    engine.handle(
+        at(1),
+        address(SERVER),
+        Method::Unicast,
+        &Message::Answer(Answer { id, seen: address(SERVER), subject }),
+    );
     assert!(engine.servers().is_empty());
 }
 
@@ -215,7 +220,7 @@ fn a_refused_clock_is_answered_with_the_servers_time_and_the_same_id() {
     let (_, asked) = queries(&mut engine).remove(0);
     let clock = at(0).wall.plus(Duration::from_secs(3600));
     let refused = Refused { regarding: Regarding::Query(asked.id), refusal: Refusal::Clock { clock } };
-    engine.handle(at(5), address(SERVER), &Message::Refused(refused));
+    engine.handle(at(5), address(SERVER), Method::Unicast, &Message::Refused(refused));
     let again = queries(&mut engine);
     assert_eq!(again, [(To::One(address(SERVER)), Query { clock, ..asked })]);
 }
@@ -228,7 +233,7 @@ fn clock_refusals_without_end_are_followed_a_few_times_only() {
     let refused = Refused { regarding: Regarding::Query(asked.id), refusal: Refusal::Clock { clock: at(0).wall } };
     let mut followed = 0;
     for _ in 0..100 {
-        engine.handle(at(5), address(SERVER), &Message::Refused(refused.clone()));
+        engine.handle(at(5), address(SERVER), Method::Unicast, &Message::Refused(refused.clone()));
         followed += queries(&mut engine).len();
     }
     assert_eq!(followed, usize::from(CLOCK_RETRIES_PER_QUERY));
@@ -239,7 +244,7 @@ fn a_servers_goodbye_begins_a_new_search_and_an_old_one_played_back_does_not() {
     let mut engine = registered();
     let mut server = own(2, "server", Role::Server, 1);
     let goodbye = server.goodbye();
-    engine.handle(at(1000), address(SERVER), &Message::Goodbye(goodbye.clone()));
+    engine.handle(at(1000), address(SERVER), Method::Unicast, &Message::Goodbye(goodbye.clone()));
     assert!(engine.servers().is_empty());
     engine.advance(at(1001));
     assert!(!queries(&mut engine).is_empty());
@@ -247,8 +252,13 @@ fn a_servers_goodbye_begins_a_new_search_and_an_old_one_played_back_does_not() {
     let id = engine.queries.back().unwrap().id;
     let record = own(2, "server", Role::Server, 2).signed().clone();
     let subject = Subject::Own { record, info: Labels::default() };
-    engine.handle(at(1100), address(SERVER), &Message::Answer(Answer { id, seen: address(SERVER), subject }));
-    engine.handle(at(1200), address(SERVER), &Message::Goodbye(goodbye));
+    engine.handle(
+        at(1100),
+        address(SERVER),
+        Method::Unicast,
+        &Message::Answer(Answer { id, seen: address(SERVER), subject }),
+    );
+    engine.handle(at(1200), address(SERVER), Method::Unicast, &Message::Goodbye(goodbye));
     assert_eq!(engine.servers().len(), 1);
 }
 
@@ -262,7 +272,7 @@ fn an_unknown_record_is_registered_anew() {
         panic!("no renewal")
     };
     let refused = Refused { regarding: Regarding::Sequence(renewal.sequence), refusal: Refusal::UnknownRecord };
-    engine.handle(at(30_200), address(SERVER), &Message::Refused(refused));
+    engine.handle(at(30_200), address(SERVER), Method::Unicast, &Message::Refused(refused));
     let sent = pass(&mut engine, 30_300);
     let register = sent.iter().find_map(|(_, o)| match o {
         Output::Send { message: Message::Register(signed), .. } => Some(signed.clone()),
@@ -285,6 +295,7 @@ fn an_epoch_that_a_server_has_is_overtaken_and_told() {
     engine.handle(
         at(5100),
         address(SERVER),
+        Method::Unicast,
         &Message::Refused(Refused { regarding: Regarding::Sequence(sequence), refusal }),
     );
     assert!(outputs(&mut engine).contains(&Output::Event(Event::EpochRaised { epoch: 8 })));
@@ -302,7 +313,7 @@ fn a_held_name_is_told_once_and_tried_again_after_a_minute() {
     let refuse = |engine: &mut Engine, now| {
         let sequence = engine.own().record().sequence;
         let refused = Refused { regarding: Regarding::Sequence(sequence), refusal: Refusal::NameHeld { holder } };
-        engine.handle(now, address(SERVER), &Message::Refused(refused));
+        engine.handle(now, address(SERVER), Method::Unicast, &Message::Refused(refused));
         outputs(engine).iter().filter(|o| matches!(o, Output::Event(Event::Refused { .. }))).count()
     };
     assert_eq!(refuse(&mut engine, at(10)), 1);
@@ -328,7 +339,8 @@ fn configured_servers_are_looked_up_and_asked_from_the_start() {
 fn an_announcing_server_is_taken_without_asking() {
     let mut engine = engine();
     let record = own(2, "server", Role::Both, 1).signed().clone();
-    engine.handle(at(100), address("10.0.0.5:50000"), &Message::Announcement(record));
+    engine.handle(at(100), address("10.0.0.5:50000"), Method::Broadcast, &Message::Announcement(record));
+    assert_eq!(engine.servers()[0].found_by, Method::Broadcast);
     assert_eq!(engine.servers()[0].address, address("10.0.0.5:24373"), "its record's port, not the datagram's");
 }
 
@@ -348,7 +360,12 @@ fn no_more_servers_are_taken_than_configured() {
     let mut engine = engine();
     for identity in 2..9 {
         let record = own(identity, &format!("server{identity}"), Role::Server, 1).signed().clone();
-        engine.handle(at(100), address(&format!("10.0.0.{identity}:24373")), &Message::Announcement(record));
+        engine.handle(
+            at(100),
+            address(&format!("10.0.0.{identity}:24373")),
+            Method::Unicast,
+            &Message::Announcement(record),
+        );
     }
     assert_eq!(engine.servers().len(), 2);
 }

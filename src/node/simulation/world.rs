@@ -305,7 +305,8 @@ impl World {
                 let opened = seal::open(&self.ring, &mut bytes).unwrap();
                 let message = Message::decode(opened.payload).unwrap();
                 let via = Via { local: None, interface: 1 };
-                let datagram = Datagram { from, via, key: opened.key, nonce: &opened.nonce, length };
+                let datagram =
+                    Datagram { from, came_by: Method::Multicast, via, key: opened.key, nonce: &opened.nonce, length };
                 core.handle(now, datagram, &message);
                 core.store();
                 self.settle(to);

@@ -112,6 +112,10 @@ pub(super) fn unpacked(bytes: [u8; 16]) -> IpAddr {
 /// An entry has the slot's tag (2 bytes), when the node was last seen (6 bytes, ms since 1970), and how far its sequence
 /// number is past the base (4 bytes), each with the low byte first. So a flush copies pages and computes nothing.
 #[derive(Default)]
+#[allow(
+    clippy::vec_box,
+    reason = "pages in place would be copied whenever the table grows, at 100,000 nodes a megabyte"
+)]
 pub(super) struct SeenImage {
     pages: Vec<Box<[u8; SeenImage::PAGE_BYTES]>>,
     dirty: Vec<u64>,

@@ -661,15 +661,15 @@ mod model {
                         registration.source = (ip(source), 1).into();
                         let id = node_id(node);
                         let before = table.by_id(&id).map(|node| node.order());
-                        if let Outcome::Accepted { change, lease, .. } = table.register(moment, registration) {
-                            if change != Change::Same {
-                                prop_assert!(before.is_none_or(|order| order < (epoch, sequence)));
-                                let ends = elapsed + u64::from(lease.0);
-                                let order = (epoch, sequence);
-                                known.insert(id, Known { order, base: sequence, ends, lease: lease.0, present: true });
-                                let wanted = name(&format!("name-{text}"));
-                                prop_assert_eq!(table.by_name(&wanted).unwrap().id(), id);
-                            }
+                        if let Outcome::Accepted { change, lease, .. } = table.register(moment, registration)
+                            && change != Change::Same
+                        {
+                            prop_assert!(before.is_none_or(|order| order < (epoch, sequence)));
+                            let ends = elapsed + u64::from(lease.0);
+                            let order = (epoch, sequence);
+                            known.insert(id, Known { order, base: sequence, ends, lease: lease.0, present: true });
+                            let wanted = name(&format!("name-{text}"));
+                            prop_assert_eq!(table.by_name(&wanted).unwrap().id(), id);
                         }
                     }
                     Step::Renew { node, ahead, source } => {
