@@ -106,7 +106,7 @@ impl Node {
             (Some(table), StoreConfig::Embedded { path }) => {
                 let path = state.path().join(path);
                 let (writer, opened) = Writer::open(&path, node_id, |node| table.load(now, node))?;
-                tracing::info!(path = %path.display(), nodes = table.len(), ?opened, "registry loaded");
+                tracing::info!(path = %path.display(), nodes = table.len(), created = opened.created, "registry loaded");
                 let progress = writer.progress();
                 Some(Store { writer, progress, path, waiting_since: None })
             }
