@@ -116,7 +116,7 @@ channel:
   name: {channel}
   keys:                            # the first seals, every one opens
     - file: {key}
-  # hidden: true                   # false: holders of the key are told of a wrong clock or channel name
+  # hidden: true                   # false: who has the key under another channel name is told this one
 
 # Which interfaces are used for listening, sending and announcing.
 # interfaces:

@@ -4,6 +4,9 @@
 //! in the schema. A general validator would bring sixty crates, and its errors would have to be put into words here all
 //! the same. Texts are judged by the parser of their type, named by `format`, so schema and type can't differ.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;

@@ -51,17 +51,19 @@ impl Default for NodeConfig {
 pub struct ChannelConfig {
     /// The channel's name. It goes into every key: two channels with one passphrase have nothing in common.
     pub name: ChannelName,
-    /// The keys: the first seals, every one opens. To change a key, put the new one first, on every node, then drop the
-    /// old one. Empty: a random key is made at the first start and kept as `channel.key` in the state folder.
+    /// The keys: the first seals, every one opens. To change a key, add the new one as the second on every node, then make
+    /// it the first on every node, then drop the old one. Empty: a random key is made at the first start and kept as
+    /// `channel.key` in the state folder.
     #[schemars(length(max = 8))]
     pub keys: Vec<KeySource>,
-    /// Whether whoever lacks the key, names another channel or has a wrong clock gets no answer at all. False: holders of
-    /// the key are told of a wrong clock or channel name.
+    /// Whether whoever lacks the key, or has it under another channel name, gets no answer at all. False: who has the key
+    /// under another name is told this one; the price is that strangers see that a sealed answer comes. A wrong clock is told
+    /// to holders of the key either way, sealed.
     pub hidden: bool,
 }
 
 impl ChannelConfig {
-    /// The most keys: each one more is tried against datagrams that others don't open.
+    /// The most keys: two while one replaces the other, and room for a fleet that does so slowly.
     pub const MAX_KEYS: usize = 8;
 }
 

@@ -100,13 +100,15 @@ impl OwnRecord {
     }
 
     /// Goes past an epoch or sequence number that a server has on record; whether the epoch was raised.
+    ///
+    /// A refusal is not signed, so what no node ever reaches is a lie and passed over: it would use up all numbers.
     pub fn overtake(&mut self, epoch: u64, sequence: u64) -> bool {
-        if (epoch, sequence) < (self.record.epoch, self.last_sequence) {
+        if (epoch, sequence) < (self.record.epoch, self.last_sequence) || epoch > GREATEST_EPOCH {
             return false;
         }
-        let raised = epoch > self.record.epoch || sequence == u64::MAX;
+        let raised = epoch > self.record.epoch || sequence > GREATEST_SEQUENCE;
         if raised {
-            self.record.epoch = epoch.saturating_add(1);
+            self.record.epoch = epoch + 1;
             self.last_sequence = 0;
         } else {
             self.last_sequence = sequence;
@@ -142,6 +144,10 @@ impl OwnRecord {
     }
 }
 
+/// The greatest epoch that is believed: epochs are counts of starts, or seconds since 1970.
+const GREATEST_EPOCH: u64 = 1 << 48;
+/// The greatest sequence number that is believed, and gone past: a million messages a second for centuries stay below.
+const GREATEST_SEQUENCE: u64 = 1 << 56;
 /// More than the CBOR of one address.
 const LONGEST_ADDRESS: usize = 48;
 

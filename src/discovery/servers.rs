@@ -182,7 +182,9 @@ impl Server {
     /// Takes an acknowledgement; whether it is the first of this server.
     pub(super) fn acknowledged(&mut self, now: Now, registered: &Registered) -> Acknowledged {
         let Registered { sequence, seen, lease, clock } = *registered;
-        let Some(pending) = self.pending.filter(|p| (p.first..=p.last).contains(&sequence)) else {
+        // No lease is none: taking it for one would begin a search at once, again and again.
+        let awaited = |p: &Pending| (p.first..=p.last).contains(&sequence) && lease != Lease::ZERO;
+        let Some(pending) = self.pending.filter(awaited) else {
             return Acknowledged::Stray;
         };
         self.pending = None;

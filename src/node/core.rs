@@ -4,6 +4,9 @@
 //! [`Core::output`] gives until it gives nothing. One rule binds them: an acknowledgement of a change leaves only after
 //! the store said that its ticket is durable.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -168,6 +171,8 @@ pub struct Core {
     /// When renewal times go to the store next; the batch before is durable then.
     seen_at: Duration,
     seen_ticket: u64,
+    /// Whether batches of changes are to be handed out.
+    storing: bool,
     acknowledgements: VecDeque<Acknowledgement>,
     submitted: u64,
     durable: u64,
@@ -197,6 +202,7 @@ impl Core {
             renew_own_at: now.elapsed,
             seen_at: now.elapsed,
             seen_ticket: 0,
+            storing: false,
             acknowledgements: VecDeque::new(),
             submitted: 0,
             durable: 0,
@@ -251,15 +257,14 @@ impl Core {
     /// What is to be done next; `None` when all is done until the next input or deadline.
     pub fn output(&mut self) -> Option<Output> {
         self.drain_engine();
-        self.output.pop_front()
+        self.output.pop_front().or_else(|| self.next_batch())
     }
 
     /// When [`Core::advance`] is to be called at the latest.
     pub fn deadline(&self) -> Option<Duration> {
         let table = self.table.as_ref();
         let own = table.map(|_| self.renew_own_at);
-        let seen =
-            table.filter(|table| table.is_seen_dirty() && self.seen_ticket <= self.durable).map(|_| self.seen_at);
+        let seen = table.filter(|table| self.may_store_seen(table)).map(|_| self.seen_at);
         [self.engine.deadline(), self.responder.deadline(), table.and_then(Table::next_deadline), own, seen]
             .into_iter()
             .flatten()
@@ -311,18 +316,32 @@ impl Core {
 
     /// Hands what changed to the store: to be called when a batch of datagrams has been handled.
     pub fn store(&mut self) {
-        let Some(table) = &mut self.table else { return };
-        while self.submitted - self.durable < BATCHES_IN_FLIGHT && table.is_dirty() {
-            self.submitted += 1;
-            self.output.push_back(Output::Store { ticket: self.submitted, batch: table.take_dirty() });
-        }
+        self.storing = true;
+    }
+
+    /// The next batch of changes, once everything else is done: a batch gets its number only when the shell is about to
+    /// submit it, so that one that comes back by [`Core::put_back`] is always the last.
+    fn next_batch(&mut self) -> Option<Output> {
+        let table = self.table.as_mut().filter(|table| self.storing && table.is_dirty());
+        let Some(table) = table.filter(|_| self.submitted - self.durable < BATCHES_IN_FLIGHT) else {
+            self.storing = false;
+            return None;
+        };
+        self.submitted += 1;
+        Some(Output::Store { ticket: self.submitted, batch: table.take_dirty() })
+    }
+
+    /// Whether renewal times may be stored when their time comes. Rows go first: the numbers of the batches that will
+    /// hold them are promised to acknowledgements, and renewal times must not take one.
+    fn may_store_seen(&self, table: &Table) -> bool {
+        table.is_seen_dirty() && !table.is_dirty() && self.seen_ticket <= self.durable
     }
 
     fn store_seen(&mut self, now: Now) {
-        let Some(table) = &mut self.table else { return };
-        if now.elapsed < self.seen_at || self.seen_ticket > self.durable || !table.is_seen_dirty() {
+        if now.elapsed < self.seen_at || !self.table.as_ref().is_some_and(|table| self.may_store_seen(table)) {
             return;
         }
+        let Some(table) = &mut self.table else { return };
         self.seen_at = now.elapsed + SEEN_EVERY;
         self.submitted += 1;
         self.seen_ticket = self.submitted;
@@ -333,6 +352,8 @@ impl Core {
     pub fn put_back(&mut self, batch: Batch) {
         let Some(table) = &mut self.table else { return };
         table.put_back(batch);
+        // Not again before the next occasion: there is no room now.
+        self.storing = false;
         let refused = self.submitted;
         self.submitted -= 1;
         self.seen_ticket = self.seen_ticket.min(self.submitted);
@@ -540,6 +561,11 @@ impl Core {
             self.counters.forged_renewals += 1;
             return;
         }
+        if self.acknowledgements.len() >= WAITING_ACKNOWLEDGEMENTS {
+            // Most renewals wait for nothing, but whether this one does is known only once it is taken.
+            self.refuse(from, via, Refused { regarding, refusal: Refusal::Rate { wait: STORE_BUSY } }, most);
+            return;
+        }
         self.counters.renewals += 1;
         match table.renew(now, &renewal.node, renewal.epoch, renewal.base, renewal.sequence, from) {
             RenewOutcome::Renewed { lease, changed: false } => {
@@ -573,6 +599,11 @@ impl Core {
             self.counters.forged_records += 1;
             return;
         };
+        if record.lease != Lease::ZERO {
+            // A record that its node signed for something else, put into a goodbye by another member of the channel.
+            self.counters.forged_records += 1;
+            return;
+        }
         let name = record.name.clone();
         let Datagram { from: source, key, .. } = datagram;
         let registration = Registration { record, signed: signed.clone(), source, key };

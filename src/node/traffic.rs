@@ -15,7 +15,7 @@ use crate::net::{
 use crate::wire::KeyId;
 use crate::wire::keyring::KeyRing;
 use crate::wire::seal::{self, Dropped, Nonce};
-use crate::wire::v1::Message;
+use crate::wire::v1::{Message, QUERY_DATAGRAM, Refusal, Refused};
 
 /// Sockets, key ring and buffers of a node or of one command that asks.
 pub(super) struct Traffic {
@@ -45,7 +45,8 @@ pub(super) struct Rejected {
     pub(super) from: SocketAddr,
     pub(super) via: Via,
     pub(super) length: usize,
-    /// Whether the channel key is not one of ours.
+    /// Whether the channel key is not one of ours, and it is as long as a query: what answers it is shorter, so that two
+    /// servers that don't know each other's keys don't answer each other's answers for ever.
     pub(super) foreign: bool,
 }
 
@@ -82,7 +83,7 @@ impl Traffic {
                 // The lookup ended at an unknown key id, so the bytes are untouched and can be tried as a hint.
                 seal::open_hint(&self.ring, bytes).map_err(|_| {
                     counters.dropped(Dropped::UnknownKey.as_str());
-                    Some(Rejected { from, via, length, foreign: true })
+                    Some(Rejected { from, via, length, foreign: length >= QUERY_DATAGRAM })
                 })?
             }
             Err(reason) => {
@@ -96,7 +97,7 @@ impl Traffic {
             return Err(Some(Rejected { from, via, length, foreign: false }));
         };
         let hint = self.ring.by_id(opened.key).is_none();
-        if hint && !matches!(message, Message::Refused(_)) {
+        if hint && !matches!(message, Message::Refused(Refused { refusal: Refusal::Channel { .. }, .. })) {
             counters.undecodable += 1;
             return Err(None);
         }
@@ -291,4 +292,87 @@ impl Nonces {
 /// A random number for jitter and query ids.
 pub(super) fn random_seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::net::SocketSettings;
+    use crate::wire::keyring::{ChannelKey, Secret};
+    use crate::wire::v1::{Query, Regarding, Want};
+
+    fn ring(channel: &str, key: u8) -> KeyRing {
+        KeyRing::new(channel, &[Secret::key([key; 32])]).unwrap()
+    }
+
+    fn sealed(key: &ChannelKey, message: &Message) -> Vec<u8> {
+        let mut out = vec![0; seal::MAX_DATAGRAM];
+        let length = message.seal(key, &[7; 24], &mut out).unwrap();
+        out.truncate(length);
+        out
+    }
+
+    fn query() -> Message {
+        let (clock, window) = (Timestamp(1), Duration::ZERO);
+        Message::Query(Query { id: 1, want: Want::Servers, clock, window })
+    }
+
+    fn refused(refusal: Refusal) -> Message {
+        Message::Refused(Refused { regarding: Regarding::Query(0), refusal })
+    }
+
+    /// What a node of channel `home` with key 1 makes of a datagram.
+    async fn opened(bytes: &[u8]) -> Result<Received, Option<Rejected>> {
+        let address = Ipv4Addr::LOCALHOST.into();
+        let sockets = Sockets::bind(&SocketSettings { address, port: 0, ttl: 1 }).unwrap();
+        let settings = FanoutSettings {
+            ipv4_group: Ipv4Addr::new(239, 255, 43, 73),
+            ipv6_group: "ff12::4373".parse().unwrap(),
+            port: 1,
+            broadcast_port: 1,
+        };
+        let policy = Policy {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            ipv4: true,
+            ipv6: true,
+            link_local: false,
+            loopback: true,
+        };
+        let traffic = Traffic::new(sockets, settings, policy, ring("home", 1));
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        sender.send_to(bytes, (Ipv4Addr::LOCALHOST, traffic.sockets.port())).unwrap();
+        let mut batch = RecvBatch::new();
+        let received = tokio::time::timeout(Duration::from_secs(10), traffic.sockets.recv(&mut batch));
+        assert_eq!(received.await.expect("it arrives").unwrap(), 1);
+        traffic.open(&mut batch, 0, &mut Counters::default())
+    }
+
+    fn is_answered_by_a_hint(outcome: Result<Received, Option<Rejected>>) -> bool {
+        matches!(outcome, Err(Some(Rejected { foreign: true, .. })))
+    }
+
+    #[tokio::test]
+    async fn a_hint_answers_what_is_as_long_as_a_query_and_so_no_hint() {
+        let stranger = ring("work", 2);
+        assert!(is_answered_by_a_hint(opened(&sealed(stranger.first(), &query())).await));
+        // What a server of another channel and key would send back, at its longest.
+        let hint = refused(Refusal::Channel { name: "x".repeat(KeyRing::MAX_CHANNEL).into() });
+        assert!(!is_answered_by_a_hint(opened(&sealed(&stranger.hint_keys()[0], &hint)).await));
+    }
+
+    #[tokio::test]
+    async fn a_hint_key_says_nothing_but_the_channels_name() {
+        let relative = ring("work", 1);
+        let hint = &relative.hint_keys()[0];
+        let channel = refused(Refusal::Channel { name: "work".into() });
+        assert!(opened(&sealed(hint, &channel)).await.is_ok_and(|received| received.message == channel));
+        for message in [query(), refused(Refusal::Cloned)] {
+            assert!(opened(&sealed(hint, &message)).await.is_err(), "{message:?}");
+        }
+    }
 }

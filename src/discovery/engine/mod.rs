@@ -19,7 +19,7 @@ use super::method::{Attempt, Method, MethodStatus};
 use super::own::OwnRecord;
 use super::schedule::AskSchedule;
 use super::servers::{Acknowledged, Due, Server};
-use crate::model::{Address, NodeName, Now, Record, Role};
+use crate::model::{Address, Lease, NodeName, Now, Record};
 use crate::wire::KeyId;
 use crate::wire::v1::{Message, Query, Refusal, Refused, Regarding, SignedRecord, Subject, Want};
 
@@ -339,7 +339,13 @@ impl Engine {
             Message::Announcement(signed) => self.heard_announcement(now, from, came_by, signed),
             Message::Goodbye(signed) => self.heard_goodbye(now, signed),
             Message::Registered(registered) => {
-                let Some(server) = self.servers.iter_mut().find(|server| server.address == from) else { return };
+                // A machine that was set up anew is two servers at one address for a while.
+                let sequence = registered.sequence;
+                let Some(server) =
+                    self.servers.iter_mut().find(|server| server.address == from && server.awaits(sequence))
+                else {
+                    return;
+                };
                 let (name, address, found_by) = (server.name.clone(), server.address, server.found_by);
                 match server.acknowledged(now, registered) {
                     Acknowledged::First => {
@@ -499,6 +505,11 @@ impl Engine {
         signed.verify(|key| self.settings.keys.contains(&key)).ok()
     }
 
+    /// The same, but for goodbyes: a record with lease zero says that its node is there no more.
+    fn verified_present(&self, signed: &SignedRecord) -> Option<Record> {
+        self.verified(signed).filter(|record| record.lease != Lease::ZERO)
+    }
+
     fn heard_server(&mut self, now: Now, from: SocketAddr, signed: &SignedRecord, found_by: Method) {
         if !self.registers() {
             return;
@@ -510,7 +521,9 @@ impl Engine {
             return;
         }
         let room = self.servers.len() < self.settings.max_servers;
-        let Some(record) = self.verified(signed).filter(|record| record.role.serves() && room) else { return };
+        let Some(record) = self.verified_present(signed).filter(|record| record.role.serves() && room) else {
+            return;
+        };
         let Ok(key) = self.own.identity().renewal_key_with_server(&signed.node) else { return };
         self.servers.push(Server::new(now, from, signed.node, record.name.clone(), found_by, record.order(), key));
         self.advance_servers(now);
@@ -518,10 +531,8 @@ impl Engine {
 
     fn heard_announcement(&mut self, now: Now, from: SocketAddr, came_by: Method, signed: &SignedRecord) {
         // Only servers matter here, and a known one is not verified again unless it says something new.
-        let Some(record) = self.verified(signed).filter(|record| record.role != Role::Client && record.port != 0)
-        else {
-            return;
-        };
+        let serves = |record: &Record| record.role.serves() && record.port != 0;
+        let Some(record) = self.verified_present(signed).filter(serves) else { return };
         let address = SocketAddr::new(from.ip(), record.port);
         let address = with_scope_of(address, from);
         match self.servers.iter_mut().find(|server| server.id == signed.node) {
@@ -544,7 +555,7 @@ impl Engine {
     fn heard_goodbye(&mut self, now: Now, signed: &SignedRecord) {
         let Some(index) = self.servers.iter().position(|server| server.id == signed.node) else { return };
         let Some(record) = self.verified(signed) else { return };
-        if record.order() > self.servers[index].order && record.lease == crate::model::Lease::ZERO {
+        if record.order() > self.servers[index].order && record.lease == Lease::ZERO {
             self.lose(now, index, true);
         }
     }

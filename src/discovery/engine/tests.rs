@@ -1,6 +1,6 @@
 use super::*;
 use crate::discovery::OwnSettings;
-use crate::model::{Labels, Lease, NodeId, Origin, Timestamp};
+use crate::model::{Labels, Lease, NodeId, Origin, Role, Timestamp};
 use crate::wire::identity::Identity;
 use crate::wire::v1::{Answer, Registered};
 
@@ -368,4 +368,59 @@ fn no_more_servers_are_taken_than_configured() {
         );
     }
     assert_eq!(engine.servers().len(), 2);
+}
+
+#[test]
+fn two_servers_at_one_address_are_told_apart_by_what_they_acknowledge() {
+    let mut engine = registered();
+    // The machine was set up anew and has another identity; the old one is not given up before its lease ends.
+    let record = own(3, "server", Role::Server, 1).signed().clone();
+    engine.handle(at(1000), address(SERVER), Method::Multicast, &Message::Announcement(record));
+    assert_eq!(engine.servers().len(), 2);
+    let registers = outputs(&mut engine).into_iter().filter_map(|output| match output {
+        Output::Send { message: Message::Register(signed), .. } => signed.verify(|_| true).ok(),
+        _ => None,
+    });
+    let sequence = registers.map(|record| record.sequence).next().expect("it registers");
+    acknowledge(&mut engine, at(1010), sequence);
+    let ours = Identity::from_seed(&[3; 32]).id();
+    assert!(engine.servers().iter().any(|server| server.id == ours && server.held.is_some()));
+}
+
+#[test]
+fn a_goodbye_makes_no_server_whatever_it_is_wrapped_into() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    let goodbye = own(2, "server", Role::Server, 1).goodbye();
+    engine.handle(at(10), address(SERVER), Method::Multicast, &Message::Announcement(goodbye.clone()));
+    let id = engine.queries.back().unwrap().id;
+    let subject = Subject::Own { record: goodbye, info: Labels::default() };
+    let answer = Answer { id, seen: address("10.0.0.9:24373"), subject };
+    engine.handle(at(20), address(SERVER), Method::Unicast, &Message::Answer(answer));
+    assert!(engine.servers().is_empty());
+}
+
+#[test]
+fn an_acknowledgement_without_a_lease_is_none() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    answer(&mut engine, at(1), SERVER, 2, Role::Server);
+    let sequence = engine.own().record().sequence;
+    let seen = address("10.0.0.9:24373");
+    let message = Message::Registered(Registered { sequence, seen, lease: Lease::ZERO, clock: at(2).wall });
+    engine.handle(at(2), address(SERVER), Method::Unicast, &message);
+    assert!(engine.servers()[0].held.is_none());
+    acknowledge(&mut engine, at(3), sequence);
+    assert!(engine.servers()[0].held.is_some());
+}
+
+#[test]
+fn numbers_that_no_node_reaches_are_not_believed() {
+    let mut own = own(1, "client", Role::Client, 1);
+    assert!(!own.overtake(u64::MAX, 0), "a lie would leave no epoch for the next start");
+    assert_eq!(own.record().epoch, 1);
+    assert!(own.overtake(1, u64::MAX - 1), "a new epoch begins rather than count over the end");
+    assert_eq!(own.record().order(), (2, 1));
+    assert!(!own.overtake(2, 1000));
+    assert_eq!(own.record().order(), (2, 1001));
 }

@@ -1,0 +1,194 @@
+use super::*;
+use crate::discovery::{EngineSettings, OwnRecord, OwnSettings, ResponderSettings};
+use crate::model::{Origin, Role};
+use crate::registry;
+use crate::wire::identity::Identity;
+
+const KEY: KeyId = KeyId([1, 2, 3, 4]);
+const SERVER: u8 = 1;
+
+fn at(millis: u64) -> Now {
+    Now { elapsed: Duration::from_millis(millis), wall: Timestamp(1_795_150_000_000 + millis) }
+}
+
+/// A server that has stored its own record.
+fn server() -> Core {
+    let own = OwnSettings {
+        name: NodeName::parse("server").unwrap(),
+        epoch: 1,
+        boot: 1,
+        lease: Lease(90),
+        port: 24373,
+        role: Role::Server,
+        labels: Labels::default(),
+    };
+    let settings = EngineSettings {
+        registers: false,
+        methods: Vec::new(),
+        fallback_after: Duration::from_secs(3),
+        max_servers: 4,
+        configured: 0,
+        keys: vec![KEY],
+        seed: 1,
+    };
+    let engine = Engine::new(at(0), settings, OwnRecord::new(Identity::from_seed(&[SERVER; 32]), KEY, own.clone()));
+    let responder = Responder::new(at(0), ResponderSettings::new(1), own.name, own.role);
+    let table = Table::new(registry::Settings::default());
+    let settings = CoreSettings { info: Labels::default(), keys: vec![KEY] };
+    let mut core = Core::new(at(0), engine, responder, Some(table), settings);
+    core.store();
+    for (ticket, _) in batches(&outputs(&mut core)) {
+        core.durable(at(0), ticket);
+    }
+    core.advance(at(0));
+    for (ticket, _) in batches(&outputs(&mut core)) {
+        core.durable(at(0), ticket);
+    }
+    outputs(&mut core);
+    assert_eq!(core.in_flight(), 0);
+    core
+}
+
+fn signed(identity: u8, sequence: u64, lease: u32) -> SignedRecord {
+    let record = Record {
+        name: NodeName::parse(&format!("node{identity}")).unwrap(),
+        epoch: 1,
+        sequence,
+        boot: 7,
+        lease: Lease(lease),
+        addresses: vec![Address { ip: [10, 0, 0, identity].into(), interface: None, origin: Origin::Interface }],
+        port: 24373,
+        role: Role::Client,
+        labels: Labels::default(),
+    };
+    SignedRecord::sign(&record, &Identity::from_seed(&[identity; 32]), KEY).unwrap()
+}
+
+/// Hands in a message from the address of an identity.
+fn hear(core: &mut Core, now: Now, identity: u8, message: &Message) {
+    let datagram = Datagram {
+        from: ([10, 0, 0, identity], 24373).into(),
+        came_by: Method::Unicast,
+        via: Via { local: None, interface: 1 },
+        key: KEY,
+        nonce: &[0; 24],
+        length: 400,
+    };
+    core.handle(now, datagram, message);
+}
+
+fn outputs(core: &mut Core) -> Vec<Output> {
+    std::iter::from_fn(|| core.output()).collect()
+}
+
+/// Tickets of batches, with how many rows and pages of renewal times each has.
+fn batches(outputs: &[Output]) -> Vec<(u64, (usize, usize))> {
+    let batches = outputs.iter().filter_map(|output| match output {
+        Output::Store { ticket, batch } => Some((*ticket, (batch.rows.len(), batch.seen.len()))),
+        _ => None,
+    });
+    batches.collect()
+}
+
+fn acknowledged(outputs: &[Output]) -> usize {
+    let replies = outputs.iter().filter(|o| matches!(o, Output::Reply { message: Message::Registered(_), .. }));
+    replies.count()
+}
+
+fn state(core: &Core, identity: u8) -> Option<State> {
+    let node = Identity::from_seed(&[identity; 32]).id();
+    core.table().and_then(|table| table.by_id(&node)).map(|node| node.state())
+}
+
+#[test]
+fn a_record_with_a_lease_is_no_goodbye_whoever_calls_it_one() {
+    let mut core = server();
+    hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
+    assert_eq!(state(&core, 2), Some(State::Present));
+    // A member of the channel heard the node announce a change, and wraps that record into a goodbye.
+    hear(&mut core, at(20), 9, &Message::Goodbye(signed(2, 2, 90)));
+    assert_eq!(state(&core, 2), Some(State::Present));
+    assert_eq!(core.counters().forged_records, 1);
+    hear(&mut core, at(30), 2, &Message::Register(signed(2, 2, 90)));
+    hear(&mut core, at(40), 2, &Message::Goodbye(signed(2, 3, 0)));
+    assert_eq!(state(&core, 2), Some(State::Left));
+}
+
+#[test]
+fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
+    let mut core = server();
+    let before = core.submitted;
+    // The disk is slow: as many batches are under way as may be.
+    for identity in 2..10 {
+        hear(&mut core, at(10), identity, &Message::Register(signed(identity, 1, 90)));
+        core.store();
+        assert_eq!(batches(&outputs(&mut core)).len(), 1);
+    }
+    assert_eq!(core.in_flight(), BATCHES_IN_FLIGHT);
+    hear(&mut core, at(20), 10, &Message::Register(signed(10, 1, 90)));
+    core.advance(at(2000));
+    assert_eq!(batches(&outputs(&mut core)), [], "the row waits, and renewal times behind it");
+    assert!(core.deadline().is_none_or(|at| at > Duration::from_millis(2000)), "nothing is due that can't be done");
+
+    core.durable(at(2010), before + BATCHES_IN_FLIGHT);
+    let done = outputs(&mut core);
+    assert_eq!(acknowledged(&done), 8, "all but the one that waits");
+    let row = before + BATCHES_IN_FLIGHT + 1;
+    assert_eq!(batches(&done), [(row, (1, 0))]);
+    core.advance(at(2020));
+    assert_eq!(batches(&outputs(&mut core)), [(row + 1, (0, 1))], "renewal times follow");
+    core.durable(at(2030), row);
+    assert_eq!(acknowledged(&outputs(&mut core)), 1);
+}
+
+#[test]
+fn what_a_full_store_gives_back_is_acknowledged_only_once_it_is_stored() {
+    let mut core = server();
+    let before = core.submitted;
+    hear(&mut core, at(1000), 2, &Message::Register(signed(2, 1, 90)));
+    core.advance(at(1000));
+    let Some(Output::Store { ticket, batch }) = std::iter::from_fn(|| core.output()).find(|output| {
+        assert!(!matches!(output, Output::Reply { .. }));
+        matches!(output, Output::Store { .. })
+    }) else {
+        panic!("the row is handed out")
+    };
+    assert_eq!(ticket, before + 1);
+    core.put_back(batch);
+    assert_eq!(batches(&outputs(&mut core)), [], "not again while there is no room");
+    assert_eq!(core.in_flight(), 0);
+    core.durable(at(1010), ticket);
+    assert_eq!(acknowledged(&outputs(&mut core)), 0);
+    core.durable(at(1020), ticket);
+    assert_eq!(acknowledged(&outputs(&mut core)), 1);
+}
+
+#[test]
+fn a_renewal_is_put_off_while_too_many_acknowledgements_wait() {
+    let mut core = server();
+    hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
+    let (node, server) = (Identity::from_seed(&[2; 32]), Identity::from_seed(&[SERVER; 32]).id());
+    let key = node.renewal_key_with_server(&server).unwrap();
+    let renew = |sequence| Message::Renew(key.renewal(&node.id(), &server, 1, 1, sequence));
+    let to: SocketAddr = ([10, 0, 0, 3], 1).into();
+    let waiting = || Acknowledgement {
+        ticket: u64::MAX,
+        to,
+        via: Via { local: None, interface: 1 },
+        sequence: 1,
+        lease: Lease(90),
+        most: 1200,
+    };
+    outputs(&mut core);
+    core.acknowledgements.extend((0..WAITING_ACKNOWLEDGEMENTS).map(|_| waiting()));
+    // It comes from another address, so it would have to wait for the store.
+    hear(&mut core, at(20), 7, &renew(2));
+    let refused = outputs(&mut core).into_iter().any(|output| {
+        matches!(output, Output::Reply { message: Message::Refused(Refused { refusal: Refusal::Rate { .. }, .. }), .. })
+    });
+    assert!(refused);
+    assert!(core.acknowledgements.len() <= WAITING_ACKNOWLEDGEMENTS + 1);
+    core.acknowledgements.clear();
+    hear(&mut core, at(30), 7, &renew(3));
+    assert_eq!(core.acknowledgements.len(), 1);
+}
