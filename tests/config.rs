@@ -162,3 +162,85 @@ fn arbitrary_bytes_never_panic() {
         })
         .unwrap();
 }
+
+/// A setting of the schema: its path, with `[]` for the items of a list, and the defaults that its variants state.
+type Settings = std::collections::BTreeMap<String, BTreeSet<String>>;
+
+fn settings(path: &str, node: &Value, root: &Value, found: &mut Settings) {
+    let target = node["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
+    if let Some(target) = target.and_then(|target| root.pointer(target)) {
+        settings(path, target, root, found);
+    }
+    for variants in ["oneOf", "anyOf"] {
+        node[variants].as_array().into_iter().flatten().for_each(|variant| settings(path, variant, root, found));
+    }
+    if node["items"].is_object() {
+        settings(&format!("{path}[]"), &node["items"], root, found);
+    }
+    for (name, property) in node["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let default = property.get("default").map(|default| plain(&default.to_string()));
+        found.entry(path.clone()).or_default().extend(default);
+        settings(&path, property, root, found);
+    }
+}
+
+/// A value without quotes and white space, as a page may write it.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '`')).collect()
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md")).unwrap()
+}
+
+#[test]
+fn the_page_names_every_setting_with_its_default_and_no_other() {
+    let (page, schema) = (page(), config::schema());
+    let mut known = Settings::new();
+    settings("", &schema, &schema, &mut known);
+    assert!(known.len() > 70, "{known:?}");
+    let missing: Vec<_> = known.keys().filter(|path| !page.contains(&format!("`{path}`"))).collect();
+    assert!(missing.is_empty(), "docs/config.md does not name {missing:#?}");
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, setting, _, default, _, _, _] = cells[..] else { panic!("not five columns: {row}") };
+        let path = setting.trim_end_matches('◌').trim().trim_matches('`');
+        rows += 1;
+        match known.get(path) {
+            None => wrong.push(format!("{path}: the schema has no such setting")),
+            Some(defaults) if defaults.is_empty() && default == "–" => {}
+            Some(defaults) if defaults.contains(&plain(default)) => {}
+            Some(defaults) => wrong.push(format!("{path}: {default} is not the default, {defaults:?} is")),
+        }
+    }
+    assert!(rows > 60, "{rows} rows");
+    assert!(wrong.is_empty(), "docs/config.md: {wrong:#?}");
+}
+
+#[test]
+fn the_page_marks_what_is_not_available() {
+    // Every setting once, as the example has it, so each part that does not work yet is among these.
+    let loaded =
+        parse(&folder("examples/every-setting.yaml")).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    let page = page();
+    for part in loaded.config.unavailable() {
+        let setting = part.path.split('[').next().unwrap().to_owned();
+        let marked = page.lines().any(|line| line.starts_with(&format!("| `{setting}")) && line.contains('◌'));
+        assert!(marked, "docs/config.md: {} is not marked as not available yet", part.path);
+    }
+}
+
+#[test]
+fn the_files_of_the_page_are_accepted() {
+    let page = page();
+    let files: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let loaded = config::parse("docs/config.md", file, Path::new("/etc/hereabouts"), &Fixed)
+            .unwrap_or_else(|report| panic!("{}", report.render(false)));
+        assert!(loaded.config.unavailable().is_empty(), "{file}");
+    }
+}

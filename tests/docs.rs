@@ -1,0 +1,119 @@
+//! The pages of docs/ against the code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use hereabouts::model::{Address, InterfaceName, Labels, Lease, NodeName, Origin, Record, Role, Timestamp};
+use hereabouts::wire::v1::{Message, QUERY_DATAGRAM, QUERY_PAYLOAD, Registered, SignedRecord};
+use hereabouts::wire::{Identity, KeyRing, MAX_DATAGRAM, MAX_PAYLOAD, MIN_DATAGRAM, Secret};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The bytes of the block of a page that begins with these: of each line the words up to the first that is no hexadecimal.
+fn hex_block(page: &str, begins: &str) -> String {
+    let blocks = page.split("```").skip(1).step_by(2);
+    let block = blocks.map(|block| block.trim_start_matches('\n')).find(|block| block.starts_with(begins));
+    let lines = block.unwrap_or_else(|| panic!("no block begins with {begins}")).lines();
+    let is_hex =
+        |word: &&str| word.len().is_multiple_of(2) && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    lines.flat_map(|line| line.split_whitespace().take_while(is_hex)).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn ring() -> KeyRing {
+    KeyRing::new("home", &[Secret::key([1; 32])]).unwrap()
+}
+
+#[test]
+fn the_worked_datagram_is_what_we_send() {
+    let page = read("docs/protocol.md");
+    let message = Message::Registered(Registered {
+        sequence: 9,
+        seen: "192.0.2.7:40000".parse().unwrap(),
+        lease: Lease(60),
+        clock: Timestamp(1_795_200_000_123),
+    });
+    let mut payload = [0; MAX_PAYLOAD];
+    let length = message.encode(&mut payload).unwrap();
+    assert_eq!(hex_block(&page, "82 04"), hex(&payload[..length]));
+    let mut datagram = [0; MAX_DATAGRAM];
+    let length = message.seal(ring().first(), &std::array::from_fn(|index| index as u8), &mut datagram).unwrap();
+    assert_eq!(hex_block(&page, "01  "), hex(&datagram[..length]));
+}
+
+#[test]
+fn the_worked_record_is_what_we_sign() {
+    let page = read("docs/protocol.md");
+    let interface = InterfaceName::parse("eth0").unwrap();
+    let record = Record {
+        name: NodeName::parse("hub").unwrap(),
+        epoch: 1,
+        sequence: 2,
+        boot: 3,
+        lease: Lease(60),
+        addresses: vec![
+            Address { ip: "192.0.2.1".parse().unwrap(), interface: Some(interface), origin: Origin::Interface },
+            Address { ip: "2001:db8::1".parse().unwrap(), interface: None, origin: Origin::Advertised },
+        ],
+        port: 24373,
+        role: Role::Both,
+        labels: Labels::new([("site", "home")]).unwrap(),
+    };
+    let signed = SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), ring().first().id()).unwrap();
+    assert_eq!(hex_block(&page, "a9 "), hex(&signed.body));
+    assert_eq!(hex_block(&page, "b2e06355"), hex(&signed.signature));
+    assert!(page.contains(&hex(&signed.node.0)));
+}
+
+#[test]
+fn the_limits_of_the_page_are_those_of_the_code() {
+    let page = read("docs/protocol.md");
+    for text in [
+        format!("A datagram has {MIN_DATAGRAM} to {MAX_DATAGRAM} bytes"),
+        format!("| {MIN_DATAGRAM} to {MAX_DATAGRAM} / 1 to {MAX_PAYLOAD} bytes |"),
+        format!("**at least {QUERY_PAYLOAD} bytes**, the datagram at least {QUERY_DATAGRAM}"),
+        format!("| {} bytes, {} addresses |", SignedRecord::MAX_BODY, Record::MAX_ADDRESSES),
+        format!("| keys of a channel | {} |", KeyRing::MAX_KEYS),
+        format!("{} bytes in {} pairs", Labels::MAX_BYTES, Labels::MAX_PAIRS),
+        format!("text of 1 to {} bytes: parts of 1 to {}", NodeName::MAX, NodeName::MAX_LABEL),
+    ] {
+        assert!(page.contains(&text), "docs/protocol.md does not say: {text}");
+    }
+}
+
+/// Every name of three words and more in code form on the page of claims is a test.
+#[test]
+fn every_test_that_a_claim_rests_on_exists() {
+    let page = read("docs/security.md");
+    let mut sources = String::new();
+    for folder in ["src", "tests", "integration"] {
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources);
+    }
+    let is_test = |word: &&str| {
+        word.matches('_').count() >= 2
+            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 40, "{named:?}");
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:#?}");
+}
+
+fn collect(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, into);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
