@@ -1,6 +1,6 @@
 //! `hereabouts init`.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -68,7 +68,11 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     // What init writes, check accepts.
     load(&SystemEnvironment, Some(&args.path))?;
     let mut stderr = std::io::stderr();
-    writeln!(stderr, "{} is written. Next: hereabouts run --config {0}", args.path.display())?;
+    let folder = args.path.parent().unwrap_or(Path::new(""));
+    let (config, key) = (args.path.display(), folder.join(&key_path));
+    writeln!(stderr, "{config} is written; its key is in {}.", key.display())?;
+    writeln!(stderr, "Next: hereabouts run --config {config}")?;
+    writeln!(stderr, "Another machine joins with 'hereabouts init --key -', which asks for the text in the key file.")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,7 +82,12 @@ fn key(given: Option<&str>) -> anyhow::Result<Zeroizing<[u8; 32]>> {
         None => random_key(),
         Some("-") => {
             let mut text = Zeroizing::new(String::with_capacity(4096));
-            std::io::stdin().take(4096).read_to_string(&mut text).context("the key can't be read from stdin")?;
+            let stdin = std::io::stdin();
+            if stdin.is_terminal() {
+                write!(std::io::stderr(), "The key of the channel (44 characters): ")?;
+            }
+            // A line is enough: at a terminal nobody would think of ending the input.
+            stdin.lock().take(4096).read_line(&mut text).context("the key can't be read from stdin")?;
             decode_key(text.trim()).ok_or_else(|| anyhow!(malformed))
         }
         Some(text) => decode_key(text).ok_or_else(|| anyhow!(malformed)),
