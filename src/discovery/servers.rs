@@ -34,6 +34,8 @@ pub struct Server {
     pub name: NodeName,
     /// The method that brought it first.
     pub found_by: Method,
+    /// Whether it was heard without having been asked: what it answers first then says how it is found.
+    pub(super) overheard: bool,
     /// The newest record of its own that was heard.
     pub(super) order: (u64, u64),
     /// What it acknowledged.
@@ -109,6 +111,7 @@ impl Server {
             id,
             name,
             found_by,
+            overheard: false,
             order,
             held: None,
             refusal: None,

@@ -334,6 +334,10 @@ impl Engine {
                 let found_by = query.method;
                 if let Subject::Own { record, .. } = &answer.subject {
                     self.heard_server(now, from, record, found_by);
+                    let overheard = |server: &&mut Server| server.id == record.node && server.overheard;
+                    if let Some(server) = self.servers.iter_mut().find(overheard) {
+                        (server.found_by, server.overheard) = (found_by, false);
+                    }
                 }
             }
             Message::Announcement(signed) => self.heard_announcement(now, from, came_by, signed),
@@ -548,7 +552,12 @@ impl Engine {
                     }
                 }
             }
-            None => self.heard_server(now, address, signed, came_by),
+            None => {
+                self.heard_server(now, address, signed, came_by);
+                if let Some(server) = self.servers.last_mut().filter(|server| server.id == signed.node) {
+                    server.overheard = true;
+                }
+            }
         }
     }
 

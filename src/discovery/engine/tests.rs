@@ -345,6 +345,20 @@ fn an_announcing_server_is_taken_without_asking() {
 }
 
 #[test]
+fn what_an_overheard_server_answers_says_how_it_is_found() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    let id = queries(&mut engine)[0].1.id;
+    let record = own(2, "server", Role::Both, 1).signed().clone();
+    engine.handle(at(1), address(SERVER), Method::Broadcast, &Message::Announcement(record.clone()));
+    assert_eq!(engine.servers()[0].found_by, Method::Broadcast);
+    let subject = Subject::Own { record, info: Labels::default() };
+    let answer = Answer { id, seen: address(SERVER), subject };
+    engine.handle(at(2), address(SERVER), Method::Unicast, &Message::Answer(answer));
+    assert_eq!(engine.servers()[0].found_by, Method::Multicast);
+}
+
+#[test]
 fn a_stop_says_goodbye_to_everybody_and_is_the_last_word() {
     let mut engine = registered();
     engine.stop();
