@@ -4,8 +4,8 @@
 //! siblings in braces never import each other, [`node`] joins them.
 //!
 //! ```text
-//! main → cli → node → api → { discovery | registry } → net → wire → model
-//!                                     (config → model; read by everything above wire)
+//! main → cli → node → api → { discovery | registry | publish } → net → wire → model
+//!                                               (config → model; read by everything above wire)
 //! ```
 //!
 //! Invariants that hold everywhere:
@@ -23,5 +23,6 @@ pub mod discovery;
 pub mod model;
 pub mod net;
 pub mod node;
+pub mod publish;
 pub mod registry;
 pub mod wire;

@@ -12,7 +12,7 @@ mod status;
 
 pub use status::{
     CloneView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState, MethodView,
-    OwnView, RegistryView, ServerView, SocketView, StatusView, StoreView,
+    OwnView, PublicationState, PublicationView, RegistryView, ServerView, SocketView, StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.

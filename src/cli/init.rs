@@ -135,7 +135,7 @@ channel:
 
 # How servers are found. servers are asked by unicast, on this network or another.
 # discovery:
-#   methods: [multicast, broadcast]
+#   methods: [multicast, broadcast, mdns]
 #   fallback_after: 3s
 #   max_servers: 4
 #   servers: []                    # ["hub.example.org:24373"]
@@ -157,7 +157,7 @@ channel:
 #   store: { type: embedded, path: registry.redb }
 #   export: null                   # { path: nodes.json, format: hereabouts }
 
-# Where this node makes its own record known.
+# Where this node makes its own record known; { type: mdns } shows it as NAME.local to everybody on the link.
 # publish:
 #   - { type: server }
 

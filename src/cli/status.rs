@@ -11,7 +11,7 @@ use super::output::{Format, Output};
 use super::table::{Emphasis, Table, ago, labels, or_dash, printable, rough};
 use super::time;
 use crate::api::request::{Item, Request};
-use crate::api::view::{MethodState, StatusView};
+use crate::api::view::{MethodState, PublicationState, StatusView};
 use crate::model::Timestamp;
 
 /// Show this machine's node: sockets, methods, interfaces, servers, registry, counters
@@ -46,6 +46,7 @@ pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>
     own(status, output)?;
     section("Servers", &servers(status, now), output)?;
     section("Methods", &methods(status), output)?;
+    section("Publications", &publications(status), output)?;
     section("Sockets", &sockets(status), output)?;
     section("Interfaces", &interfaces(status), output)?;
     section("Registry", &registry(status), output)?;
@@ -125,6 +126,29 @@ fn methods(status: &StatusView) -> Table {
         };
         let reason = or_dash(method.reason.as_ref());
         table.row(emphasis, [method.method.clone(), state.to_owned(), method.servers.to_string(), reason]);
+    }
+    table
+}
+
+fn publications(status: &StatusView) -> Table {
+    let mut table = Table::new(&["TARGET", "NAME", "INTERFACE", "STATE", "ADDRESSES", "REASON"]);
+    for publication in &status.publications {
+        let (emphasis, state) = match publication.state {
+            PublicationState::Waiting => (Emphasis::Dim, "waiting"),
+            PublicationState::Asking => (Emphasis::Dim, "asking"),
+            PublicationState::Published => (Emphasis::Normal, "published"),
+            PublicationState::Conflict => (Emphasis::Bad, "conflict"),
+            PublicationState::Failed => (Emphasis::Bad, "failed"),
+        };
+        let cells = [
+            publication.target.clone(),
+            publication.name.clone(),
+            or_dash(publication.interface),
+            state.to_owned(),
+            publication.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            or_dash(publication.reason.as_ref()),
+        ];
+        table.row(emphasis, cells);
     }
     table
 }

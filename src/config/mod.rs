@@ -89,7 +89,7 @@ impl Default for Config {
             listen: ListenConfig::default(),
             info: Labels::default(),
             registry: RegistryConfig::default(),
-            // `{ type: mdns }` joins the default when it arrives.
+            // `{ type: mdns }` shows the name to everybody on the link, which is for the operator to want.
             publish: vec![PublishTarget::Server {}],
             files: FilesConfig::default(),
             http: HttpConfig::default(),
@@ -118,11 +118,12 @@ impl Config {
     /// Each used part that does not work yet; `run` starts only if there is none.
     // A part that arrives loses its line here, and the words "Not available yet" in its description.
     pub fn unavailable(&self) -> Vec<Unavailable> {
-        let methods = positions(&self.discovery.methods, |method| *method == Method::Mdns);
-        let targets = positions(&self.publish, |target| matches!(target, PublishTarget::Mdns { .. }));
+        let domains = positions(
+            &self.publish,
+            |target| matches!(target, PublishTarget::Mdns { domain } if !domain.eq_ignore_ascii_case("local")),
+        );
         let table = [
-            (methods.map(|i| format!("discovery.methods[{i}]")).collect(), "discovery by mDNS is"),
-            (targets.map(|i| format!("publish[{i}]")).collect(), "publishing by mDNS is"),
+            (domains.map(|i| format!("publish[{i}].domain")).collect(), "a domain of mDNS other than local is"),
             (used("registry.store", matches!(self.registry.store, StoreConfig::Etcd { .. })), "the store etcd is"),
             (used("files.offer", !self.files.offer.is_empty()), "offering files is"),
             (used("files.accept", !self.files.accept.is_empty()), "accepting files is"),

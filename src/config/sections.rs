@@ -156,8 +156,7 @@ pub struct DiscoveryConfig {
 impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
-            // `mdns` joins the default when the method arrives.
-            methods: vec![Method::Multicast, Method::Broadcast],
+            methods: vec![Method::Multicast, Method::Broadcast, Method::Mdns],
             fallback_after: ConfigDuration::from_secs(3),
             max_servers: 4,
             servers: Vec::new(),
@@ -176,7 +175,8 @@ pub enum Method {
     Multicast,
     /// Sealed queries to the IPv4 broadcast address, for networks that drop multicast.
     Broadcast,
-    /// DNS-SD over multicast DNS (RFC 6762, RFC 6763).
+    /// DNS-SD over multicast DNS (RFC 6762, RFC 6763): servers show themselves, under a random name where
+    /// `channel.hidden` is on; whoever finds one asks it by a sealed query before it is believed.
     Mdns,
 }
 
@@ -229,7 +229,7 @@ impl Default for BroadcastConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Mdns")]
 pub struct MdnsConfig {
-    /// The service type (RFC 6763 §4.1.2).
+    /// The service type (RFC 6763 §4.1.2), of servers that let themselves be found and of nodes that are published.
     #[schemars(pattern(r"^_[A-Za-z0-9]([A-Za-z0-9-]{0,13}[A-Za-z0-9])?\._(udp|tcp)$"), extend("format" = "hereabouts-Service"))]
     pub service: String,
 }

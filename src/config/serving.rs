@@ -105,9 +105,10 @@ pub enum ExportFormat {
 pub enum PublishTarget {
     /// The servers of the channel.
     Server {},
-    /// Multicast DNS: `NAME.local` for every program on the link. Not available yet.
+    /// Multicast DNS: `NAME.local` and a service with the labels, for every program on the link, on each interface with
+    /// that interface's own addresses. Whoever is on the link sees them, with or without the key.
     Mdns {
-        /// The domain.
+        /// The domain; multicast DNS has this one (RFC 6762 §3), others are not available yet.
         #[serde(default = "local_domain")]
         #[schemars(pattern(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"), extend("format" = "hereabouts-Domain"))]
         domain: String,

@@ -12,6 +12,8 @@ pub enum Method {
     Multicast,
     /// Queries to the limited and the directed broadcast address of every taken interface.
     Broadcast,
+    /// Queries to the addresses that services of multicast DNS give.
+    Mdns,
     /// Queries to the servers that the configuration names.
     Unicast,
 }
@@ -21,6 +23,7 @@ impl fmt::Display for Method {
         f.pad(match self {
             Self::Multicast => "multicast",
             Self::Broadcast => "broadcast",
+            Self::Mdns => "mdns",
             Self::Unicast => "unicast",
         })
     }
@@ -33,8 +36,10 @@ pub struct MethodStatus {
     pub method: Method,
     /// How far it has come.
     pub state: MethodState,
-    /// Queries sent since the search began.
+    /// Queries sent since the search began; with [`Method::Mdns`] rounds of asking all candidates.
     pub asked: u32,
+    /// Addresses that it brought to be asked; only [`Method::Mdns`] brings any.
+    pub candidates: usize,
     /// Why the last query could not be sent, if it could not.
     pub failure: Option<String>,
 }
@@ -68,7 +73,13 @@ impl Attempt {
         Self { method, schedule: None, asked: 0, failure: None, starts }
     }
 
-    pub(super) fn status(&self, now: Duration, fallback_after: Duration, found: u32) -> MethodStatus {
+    pub(super) fn status(
+        &self,
+        now: Duration,
+        fallback_after: Duration,
+        found: u32,
+        candidates: usize,
+    ) -> MethodStatus {
         let state = if found > 0 {
             MethodState::Found(found)
         } else if self.schedule.is_none() {
@@ -78,6 +89,6 @@ impl Attempt {
         } else {
             MethodState::Unanswered
         };
-        MethodStatus { method: self.method, state, asked: self.asked, failure: self.failure.clone() }
+        MethodStatus { method: self.method, state, asked: self.asked, candidates, failure: self.failure.clone() }
     }
 }

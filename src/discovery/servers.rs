@@ -137,6 +137,11 @@ impl Server {
         self.held.is_none() || self.tries > 1
     }
 
+    /// Whether it acknowledged what the own record says now.
+    pub fn has_current(&self, own: &OwnRecord) -> bool {
+        self.held.as_ref().is_some_and(|held| held.version == own.version())
+    }
+
     pub(super) fn deadline(&self) -> Duration {
         self.next
     }

@@ -67,6 +67,19 @@ impl InterfaceAddress {
         Scope::of(self.ip) == Scope::Link
     }
 
+    /// Whether another address lies in the network of this one.
+    pub fn reaches(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (own.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(self.prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (own.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(self.prefix)
+            }
+            _ => false,
+        }
+    }
+
     /// The address that reaches everybody in its IPv4 network: the one that was set, else the last of the network.
     ///
     /// `None` for IPv6 and for networks of one or two addresses (RFC 3021).
@@ -99,6 +112,21 @@ mod tests {
             let address = InterfaceAddress::new(ip.parse().unwrap(), prefix);
             let expected = expected.map(|text| text.parse::<Ipv4Addr>().unwrap());
             assert_eq!(address.directed_broadcast(), expected, "{ip}/{prefix}");
+        }
+    }
+
+    #[test]
+    fn an_address_reaches_its_own_network_alone() {
+        for (own, prefix, other, reached) in [
+            ("10.1.2.3", 24, "10.1.2.200", true),
+            ("10.1.2.3", 24, "10.1.3.1", false),
+            ("10.1.2.3", 32, "10.1.2.3", true),
+            ("10.1.2.3", 0, "192.0.2.1", true),
+            ("fd00::1", 64, "fd00::2", true),
+            ("fd00::1", 64, "10.1.2.3", false),
+        ] {
+            let address = InterfaceAddress::new(own.parse().unwrap(), prefix);
+            assert_eq!(address.reaches(other.parse().unwrap()), reached, "{own}/{prefix} {other}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`Sockets`] is one bound IPv4 and one bound IPv6 socket; [`RecvBatch`] and [`SendBatch`] carry many datagrams per
 //!   system call, each with the interface and the address that it came to or leaves from.
 //! - [`Fanout`] keeps the group memberships and says where one message to everybody is to be sent.
+//! - [`mdns`] shows a service on one interface by multicast DNS, watches a host name there, and browses.
 //! - [`resolve`] looks up the names of known servers.
 //!
 //! One socket per family serves every interface: packet information (RFC 3542 §6) names the interface and the source
@@ -15,6 +16,7 @@ mod batch;
 mod fanout;
 mod holder;
 mod interface;
+pub mod mdns;
 mod netlink;
 mod pattern;
 mod policy;

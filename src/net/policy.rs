@@ -138,6 +138,17 @@ impl Policy {
         self.ranked(interface, self.link_local).into_iter().map(|(_, ip)| ip).collect()
     }
 
+    /// The addresses of one interface that are told to its own link, best first; none if it is not taken.
+    ///
+    /// Those of [`Policy::addresses`]; link-local ones where there is nothing else, as on one link they do as well.
+    pub fn on_link(&self, interface: &Interface) -> Vec<IpAddr> {
+        let addresses = self.addresses(interface);
+        if !addresses.is_empty() || self.link_local {
+            return addresses;
+        }
+        self.ranked(interface, true).into_iter().map(|(_, ip)| ip).collect()
+    }
+
     fn ranked(&self, interface: &Interface, link_local: bool) -> Vec<(Rank, IpAddr)> {
         if matches!(self.decide(interface), Decision::Left { .. }) {
             return Vec::new();

@@ -1,7 +1,8 @@
 //! What commands ask of the network, with no running node on this machine.
 //!
 //! An [`Asker`] sends from a port of its own, by all methods of the configuration at once and to the configured servers:
-//! a person waits, so nothing falls back after something else. A query is sent again while answers may still come; an
+//! a person waits, so nothing falls back after something else; only browsing by multicast DNS, which takes longer, waits
+//! until nothing else brought an answer. A query is sent again while answers may still come; an
 //! answer that the wrong clock kept back is asked for again with the answerer's clock.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,6 +10,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::counters::Counters;
+use super::mdns::{Browser, found as browsed};
 use super::state_dir::StateDir;
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
@@ -17,7 +19,7 @@ use crate::api::view::{AddressView, AnnouncedView, FoundView, HolderView, NodeVi
 use crate::config::Config;
 use crate::discovery::{Engine, EngineSettings, Method, Output, OwnRecord, OwnSettings, To};
 use crate::model::{Labels, NodeId, Now, Record, Role, State, Timestamp};
-use crate::net::{self, RecvBatch, SocketSettings, Sockets, Watch};
+use crate::net::{self, Interface, RecvBatch, SocketSettings, Sockets, Watch};
 use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, Sighting, SignedRecord, Subject, Want};
 
 /// When a query is sent again, counted from the first.
@@ -28,6 +30,10 @@ const NEWER: Duration = Duration::from_millis(10);
 const KNOWN_ELSEWHERE: Duration = Duration::from_millis(300);
 /// Clock corrections sent for one query.
 const CLOCK_RETRIES: usize = 8;
+/// The part of the time limit after which multicast DNS is tried, where nothing else brought an answer.
+const BROWSE_AFTER: f64 = 0.25;
+/// Addresses from multicast DNS that one command asks.
+const CANDIDATES: usize = 32;
 /// Nodes that one query lists at most; further answers are passed over.
 const ANSWERS: usize = 4096;
 
@@ -37,6 +43,7 @@ pub struct Asker {
     ticker: Ticker,
     methods: Vec<Method>,
     servers: Vec<String>,
+    interfaces: Vec<Interface>,
     counters: Counters,
     config: Config,
 }
@@ -78,11 +85,13 @@ impl Asker {
         let mut traffic = Traffic::new(sockets, wiring::fanout(config), wiring::policy(config), ring);
         let interfaces = Watch::new().next().await;
         traffic.reconcile(&interfaces);
+        let traffic_policy = traffic.policy.clone();
         Ok(Self {
             traffic,
             ticker: Ticker::new(),
             methods: wiring::methods(config),
             servers: wiring::servers(config),
+            interfaces: traffic_policy.taken(&interfaces),
             counters: Counters::default(),
             config: config.clone(),
         })
@@ -170,6 +179,9 @@ impl Asker {
         let keys = self.traffic.ring.ids().collect();
         let settings =
             EngineSettings { registers: true, fallback_after: Duration::ZERO, ..wiring::engine(&self.config, keys) };
+        let browse_at = now.elapsed + limit.mul_f64(BROWSE_AFTER);
+        let mut wants_browser = false;
+        let mut browser = None;
         let mut engine = Engine::new(now, settings, own);
         let mut batch = RecvBatch::new();
         let deadline = now.elapsed + limit;
@@ -186,8 +198,15 @@ impl Asker {
                 break;
             }
             engine.advance(now);
-            self.perform(&mut engine, &state).await;
-            let wake = engine.deadline().map_or(deadline, |at| at.min(deadline)).min(quiet);
+            self.perform(&mut engine, &state, &mut wants_browser).await;
+            let mut wake = engine.deadline().map_or(deadline, |at| at.min(deadline)).min(quiet);
+            if wants_browser && browser.is_none() {
+                if now.elapsed >= browse_at {
+                    browser = Some(self.browser());
+                } else {
+                    wake = wake.min(browse_at);
+                }
+            }
             tokio::select! {
                 received = self.traffic.sockets.recv(&mut batch) => {
                     for place in 0..received.unwrap_or(0) {
@@ -196,10 +215,13 @@ impl Asker {
                         }
                     }
                 }
+                candidates = browsed(&mut browser) => {
+                    candidates.into_iter().for_each(|candidate| engine.candidate(self.ticker.now(), candidate));
+                }
                 () = tokio::time::sleep_until(self.ticker.instant(Some(wake))) => {}
             }
         }
-        self.perform(&mut engine, &state).await;
+        self.perform(&mut engine, &state, &mut wants_browser).await;
         let views = engine.servers().iter().map(|server| {
             let held = server.held.as_ref();
             let error = match (held, &server.refusal) {
@@ -219,8 +241,12 @@ impl Asker {
         Ok(views.collect())
     }
 
+    fn browser(&self) -> Browser {
+        Browser::start(&self.config.discovery.mdns.service, &self.interfaces)
+    }
+
     /// Does what the engine of an `announce` wants done.
-    async fn perform(&mut self, engine: &mut Engine, state: &StateDir) {
+    async fn perform(&mut self, engine: &mut Engine, state: &StateDir, wants_browser: &mut bool) {
         while let Some(output) = engine.output() {
             match output {
                 Output::Send { to: To::One(address), message } => {
@@ -243,6 +269,7 @@ impl Asker {
                     };
                     engine.resolved(self.ticker.now(), configured, addresses);
                 }
+                Output::Browse { on } => *wants_browser = on,
                 Output::Event(crate::discovery::Event::EpochRaised { epoch }) => {
                     if let Err(error) = state.set_epoch(epoch) {
                         tracing::error!("failed to {error}");
@@ -275,6 +302,11 @@ impl Asker {
         let mut again = AGAIN.iter();
         let mut resend_at = start.elapsed;
         let mut corrected = 0;
+        // Known servers were found already: whoever has them need not look for others.
+        let browses = self.methods.contains(&Method::Mdns) && known.is_empty();
+        let mut browse_at = if browses { start.elapsed + limit.mul_f64(BROWSE_AFTER) } else { Duration::MAX };
+        let mut browser = None;
+        let mut candidates: Vec<SocketAddr> = Vec::new();
         let query = |now: Now| Query { id, want: want.clone(), clock: now.wall, window };
         loop {
             let now = self.ticker.now();
@@ -294,7 +326,11 @@ impl Asker {
                 }
                 self.traffic.flush(&mut self.counters).await;
             }
-            let wake = self.ticker.instant(Some(resend_at.min(deadline)));
+            if now.elapsed >= browse_at {
+                browse_at = Duration::MAX;
+                browser = Some(self.browser());
+            }
+            let wake = self.ticker.instant(Some(resend_at.min(browse_at).min(deadline)));
             let count = tokio::select! {
                 received = self.traffic.sockets.recv(&mut batch) => received.unwrap_or(0),
                 Some(resolved) = lookups.join_next() => {
@@ -312,6 +348,17 @@ impl Asker {
                     }
                     0
                 }
+                found = browsed(&mut browser) => {
+                    let message = Message::Query(query(self.ticker.now()));
+                    for candidate in found {
+                        if candidates.len() < CANDIDATES && !candidates.contains(&candidate) {
+                            self.traffic.send(candidate, &message, &mut self.counters).await;
+                            candidates.push(candidate);
+                        }
+                    }
+                    self.traffic.flush(&mut self.counters).await;
+                    0
+                }
                 () = tokio::time::sleep_until(wake) => 0,
             };
             for place in 0..count {
@@ -319,11 +366,13 @@ impl Asker {
                 let now = self.ticker.now();
                 match &received.message {
                     Message::Answer(answer) if answer.id == id => {
+                        browse_at = Duration::MAX;
                         let asked = Asked {
                             traffic: &self.traffic,
                             now,
                             after: now.elapsed.saturating_sub(start.elapsed),
                             unicast: &addresses,
+                            candidates: &candidates,
                             methods: &self.methods,
                         };
                         match hear(&received, &asked) {
@@ -372,6 +421,7 @@ struct Asked<'a> {
     now: Now,
     after: Duration,
     unicast: &'a [SocketAddr],
+    candidates: &'a [SocketAddr],
     methods: &'a [Method],
 }
 
@@ -392,6 +442,8 @@ fn found_view(
     // All methods ask at once, so which one an answer is due to can't be told beyond this.
     let method = if asked.unicast.contains(&source) {
         Method::Unicast
+    } else if asked.candidates.contains(&source) {
+        Method::Mdns
     } else {
         asked.methods.first().copied().unwrap_or(Method::Unicast)
     };

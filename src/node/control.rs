@@ -205,10 +205,11 @@ impl Node {
             health: self.health(now),
             sockets: self.addresses().into_iter().map(socket).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
+            publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
             servers: views::servers(&self.core),
             registry: self.registry(now),
-            counters: views::counters(&self.core),
+            counters: views::counters(&self.core, &self.mdns),
             conflicts: conflicts.collect(),
             clones: views::clones(&self.core),
         }

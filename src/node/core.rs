@@ -82,6 +82,11 @@ pub enum Output {
         /// Its index.
         configured: usize,
     },
+    /// Begin to browse by multicast DNS and give what is found to [`Core::candidate`], or stop it.
+    Browse {
+        /// Whether to begin.
+        on: bool,
+    },
     /// Make this durable, then call [`Core::durable`].
     Store {
         /// Its number; greater than every one before.
@@ -401,6 +406,11 @@ impl Core {
         self.engine.resolved(now, configured, addresses);
     }
 
+    /// Takes an address that multicast DNS brought.
+    pub fn candidate(&mut self, now: Now, address: SocketAddr) {
+        self.engine.candidate(now, address);
+    }
+
     /// Notes whether a method can send.
     pub fn sent(&mut self, method: discovery::Method, failure: Option<String>) {
         self.engine.sent(method, failure);
@@ -675,6 +685,7 @@ impl Core {
             self.output.push_back(match output {
                 discovery::Output::Send { to, message } => Output::Send { to, message },
                 discovery::Output::Resolve { configured } => Output::Resolve { configured },
+                discovery::Output::Browse { on } => Output::Browse { on },
                 discovery::Output::Event(event) => Output::Event(Event::Discovery(event)),
             });
         }

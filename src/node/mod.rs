@@ -9,6 +9,7 @@ mod core;
 mod counters;
 mod explain;
 mod export;
+mod mdns;
 mod shell;
 #[cfg(test)]
 mod simulation;

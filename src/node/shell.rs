@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::control::{Forget, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
 use super::export::Export;
+use super::mdns::Mdns;
 use super::state_dir::{Lock, StateDir};
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
@@ -19,6 +20,7 @@ use crate::api::control::{self, Call};
 use crate::config::{Config, StoreConfig};
 use crate::discovery::{self, Engine, Method, OwnRecord, Responder, ResponderSettings, To};
 use crate::model::Timestamp;
+use crate::net::mdns::Heard;
 use crate::net::{self, Interface, InterfaceSource, Membership, RecvBatch, Sockets, Watch};
 use crate::registry::{Batch, Progress, Table, Writer};
 use crate::wire::v1::{Message, Refusal, Refused, Regarding};
@@ -53,6 +55,8 @@ pub struct Node {
     pub(super) store: Option<Store>,
     pub(super) forgets: VecDeque<Forget>,
     pub(super) reannounces: Vec<Reannounce>,
+    pub(super) mdns: Mdns,
+    heard: Option<mpsc::Receiver<Heard>>,
     export: Option<Export>,
     watch: Option<Watch>,
     listener: Option<control::Listener>,
@@ -115,6 +119,7 @@ impl Node {
         let settings = CoreSettings { info: config.info.clone(), keys };
         let core = Core::new(now, engine, responder, table, settings);
         let traffic = Traffic::new(sockets, wiring::fanout(&config), wiring::policy(&config), ring);
+        let (mdns, heard) = Mdns::new(wiring::mdns(&config, traffic.sockets.port()));
         let export = config.registry.export.as_ref().filter(|_| config.role.serves());
         let export = export.map(|export| Export::new(export, state.path()));
         if made_key {
@@ -139,6 +144,8 @@ impl Node {
             store,
             forgets: VecDeque::new(),
             reannounces: Vec::new(),
+            mdns,
+            heard: Some(heard),
             export,
             watch: Some(watch),
             listener: Some(listener),
@@ -160,7 +167,7 @@ impl Node {
         let (calls, mut called) = mpsc::channel::<Call>(CALLS);
         let serving = self.listener.take().map(|listener| tokio::spawn(control::serve(listener, calls)));
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
-        let Some(mut watch) = self.watch.take() else { return Ok(()) };
+        let (Some(mut watch), Some(mut heard)) = (self.watch.take(), self.heard.take()) else { return Ok(()) };
         let mut progress = self.store.as_ref().map(|store| store.progress.clone());
         let mut batch = RecvBatch::new();
         let mut errors = 0;
@@ -196,6 +203,7 @@ impl Node {
                 Some(call) = called.recv() => self.call(call),
                 Some(Resolution { configured, result }) = resolved.recv() => self.resolved(configured, result),
                 () = changed(&mut progress) => self.progressed(),
+                Some(heard) = heard.recv() => self.heard(heard),
             }
         };
         self.drain(&resolutions, &mut progress).await;
@@ -242,12 +250,13 @@ impl Node {
     fn deadline(&self) -> Option<Duration> {
         let export = self.export.as_ref().and_then(Export::deadline);
         let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
-        [self.core.deadline(), self.rejoin_at, export, announces].into_iter().flatten().min()
+        [self.core.deadline(), self.mdns.deadline(), self.rejoin_at, export, announces].into_iter().flatten().min()
     }
 
     fn advance(&mut self) {
         let now = self.ticker.now();
         self.core.advance(now);
+        self.mdns.advance(now);
         if self.rejoin_at.is_some_and(|at| at <= now.elapsed) {
             self.reconcile();
         }
@@ -267,6 +276,10 @@ impl Node {
                 }
                 Output::Send { to: To::All(method), message } => self.send_to_all(method, &message).await,
                 Output::Resolve { configured } => self.resolve(configured, resolutions.clone()),
+                Output::Browse { on } => {
+                    self.mdns.browse(on);
+                    self.core.sent(Method::Mdns, self.mdns.failure().filter(|_| on));
+                }
                 Output::Store { ticket, batch } => self.submit(ticket, batch),
                 Output::Event(event) => self.event(&event),
             }
@@ -307,6 +320,15 @@ impl Node {
             *last = failure;
         }
         self.core.resolved(now, configured, addresses);
+    }
+
+    /// Takes what was heard by multicast DNS.
+    fn heard(&mut self, heard: Heard) {
+        let now = self.ticker.now();
+        for candidate in self.mdns.heard(now, heard) {
+            self.core.candidate(now, candidate);
+        }
+        self.core.sent(Method::Mdns, self.mdns.failure());
     }
 
     fn submit(&mut self, ticket: u64, batch: Batch) {
@@ -363,6 +385,7 @@ impl Node {
             );
         }
         self.core.set_addresses(now, addresses);
+        self.mdns.update(now, &self.interfaces, &self.traffic.policy);
         self.core.network_changed(now);
     }
 
@@ -399,6 +422,7 @@ impl Node {
         let deadline = tokio::time::Instant::now() + DRAIN;
         self.core.stop(self.ticker.now());
         self.settle(resolutions).await;
+        self.mdns.stop().await;
         while self.core.in_flight() > 0 {
             if tokio::time::timeout_at(deadline, changed(progress)).await.is_err() {
                 tracing::warn!("the store did not finish in time; what was not acknowledged may be lost");

@@ -146,7 +146,8 @@ impl Traffic {
         let by = match method {
             Method::Multicast => net::Method::Multicast,
             Method::Broadcast => net::Method::Broadcast,
-            Method::Unicast => return Ok(()),
+            // These go to one address each.
+            Method::Mdns | Method::Unicast => return Ok(()),
         };
         let mut sealed = Zeroizing::new([0; DATAGRAM_MAX]);
         let nonce = self.nonces.next();

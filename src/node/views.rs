@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use super::core::Core;
 use super::explain;
+use super::mdns::Mdns;
 use crate::api::view::{
     AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView, MethodState, MethodView,
-    NodeView, Seen, ServerView,
+    NodeView, PublicationState, PublicationView, Seen, ServerView,
 };
 use crate::discovery::{self, Server};
 use crate::model::{Now, Record, State};
 use crate::net::{Decision, FamilyStatus, Fanout, GroupStatus, Interface, Policy};
+use crate::publish::{Publication, Standing, Target, Wanted, plan};
 use crate::registry::{self, Interval, NodeRef};
 
 /// A node of the registry.
@@ -111,7 +113,7 @@ pub(super) fn methods(core: &Core, now: Now, configured: &[String], failures: &[
 }
 
 fn method(status: discovery::MethodStatus) -> MethodView {
-    let discovery::MethodStatus { method, state, asked, failure } = status;
+    let discovery::MethodStatus { method, state, asked, candidates, failure } = status;
     let times = if asked == 1 { "once".to_owned() } else { format!("{asked} times") };
     let (state, reason, servers) = match state {
         discovery::MethodState::Found(servers) => (MethodState::Found, failure, servers as usize),
@@ -122,12 +124,51 @@ fn method(status: discovery::MethodStatus) -> MethodView {
         discovery::MethodState::Unanswered => {
             let reason = match failure {
                 Some(failure) => format!("could not send: {failure}"),
+                None if method == discovery::Method::Mdns => match candidates {
+                    0 => "browsed, and no server is announced on any taken interface".to_owned(),
+                    _ => {
+                        format!("{candidates} addresses are announced; asked {times}, none is a server of this channel")
+                    }
+                },
                 None => format!("asked {times}, no server of this channel answered"),
             };
             (MethodState::Failed, Some(reason), 0)
         }
     };
     MethodView { method: method.to_string(), state, reason, servers }
+}
+
+/// Where the own record is made known, and whether it stands there.
+pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns) -> Vec<PublicationView> {
+    let own = core.engine().own();
+    let record = own.record();
+    let wanted = Publication {
+        name: record.name.clone(),
+        port: record.port,
+        role: record.role,
+        labels: record.labels.clone(),
+        addresses: record.addresses.iter().map(|address| address.ip).collect(),
+    };
+    let view = |server: &Server| {
+        // What a server was told before is not known to be what stands there now.
+        let standing = if server.has_current(own) { Standing::This(wanted.clone()) } else { Standing::Unknown };
+        let changes = plan(
+            &BTreeMap::from([(Target::Servers, standing)]),
+            &BTreeMap::from([(Target::Servers, Wanted::This(wanted.clone()))]),
+        );
+        let reason = server.refusal.as_ref().map(explain::refusal);
+        let state = match (changes.is_empty(), &reason) {
+            (_, Some(_)) => PublicationState::Failed,
+            (true, None) => PublicationState::Published,
+            (false, None) => PublicationState::Waiting,
+        };
+        let addresses = if state == PublicationState::Published { wanted.addresses.clone() } else { Vec::new() };
+        let (target, name) = (Target::Servers.to_string(), server.name.to_string());
+        PublicationView { target, name, interface: None, state, addresses, reason }
+    };
+    let mut views: Vec<_> = core.engine().servers().iter().filter(|_| registers).map(view).collect();
+    views.extend(mdns.publications());
+    views
 }
 
 /// Every interface with the rule that decided.
@@ -183,11 +224,14 @@ pub(super) fn clones(core: &Core) -> Vec<CloneView> {
 }
 
 /// All counters, in groups.
-pub(super) fn counters(core: &Core) -> Counters {
+pub(super) fn counters(core: &Core, mdns: &Mdns) -> Counters {
     let mut groups = Counters::new();
     for (name, count) in core.counters().all() {
         let (group, name) = name.split_once('.').unwrap_or(("datagrams", name.as_str()));
         groups.entry(group.to_owned()).or_default().insert(name.to_owned(), count);
+    }
+    if mdns.floods() > 0 {
+        groups.entry("mdns".to_owned()).or_default().insert("floods".to_owned(), mdns.floods());
     }
     if let Some(table) = core.table() {
         let registry::Counters {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::RunError;
+use super::mdns::MdnsSettings;
 use super::state_dir::StateDir;
 use super::traffic::random_seed;
 use crate::config::{self, Config, PublishTarget};
@@ -67,14 +68,28 @@ pub(super) fn fanout(config: &Config) -> FanoutSettings {
     }
 }
 
-/// The methods that this version has, in the configuration's order.
+/// The methods, in the configuration's order.
 pub(super) fn methods(config: &Config) -> Vec<Method> {
-    let methods = config.discovery.methods.iter().filter_map(|method| match method {
-        config::Method::Multicast => Some(Method::Multicast),
-        config::Method::Broadcast => Some(Method::Broadcast),
-        config::Method::Mdns => None,
+    let methods = config.discovery.methods.iter().map(|method| match method {
+        config::Method::Multicast => Method::Multicast,
+        config::Method::Broadcast => Method::Broadcast,
+        config::Method::Mdns => Method::Mdns,
     });
     methods.collect()
+}
+
+/// What is done by multicast DNS.
+pub(super) fn mdns(config: &Config, port: u16) -> MdnsSettings {
+    MdnsSettings {
+        service: config.discovery.mdns.service.as_str().into(),
+        name: config.node.name.clone(),
+        port,
+        role: config.role,
+        labels: config.node.labels.clone(),
+        publishes: config.publish.iter().any(|target| matches!(target, PublishTarget::Mdns { .. })),
+        advertises: config.role.serves() && config.discovery.methods.contains(&config::Method::Mdns),
+        hidden: config.channel.hidden,
+    }
 }
 
 /// The configured servers as `host:port`.

@@ -18,6 +18,8 @@ pub struct StatusView {
     pub sockets: Vec<SocketView>,
     /// The discovery methods, in the order in which they are tried.
     pub methods: Vec<MethodView>,
+    /// Where the node's own record is made known, and whether it stands there.
+    pub publications: Vec<PublicationView>,
     /// Every interface of the machine, taken or left.
     pub interfaces: Vec<InterfaceView>,
     /// The servers that it registers with, or would.
@@ -115,6 +117,39 @@ pub struct MethodView {
     pub reason: Option<String>,
     /// How many of the servers it found.
     pub servers: usize,
+}
+
+/// Whether the node's own record stands at a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicationState {
+    /// Its turn has not come, or the target has not confirmed it yet.
+    Waiting,
+    /// It is asked for first whether somebody else has the name.
+    Asking,
+    /// It stands there as it is.
+    Published,
+    /// Somebody else has the name there.
+    Conflict,
+    /// The target refused it, or can't be reached.
+    Failed,
+}
+
+/// The node's own record at one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicationView {
+    /// `server` or `mdns`.
+    pub target: String,
+    /// The server's name; with mDNS, this node's name there.
+    pub name: String,
+    /// The interface; null where there is none.
+    pub interface: Option<InterfaceName>,
+    /// `waiting`, `asking`, `published`, `conflict` or `failed`.
+    pub state: PublicationState,
+    /// The addresses that it tells there.
+    pub addresses: Vec<IpAddr>,
+    /// Why it does not stand there; null where there is nothing to say.
+    pub reason: Option<String>,
 }
 
 /// One interface of the machine.

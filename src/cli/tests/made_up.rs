@@ -115,6 +115,24 @@ pub(crate) fn status() -> StatusView {
             },
             MethodView { method: "broadcast".to_owned(), state: MethodState::NotYet, reason: None, servers: 0 },
         ],
+        publications: vec![
+            PublicationView {
+                target: "server".to_owned(),
+                name: "hub".to_owned(),
+                interface: None,
+                state: PublicationState::Published,
+                addresses: vec!["192.168.1.2".parse().unwrap()],
+                reason: None,
+            },
+            PublicationView {
+                target: "mdns".to_owned(),
+                name: "hub.local".to_owned(),
+                interface: Some("eth0".parse().unwrap()),
+                state: PublicationState::Conflict,
+                addresses: Vec::new(),
+                reason: Some("hub.local is taken by a host at 192.168.1.9".to_owned()),
+            },
+        ],
         interfaces: vec![
             InterfaceView {
                 name: "eth0".parse().unwrap(),

@@ -1,7 +1,8 @@
 //! The asking side of a node, as one pure machine.
 //!
 //! A search asks by the first method at once and by each further one when those before it brought no server for
-//! `fallback_after`; configured servers are asked by unicast from the start. Whoever answers with the record of a server
+//! `fallback_after`; configured servers are asked by unicast from the start. Multicast DNS is such a method, but only
+//! brings addresses: each is asked by a sealed query, and believed when it answers. Whoever answers with the record of a server
 //! becomes a [`Server`]: it is registered with, renewed at a third of its lease, and given up when the lease is over
 //! without a word, which begins a new search.
 //!
@@ -27,6 +28,10 @@ use crate::wire::v1::{Message, Query, Refusal, Refused, Regarding, SignedRecord,
 const OUTSTANDING_QUERIES: usize = 64;
 /// Addresses taken of one configured server's name.
 const ADDRESSES_PER_NAME: usize = 8;
+/// Addresses from multicast DNS that are asked; anybody can announce there.
+const CANDIDATES: usize = 32;
+/// Rounds that a candidate is asked in before a new one may take its place.
+const ROUNDS_PER_CANDIDATE: u32 = 2;
 /// Between announcements of changes; the last change always gets one.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// The second announcement of a start or a change, as multicast is lost easily.
@@ -78,6 +83,11 @@ pub enum Output {
     Resolve {
         /// Its index in the configuration.
         configured: usize,
+    },
+    /// Begin to browse by multicast DNS and give what is found to [`Engine::candidate`], or stop it.
+    Browse {
+        /// Whether to begin.
+        on: bool,
     },
     /// Something that an operator wants to know.
     Event(Event),
@@ -156,6 +166,9 @@ pub struct Engine {
     configured: Vec<Configured>,
     servers: Vec<Server>,
     queries: VecDeque<Outstanding>,
+    /// What multicast DNS brought since browsing began.
+    candidates: Vec<Candidate>,
+    browsing: bool,
     announce_at: Option<Duration>,
     announced_at: Option<Duration>,
     announce_repeats: u8,
@@ -169,6 +182,13 @@ struct Configured {
     addresses: Vec<SocketAddr>,
     schedule: AskSchedule,
     resolving: bool,
+}
+
+/// An address from multicast DNS.
+#[derive(Debug)]
+struct Candidate {
+    address: SocketAddr,
+    rounds: u32,
 }
 
 #[derive(Debug)]
@@ -193,6 +213,8 @@ impl Engine {
             configured,
             servers: Vec::new(),
             queries: VecDeque::new(),
+            candidates: Vec::new(),
+            browsing: false,
             announce_at: Some(now.elapsed),
             announced_at: None,
             announce_repeats: 1,
@@ -218,7 +240,10 @@ impl Engine {
         let found = |method| self.servers.iter().filter(|s| s.held.is_some() && s.found_by == method).count() as u32;
         self.attempts
             .iter()
-            .map(|attempt| attempt.status(now.elapsed, self.settings.fallback_after, found(attempt.method)))
+            .map(|attempt| {
+                let candidates = if attempt.method == Method::Mdns { self.candidates.len() } else { 0 };
+                attempt.status(now.elapsed, self.settings.fallback_after, found(attempt.method), candidates)
+            })
             .collect()
     }
 
@@ -297,6 +322,22 @@ impl Engine {
         }
     }
 
+    /// Takes an address that multicast DNS brought: it is asked, and believed when it answers.
+    pub fn candidate(&mut self, now: Now, address: SocketAddr) {
+        if self.stopped || !self.browsing || self.candidates.iter().any(|known| known.address == address) {
+            return;
+        }
+        if self.candidates.len() == CANDIDATES {
+            // Whoever announces a thousand services makes this node neither ask without end nor forget the true one.
+            let Some(spent) = self.candidates.iter().position(|known| known.rounds >= ROUNDS_PER_CANDIDATE) else {
+                return;
+            };
+            self.candidates.remove(spent);
+        }
+        self.candidates.push(Candidate { address, rounds: 0 });
+        self.query(now, Method::Mdns, To::One(address));
+    }
+
     /// The next sequence number, for this node's own renewal in its own registry.
     pub fn next_sequence(&mut self) -> u64 {
         self.own.next_sequence()
@@ -372,6 +413,7 @@ impl Engine {
         if std::mem::replace(&mut self.stopped, true) {
             return None;
         }
+        self.browse(false);
         let signed = self.own.goodbye();
         let goodbye = Message::Goodbye(signed.clone());
         for method in self.announcing_methods() {
@@ -431,8 +473,33 @@ impl Engine {
             if connected {
                 schedule.content(now.elapsed, &mut self.dice);
             }
+            if method == Method::Mdns {
+                // With a server nothing is browsed for: others would be found by the methods before.
+                if !connected {
+                    attempt.asked = attempt.asked.saturating_add(1);
+                    self.browse(true);
+                    self.ask_candidates(now);
+                }
+                continue;
+            }
             attempt.asked = attempt.asked.saturating_add(1);
             self.query(now, method, To::All(method));
+        }
+    }
+
+    fn ask_candidates(&mut self, now: Now) {
+        for index in 0..self.candidates.len() {
+            let candidate = &mut self.candidates[index];
+            candidate.rounds = candidate.rounds.saturating_add(1);
+            let address = candidate.address;
+            self.query(now, Method::Mdns, To::One(address));
+        }
+    }
+
+    fn browse(&mut self, on: bool) {
+        if std::mem::replace(&mut self.browsing, on) != on {
+            self.candidates.clear();
+            self.output.push_back(Output::Browse { on });
         }
     }
 
@@ -484,6 +551,7 @@ impl Engine {
 
     /// A server acknowledged: the search can rest.
     fn found(&mut self, now: Now) {
+        self.browse(false);
         for attempt in &mut self.attempts {
             if let Some(schedule) = &mut attempt.schedule {
                 schedule.content(now.elapsed, &mut self.dice);

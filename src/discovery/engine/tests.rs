@@ -1,5 +1,5 @@
 use super::*;
-use crate::discovery::OwnSettings;
+use crate::discovery::{MethodState, OwnSettings};
 use crate::model::{Labels, Lease, NodeId, Origin, Role, Timestamp};
 use crate::wire::identity::Identity;
 use crate::wire::v1::{Answer, Registered};
@@ -437,4 +437,72 @@ fn numbers_that_no_node_reaches_are_not_believed() {
     assert_eq!(own.record().order(), (2, 1));
     assert!(!own.overtake(2, 1000));
     assert_eq!(own.record().order(), (2, 1001));
+
+fn browsing() -> Engine {
+    let mut engine = engine();
+    engine.settings.methods = vec![Method::Multicast, Method::Mdns];
+    engine.search(at(0));
+    let sent = pass(&mut engine, 3_000);
+    assert!(sent.iter().any(|(at, output)| *at == 3_000 && *output == Output::Browse { on: true }), "{sent:?}");
+    engine
+}
+
+#[test]
+fn mdns_browses_when_its_turn_comes_and_stops_when_a_server_is_held() {
+    let mut engine = browsing();
+    let candidate = address(SERVER);
+    engine.candidate(at(3_500), candidate);
+    engine.candidate(at(3_600), candidate);
+    let asked = queries(&mut engine);
+    assert_eq!(asked.len(), 1, "a candidate is asked once a round: {asked:?}");
+    assert_eq!(asked[0].0, To::One(candidate));
+    assert_eq!(engine.methods(at(3_600))[1].candidates, 1);
+    answer(&mut engine, at(3_700), SERVER, 2, Role::Server);
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(3_710), sequence);
+    assert_eq!(engine.servers()[0].found_by, Method::Mdns);
+    assert!(outputs(&mut engine).contains(&Output::Browse { on: false }));
+    let methods = engine.methods(at(9_000));
+    assert_eq!((methods[0].state, methods[1].state), (MethodState::Unanswered, MethodState::Found(1)));
+    engine.candidate(at(9_000), address("10.0.0.7:24373"));
+    assert!(queries(&mut engine).is_empty(), "nothing is asked once a server is held");
+}
+
+#[test]
+fn mdns_does_not_begin_where_a_method_before_it_found_a_server() {
+    let mut engine = engine();
+    engine.settings.methods = vec![Method::Multicast, Method::Mdns];
+    engine.search(at(0));
+    engine.advance(at(0));
+    answer(&mut engine, at(1), SERVER, 2, Role::Server);
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(2), sequence);
+    outputs(&mut engine);
+    let sent = pass(&mut engine, 60_000);
+    assert!(!sent.iter().any(|(_, output)| matches!(output, Output::Browse { .. })), "{sent:?}");
+}
+
+#[test]
+fn a_crowd_of_candidates_is_asked_within_limits_and_the_true_one_gets_its_turn() {
+    let mut engine = browsing();
+    let crowd = (0..1000_u16).map(|n| SocketAddr::from(([10, 9, (n >> 8) as u8, n as u8], 1)));
+    crowd.clone().for_each(|candidate| engine.candidate(at(3_100), candidate));
+    assert_eq!(queries(&mut engine).len(), CANDIDATES);
+    pass(&mut engine, 5_000);
+    engine.candidate(at(5_000), address(SERVER));
+    assert!(queries(&mut engine).iter().any(|(to, _)| *to == To::One(address(SERVER))));
+}
+
+#[test]
+fn a_candidate_without_the_key_is_never_believed() {
+    let mut engine = browsing();
+    engine.candidate(at(3_500), address(SERVER));
+    // An answer that opened, but to a query that was never asked.
+    let record = own(2, "server", Role::Server, 1).signed().clone();
+    let subject = Subject::Own { record, info: Labels::default() };
+    let stray = Answer { id: 1, seen: address("10.0.0.9:24373"), subject };
+    engine.handle(at(3_600), address(SERVER), Method::Unicast, &Message::Answer(stray));
+    assert!(engine.servers().is_empty());
+    let status = &engine.methods(at(30_000))[1];
+    assert_eq!((status.state, status.candidates), (MethodState::Unanswered, 1));
 }

@@ -213,6 +213,40 @@ fn a_goodbye_is_told_at_once_and_survives_a_restart_of_the_server() {
 }
 
 #[test]
+fn where_no_group_works_servers_are_found_by_mdns_and_asked_by_unicast() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 2, 3);
+        world.groups = false;
+        world.faults = Faults { loss: 0.2, duplicates: 0.1, delay: Duration::from_millis(50) };
+        (0..5).for_each(|host| world.start(host));
+        let all = |world: &World| {
+            (0..5).all(|host| {
+                let servers = world.hosts[host].core.as_ref().unwrap().engine().servers();
+                servers.iter().any(|server| server.held.is_some() && server.found_by == crate::discovery::Method::Mdns)
+            })
+        };
+        // Two methods have 3 s each before it.
+        let took = world.run_until(SECOND * 60, all).expect("everybody found a server by mDNS");
+        assert!(took >= SECOND * 6, "{took:?}");
+        assert!(world.stats.browsed > 0 && world.stats.cut > 0, "{:?}", world.stats);
+        // Browsing ended with the first server.
+        let browsed = world.stats.browsed;
+        world.run(SECOND * 20);
+        assert_eq!(world.stats.browsed, browsed);
+    });
+}
+
+#[test]
+fn where_groups_work_nobody_browses() {
+    seeds(|seed| {
+        let mut world = fleet(seed, 2, 3);
+        (0..5).for_each(|host| world.start(host));
+        world.run(SECOND * 300);
+        assert_eq!(world.stats.browsed, 0);
+    });
+}
+
+#[test]
 fn configured_servers_are_found_across_links() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 2);

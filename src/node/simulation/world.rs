@@ -38,6 +38,7 @@ pub(super) struct Stats {
     pub(super) acknowledged: u64,
     pub(super) crashes: u64,
     pub(super) refused_clocks: u64,
+    pub(super) browsed: u64,
 }
 
 /// What survives a crash.
@@ -59,6 +60,7 @@ pub(super) struct Host {
     pub(super) part: u8,
     /// Hosts of different links hear each other by unicast only.
     pub(super) link: u8,
+    browsing: bool,
     identity: u8,
     disk: Disk,
     unsynced: VecDeque<(u64, Batch)>,
@@ -77,6 +79,7 @@ enum Happening {
     Datagram { to: usize, from: SocketAddr, bytes: Vec<u8> },
     Synced { host: usize, incarnation: u32, ticket: u64 },
     Resolved { host: usize, incarnation: u32, configured: usize },
+    Browsed { host: usize, incarnation: u32 },
 }
 
 pub(super) struct World {
@@ -86,6 +89,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) stats: Stats,
     pub(super) release_after: Duration,
+    /// Whether multicast and broadcast of ours arrive; multicast DNS always does.
+    pub(super) groups: bool,
     ring: KeyRing,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     happenings: BTreeMap<u64, Happening>,
@@ -105,6 +110,7 @@ impl World {
             faults: Faults::default(),
             stats: Stats::default(),
             release_after: Duration::from_secs(3600),
+            groups: true,
             ring: KeyRing::new("home", &[Secret::key([7; 32])]).unwrap(),
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
@@ -125,6 +131,7 @@ impl World {
             skew_millis: 0,
             part: 0,
             link: 0,
+            browsing: false,
             identity: number,
             disk: Disk::default(),
             unsynced: VecDeque::new(),
@@ -151,6 +158,7 @@ impl World {
         let host = &mut self.hosts[index];
         assert!(host.core.is_none(), "a host is started once");
         host.incarnation += 1;
+        host.browsing = false;
         host.started = self.elapsed;
         host.disk.epoch += 1;
         let own = OwnSettings {
@@ -165,7 +173,7 @@ impl World {
         let own = OwnRecord::new(identity(host.identity), key, own);
         let settings = EngineSettings {
             registers: host.role.registers(),
-            methods: vec![Method::Multicast, Method::Broadcast],
+            methods: vec![Method::Multicast, Method::Broadcast, Method::Mdns],
             fallback_after: Duration::from_secs(3),
             max_servers: 4,
             configured: host.configured.len(),
@@ -338,7 +346,27 @@ impl World {
                 }
                 self.settle(host);
             }
+            Happening::Browsed { host, incarnation } => self.browsed(host, incarnation),
         }
+    }
+
+    /// What runs and serves on a browsing host's link shows, along with an address where nobody is.
+    fn browsed(&mut self, host: usize, incarnation: u32) {
+        let now = self.now(host);
+        if self.hosts[host].incarnation != incarnation || !self.hosts[host].browsing {
+            return;
+        }
+        self.stats.browsed += 1;
+        let (link, part) = (self.hosts[host].link, self.hosts[host].part);
+        let shown =
+            |other: &&Host| other.link == link && other.part == part && other.core.is_some() && other.role.serves();
+        let mut addresses: Vec<_> = self.hosts.iter().filter(shown).map(|other| other.address).collect();
+        addresses.insert(0, SocketAddr::new(Ipv4Addr::new(10, 0, 0, 250).into(), PORT));
+        if let Some(core) = &mut self.hosts[host].core {
+            addresses.into_iter().for_each(|address| core.candidate(now, address));
+        }
+        self.settle(host);
+        self.plan(Duration::from_secs(2), Happening::Browsed { host, incarnation });
     }
 
     /// Does what a core wants done.
@@ -365,6 +393,10 @@ impl World {
                     self.transmit(index, to, &bytes);
                 }
                 Output::Send { to: To::All(_), message } => {
+                    if !self.groups {
+                        self.stats.cut += 1;
+                        continue;
+                    }
                     let bytes = self.seal(&message);
                     for to in 0..self.hosts.len() {
                         // One's own multicast comes back, as it does on a real network.
@@ -377,6 +409,15 @@ impl World {
                     let incarnation = self.hosts[index].incarnation;
                     let delay = Duration::from_millis(self.dice.u64(1..20));
                     self.plan(delay, Happening::Resolved { host: index, incarnation, configured });
+                }
+                Output::Browse { on } => {
+                    let host = &mut self.hosts[index];
+                    host.browsing = on;
+                    let incarnation = host.incarnation;
+                    if on {
+                        let delay = Duration::from_millis(self.dice.u64(50..1500));
+                        self.plan(delay, Happening::Browsed { host: index, incarnation });
+                    }
                 }
                 Output::Store { ticket, batch } => {
                     assert!(!batch.is_empty(), "an empty batch has no ticket of its own");

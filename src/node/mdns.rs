@@ -1,0 +1,419 @@
+//! Multicast DNS as the node uses it: showing a server to those who browse, publishing the node's record, browsing.
+//!
+//! One link for each taken interface. What is shown there follows from the plan ([`crate::publish::plan()`]) and from the
+//! claim to the node's name on that link; a server that publishes nothing shows itself under an opaque name, so that
+//! those whose queries find no way come to its address.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::traffic::random_seed;
+use crate::api::view::{PublicationState, PublicationView};
+use crate::model::{Labels, NodeName, Now, Role};
+use crate::net::mdns::{Found, Heard, LINKS, Link, Shown, What, Wish};
+use crate::net::{Interface, InterfaceAddress, Policy};
+use crate::publish::{
+    self, Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, Wanted, host_label, plan,
+};
+
+/// What links say and the node has not looked at yet; further words are dropped.
+const HEARD: usize = 256;
+/// How long an address that this host had counts as its own: others may remember it for as long as its records' TTL of
+/// 120 s (RFC 6762 §10).
+const FORMER: Duration = Duration::from_secs(150);
+/// Former addresses that are remembered.
+const FORMERS: usize = 256;
+
+/// What this node does by multicast DNS.
+#[derive(Debug, Clone)]
+pub(super) struct MdnsSettings {
+    /// The service type.
+    pub(super) service: Box<str>,
+    pub(super) name: NodeName,
+    pub(super) port: u16,
+    pub(super) role: Role,
+    pub(super) labels: Labels,
+    /// Whether the node's own record is published.
+    pub(super) publishes: bool,
+    /// Whether this is a server that lets itself be found.
+    pub(super) advertises: bool,
+    /// Whether a server that is not published shows no name of its own.
+    pub(super) hidden: bool,
+}
+
+/// All links of a node.
+pub(super) struct Mdns {
+    settings: MdnsSettings,
+    /// Stands for the node where its name is not shown; random at every start.
+    opaque: Box<str>,
+    links: BTreeMap<u32, Joined>,
+    browsing: bool,
+    current: HashSet<IpAddr>,
+    former: Vec<(IpAddr, Duration)>,
+    floods: u64,
+    said: mpsc::Sender<Heard>,
+}
+
+/// One interface.
+struct Joined {
+    link: Link,
+    addresses: Vec<InterfaceAddress>,
+    wanted: Wanted,
+    standing: Standing,
+    claim: Option<Claim>,
+    round: u32,
+    failure: Option<String>,
+}
+
+impl Mdns {
+    /// Nothing is shown yet; what the links hear comes out of the receiver.
+    pub(super) fn new(settings: MdnsSettings) -> (Self, mpsc::Receiver<Heard>) {
+        let (said, heard) = mpsc::channel(HEARD);
+        let mdns = Self {
+            settings,
+            opaque: format!("{:016x}", random_seed()).into(),
+            links: BTreeMap::new(),
+            browsing: false,
+            current: HashSet::new(),
+            former: Vec::new(),
+            floods: 0,
+            said,
+        };
+        (mdns, heard)
+    }
+
+    /// Takes the interfaces as they are now.
+    pub(super) fn update(&mut self, now: Now, interfaces: &[Interface], policy: &Policy) {
+        self.remember(now, interfaces);
+        let taken: Vec<_> = policy.taken(interfaces).into_iter().filter(|interface| interface.multicast).collect();
+        let is_there = |index: &u32, joined: &Joined| {
+            taken.iter().any(|interface| interface.index == *index && interface.name == joined.link.name())
+        };
+        // A link that is dropped says goodbye by itself, where it still can.
+        self.links.retain(|index, joined| is_there(index, joined));
+        let mut wanted = BTreeMap::new();
+        for interface in taken.iter().take(LINKS) {
+            let publication = self.publication(policy.on_link(interface));
+            let said = self.said.clone();
+            let joined = self.links.entry(interface.index).or_insert_with(|| Joined {
+                link: Link::start(interface, said),
+                addresses: Vec::new(),
+                wanted: Wanted::Nothing,
+                standing: Standing::Nothing,
+                claim: None,
+                round: 0,
+                failure: None,
+            });
+            joined.addresses.clone_from(&interface.addresses);
+            joined.wanted = publication;
+            if self.settings.publishes && joined.claim.is_none() {
+                joined.claim = Some(Claim::new(now, random_seed()));
+            }
+            wanted.insert(target(interface.index, joined), joined.wanted.clone());
+        }
+        let standing = self.links.iter().map(|(index, joined)| (target(*index, joined), joined.standing.clone()));
+        for (target, change) in plan(&standing.collect(), &wanted) {
+            tracing::debug!(?target, ?change, "publishing");
+            if let Target::Mdns { index, .. } = target
+                && let Some(joined) = self.links.get_mut(&index)
+            {
+                // It stands when the link says so.
+                joined.standing = if change == Change::Withdraw { Standing::Nothing } else { Standing::Unknown };
+            }
+        }
+        self.follow_all();
+    }
+
+    /// Begins to browse, or stops it.
+    pub(super) fn browse(&mut self, on: bool) {
+        self.browsing = on;
+        self.follow_all();
+    }
+
+    /// Why nothing is browsed though it should be.
+    pub(super) fn failure(&self) -> Option<String> {
+        if self.links.is_empty() {
+            return Some("no interface that the policy takes can carry it".to_owned());
+        }
+        let mut failures = self.links.values().map(|joined| joined.failure.as_ref());
+        failures.all(|failure| failure.is_some()).then(|| {
+            let first = self.links.values().find_map(|joined| joined.failure.clone());
+            first.map_or_else(String::new, |failure| format!("failed to {failure}"))
+        })
+    }
+
+    /// How often a link was flooded with foreign records.
+    pub(super) fn floods(&self) -> u64 {
+        self.floods
+    }
+
+    /// Takes what a link heard; gives addresses that may be servers.
+    pub(super) fn heard(&mut self, now: Now, heard: Heard) -> Vec<SocketAddr> {
+        let Heard { interface, what } = heard;
+        let Some(joined) = self.links.get_mut(&interface) else { return Vec::new() };
+        let mut event = None;
+        match what {
+            What::Begun => {
+                joined.failure = None;
+                if let Some(claim) = &mut joined.claim {
+                    claim.begun(now);
+                }
+            }
+            What::Found(found) => {
+                if !self.browsing || found.name.contains(&*self.opaque) {
+                    return Vec::new();
+                }
+                let mut found = candidates(&found, &joined.addresses, interface);
+                let itself =
+                    |address: &SocketAddr| address.port() == self.settings.port && self.current.contains(&address.ip());
+                found.retain(|address| !itself(address));
+                return found;
+            }
+            What::Host(answered) => {
+                let (current, former) = (&self.current, &self.former);
+                let ours = |ip: IpAddr| {
+                    current.contains(&ip) || former.iter().any(|(known, until)| *known == ip && now.elapsed < *until)
+                };
+                event = joined.claim.as_mut().and_then(|claim| claim.heard(now, &answered, ours));
+            }
+            What::Announced => {
+                let shows = joined.claim.as_ref().is_some_and(|claim| matches!(claim.state(), ClaimState::Held { .. }));
+                if let (true, Wanted::This(publication)) = (shows, &joined.wanted) {
+                    joined.standing = Standing::This(publication.clone());
+                }
+            }
+            What::Renamed { from } => {
+                tracing::debug!(%from, "a name was taken while it was announced");
+                event = joined.claim.as_mut().map(|claim| claim.taken(now));
+            }
+            What::Flooded => {
+                self.floods += 1;
+                tracing::warn!(interface = %joined.link.name(), "flooded with foreign mDNS records: begun anew without them");
+            }
+            What::Failed(error) => {
+                tracing::warn!(interface = %joined.link.name(), "failed to {error}; tried again every 10 s");
+                joined.failure = Some(error);
+                joined.standing = Standing::Unknown;
+            }
+        }
+        if let Some(event) = event {
+            self.claimed(interface, event);
+        }
+        Vec::new()
+    }
+
+    /// When [`Mdns::advance`] is to be called at the latest.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.links.values().filter_map(|joined| joined.claim.as_ref()?.deadline()).min()
+    }
+
+    /// Does what became due.
+    pub(super) fn advance(&mut self, now: Now) {
+        let due = self.links.iter_mut().filter_map(|(index, joined)| {
+            let event = joined.claim.as_mut()?.advance(now)?;
+            Some((*index, event))
+        });
+        for (index, event) in due.collect::<Vec<_>>() {
+            self.claimed(index, event);
+        }
+    }
+
+    /// Says goodbye on every link.
+    pub(super) async fn stop(&mut self) {
+        let mut stopping = tokio::task::JoinSet::new();
+        for (_, joined) in std::mem::take(&mut self.links) {
+            stopping.spawn(joined.link.stop());
+        }
+        while stopping.join_next().await.is_some() {}
+    }
+
+    /// What stands where, for `status`.
+    pub(super) fn publications(&self) -> Vec<PublicationView> {
+        let mut views = Vec::new();
+        for (index, joined) in &self.links {
+            let Some(claim) = &joined.claim else { continue };
+            let whole = format!("{}.local", host_label(&self.settings.name));
+            let addresses = match (&joined.standing, joined.link.wish().shown) {
+                (Standing::This(_), Some(shown)) => shown.addresses,
+                _ => Vec::new(),
+            };
+            let (state, reason) = match (&joined.failure, claim.state(), &joined.standing) {
+                (Some(failure), ..) => (PublicationState::Failed, Some(format!("failed to {failure}"))),
+                (None, ClaimState::Contested { by, .. }, _) => (PublicationState::Conflict, Some(conflict(&whole, by))),
+                (None, ClaimState::Asking, _) => (PublicationState::Asking, None),
+                (None, ClaimState::Held { .. }, Standing::This(_)) => (PublicationState::Published, None),
+                (None, ClaimState::Held { .. }, _) if joined.wanted == Wanted::Nothing => {
+                    (PublicationState::Waiting, Some("the interface has no address to be told".to_owned()))
+                }
+                (None, ClaimState::Held { .. }, _) => (PublicationState::Waiting, None),
+            };
+            let target = target(*index, joined).to_string();
+            let interface = Some(joined.link.name());
+            views.push(PublicationView { target, name: whole, interface, state, addresses, reason });
+        }
+        views
+    }
+
+    fn publication(&self, addresses: Vec<IpAddr>) -> Wanted {
+        if !self.settings.publishes || addresses.is_empty() {
+            return Wanted::Nothing;
+        }
+        let MdnsSettings { name, port, role, labels, .. } = self.settings.clone();
+        Wanted::This(Publication { name, port, role, labels, addresses })
+    }
+
+    fn claimed(&mut self, index: u32, event: ClaimEvent) {
+        let Some(joined) = self.links.get_mut(&index) else { return };
+        let interface = joined.link.name();
+        let whole = format!("{}.local", host_label(&self.settings.name));
+        match event {
+            ClaimEvent::Won { again: false } => tracing::debug!(%interface, "nobody else has {whole}"),
+            ClaimEvent::Won { again: true } => tracing::info!(%interface, "{whole} is free again: published"),
+            ClaimEvent::Lost(by) => {
+                joined.standing = Standing::Nothing;
+                tracing::warn!(%interface, "{}", conflict(&whole, &by));
+            }
+            ClaimEvent::AskAgain => joined.round += 1,
+        }
+        self.follow_all();
+    }
+
+    /// Tells each link what it is to do now.
+    fn follow_all(&mut self) {
+        for joined in self.links.values() {
+            let before = joined.link.wish();
+            let mut shown = self.shown(joined);
+            if let (Some(shown), Some(before)) = (&mut shown, &before.shown) {
+                // Probing is for the first time: a change of addresses is announced at once.
+                shown.probe = Shown { probe: before.probe, ..shown.clone() } == *before && before.probe;
+            }
+            joined.link.set(Wish {
+                addresses: joined.addresses.iter().map(|address| address.ip).collect(),
+                shown,
+                host: self.settings.publishes.then(|| host_label(&self.settings.name).into()),
+                browse: self.browsing.then(|| self.settings.service.clone()),
+                round: joined.round,
+            });
+        }
+    }
+
+    fn shown(&self, joined: &Joined) -> Option<Shown> {
+        let MdnsSettings { service, name, port, role, advertises, hidden, .. } = &self.settings;
+        let (service, port) = (service.clone(), *port);
+        let aside: Box<str> = format!("h-{}", self.opaque).into();
+        match (joined.claim.as_ref().map(Claim::state), &joined.wanted) {
+            (Some(ClaimState::Held { beside }), Wanted::This(publication)) => {
+                let both = beside.as_ref().map(|beside| {
+                    publication.addresses.iter().copied().filter(|ip| beside.contains(ip)).collect::<Vec<_>>()
+                });
+                let text = publish::text(publication);
+                let instance = name.as_str().into();
+                let (host, addresses) = match both {
+                    None => (host_label(name).into(), publication.addresses.clone()),
+                    // The other responder tells none of these: the service stands on a host name of its own.
+                    Some(both) if both.is_empty() => (aside, publication.addresses.clone()),
+                    Some(both) => (host_label(name).into(), both),
+                };
+                Some(Shown { service, instance, host, port, addresses, text, probe: beside.is_none() })
+            }
+            (Some(ClaimState::Asking), _) => None,
+            _ if *advertises => {
+                let (instance, text) = if *hidden {
+                    (self.opaque.clone(), Vec::new())
+                } else {
+                    let text = vec![(ROLE_KEY.into(), role.to_string().into())];
+                    (format!("{name}-{}", self.opaque).into(), text)
+                };
+                let addresses = joined.addresses.iter().map(|address| address.ip).collect();
+                Some(Shown { service, instance, host: aside, port, addresses, text, probe: false })
+            }
+            _ => None,
+        }
+    }
+
+    fn remember(&mut self, now: Now, interfaces: &[Interface]) {
+        let current: HashSet<IpAddr> =
+            interfaces.iter().flat_map(|interface| interface.addresses.iter().map(|address| address.ip)).collect();
+        self.former.retain(|(ip, until)| now.elapsed < *until && !current.contains(ip));
+        let gone = self.current.difference(&current).map(|ip| (*ip, now.elapsed + FORMER));
+        self.former.extend(gone.take(FORMERS.saturating_sub(self.former.len())));
+        self.current = current;
+    }
+}
+
+fn target(index: u32, joined: &Joined) -> Target {
+    Target::Mdns { index, interface: joined.link.name() }
+}
+
+fn conflict(name: &str, by: &[IpAddr]) -> String {
+    let by: Vec<_> = by.iter().map(ToString::to_string).collect();
+    let by = if by.is_empty() { "another host".to_owned() } else { format!("a host at {}", by.join(", ")) };
+    format!(
+        "{name} is taken by {by}: not published here. Choose another node.name, or rename that host; asked again within a minute"
+    )
+}
+
+/// The addresses of a found service that may be a server's, as far as they lie on the link where it was found.
+///
+/// Whoever sends there may announce any address; nothing off the link is asked because of it.
+pub(super) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -> Vec<SocketAddr> {
+    let role = found.text.iter().find(|(key, _)| key.eq_ignore_ascii_case(ROLE_KEY));
+    if role.is_some_and(|(_, role)| role == "client") {
+        return Vec::new();
+    }
+    let on_link = |address: &&SocketAddr| match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id() == index,
+        address => link.iter().any(|own| own.reaches(address.ip())),
+    };
+    found.addresses.iter().filter(|address| address.port() != 0).filter(on_link).copied().collect()
+}
+
+/// Browsing for one command.
+pub(super) struct Browser {
+    links: BTreeMap<u32, (Link, Vec<InterfaceAddress>)>,
+    heard: mpsc::Receiver<Heard>,
+}
+
+impl Browser {
+    /// Begins to browse on the interfaces that the policy took.
+    pub(super) fn start(service: &str, taken: &[Interface]) -> Self {
+        let (said, heard) = mpsc::channel(HEARD);
+        let links = taken.iter().filter(|interface| interface.multicast).take(LINKS).map(|interface| {
+            let link = Link::start(interface, said.clone());
+            let addresses = interface.addresses.iter().map(|address| address.ip).collect();
+            link.set(Wish { addresses, browse: Some(service.into()), ..Wish::default() });
+            (interface.index, (link, interface.addresses.clone()))
+        });
+        Self { links: links.collect(), heard }
+    }
+
+    /// The next addresses that may be servers; waits for ever when there are none. May be dropped at any time.
+    pub(super) async fn next(&mut self) -> Vec<SocketAddr> {
+        while let Some(Heard { interface, what }) = self.heard.recv().await {
+            match what {
+                What::Found(found) => {
+                    let Some((_, addresses)) = self.links.get(&interface) else { continue };
+                    return candidates(&found, addresses, interface);
+                }
+                What::Failed(error) => tracing::warn!("failed to {error}"),
+                _ => {}
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// What an optional browser finds next; waits for ever without one.
+pub(super) async fn found(browser: &mut Option<Browser>) -> Vec<SocketAddr> {
+    match browser {
+        Some(browser) => browser.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "mdns_tests.rs"]
+mod tests;

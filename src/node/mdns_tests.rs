@@ -1,0 +1,28 @@
+use super::*;
+
+fn found(text: &[(&str, &str)], addresses: &[&str]) -> Found {
+    let text = text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    Found { name: "x._hereabouts._udp.local.".to_owned(), addresses, text }
+}
+
+fn link() -> Vec<InterfaceAddress> {
+    vec![InterfaceAddress::new("10.0.0.1".parse().unwrap(), 24), InterfaceAddress::new("fe80::1".parse().unwrap(), 64)]
+}
+
+#[test]
+fn candidates_lie_on_the_link_and_are_no_clients() {
+    let all = ["10.0.0.7:24373", "192.0.2.1:24373", "10.0.0.8:0", "[fe80::7%3]:24373", "[fe80::7%4]:24373"];
+    let texts = |found: &Found| candidates(found, &link(), 3).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&found(&[], &all)), ["10.0.0.7:24373", "[fe80::7%3]:24373"]);
+    assert_eq!(texts(&found(&[("Hereabouts", "server")], &all)).len(), 2);
+    assert!(texts(&found(&[("hereabouts", "client")], &all)).is_empty());
+}
+
+#[test]
+fn a_conflict_says_name_addresses_and_mend() {
+    let text = conflict("hub.local", &["10.0.0.9".parse().unwrap()]);
+    for part in ["hub.local", "10.0.0.9", "node.name"] {
+        assert!(text.contains(part), "{text}");
+    }
+}

@@ -1,0 +1,204 @@
+//! What has to change at each target. Pure.
+//!
+//! Two rules stand above all: what is *unknown* is never taken for *empty*, so nothing is withdrawn because something
+//! could not be read; and what stands as it is wanted is left alone, so nothing flaps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::model::{InterfaceName, Labels, NodeName, Role};
+
+/// Where a record is made known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// The servers of the channel: the engine registers with each, tries again and renews.
+    Servers,
+    /// Multicast DNS on one interface.
+    Mdns {
+        /// The interface's index.
+        index: u32,
+        /// The interface's name: an index with another name is another interface.
+        interface: InterfaceName,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Servers => f.pad("server"),
+            Self::Mdns { .. } => f.pad("mdns"),
+        }
+    }
+}
+
+/// A node's record as a target is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The node's name.
+    pub name: NodeName,
+    /// The port it listens on.
+    pub port: u16,
+    /// What it runs as.
+    pub role: Role,
+    /// Its labels.
+    pub labels: Labels,
+    /// The addresses that this target is told, best first.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What is to stand at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// It can't be told now: whatever stands there stays.
+    Unknown,
+    /// Nothing.
+    Nothing,
+    /// This.
+    This(Publication),
+}
+
+/// What stands at a target, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It was not confirmed, or can't be read.
+    Unknown,
+    /// Nothing of this node.
+    Nothing,
+    /// This.
+    This(Publication),
+}
+
+/// What to do at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing stands there, or it is not known what: publish this.
+    Publish(Publication),
+    /// Something else stands there: replace it.
+    Replace {
+        /// What stands there.
+        from: Publication,
+        /// What is to.
+        to: Publication,
+    },
+    /// Take back what stands there, or may.
+    Withdraw,
+}
+
+/// The changes that lead from what stands to what is wanted, by target.
+///
+/// A target that is no longer wanted at all (an interface that went) is withdrawn from.
+pub fn plan(standing: &BTreeMap<Target, Standing>, wanted: &BTreeMap<Target, Wanted>) -> Vec<(Target, Change)> {
+    let mut changes = Vec::new();
+    for (target, stands) in standing {
+        if !wanted.contains_key(target) && *stands != Standing::Nothing {
+            changes.push((*target, Change::Withdraw));
+        }
+    }
+    for (target, wanted) in wanted {
+        let change = match (standing.get(target).unwrap_or(&Standing::Nothing), wanted) {
+            (_, Wanted::Unknown) | (Standing::Nothing, Wanted::Nothing) => None,
+            (Standing::Nothing | Standing::Unknown, Wanted::This(to)) => Some(Change::Publish(to.clone())),
+            (Standing::This(from), Wanted::This(to)) if from == to => None,
+            (Standing::This(from), Wanted::This(to)) => Some(Change::Replace { from: from.clone(), to: to.clone() }),
+            (Standing::This(_) | Standing::Unknown, Wanted::Nothing) => Some(Change::Withdraw),
+        };
+        changes.extend(change.map(|change| (*target, change)));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(last: u8) -> Publication {
+        let name = NodeName::parse("hub").unwrap();
+        let addresses = vec![[10, 0, 0, last].into()];
+        Publication { name, port: 24373, role: Role::Both, labels: Labels::default(), addresses }
+    }
+
+    fn eth(index: u32) -> Target {
+        Target::Mdns { index, interface: InterfaceName::parse("eth0").unwrap() }
+    }
+
+    fn planned(standing: Option<Standing>, wanted: Option<Wanted>) -> Vec<Change> {
+        let standing = standing.map(|standing| (eth(1), standing)).into_iter().collect();
+        let wanted = wanted.map(|wanted| (eth(1), wanted)).into_iter().collect();
+        plan(&standing, &wanted).into_iter().map(|(_, change)| change).collect()
+    }
+
+    #[test]
+    fn unknown_is_never_empty() {
+        // Nothing is withdrawn because the addresses could not be read.
+        for standing in [Standing::Unknown, Standing::Nothing, Standing::This(record(1))] {
+            assert_eq!(planned(Some(standing), Some(Wanted::Unknown)), []);
+        }
+        // What may stand there is neither taken for right nor for absent.
+        let publish = Change::Publish(record(1));
+        assert_eq!(planned(Some(Standing::Unknown), Some(Wanted::This(record(1)))), [publish]);
+        assert_eq!(planned(Some(Standing::Unknown), Some(Wanted::Nothing)), [Change::Withdraw]);
+        assert_eq!(planned(Some(Standing::Unknown), None), [Change::Withdraw]);
+    }
+
+    #[test]
+    fn what_stands_as_wanted_is_left_alone() {
+        assert_eq!(planned(Some(Standing::This(record(1))), Some(Wanted::This(record(1)))), []);
+        assert_eq!(planned(Some(Standing::Nothing), Some(Wanted::Nothing)), []);
+        assert_eq!(planned(None, Some(Wanted::Nothing)), []);
+        assert_eq!(planned(Some(Standing::Nothing), None), []);
+    }
+
+    #[test]
+    fn differences_are_published_replaced_or_withdrawn() {
+        let (one, two) = (record(1), record(2));
+        assert_eq!(planned(None, Some(Wanted::This(one.clone()))), [Change::Publish(one.clone())]);
+        let replace = Change::Replace { from: one.clone(), to: two.clone() };
+        assert_eq!(planned(Some(Standing::This(one.clone())), Some(Wanted::This(two))), [replace]);
+        assert_eq!(planned(Some(Standing::This(one.clone())), Some(Wanted::Nothing)), [Change::Withdraw]);
+        assert_eq!(planned(Some(Standing::This(one)), None), [Change::Withdraw]);
+    }
+
+    #[test]
+    fn each_target_is_planned_for_itself() {
+        let standing = BTreeMap::from([
+            (Target::Servers, Standing::This(record(1))),
+            (eth(1), Standing::This(record(1))),
+            (eth(2), Standing::Unknown),
+        ]);
+        let wanted = BTreeMap::from([
+            (Target::Servers, Wanted::This(record(1))),
+            (eth(2), Wanted::Unknown),
+            (eth(3), Wanted::This(record(3))),
+        ]);
+        let expected = [(eth(1), Change::Withdraw), (eth(3), Change::Publish(record(3)))];
+        assert_eq!(plan(&standing, &wanted), expected);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn carrying_a_plan_out_leaves_nothing_to_plan(
+            standing in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
+            wanted in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
+        ) {
+            let mut standing: BTreeMap<_, _> = standing.into_iter().map(|(index, what)| (eth(index), match what {
+                0 => Standing::Unknown,
+                1 => Standing::Nothing,
+                last => Standing::This(record(last)),
+            })).collect();
+            let wanted: BTreeMap<_, _> = wanted.into_iter().map(|(index, what)| (eth(index), match what {
+                0 => Wanted::Unknown,
+                1 => Wanted::Nothing,
+                last => Wanted::This(record(last)),
+            })).collect();
+            for (target, change) in plan(&standing, &wanted) {
+                let now = match change {
+                    Change::Publish(to) | Change::Replace { to, .. } => Standing::This(to),
+                    Change::Withdraw => Standing::Nothing,
+                };
+                standing.insert(target, now);
+            }
+            proptest::prop_assert_eq!(plan(&standing, &wanted), Vec::new());
+        }
+    }
+}
