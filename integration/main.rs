@@ -2,6 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | [`mdns`] | a server that no group reaches is found by multicast DNS, by nodes and by commands |
 //! | [`discovery`] | nodes find a server by each method, and where there is no network at first |
 //! | [`changes`] | addresses change, nodes die, leave, sleep; a server restarts or is killed |
 //! | [`names`] | a name has one owner |
@@ -28,5 +29,6 @@ mod commands;
 mod datagrams;
 mod discovery;
 mod harness;
+mod mdns;
 mod names;
 mod stranger;

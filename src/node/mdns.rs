@@ -290,8 +290,16 @@ impl Mdns {
                 // Probing is for the first time: a change of addresses is announced at once.
                 shown.probe = Shown { probe: before.probe, ..shown.clone() } == *before && before.probe;
             }
+            // The crate answers for a host over both families, but says goodbye only over those that the host has
+            // addresses of: a node that is published speaks over no others, or it would be remembered there.
+            let speaks = |address: &&InterfaceAddress| match &joined.wanted {
+                Wanted::This(publication) => {
+                    publication.addresses.iter().any(|told| told.is_ipv4() == address.ip.is_ipv4())
+                }
+                Wanted::Unknown | Wanted::Nothing => true,
+            };
             joined.link.set(Wish {
-                addresses: joined.addresses.iter().map(|address| address.ip).collect(),
+                addresses: joined.addresses.iter().filter(speaks).map(|address| address.ip).collect(),
                 shown,
                 host: self.settings.publishes.then(|| host_label(&self.settings.name).into()),
                 browse: self.browsing.then(|| self.settings.service.clone()),

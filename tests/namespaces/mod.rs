@@ -61,6 +61,21 @@ impl Lab {
         Self { prefix, switch }
     }
 
+    /// One more bridge.
+    pub(crate) fn bridge(&self, name: &str) -> String {
+        self.switch.ip(&["link", "add", name, "type", "bridge"]);
+        self.switch.ip(&["link", "set", name, "up"]);
+        name.to_owned()
+    }
+
+    /// Lays a cable between both bridges.
+    pub(crate) fn join_bridges(&self) {
+        self.switch.ip(&["link", "add", "cable0", "type", "veth", "peer", "name", "cable1"]);
+        for (end, bridge) in [("cable0", "br0"), ("cable1", "br1")] {
+            self.switch.ip(&["link", "set", end, "master", bridge, "up"]);
+        }
+    }
+
     /// A namespace without any interface but loopback.
     pub(crate) fn namespace(&self, name: &str) -> Namespace {
         Namespace::new(&format!("{}-{name}", self.prefix))

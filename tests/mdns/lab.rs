@@ -1,0 +1,256 @@
+//! Nodes, Avahi and captures in network namespaces.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::namespaces::{Lab, Namespace};
+
+/// How long is waited for what must come.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A program in a namespace; ended with SIGTERM when dropped.
+pub(crate) struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    fn start(namespace: &Namespace, log: PathBuf, environment: &[(&str, &str)], words: &[&str]) -> Self {
+        let file = fs::File::create(&log).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace.name()]).args(words).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| panic!("failed to start {words:?}: {error}"));
+        Self { child, log }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it with SIGTERM and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            eprintln!("---- {} ----\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+/// Runs a program in a namespace to its end.
+fn run(namespace: &Namespace, environment: &[(&str, &str)], words: &[&str]) -> Output {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace.name()]).args(words).envs(environment.iter().copied());
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("failed to run {words:?}: {error}"))
+}
+
+/// Namespaces `a` and `b`, each with `eth0` on one bridge: 10.77.0.1 and 10.77.0.2.
+pub(crate) struct Pair {
+    pub(crate) a: Namespace,
+    pub(crate) b: Namespace,
+    pub(crate) folder: TempDir,
+    pub(crate) lab: Lab,
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        let lab = Lab::new();
+        let (a, b) = (lab.namespace("a"), lab.namespace("b"));
+        for (namespace, address) in [(&a, "10.77.0.1/24"), (&b, "10.77.0.2/24")] {
+            lab.plug(namespace, "eth0", "br0");
+            namespace.ip(&["addr", "add", address, "dev", "eth0"]);
+        }
+        let folder = TempDir::new().unwrap();
+        let key = folder.path().join("channel.key");
+        fs::write(&key, data_encoding::BASE64.encode(&[7; 32]) + "\n").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { a, b, folder, lab }
+    }
+
+    /// Starts a node; `more` are further lines of its config.
+    pub(crate) fn node(&self, namespace: &Namespace, role: &str, name: &str, more: &str) -> Node {
+        let state = self.folder.path().join(format!("{role}-{name}-state"));
+        fs::create_dir_all(&state).unwrap();
+        let config = state.join("hereabouts.yaml");
+        let key = self.folder.path().join("channel.key");
+        let text = format!(
+            "role: {role}\nnode: {{ name: {name}, state_dir: {}, labels: {{ site: attic }} }}\n\
+             channel: {{ name: namespaces, keys: [{{ file: {} }}] }}\n{more}\n",
+            state.display(),
+            key.display()
+        );
+        fs::write(&config, text).unwrap();
+        let words = [env!("CARGO_BIN_EXE_hereabouts"), "run", "--config", config.to_str().unwrap()];
+        let program = Program::start(namespace, state.join("log"), &[], &words);
+        Node { program, config, namespace: namespace.clone() }
+    }
+
+    /// Starts an avahi-daemon for `eth0` with this host name, with a message bus of its own.
+    pub(crate) fn avahi(&self, namespace: &Namespace, host: &str) -> Avahi {
+        let folder = self.folder.path().join(format!("avahi-{host}-{}", namespace.name()));
+        fs::create_dir_all(folder.join("run")).unwrap();
+        let bus = format!("unix:path={}", folder.join("bus").display());
+        let policy = format!(
+            "<busconfig><type>system</type><listen>{bus}</listen><auth>EXTERNAL</auth><policy context=\"default\">\
+             <allow send_destination=\"*\"/><allow own=\"*\"/><allow receive_type=\"signal\"/>\
+             <allow receive_type=\"method_return\"/><allow receive_type=\"method_call\"/><allow receive_type=\"error\"/>\
+             </policy></busconfig>"
+        );
+        fs::write(folder.join("bus.conf"), policy).unwrap();
+        let config = format!(
+            "[server]\nhost-name={host}\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\n\
+             [wide-area]\nenable-wide-area=no\n[publish]\npublish-hinfo=no\npublish-workstation=no\n"
+        );
+        fs::write(folder.join("avahi.conf"), config).unwrap();
+        let bus_config = format!("--config-file={}", folder.join("bus.conf").display());
+        let broker = Program::start(namespace, folder.join("bus.log"), &[], &["dbus-daemon", &bus_config, "--nofork"]);
+        await_that("the message bus is there", || folder.join("bus").exists());
+        // `ip netns exec` has mounts of its own, so each daemon has a folder of its own for its PID.
+        let script = format!(
+            "mkdir -p /run/avahi-daemon && mount -t tmpfs tmpfs /run/avahi-daemon && \
+             exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {}",
+            folder.join("avahi.conf").display()
+        );
+        let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.as_str())];
+        let daemon = Program::start(namespace, folder.join("avahi.log"), &environment, &["sh", "-c", &script]);
+        let avahi = Avahi { daemon, _broker: broker, bus, namespace: namespace.clone(), folder };
+        await_that("avahi-daemon runs", || avahi.daemon.log().contains("Server startup complete"));
+        avahi
+    }
+
+    /// Captures multicast DNS on an interface.
+    pub(crate) fn capture(&self, namespace: &Namespace, interface: &str) -> Capture {
+        let file = self.folder.path().join(format!("{}-{interface}.pcap", namespace.name()));
+        let words =
+            ["tcpdump", "-i", interface, "-U", "--immediate-mode", "-w", file.to_str().unwrap(), "udp", "port", "5353"];
+        let program = Program::start(namespace, file.with_extension("log"), &[], &words);
+        let capture = Capture { program, file };
+        await_that("tcpdump listens", || capture.program.log().contains("listening on"));
+        capture
+    }
+}
+
+/// A node that runs.
+pub(crate) struct Node {
+    pub(crate) program: Program,
+    config: PathBuf,
+    namespace: Namespace,
+}
+
+impl Node {
+    /// Runs a command with the node's config where the node runs.
+    pub(crate) fn exec(&self, words: &[&str]) -> Output {
+        self.exec_in(&self.namespace, words)
+    }
+
+    fn exec_in(&self, namespace: &Namespace, words: &[&str]) -> Output {
+        let config = ["--config", self.config.to_str().unwrap()];
+        run(namespace, &[], &[&[env!("CARGO_BIN_EXE_hereabouts")], words, &config].concat())
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_slice(&self.exec(&["status", "--output", "json"]).stdout).unwrap_or_default()
+    }
+
+    /// The server that it holds, and how that was found; null without one.
+    pub(crate) fn server(&self) -> Value {
+        let status = self.status();
+        let held = |server: &&Value| server["last_acknowledged"].is_string();
+        status["servers"].as_array().and_then(|servers| servers.iter().find(held).cloned()).unwrap_or_default()
+    }
+
+    /// How its publication by mDNS on an interface stands; null without one.
+    pub(crate) fn publication(&self, interface: &str) -> Value {
+        let status = self.status();
+        let wanted = |view: &&Value| view["target"] == "mdns" && view["interface"] == interface;
+        status["publications"].as_array().and_then(|views| views.iter().find(wanted).cloned()).unwrap_or_default()
+    }
+}
+
+/// An avahi-daemon that runs.
+pub(crate) struct Avahi {
+    pub(crate) daemon: Program,
+    _broker: Program,
+    bus: String,
+    namespace: Namespace,
+    folder: PathBuf,
+}
+
+impl Avahi {
+    fn tool(&self, words: &[&str]) -> String {
+        let output = run(&self.namespace, &[("DBUS_SYSTEM_BUS_ADDRESS", &self.bus)], words);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What `avahi-resolve` says of a host's IPv4 address.
+    pub(crate) fn resolve(&self, host: &str) -> Option<IpAddr> {
+        self.tool(&["timeout", "3", "avahi-resolve", "-4", "-n", host]).split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// What `avahi-browse` resolves of a service type, one line each.
+    pub(crate) fn browse(&self, service: &str) -> Vec<String> {
+        let lines = self.tool(&["timeout", "8", "avahi-browse", "--resolve", "--terminate", "--parsable", service]);
+        lines.lines().filter(|line| line.starts_with('=')).map(str::to_owned).collect()
+    }
+
+    /// Lets it announce a service on its own host.
+    pub(crate) fn publish(&self, instance: &str, service: &str, port: u16) -> Program {
+        let port = port.to_string();
+        let words = ["avahi-publish", "-s", instance, service, &port];
+        let environment = [("DBUS_SYSTEM_BUS_ADDRESS", self.bus.as_str())];
+        let program = Program::start(&self.namespace, self.folder.join("publish.log"), &environment, &words);
+        await_that("avahi announces the service", || program.log().contains("Established"));
+        program
+    }
+}
+
+/// Multicast DNS as it passed an interface.
+pub(crate) struct Capture {
+    program: Program,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Ends it; what passed, as text with TTLs, and as bytes.
+    pub(crate) fn end(mut self) -> (String, Vec<u8>) {
+        self.program.stop();
+        let bytes = fs::read(&self.file).unwrap();
+        (read(&self.file), bytes)
+    }
+
+    /// What passed so far, as text with TTLs.
+    pub(crate) fn so_far(&self) -> String {
+        read(&self.file)
+    }
+}
+
+fn read(file: &Path) -> String {
+    let output = Command::new("tcpdump").args(["-nn", "-vvv", "-r", file.to_str().unwrap()]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Awaits a condition, and says how long that took.
+pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < SOON, "{what}: not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    started.elapsed()
+}

@@ -1,0 +1,185 @@
+//! Multicast DNS beside Debian's avahi-daemon, in network namespaces that are made and removed here.
+//!
+//! Needs root, `ip` of iproute2, `tcpdump`, and of Debian's packages avahi-daemon, avahi-utils and dbus.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod lab;
+#[path = "../namespaces/mod.rs"]
+#[allow(dead_code, reason = "shared with tests that use other parts of it")]
+mod namespaces;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lab::{Node, Pair, await_that};
+
+const SERVICE: &str = "_hereabouts._udp";
+const PUBLISHED: &str = "publish: [{ type: server }, { type: mdns }]";
+
+fn ip(text: &str) -> Option<IpAddr> {
+    Some(text.parse().unwrap())
+}
+
+fn published(node: &Node) {
+    await_that("the name is published", || node.publication("eth0")["state"] == "published");
+}
+
+#[test]
+fn avahi_sees_our_host_and_service_until_the_goodbye() {
+    let pair = Pair::new();
+    let avahi = pair.avahi(&pair.a, "box");
+    let mut laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    await_that("avahi-resolve gives our address", || avahi.resolve("laptop.local") == ip("10.77.0.2"));
+    await_that("avahi-browse resolves our service", || !avahi.browse(SERVICE).is_empty());
+    let found = avahi.browse(SERVICE);
+    for part in ["laptop", "laptop.local", "10.77.0.2", "24373", "\"hereabouts=client\"", "\"site=attic\""] {
+        assert!(found.iter().any(|line| line.contains(part)), "no {part}: {found:?}");
+    }
+    laptop.program.stop();
+    await_that("the goodbye took it away", || avahi.browse(SERVICE).is_empty());
+    await_that("nobody has the name", || avahi.resolve("laptop.local").is_none());
+}
+
+#[test]
+fn a_server_that_avahi_announces_is_found_and_asked() {
+    let pair = Pair::new();
+    let announcing = pair.avahi(&pair.a, "box");
+    // On the client's host as well: both share port 5353.
+    let beside = pair.avahi(&pair.b, "desk");
+    let _hub = pair.node(&pair.a, "server", "hub", "discovery: { methods: [] }");
+    let _service = announcing.publish("Attic Server", SERVICE, 24373);
+    let laptop = pair.node(&pair.b, "client", "laptop", "discovery: { methods: [mdns] }");
+    await_that("the client holds its server", || laptop.server()["name"] == "hub");
+    assert_eq!(laptop.server()["found_by"], "mdns");
+    assert_eq!(beside.resolve("box.local"), ip("10.77.0.1"), "the Avahi beside us hears as before");
+}
+
+#[test]
+fn a_name_that_another_host_has_is_a_reported_conflict_and_no_rename() {
+    let pair = Pair::new();
+    let avahi = pair.avahi(&pair.a, "laptop");
+    let capture = pair.capture(&pair.a, "eth0");
+    let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    await_that("the conflict is in the status", || laptop.publication("eth0")["state"] == "conflict");
+    let reason = laptop.publication("eth0")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("laptop.local") && reason.contains("10.77.0.1"), "{reason}");
+    await_that("the conflict is in the log", || laptop.program.log().contains("laptop.local is taken by a host at"));
+    assert_eq!(avahi.resolve("laptop.local"), ip("10.77.0.1"));
+    let (text, _) = capture.end();
+    assert!(!text.contains("laptop-2") && !text.contains("laptop (2)"), "renamed in silence: {text}");
+    assert!(!avahi.daemon.log().contains("conflict"), "{}", avahi.daemon.log());
+}
+
+#[test]
+fn a_conflict_that_arises_later_is_reported_and_taken_back() {
+    let pair = Pair::new();
+    let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    // Two networks grow together: the other one never asked whether the name is free.
+    let (started, other) = (std::time::Instant::now(), pair.lab.namespace("c"));
+    pair.lab.plug(&other, "eth0", "br1");
+    other.ip(&["addr", "add", "10.77.0.3/24", "dev", "eth0"]);
+    let avahi = pair.avahi(&other, "laptop");
+    pair.lab.join_bridges();
+    // The node asks for its own name now and then, and hears both answers.
+    await_that("the conflict is in the status", || laptop.publication("eth0")["state"] == "conflict");
+    let reason = laptop.publication("eth0")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("laptop.local is taken by a host at"), "{reason}");
+    assert!(avahi.resolve("laptop.local") != ip("10.77.0.2"), "what was ours is taken back");
+    eprintln!("seen {:?} after the networks were joined", started.elapsed());
+}
+
+#[test]
+fn a_responder_of_this_host_with_our_name_is_no_conflict() {
+    let pair = Pair::new();
+    let far = pair.avahi(&pair.a, "box");
+    let near = pair.avahi(&pair.b, "laptop");
+    let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    assert_eq!(laptop.publication("eth0")["addresses"][0], "10.77.0.2");
+    await_that("the name resolves", || far.resolve("laptop.local") == ip("10.77.0.2"));
+    await_that("our service is seen", || far.browse(SERVICE).iter().any(|line| line.contains("site=attic")));
+    assert!(!near.daemon.log().contains("conflict"), "{}", near.daemon.log());
+}
+
+#[test]
+fn a_new_address_is_announced_within_a_second() {
+    let pair = Pair::new();
+    let avahi = pair.avahi(&pair.a, "box");
+    let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    await_that("the old address resolves", || avahi.resolve("laptop.local") == ip("10.77.0.2"));
+    let capture = pair.capture(&pair.a, "eth0");
+    // Else a new address of the same network goes with the old one.
+    pair.b.sysctl("net.ipv4.conf.eth0.promote_secondaries", "1");
+    pair.b.ip(&["addr", "add", "10.77.0.9/24", "dev", "eth0"]);
+    pair.b.ip(&["addr", "del", "10.77.0.2/24", "dev", "eth0"]);
+    let took = await_that("the new address is announced", || {
+        capture.so_far().contains("laptop.local. (Cache flush) [2m] A 10.77.0.9")
+    });
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    await_that("avahi has the new address", || avahi.resolve("laptop.local") == ip("10.77.0.9"));
+    assert_eq!(laptop.publication("eth0")["state"], "published");
+}
+
+#[test]
+fn hidden_servers_show_nothing_of_themselves() {
+    let pair = Pair::new();
+    let capture = pair.capture(&pair.b, "eth0");
+    let avahi = pair.avahi(&pair.b, "box");
+    let mut hub = pair.node(&pair.a, "server", "hub", "");
+    await_that("the server is shown", || !avahi.browse(SERVICE).is_empty());
+    hub.program.stop();
+    let (text, bytes) = capture.end();
+    for secret in ["hub", "attic", "namespaces", "server"] {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{secret:?} is on the wire: {text}");
+    }
+    assert!(text.contains("TXT \"\""), "{text}");
+}
+
+#[test]
+fn probes_announcements_and_goodbyes_are_on_the_wire() {
+    let pair = Pair::new();
+    let capture = pair.capture(&pair.a, "eth0");
+    let mut laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    // RFC 6762 §8.3: at least two announcements, a second apart.
+    let announced = "laptop.local. (Cache flush) [2m] A 10.77.0.2";
+    let answers = |text: &str| text.lines().filter(|line| line.contains("*- [0q]") && line.contains(announced)).count();
+    await_that("it was announced twice", || answers(&capture.so_far()) >= 2);
+    laptop.program.stop();
+    let (text, _) = capture.end();
+    // RFC 6762 §8.1: three probes, with what is to be announced as authority.
+    assert!(text.matches("ANY (QM)? laptop.local.").count() >= 3, "{text}");
+    assert!(text.contains("ANY (QM)? laptop._hereabouts._udp.local."), "{text}");
+    // RFC 6762 §10.1: a TTL of zero.
+    assert!(text.matches("laptop.local. (Cache flush) [0s] A 10.77.0.2").count() >= 2, "{text}");
+    assert!(!text.contains("[|domain]") && !text.contains("malformed"), "{text}");
+}
+
+#[test]
+fn each_interface_tells_its_own_addresses_and_one_that_is_left_tells_nothing() {
+    let pair = Pair::new();
+    let (far, other) = (pair.lab.namespace("far"), pair.lab.namespace("other"));
+    pair.lab.plug(&far, "eth0", "br1");
+    pair.lab.plug(&pair.b, "eth1", "br1");
+    pair.b.ip(&["addr", "add", "10.78.0.2/24", "dev", "eth1"]);
+    let switch = pair.lab.bridge("br2");
+    pair.lab.plug(&other, "eth0", &switch);
+    pair.lab.plug(&pair.b, "docker0", &switch);
+    pair.b.ip(&["addr", "add", "10.79.0.2/24", "dev", "docker0"]);
+    let captures = [pair.capture(&pair.a, "eth0"), pair.capture(&far, "eth0"), pair.capture(&other, "eth0")];
+    let mut laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    for interface in ["eth0", "eth1"] {
+        await_that("both are published", || laptop.publication(interface)["state"] == "published");
+    }
+    assert!(laptop.publication("docker0").is_null());
+    laptop.program.stop();
+    let [first, second, left] = captures.map(|capture| capture.end().0);
+    assert!(first.contains("A 10.77.0.2") && !first.contains("10.78.0.2"), "{first}");
+    assert!(second.contains("A 10.78.0.2") && !second.contains("10.77.0.2"), "{second}");
+    assert_eq!(left, "");
+}
