@@ -149,3 +149,21 @@ fn families_that_are_off_are_not_announced() {
     assert_eq!(announced(&Policy { ipv4: false, ..defaults() }, &eth0), ["fd00::1"]);
     assert_eq!(announced(&Policy { ipv6: false, ..defaults() }, &eth0), ["10.0.0.1"]);
 }
+
+#[test]
+fn a_temporary_address_is_first_only_where_there_is_no_lasting_one() {
+    let mut eth0 = interface("eth0", &["2001:db8::7/64", "2001:db8::8/64"]);
+    eth0.addresses[0].temporary = true;
+    assert_eq!(announced(&defaults(), std::slice::from_ref(&eth0)), ["2001:db8::8", "2001:db8::7"]);
+    eth0.addresses[1].deprecated = true;
+    assert_eq!(announced(&defaults(), std::slice::from_ref(&eth0)), ["2001:db8::7"]);
+}
+
+#[test]
+fn a_link_is_told_its_interfaces_addresses_and_link_local_ones_for_want_of_others() {
+    let texts =
+        |interface: &Interface| defaults().on_link(interface).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&interface("eth0", &["fe80::1/64", "fd00::1/64", "10.0.0.1/24"])), ["10.0.0.1", "fd00::1"]);
+    assert_eq!(texts(&interface("eth0", &["fe80::1/64"])), ["fe80::1"]);
+    assert!(texts(&interface("docker0", &["172.17.0.1/16"])).is_empty());
+}
