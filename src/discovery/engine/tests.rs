@@ -437,6 +437,7 @@ fn numbers_that_no_node_reaches_are_not_believed() {
     assert_eq!(own.record().order(), (2, 1));
     assert!(!own.overtake(2, 1000));
     assert_eq!(own.record().order(), (2, 1001));
+}
 
 fn browsing() -> Engine {
     let mut engine = engine();
