@@ -5,7 +5,7 @@
 //! tells what it [`Heard`] over a bounded channel; what does not fit there is dropped, as it would be said again.
 //!
 //! Where the crate has no limit or no word, this module has one: a daemon whose cache of foreign records grows past
-//! [`CACHED`] is begun anew, a port that can't be shared is found before a daemon is started, and no daemon is ever asked
+//! `CACHED` is begun anew, a port that can't be shared is found before a daemon is started, and no daemon is ever asked
 //! to solve a name conflict, as it would rename in silence; [`Shown::probe`] is for names that were found free.
 
 mod daemon;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::traffic::random_seed;
 use crate::api::view::{PublicationState, PublicationView};
-use crate::model::{Labels, NodeName, Now, Role};
+use crate::model::{Labels, NodeName, Now, Role, Scope};
 use crate::net::mdns::{Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
@@ -328,7 +328,7 @@ impl Mdns {
                 Some(Shown { service, instance, host, port, addresses, text, probe: beside.is_none() })
             }
             (Some(ClaimState::Asking), _) => None,
-            _ if *advertises => {
+            _ if *advertises && !faces_internet(&joined.addresses) => {
                 let (instance, text) = if *hidden {
                     (self.opaque.clone(), Vec::new())
                 } else {
@@ -350,6 +350,14 @@ impl Mdns {
         self.former.extend(gone.take(FORMERS.saturating_sub(self.former.len())));
         self.current = current;
     }
+}
+
+/// Whether an interface looks like one of a host that stands on the Internet without a router between.
+///
+/// The crate answers unicast questions from wherever they come, which RFC 6762 §11 forbids: a server must not be shown
+/// to the world by default, nor answer forged questions with longer answers. Publishing is the operator's own wish.
+fn faces_internet(addresses: &[InterfaceAddress]) -> bool {
+    addresses.iter().any(|address| address.ip.is_ipv4() && Scope::of(address.ip) == Scope::Global)
 }
 
 fn target(index: u32, joined: &Joined) -> Target {

@@ -26,3 +26,13 @@ fn a_conflict_says_name_addresses_and_mend() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn a_host_on_the_internet_is_not_shown_by_default() {
+    let facing = |texts: &[&str]| {
+        let addresses = texts.iter().map(|text| InterfaceAddress::new(text.parse().unwrap(), 24));
+        faces_internet(&addresses.collect::<Vec<_>>())
+    };
+    assert!(facing(&["10.0.0.1", "203.0.113.7"]));
+    assert!(!facing(&["192.168.1.2", "2001:db8::7", "fe80::1"]), "IPv6 is global at home, too");
+}

@@ -183,3 +183,43 @@ fn each_interface_tells_its_own_addresses_and_one_that_is_left_tells_nothing() {
     assert!(second.contains("A 10.78.0.2") && !second.contains("10.77.0.2"), "{second}");
     assert_eq!(left, "");
 }
+
+/// A response with many address records of hosts that are not there.
+fn made_up_hosts(first: u32, count: u32) -> Vec<u8> {
+    let mut packet = vec![0, 0, 0x84, 0, 0, 0];
+    packet.extend(u16::try_from(count).unwrap().to_be_bytes());
+    packet.extend([0; 4]);
+    for number in first..first + count {
+        let label = format!("made-up-{number}");
+        packet.push(u8::try_from(label.len()).unwrap());
+        packet.extend(label.as_bytes());
+        packet.extend(b"\x05local\x00");
+        // A, IN, 120 s, four bytes.
+        packet.extend([0, 1, 0, 1, 0, 0, 0, 120, 0, 4]);
+        packet.extend(number.to_be_bytes());
+    }
+    packet
+}
+
+#[test]
+fn a_flood_of_foreign_records_is_forgotten_and_counted() {
+    let pair = Pair::new();
+    let avahi = pair.avahi(&pair.a, "box");
+    let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    pair.a
+        .run(async |_| {
+            let socket = std::net::UdpSocket::bind("10.77.0.1:0").unwrap();
+            for packet in 0..400 {
+                socket.send_to(&made_up_hosts(packet * 30, 30), "224.0.0.251:5353").unwrap();
+                // So that the receiver's buffer takes them all.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .join();
+    let flooded = || laptop.status()["counters"]["mdns"]["floods"].as_u64().is_some_and(|count| count > 0);
+    await_that("the flood is counted", flooded);
+    await_that("the name is published again", || {
+        laptop.publication("eth0")["state"] == "published" && avahi.resolve("laptop.local") == ip("10.77.0.2")
+    });
+}
