@@ -112,7 +112,7 @@ fn taken_by(holder: Option<&Holder>) -> String {
 }
 
 impl BindError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
+    pub(super) fn new(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::Taken { address, holder: udp_port_holder(address.port()) },
             io::ErrorKind::PermissionDenied => Self::Privileged { address },

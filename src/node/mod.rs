@@ -7,6 +7,7 @@ pub mod ask;
 mod control;
 mod core;
 mod counters;
+pub mod doctor;
 mod explain;
 mod export;
 mod shell;
