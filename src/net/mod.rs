@@ -13,8 +13,10 @@
 
 mod batch;
 mod fanout;
+mod groups;
 mod holder;
 mod interface;
+mod kernel_groups;
 mod netlink;
 mod pattern;
 mod policy;

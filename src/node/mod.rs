@@ -10,7 +10,9 @@ mod counters;
 pub mod doctor;
 mod explain;
 mod export;
+mod memberships;
 mod shell;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod state_dir;

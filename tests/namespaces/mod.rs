@@ -1,5 +1,9 @@
 //! Network namespaces for tests: made with `ip netns`, removed when dropped.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
+pub(crate) mod program;
+
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
@@ -84,6 +88,18 @@ impl Lab {
         self.switch.ip(&["link", "set", &end, "master", bridge, "up"]);
         namespace.ip(&["link", "set", interface, "up"]);
     }
+
+    /// The switch's end of a cable, as [`Lab::plug_named`] called it: pulled, or plugged in again.
+    pub(crate) fn cable(&self, end: &str, plugged: bool) {
+        self.switch.ip(&["link", "set", end, if plugged { "up" } else { "down" }]);
+    }
+
+    /// Plugs a new interface into a bridge by a cable with this name.
+    pub(crate) fn plug_named(&self, namespace: &Namespace, interface: &str, bridge: &str, end: &str) {
+        namespace.ip(&["link", "add", interface, "type", "veth", "peer", "name", end, "netns", self.switch.name()]);
+        self.switch.ip(&["link", "set", end, "master", bridge, "up"]);
+        namespace.ip(&["link", "set", interface, "up"]);
+    }
 }
 
 impl Namespace {
@@ -100,6 +116,19 @@ impl Namespace {
 
     pub(crate) fn name(&self) -> &str {
         &self.0.0
+    }
+
+    /// Runs a program in the namespace; its failure is the test's failure.
+    pub(crate) fn exec(&self, arguments: &[&str]) -> String {
+        ip(&[&["netns", "exec", self.name()], arguments].concat(), "")
+    }
+
+    /// Adds rules to the packet filter of the namespace: chains `input` and `output` of `inet lab`.
+    pub(crate) fn nft(&self, rules: &[&str]) {
+        let chain = |hook| format!("add chain inet lab {hook} {{ type filter hook {hook} priority 0; }}\n");
+        let mut script = format!("add table inet lab\n{}{}", chain("input"), chain("output"));
+        rules.iter().for_each(|rule| script += &format!("{rule}\n"));
+        ip(&["netns", "exec", self.name(), "nft", "-f", "-"], &script);
     }
 
     /// Runs `ip` in the namespace.

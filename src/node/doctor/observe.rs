@@ -140,7 +140,7 @@ fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>) {
     if own {
         return (PortSeen::Own, None);
     }
-    match Sockets::bind(&wiring::sockets(config)) {
+    match wiring::bound(config) {
         Ok(sockets) => (PortSeen::Free, Some(sockets)),
         Err(error @ BindError::Taken { .. }) => (PortSeen::Taken(error.to_string()), None),
         Err(error) => (PortSeen::Unusable(error.to_string()), None),
