@@ -152,6 +152,48 @@ fn membership_that_the_kernel_dropped_in_passing_is_joined_again() {
     laptop.registered();
 }
 
+/// The groups of the protocol.
+const GROUPS: [&str; 2] = ["239.255.43.73", "ff12::4373"];
+
+/// A server behind a snooping switch that has forgotten that it is in the groups.
+fn forgotten_hub(lab: &Lab) -> (Namespace, Machine, namespaces::program::Running) {
+    lab.snoop("br0");
+    let space = lab.namespace("hub");
+    lab.plug_named(&space, "eth0", "br0", "port7");
+    space.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
+    let hub = Machine::new(&space, "hub", "server", MULTICAST);
+    let running = hub.run();
+    let known = |_: &Value| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group));
+    hub.until("the switch knows it", known);
+    // The kernel reports a membership more than once within its first seconds (RFC 3376 §8.11): after the last report.
+    let reports_end = Instant::now() + Duration::from_secs(4);
+    hub.until("the switch has forgotten it", |_| {
+        GROUPS.iter().filter(|group| lab.knows_member("br0", "port7", group)).for_each(|group| {
+            lab.forget_member("br0", "port7", group);
+        });
+        Instant::now() > reports_end
+    });
+    (space, hub, running)
+}
+
+#[test]
+fn switch_that_forgot_a_member_learns_it_again_by_the_next_event() {
+    let lab = Lab::new();
+    let (space, hub, _hub) = forgotten_hub(&lab);
+    space.ip(&["addr", "add", "10.77.0.22/24", "dev", "eth0"]);
+    hub.until("the switch knows it", |_| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group)));
+}
+
+#[test]
+fn switch_that_forgot_a_member_learns_it_again_after_three_silent_intervals() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = forgotten_hub(&lab);
+    let before = rejoined(&hub.status());
+    // Three intervals of 30 s from the join.
+    hub.until_within(Duration::from_secs(100), "it joined again", |status| rejoined(status) > before);
+    hub.until("the switch knows it", |_| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group)));
+}
+
 #[test]
 fn three_datagrams_in_ten_are_lost_and_all_find_each_other_all_the_same() {
     let lab = Lab::new();

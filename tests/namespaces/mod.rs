@@ -94,6 +94,27 @@ impl Lab {
         self.switch.ip(&["link", "set", end, if plugged { "up" } else { "down" }]);
     }
 
+    /// Lets a bridge do IGMP and MLD snooping as a managed switch does: what nobody asked for on a port does not go there.
+    pub(crate) fn snoop(&self, bridge: &str) {
+        let set = |options: &[&str]| {
+            self.switch.ip(&[&["link", "set", bridge, "type", "bridge"][..], options].concat());
+        };
+        // In hundredths of a second. Before the querier starts: for so long it trusts nothing that it has learnt.
+        set(&["mcast_query_response_interval", "10", "mcast_startup_query_interval", "10"]);
+        set(&["mcast_snooping", "1", "mcast_querier", "1"]);
+    }
+
+    /// Whether a snooping bridge has learnt that a group is wanted at the end of a cable.
+    pub(crate) fn knows_member(&self, bridge: &str, end: &str, group: &str) -> bool {
+        let members = self.switch.exec(&["bridge", "mdb", "show", "dev", bridge]);
+        members.lines().any(|line| line.contains(&format!("port {end} grp {group} ")))
+    }
+
+    /// Lets a snooping bridge forget that.
+    pub(crate) fn forget_member(&self, bridge: &str, end: &str, group: &str) {
+        self.switch.exec(&["bridge", "mdb", "del", "dev", bridge, "port", end, "grp", group]);
+    }
+
     /// Plugs a new interface into a bridge by a cable with this name.
     pub(crate) fn plug_named(&self, namespace: &Namespace, interface: &str, bridge: &str, end: &str) {
         namespace.ip(&["link", "add", interface, "type", "veth", "peer", "name", end, "netns", self.switch.name()]);

@@ -190,7 +190,8 @@ fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
         PortSeen::Taken(why) => problem(
             Code::PortTaken,
             format!("failed to {why}"),
-            format!("stop the program that holds port {port}/udp, or set listen.port to another one"),
+            "stop that program; or, if it can't share the port, set listen.port, discovery.multicast.port and \
+             discovery.broadcast.port to another one, the latter two on every node",
         ),
         PortSeen::Unusable(why) => problem(
             Code::PortUnusable,
