@@ -1,6 +1,6 @@
 //! `hereabouts doctor`: which thing is wrong, and how to mend it.
 //!
-//! [`observe`] looks at this machine and asks the network, and gives plain [`observations`]; [`judge`] makes findings of
+//! `observe` looks at this machine and asks the network, and gives plain `observations`; `judge` makes findings of
 //! them, purely, so that each finding has a test without a network. Nothing that it does changes anything: no key is made,
 //! no state is written but a probe file that is removed at once.
 //!

@@ -210,7 +210,8 @@ impl Questions {
         let mut counters = crate::node::Counters::default();
         let received = match self.traffic.open(batch, place, &mut counters) {
             Ok(received) => received,
-            Err(Some(rejected)) if rejected.foreign => {
+            // Hints are shorter than what counts as foreign elsewhere: here they are what is looked for.
+            Err(Some(rejected)) if counters.all().contains_key("dropped.unknown_key") => {
                 if self.network.foreign.len() < KEPT {
                     self.network.foreign.insert(rejected.from);
                 }
