@@ -9,6 +9,7 @@
 //! | [`stranger`] | without the key nobody gets a byte |
 //! | [`datagrams`] | what is sealed by hand: wrong clocks, damage, replay |
 //! | [`commands`] | what people and scripts type |
+//! | [`doctor`] | in containers, too, the doctor says which thing is wrong |
 //! | [`bad_starts`] | what can be wrong at the start is said in one sentence, with the mend |
 //!
 //! Needs a Docker that answers, root and `tcpdump` for the capture, and `cargo build --release` first; no registry and no
@@ -28,6 +29,7 @@ mod changes;
 mod commands;
 mod datagrams;
 mod discovery;
+mod doctor;
 mod harness;
 mod mdns;
 mod names;

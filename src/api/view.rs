@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp};
 
+mod finding;
 mod status;
 
+pub use finding::{Code, FindingView, Mark};
 pub use status::{
     CloneView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState, MethodView,
     OwnView, PublicationState, PublicationView, RegistryView, ServerView, SocketView, StatusView, StoreView,

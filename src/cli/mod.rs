@@ -21,6 +21,7 @@ mod announce;
 mod check;
 mod completions;
 mod discover;
+mod doctor;
 mod forget;
 mod health;
 mod history;
@@ -100,6 +101,7 @@ enum Command {
     Forget(forget::ForgetArgs),
     Status(status::StatusArgs),
     Health(health::HealthArgs),
+    Doctor(doctor::DoctorArgs),
     Init(init::InitArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
@@ -144,6 +146,7 @@ impl Command {
             Self::Forget(args) => forget::run(args, context, output),
             Self::Status(args) => status::run(&args, context, output),
             Self::Health(args) => health::run(&args, context, output),
+            Self::Doctor(args) => doctor::run(&args, context, output),
             Self::Init(args) => init::run(args),
             Self::Check(args) => check::run(args, global.config.clone()),
             Self::Schema(args) => schema::run(args),

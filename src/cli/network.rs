@@ -11,7 +11,8 @@ use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::logging::LogFormat;
-use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView};
+use crate::api::control::AskError;
+use crate::api::view::{AnnouncedView, FindingView, FoundView, HolderView, NodeView, StatusView};
 use crate::model::NodeName;
 
 /// Loads the config (`None`: search for it) and makes what asks the network as it says. Binds nothing yet.
@@ -57,4 +58,12 @@ pub trait Network {
 
     /// Registers this machine once with every server that answers within `limit`.
     fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>>;
+
+    /// Looks at everything that can be wrong. `running` is what the node of this machine said; `progress` hears what is
+    /// looked at next.
+    fn examine(
+        &self,
+        running: Result<Box<StatusView>, AskError>,
+        progress: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<Vec<FindingView>>;
 }

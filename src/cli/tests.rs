@@ -14,8 +14,8 @@ use super::logging::LogFormat;
 use super::network::{Network, Settings};
 use super::output::Output;
 use super::{Cli, exit};
-use crate::api::control::Call;
 use crate::api::control::tests::Served;
+use crate::api::control::{AskError, Call};
 use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
 use crate::api::view::*;
 use crate::model::{Labels, NodeName, State};
@@ -24,7 +24,7 @@ mod made_up;
 mod shapes;
 
 pub(super) use made_up::node;
-use made_up::{announced, found, holder, interval};
+use made_up::{announced, finding, found, holder, interval};
 
 /// A network where everybody answers what stands here.
 #[derive(Clone, Default)]
@@ -32,6 +32,7 @@ struct Fake {
     nodes: Vec<NodeView>,
     found: Vec<FoundView>,
     announced: Vec<AnnouncedView>,
+    findings: Vec<FindingView>,
 }
 
 struct Opened(Fake, Settings);
@@ -65,6 +66,19 @@ impl Network for Opened {
 
     fn announce(&self, _limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
         Ok(self.0.announced.clone())
+    }
+
+    fn examine(
+        &self,
+        running: Result<Box<StatusView>, AskError>,
+        progress: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<Vec<FindingView>> {
+        progress("everything");
+        let node = match running {
+            Ok(status) => finding(Code::Node, Mark::Ok, &format!("'{}' runs", status.node.name)),
+            Err(error) => finding(Code::NodeAbsent, Mark::Ok, &error.to_string()),
+        };
+        Ok([node].into_iter().chain(self.0.findings.clone()).collect())
     }
 }
 
@@ -303,4 +317,57 @@ fn two_values_of_one_label_are_bad_usage() {
 #[test]
 fn arguments_are_consistent() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn doctor_ends_with_0_only_if_all_is_well() {
+    let dir = TempDir::new().unwrap();
+    let well = Fake::default();
+    let ended = execute(&well, dir.path(), "doctor");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.starts_with("ok\tnode_absent\t-\tno hereabouts runs here"), "{ended:?}");
+    for mark in [Mark::Warning, Mark::Problem] {
+        let ill = Fake { findings: vec![finding(Code::PortTaken, mark, "taken")], ..Fake::default() };
+        assert_eq!(execute(&ill, dir.path(), "doctor").code, 1, "{mark:?}");
+    }
+}
+
+#[test]
+fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
+    let node = served(|request| match request {
+        Request::Status => items([Item::Status(Box::new(made_up::status()))]),
+        _ => refused(ErrorKind::NotFound),
+    });
+    let ill = Fake { findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")], ..Fake::default() };
+    let ended = execute(&ill, node.dir(), "doctor --output json");
+    let lines: Vec<FindingView> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0].finding, "'hub' runs");
+    assert_eq!(
+        ended.stdout.lines().nth(1).unwrap(),
+        r#"{"code":"port_taken","mark":"problem","about":"eth0","finding":"taken","mend":"mend it"}"#
+    );
+}
+
+#[test]
+fn doctor_shows_marks_and_mends_to_people() {
+    let dir = TempDir::new().unwrap();
+    let ill = Fake { findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")], ..Fake::default() };
+    let ended = execute(&ill, dir.path(), "doctor --output table");
+    assert!(ended.stdout.contains("problem  eth0: taken\n         mend: mend it\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("1 ok, 0 warnings, 1 problem\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn doctor_says_that_a_config_is_bad_as_a_finding() {
+    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> { anyhow::bail!("hereabouts.yaml:1:1: bad") };
+    let cli = Cli::try_parse_from(["hereabouts", "doctor", "-o", "json"]).unwrap();
+    let mut stdout = Vec::new();
+    let context = Context::new(&open, None);
+    let mut output = Output::new(&mut stdout, cli.global.output, false);
+    let code = cli.command.run(&cli.global, &context, &mut output).unwrap();
+    drop(output);
+    assert_eq!(code, std::process::ExitCode::FAILURE);
+    let told: FindingView = serde_json::from_slice(&stdout).unwrap();
+    assert_eq!((told.code, told.mark), (Code::ConfigInvalid, Mark::Problem));
+    assert!(told.finding.contains("hereabouts.yaml:1:1: bad"), "{told:?}");
 }

@@ -12,11 +12,12 @@ use tracing_subscriber::filter::LevelFilter;
 use super::exit::Failure;
 use super::logging::LogFormat;
 use super::network::{Network, Settings};
-use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView};
+use crate::api::control::AskError;
+use crate::api::view::{AnnouncedView, FindingView, FoundView, HolderView, NodeView, StatusView};
 use crate::config::{self, Loaded};
 use crate::model::NodeName;
 use crate::node::ask::Asker;
-use crate::node::{Node, RunError};
+use crate::node::{Node, RunError, doctor};
 use crate::wire::v1::Want;
 
 /// Loads the config and makes the network that it describes.
@@ -120,6 +121,16 @@ impl Network for Wired {
         let runtime = Self::runtime()?;
         let asker = self.asker(&runtime)?;
         runtime.block_on(asker.announce(limit)).map_err(failure)
+    }
+
+    fn examine(
+        &self,
+        running: Result<Box<StatusView>, AskError>,
+        progress: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<Vec<FindingView>> {
+        let runtime = Self::runtime()?;
+        let (config, source) = (&self.loaded.config, self.loaded.source.clone());
+        Ok(runtime.block_on(doctor::examine(config, source, running, progress)))
     }
 }
 

@@ -189,7 +189,7 @@ pub struct MulticastConfig {
     pub ipv4_group: Ipv4Addr,
     /// The IPv6 group.
     pub ipv6_group: Ipv6Addr,
-    /// The UDP port that queries go to: the port that servers on this network listen on.
+    /// The UDP port that queries go to. Every node hears the groups there, whatever its `listen.port` is.
     #[schemars(range(min = 1))]
     pub port: u16,
     /// How many networks a query crosses; 1 stays on the link.
@@ -213,7 +213,7 @@ impl Default for MulticastConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Broadcast")]
 pub struct BroadcastConfig {
-    /// The UDP port that queries go to: the port that servers on this network listen on.
+    /// The UDP port that queries go to. Every node hears broadcasts there, whatever its `listen.port` is.
     #[schemars(range(min = 1))]
     pub port: u16,
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::targets::{self, Method, Target};
-use super::{Family, Interface, Socket, Sockets};
+use super::{Family, Interface, Socket, Sockets, kernel_groups};
 use crate::model::InterfaceName;
 
 /// Where messages to everybody go.
@@ -137,10 +137,15 @@ impl Fanout {
     ///
     /// Gives only what failed.
     pub fn rejoin_all(&mut self, sockets: &Sockets) -> Vec<Report> {
+        self.rejoin(sockets, |_, _| true)
+    }
+
+    /// The same for the groups of some interfaces, by index and family.
+    pub fn rejoin(&mut self, sockets: &Sockets, which: impl Fn(u32, Family) -> bool) -> Vec<Report> {
         let mut reports = Vec::new();
         for status in self.interfaces.values_mut() {
             for family in [Family::Ipv4, Family::Ipv6] {
-                if status.family(family).group != GroupStatus::None {
+                if status.family(family).group != GroupStatus::None && which(status.index, family) {
                     let _ = self.settings.leave(sockets, family, status.index);
                     status.family_mut(family).group = GroupStatus::None;
                     self.settings.want(sockets, status, family, true, &mut reports);
@@ -149,6 +154,26 @@ impl Fanout {
         }
         reports.retain(|report| matches!(report.what, Membership::Failed(_)));
         reports
+    }
+
+    /// The groups that are joined, by index and family.
+    pub fn joined(&self) -> Vec<(u32, Family)> {
+        let joined = self.interfaces.values().flat_map(|status| {
+            let of = |family| (status.family(family).group == GroupStatus::Joined).then_some((status.index, family));
+            [of(Family::Ipv4), of(Family::Ipv6)]
+        });
+        joined.flatten().collect()
+    }
+
+    /// The groups that are joined and that the kernel does not hold any more; none where it does not tell.
+    pub fn lost(&self) -> Vec<(u32, Family)> {
+        let [ipv4, ipv6] = [Family::Ipv4, Family::Ipv6].map(kernel_groups::joined);
+        let mut lost = self.joined();
+        lost.retain(|(index, family)| {
+            let held = if *family == Family::Ipv4 { &ipv4 } else { &ipv6 };
+            held.as_ref().is_some_and(|held| !held.contains(&(*index, self.group(*family))))
+        });
+        lost
     }
 
     /// Whether a join failed, so that calling [`Fanout::reconcile`] again later makes sense.
@@ -254,34 +279,18 @@ impl FanoutSettings {
     }
 
     fn join(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
-        match self.join_once(sockets, family, index) {
+        match sockets.join(self.group(family), index) {
             // The socket remembers an interface of this index that is gone; that entry hears nothing any more.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let _ = self.leave(sockets, family, index);
-                self.join_once(sockets, family, index)
+                sockets.join(self.group(family), index)
             }
             other => other,
         }
     }
 
-    fn join_once(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
-        let socket = sockets.family(family).ok_or(io::ErrorKind::Unsupported)?.options();
-        match family {
-            Family::Ipv4 => {
-                socket.join_multicast_v4_n(&self.ipv4_group, &socket2::InterfaceIndexOrAddress::Index(index))
-            }
-            Family::Ipv6 => socket.join_multicast_v6(&self.ipv6_group, index),
-        }
-    }
-
     fn leave(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
-        let socket = sockets.family(family).ok_or(io::ErrorKind::Unsupported)?.options();
-        match family {
-            Family::Ipv4 => {
-                socket.leave_multicast_v4_n(&self.ipv4_group, &socket2::InterfaceIndexOrAddress::Index(index))
-            }
-            Family::Ipv6 => socket.leave_multicast_v6(&self.ipv6_group, index),
-        }
+        sockets.leave(self.group(family), index)
     }
 }
 

@@ -35,10 +35,13 @@ pub(super) fn udp_port_holder(port: u16) -> Option<Holder> {
         return None;
     }
     let processes = fs::read_dir("/proc").ok()?.take(PROCESSES).filter_map(Result::ok);
-    for process in processes {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if holds(&process.path(), &inodes) {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let own = std::process::id();
+    // This process last: it may hold the port in one family already when another program has it in the other one.
+    for pid in pids.filter(|pid| *pid != own).chain([own]) {
+        let process = Path::new("/proc").join(pid.to_string());
+        if holds(&process, &inodes) {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
             return Some(Holder { pid, name: name.trim().chars().filter(printable).take(32).collect() });
         }

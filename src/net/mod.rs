@@ -14,14 +14,17 @@
 
 mod batch;
 mod fanout;
+mod groups;
 mod holder;
 mod interface;
+mod kernel_groups;
 pub mod mdns;
 mod netlink;
 mod pattern;
 mod policy;
 mod polled;
 mod resolve;
+mod share;
 mod socket;
 mod sys;
 mod targets;
@@ -34,6 +37,7 @@ pub use interface::{Interface, InterfaceAddress};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Decision, Policy, Rule};
 pub use resolve::{ResolveError, resolve};
+pub use share::can_share;
 pub use socket::{BindError, Family, Socket, SocketSettings, Sockets};
 pub use sys::configure_name_lookup;
 pub use targets::{Method, Target};

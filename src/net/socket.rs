@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -10,8 +11,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::batch::{Flushed, RecvBatch, SendBatch};
+use super::groups::{self, Groups};
 use super::holder::{Holder, udp_port_holder};
-use super::sys;
+use super::{FanoutSettings, sys};
 
 /// The receive buffer that is asked for: about 3,000 queries, so that a fleet that wakes at once loses none. The kernel
 /// gives at most `net.core.rmem_max`.
@@ -69,9 +71,10 @@ pub struct SocketSettings {
 pub enum BindError {
     /// Another program holds the port.
     #[error(
-        "listen on {address}: port {port}/udp is taken{by}: stop it or set listen.port",
+        "listen on {address}: port {port}/udp is taken{by}: {mend}",
         port = .address.port(),
-        by = taken_by(.holder.as_ref())
+        by = taken_by(.holder.as_ref()),
+        mend = taken_mend(.address.ip())
     )]
     Taken {
         /// The address that was asked for.
@@ -111,8 +114,17 @@ fn taken_by(holder: Option<&Holder>) -> String {
     holder.map_or_else(|| " by another program".to_owned(), |holder| format!(" by {holder}"))
 }
 
+/// Groups and broadcasts can be heard beside others on the same port, a node's own port can't be shared.
+fn taken_mend(ip: IpAddr) -> &'static str {
+    if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        "stop it, or run it and this one as one user, if it is a hereabouts"
+    } else {
+        "stop it or set listen.port"
+    }
+}
+
 impl BindError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
+    pub(super) fn new(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::Taken { address, holder: udp_port_holder(address.port()) },
             io::ErrorKind::PermissionDenied => Self::Privileged { address },
@@ -141,14 +153,30 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds a socket. There is no sharing of ports: a second daemon gets [`BindError::Taken`].
+    /// Binds a socket. There is no sharing of ports but with sockets of the same user that are bound to a group or to the
+    /// broadcast address: a second daemon gets [`BindError::Taken`].
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(address: SocketAddr, ttl: u8) -> Result<Self, BindError> {
-        Self::open(address, ttl).map_err(|source| BindError::new(address, source))
+        let opened = Self::open(address, ttl, false).or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse if address.port() != 0 && groups::only_groups_hold(address) => {
+                Self::open(address, ttl, true)
+            }
+            _ => Err(error),
+        });
+        let socket = opened.map_err(|source| BindError::new(address, source))?;
+        // Only now: set before the bind, it would let a second daemon of this user in. Without it others can't hear the
+        // group beside this socket, which is their matter.
+        let _ = socket.options().set_reuse_port(true);
+        Ok(socket)
     }
 
-    fn open(address: SocketAddr, ttl: u8) -> io::Result<Self> {
+    /// Binds a socket that hears a group or broadcasts beside others on the same port.
+    pub(super) fn bind_shared(address: SocketAddr) -> Result<Self, BindError> {
+        Self::open(address, 1, true).map_err(|source| BindError::new(address, source))
+    }
+
+    fn open(address: SocketAddr, ttl: u8, share: bool) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         // A smaller buffer than asked for is no reason to stop.
@@ -172,6 +200,9 @@ impl Socket {
             let _ = socket.set_multicast_all_v6(false);
             socket.set_multicast_hops_v6(u32::from(ttl))?;
             socket.set_multicast_loop_v6(true)?;
+        }
+        if share {
+            socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
         let io = UdpSocket::from_std(socket.into())?;
@@ -288,6 +319,7 @@ fn is_full(error: &io::Error) -> bool {
 pub struct Sockets {
     ipv4: Option<Socket>,
     ipv6: Option<Socket>,
+    groups: Groups,
 }
 
 impl Sockets {
@@ -300,7 +332,7 @@ impl Sockets {
         if address != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             let socket = Socket::bind((address, port).into(), ttl)?;
             let (ipv4, ipv6) = if address.is_ipv4() { (Some(socket), None) } else { (None, Some(socket)) };
-            return Ok(Self { ipv4, ipv6 });
+            return Ok(Self { ipv4, ipv6, groups: Groups::default() });
         }
         let mut tries = if port == 0 { PORT_TRIES } else { 1 };
         loop {
@@ -323,8 +355,54 @@ impl Sockets {
         let ipv4 = optional(Socket::bind((Ipv4Addr::UNSPECIFIED, port).into(), ttl))?;
         match (ipv4, ipv6) {
             (Err(error), Err(_)) => Err(error),
-            (ipv4, ipv6) => Ok(Self { ipv4: ipv4.ok(), ipv6: ipv6.ok() }),
+            (ipv4, ipv6) => Ok(Self { ipv4: ipv4.ok(), ipv6: ipv6.ok(), groups: Groups::default() }),
         }
+    }
+
+    /// Hears groups and broadcasts on their ports, where these are not the node's own.
+    ///
+    /// To be called before the first join. Must be called within a tokio runtime.
+    pub fn hear_groups(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
+        let has = |family| self.family(family).is_some_and(Socket::hears_groups);
+        self.groups = Groups::bind(settings, self.port(), has)?;
+        Ok(())
+    }
+
+    /// Joins a group on an interface, by the socket that hears it.
+    pub(super) fn join(&self, group: IpAddr, interface: u32) -> io::Result<()> {
+        let own = |family| self.family(family).ok_or(io::ErrorKind::Unsupported);
+        match group {
+            IpAddr::V4(group) => {
+                let socket = self.groups.ipv4().map_or_else(|| own(Family::Ipv4), Ok)?;
+                let interface = socket2::InterfaceIndexOrAddress::Index(interface);
+                socket.options().join_multicast_v4_n(&group, &interface)
+            }
+            IpAddr::V6(group) => match self.groups.join_ipv6(group, interface) {
+                Some(joined) => joined,
+                None => own(Family::Ipv6)?.options().join_multicast_v6(&group, interface),
+            },
+        }
+    }
+
+    /// Leaves a group on an interface.
+    pub(super) fn leave(&self, group: IpAddr, interface: u32) -> io::Result<()> {
+        let own = |family| self.family(family).ok_or(io::ErrorKind::Unsupported);
+        match group {
+            IpAddr::V4(group) => {
+                let socket = self.groups.ipv4().map_or_else(|| own(Family::Ipv4), Ok)?;
+                let interface = socket2::InterfaceIndexOrAddress::Index(interface);
+                socket.options().leave_multicast_v4_n(&group, &interface)
+            }
+            IpAddr::V6(group) => match self.groups.leave_ipv6(interface) {
+                Some(left) => left,
+                None => own(Family::Ipv6)?.options().leave_multicast_v6(&group, interface),
+            },
+        }
+    }
+
+    /// The addresses on which groups and broadcasts are heard beside the node's own.
+    pub fn group_addresses(&self) -> Vec<SocketAddr> {
+        self.groups.addresses()
     }
 
     /// The socket of a family, if there is one.
@@ -355,6 +433,10 @@ impl Sockets {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return other,
             }
+            if self.groups.is_needed() {
+                self.any_readable().await?;
+                continue;
+            }
             match (&self.ipv4, &self.ipv6) {
                 (Some(ipv4), Some(ipv6)) => tokio::select! {
                     ready = ipv4.io.readable() => ready?,
@@ -366,18 +448,36 @@ impl Sockets {
         }
     }
 
+    /// Waits until any of the sockets, those of the groups among them, has something.
+    async fn any_readable(&self) -> io::Result<()> {
+        std::future::poll_fn(|context| {
+            let mut ready = |socket: &Socket| match socket.io.poll_recv_ready(context) {
+                Poll::Ready(ready) => Some(ready),
+                Poll::Pending => None,
+            };
+            let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut ready);
+            own.or_else(|| self.groups.find(&mut ready)).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     /// Fills the batch with what has arrived on one of the sockets; [`io::ErrorKind::WouldBlock`] if nothing has.
     pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.turn = !batch.turn;
-        let order = if batch.turn { [&self.ipv4, &self.ipv6] } else { [&self.ipv6, &self.ipv4] };
-        for socket in order.into_iter().flatten() {
-            match socket.try_recv(batch) {
-                Ok(0) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
-            }
-        }
-        Err(io::ErrorKind::WouldBlock.into())
+        let turn = batch.turn;
+        let mut take = |socket: &Socket| match socket.try_recv(batch) {
+            Ok(0) => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            other => Some(other),
+        };
+        let taken = if turn {
+            let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut take);
+            own.or_else(|| self.groups.is_needed().then(|| self.groups.find(&mut take)).flatten())
+        } else {
+            let groups = self.groups.is_needed().then(|| self.groups.find(&mut take)).flatten();
+            groups.or_else(|| self.ipv6.iter().chain(&self.ipv4).find_map(&mut take))
+        };
+        taken.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
     /// Sends all that waits in the batch and empties it.

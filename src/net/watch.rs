@@ -84,7 +84,9 @@ impl Watch {
         self.overruns
     }
 
-    /// All interfaces: the first time as soon as they are read, then after each change. May be dropped at any time.
+    /// All interfaces: the first time as soon as they are read, then after each change and each event of the kernel, which
+    /// may leave the list as it was: an address that went and came back took memberships with it. May be dropped at any
+    /// time.
     ///
     /// A first read that fails gives an empty list, so that a node starts without a network; later failures keep the
     /// last list and are tried again.
@@ -97,8 +99,9 @@ impl Watch {
                 Ok(interfaces) => {
                     self.failing = false;
                     let again = if self.source() == InterfaceSource::Netlink { REREAD } else { POLL };
+                    let noticed = self.debounce.noticed;
                     self.debounce.done(now + again);
-                    if self.last.as_ref() != Some(&interfaces) {
+                    if noticed || self.last.as_ref() != Some(&interfaces) {
                         self.last = Some(interfaces.clone());
                         return interfaces;
                     }
@@ -178,14 +181,17 @@ struct Debounce {
     planned: Instant,
     /// The first and the last event since the last read.
     events: Option<(Instant, Instant)>,
+    /// Whether there was any event since the last read, a lost one among them.
+    noticed: bool,
 }
 
 impl Debounce {
     fn new(first: Instant) -> Self {
-        Self { planned: first, events: None }
+        Self { planned: first, events: None, noticed: false }
     }
 
     fn note(&mut self, now: Instant, event: Event) {
+        self.noticed = true;
         match event {
             Event::Changed => {
                 let first = self.events.map_or(now, |(first, _)| first);
@@ -203,7 +209,7 @@ impl Debounce {
 
     /// A read has ended; without an event the next is due at `planned`.
     fn done(&mut self, planned: Instant) {
-        *self = Self { planned, events: None };
+        *self = Self { planned, events: None, noticed: false };
     }
 }
 

@@ -189,6 +189,7 @@ impl Node {
             uptime_seconds: now.elapsed.as_secs(),
         };
         let socket = |address| SocketView { purpose: "server".to_owned(), address, interface: None };
+        let groups = views::group_sockets(&self.interfaces, &self.traffic.sockets);
         let conflicts = self.core.conflicts().map(|conflict| ConflictView {
             name: conflict.name.clone(),
             holder: conflict.holder,
@@ -203,7 +204,7 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: self.addresses().into_iter().map(socket).collect(),
+            sockets: self.addresses().into_iter().map(socket).chain(groups).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),

@@ -34,6 +34,8 @@ pub struct Counters {
     pub too_long_replies: u64,
     /// Messages that could not be decoded though they opened.
     pub undecodable: u64,
+    /// Group memberships that were joined again, as they were lost or may have been.
+    pub rejoined: u64,
     dropped: BTreeMap<&'static str, u64>,
     ignored: BTreeMap<&'static str, u64>,
     refused: BTreeMap<&'static str, u64>,
@@ -80,6 +82,7 @@ impl Counters {
             ignored_notices,
             too_long_replies,
             undecodable,
+            rejoined,
             dropped,
             ignored,
             refused,
@@ -98,6 +101,7 @@ impl Counters {
             ("ignored.notice", ignored_notices),
             ("dropped.reply_too_long", too_long_replies),
             ("dropped.undecodable", undecodable),
+            ("memberships.rejoined", rejoined),
         ];
         let grouped = [("dropped", dropped), ("ignored", ignored), ("refused", refused)];
         let grouped = grouped.into_iter().flat_map(|(group, counts)| {

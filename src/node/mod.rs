@@ -7,10 +7,13 @@ pub mod ask;
 mod control;
 mod core;
 mod counters;
+pub mod doctor;
 mod explain;
 mod export;
 mod mdns;
+mod memberships;
 mod shell;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod state_dir;

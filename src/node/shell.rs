@@ -12,6 +12,7 @@ use super::control::{Forget, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
 use super::export::Export;
 use super::mdns::Mdns;
+use super::silence::{Silence, Sleep};
 use super::state_dir::{Lock, StateDir};
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
@@ -21,7 +22,7 @@ use crate::config::{Config, StoreConfig};
 use crate::discovery::{self, Engine, Method, OwnRecord, Responder, ResponderSettings, To};
 use crate::model::Timestamp;
 use crate::net::mdns::Heard;
-use crate::net::{self, Interface, InterfaceSource, Membership, RecvBatch, Sockets, Watch};
+use crate::net::{self, Interface, InterfaceSource, RecvBatch, Watch};
 use crate::registry::{Batch, Progress, Table, Writer};
 use crate::wire::v1::{Message, Refusal, Refused, Regarding};
 
@@ -29,8 +30,6 @@ use crate::wire::v1::{Message, Refusal, Refused, Regarding};
 const BATCHES_IN_A_ROW: usize = 16;
 /// Calls of the control socket that wait.
 const CALLS: usize = 64;
-/// How often a join that failed is tried again.
-const REJOIN: Duration = Duration::from_secs(5);
 /// How long a stop waits for goodbyes to leave and for the store.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Looked-up addresses that wait.
@@ -60,7 +59,9 @@ pub struct Node {
     export: Option<Export>,
     watch: Option<Watch>,
     listener: Option<control::Listener>,
-    rejoin_at: Option<Duration>,
+    pub(super) rejoin_at: Option<Duration>,
+    pub(super) silence: Silence,
+    pub(super) sleep: Sleep,
     _lock: Lock,
 }
 
@@ -94,7 +95,7 @@ impl Node {
         let lock = state.lock()?;
         let listener = control::Listener::bind(state.path())?;
         let (ring, made_key) = wiring::key_ring(&config, Some(&state))?;
-        let sockets = Sockets::bind(&wiring::sockets(&config))?;
+        let sockets = wiring::bound(&config)?;
         let new_node = state.is_new();
         let identity = state.identity()?;
         let epoch = state.next_epoch(now.wall, new_node)?;
@@ -150,6 +151,8 @@ impl Node {
             watch: Some(watch),
             listener: Some(listener),
             rejoin_at: None,
+            silence: Silence::default(),
+            sleep: Sleep::default(),
             config,
             source,
             state,
@@ -175,6 +178,7 @@ impl Node {
         let mut ready = Some(ready);
 
         let outcome = loop {
+            self.notice_sleep();
             self.settle(&resolutions).await;
             let timer = self.ticker.instant(self.deadline());
             tokio::select! {
@@ -230,6 +234,7 @@ impl Node {
     }
 
     async fn datagram(&mut self, now: crate::model::Now, batch: &mut RecvBatch, place: usize) {
+        self.note_heard(now, batch, place);
         match self.traffic.open(batch, place, self.core.counters_mut()) {
             Ok(Received { from, came_by, via, key, nonce, length, message }) => {
                 self.core.handle(now, Datagram { from, came_by, via, key, nonce: &nonce, length }, &message);
@@ -250,7 +255,8 @@ impl Node {
     fn deadline(&self) -> Option<Duration> {
         let export = self.export.as_ref().and_then(Export::deadline);
         let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
-        [self.core.deadline(), self.mdns.deadline(), self.rejoin_at, export, announces].into_iter().flatten().min()
+        let [mdns, silence] = [self.mdns.deadline(), self.silence.deadline()];
+        [self.core.deadline(), mdns, self.rejoin_at, silence, export, announces].into_iter().flatten().min()
     }
 
     fn advance(&mut self) {
@@ -260,6 +266,7 @@ impl Node {
         if self.rejoin_at.is_some_and(|at| at <= now.elapsed) {
             self.reconcile();
         }
+        self.rejoin_silent(now);
         self.answer_reannounces(now);
         self.export_if_due(now);
     }
@@ -372,8 +379,14 @@ impl Node {
 
     fn interfaces_changed(&mut self, interfaces: Vec<Interface>) {
         let now = self.ticker.now();
-        self.interfaces = interfaces;
+        if !self.interfaces.is_empty() && interfaces == self.interfaces {
+            self.rejoin_lost();
+            return;
+        }
+        let joined = self.traffic.fanout.joined();
+        let before = std::mem::replace(&mut self.interfaces, interfaces);
         self.reconcile();
+        self.rejoin_changed(&before, &joined);
         let addresses = wiring::addresses(&self.config, &self.traffic.policy, &self.interfaces);
         let listed: Vec<_> = addresses.iter().map(|address| address.ip.to_string()).collect();
         if self.core.engine().own().record().addresses != addresses {
@@ -387,21 +400,6 @@ impl Node {
         self.core.set_addresses(now, addresses);
         self.mdns.update(now, &self.interfaces, &self.traffic.policy);
         self.core.network_changed(now);
-    }
-
-    fn reconcile(&mut self) {
-        for report in self.traffic.reconcile(&self.interfaces) {
-            let (interface, family) = (report.interface, report.family);
-            match report.what {
-                Membership::Joined => tracing::info!(%interface, %family, "joined the multicast group"),
-                Membership::Left => tracing::info!(%interface, %family, "left the multicast group"),
-                Membership::Failed(error) => {
-                    tracing::warn!(%interface, %family, %error, "failed to join the multicast group; tried again");
-                }
-            }
-        }
-        let retry = self.traffic.fanout.retry_wanted();
-        self.rejoin_at = retry.then(|| self.ticker.now().elapsed + REJOIN);
     }
 
     fn export_if_due(&mut self, now: crate::model::Now) {

@@ -79,6 +79,12 @@ pub enum StateError {
     Randomness(getrandom::Error),
 }
 
+impl StateError {
+    pub(super) fn directory(path: &Path, source: io::Error) -> Self {
+        Self::Directory { path: path.to_owned(), uid: user(), source }
+    }
+}
+
 /// A state directory that exists and can be written.
 #[derive(Debug)]
 pub struct StateDir {
@@ -110,13 +116,18 @@ const CHANNEL: SecretFile = SecretFile {
 impl StateDir {
     /// Takes a directory, making it (mode 0700) and its parents where they are missing.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let error = |source| StateError::Directory { path: path.to_owned(), uid: user(), source };
+        let error = |source| StateError::directory(path, source);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
         // A directory that can be listed is not one that can be written: find out now, not at the first change.
         let probe = path.join(".probe");
         File::create(&probe).map_err(error)?;
         fs::remove_file(&probe).map_err(error)?;
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// A directory as it stands: nothing is made, and nothing tried.
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// The directory.

@@ -1,17 +1,18 @@
 //! What the core knows, in the shapes that the control socket tells.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::core::Core;
 use super::explain;
 use super::mdns::Mdns;
 use crate::api::view::{
     AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView, MethodState, MethodView,
-    NodeView, PublicationState, PublicationView, Seen, ServerView,
+    NodeView, PublicationState, PublicationView, Seen, ServerView, SocketView,
 };
 use crate::discovery::{self, Server};
 use crate::model::{Now, Record, State};
-use crate::net::{Decision, FamilyStatus, Fanout, GroupStatus, Interface, Policy};
+use crate::net::{Decision, FamilyStatus, Fanout, GroupStatus, Interface, Policy, Sockets};
 use crate::publish::{Publication, Standing, Target, Wanted, plan};
 use crate::registry::{self, Interval, NodeRef};
 
@@ -209,6 +210,20 @@ fn membership(family: &FamilyStatus, group: std::net::IpAddr) -> Option<GroupVie
         GroupStatus::Joined => Some(GroupView { group, joined: true, error: None }),
         GroupStatus::Failed(error) => Some(GroupView { group, joined: false, error: Some(error.clone()) }),
     }
+}
+
+/// The sockets that hear groups and broadcasts on ports that are not the node's own.
+pub(super) fn group_sockets(interfaces: &[Interface], sockets: &Sockets) -> Vec<SocketView> {
+    let view = |address: SocketAddr| {
+        let scope = match address {
+            SocketAddr::V6(address) => address.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let interface = interfaces.iter().find(|interface| interface.index == scope).map(|interface| interface.name);
+        let purpose = if address.ip().is_multicast() { "multicast" } else { "broadcast" }.to_owned();
+        SocketView { purpose, address, interface }
+    };
+    sockets.group_addresses().into_iter().map(view).collect()
 }
 
 /// Node ids that two machines use.

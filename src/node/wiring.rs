@@ -9,7 +9,7 @@ use super::traffic::random_seed;
 use crate::config::{self, Config, PublishTarget};
 use crate::discovery::{EngineSettings, Method, OwnSettings};
 use crate::model::{Address, Lease, Origin, Record};
-use crate::net::{FanoutSettings, Interface, Pattern, Policy, SocketSettings};
+use crate::net::{BindError, FanoutSettings, Interface, Pattern, Policy, SocketSettings, Sockets};
 use crate::registry;
 use crate::wire::KeyId;
 use crate::wire::keyring::{KeyRing, Secret};
@@ -55,6 +55,20 @@ pub(super) fn policy(config: &Config) -> Policy {
 /// How the sockets of a running node are bound.
 pub(super) fn sockets(config: &Config) -> SocketSettings {
     SocketSettings { address: config.listen.address, port: config.listen.port, ttl: config.discovery.multicast.ttl }
+}
+
+/// The sockets of a running node; groups and broadcasts are heard on their ports as well, where these differ.
+pub(super) fn bound(config: &Config) -> Result<Sockets, BindError> {
+    let mut sockets = Sockets::bind(&self::sockets(config))?;
+    match sockets.hear_groups(&fanout(config)) {
+        // Whoever only asks does so from its own port, and is answered there.
+        Err(error) if !config.role.serves() => {
+            tracing::warn!("failed to {error}; announcements of servers are not heard, and they are asked instead");
+            Ok(sockets)
+        }
+        Err(error) => Err(error),
+        Ok(()) => Ok(sockets),
+    }
 }
 
 /// Where messages to everybody go.

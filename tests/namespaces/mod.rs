@@ -1,5 +1,9 @@
 //! Network namespaces for tests: made with `ip netns`, removed when dropped.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
+pub(crate) mod program;
+
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
@@ -99,6 +103,39 @@ impl Lab {
         self.switch.ip(&["link", "set", &end, "master", bridge, "up"]);
         namespace.ip(&["link", "set", interface, "up"]);
     }
+
+    /// The switch's end of a cable, as [`Lab::plug_named`] called it: pulled, or plugged in again.
+    pub(crate) fn cable(&self, end: &str, plugged: bool) {
+        self.switch.ip(&["link", "set", end, if plugged { "up" } else { "down" }]);
+    }
+
+    /// Lets a bridge do IGMP and MLD snooping as a managed switch does: what nobody asked for on a port does not go there.
+    pub(crate) fn snoop(&self, bridge: &str) {
+        let set = |options: &[&str]| {
+            self.switch.ip(&[&["link", "set", bridge, "type", "bridge"][..], options].concat());
+        };
+        // In hundredths of a second. Before the querier starts: for so long it trusts nothing that it has learnt.
+        set(&["mcast_query_response_interval", "10", "mcast_startup_query_interval", "10"]);
+        set(&["mcast_snooping", "1", "mcast_querier", "1"]);
+    }
+
+    /// Whether a snooping bridge has learnt that a group is wanted at the end of a cable.
+    pub(crate) fn knows_member(&self, bridge: &str, end: &str, group: &str) -> bool {
+        let members = self.switch.exec(&["bridge", "mdb", "show", "dev", bridge]);
+        members.lines().any(|line| line.contains(&format!("port {end} grp {group} ")))
+    }
+
+    /// Lets a snooping bridge forget that.
+    pub(crate) fn forget_member(&self, bridge: &str, end: &str, group: &str) {
+        self.switch.exec(&["bridge", "mdb", "del", "dev", bridge, "port", end, "grp", group]);
+    }
+
+    /// Plugs a new interface into a bridge by a cable with this name.
+    pub(crate) fn plug_named(&self, namespace: &Namespace, interface: &str, bridge: &str, end: &str) {
+        namespace.ip(&["link", "add", interface, "type", "veth", "peer", "name", end, "netns", self.switch.name()]);
+        self.switch.ip(&["link", "set", end, "master", bridge, "up"]);
+        namespace.ip(&["link", "set", interface, "up"]);
+    }
 }
 
 impl Namespace {
@@ -115,6 +152,19 @@ impl Namespace {
 
     pub(crate) fn name(&self) -> &str {
         &self.0.0
+    }
+
+    /// Runs a program in the namespace; its failure is the test's failure.
+    pub(crate) fn exec(&self, arguments: &[&str]) -> String {
+        ip(&[&["netns", "exec", self.name()], arguments].concat(), "")
+    }
+
+    /// Adds rules to the packet filter of the namespace: chains `input` and `output` of `inet lab`.
+    pub(crate) fn nft(&self, rules: &[&str]) {
+        let chain = |hook| format!("add chain inet lab {hook} {{ type filter hook {hook} priority 0; }}\n");
+        let mut script = format!("add table inet lab\n{}{}", chain("input"), chain("output"));
+        rules.iter().for_each(|rule| script += &format!("{rule}\n"));
+        ip(&["netns", "exec", self.name(), "nft", "-f", "-"], &script);
     }
 
     /// Runs `ip` in the namespace.

@@ -60,6 +60,12 @@ pub(crate) fn announced(error: Option<&str>) -> AnnouncedView {
     }
 }
 
+pub(crate) fn finding(code: Code, mark: Mark, text: &str) -> FindingView {
+    let mend = (mark != Mark::Ok).then(|| "mend it".to_owned());
+    let about = (mark != Mark::Ok).then(|| "eth0".to_owned());
+    FindingView { code, mark, about, finding: text.to_owned(), mend }
+}
+
 pub(crate) fn interval(to: Option<Timestamp>) -> HistoryView {
     HistoryView {
         name: "laptop".parse().unwrap(),

@@ -1,0 +1,348 @@
+//! What can be wrong between this machine and the others.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::firewall::{Direction, Kind, Verdict};
+use super::super::observations::{
+    FirewallSeen, KeySeen, NetworkSeen, Observations, Outcome, Sent, Surroundings, TargetSeen,
+};
+use super::{counted, ok, problem, some_of, warning};
+use crate::api::view::{Code, FindingView};
+use crate::model::{InterfaceName, NodeId, Role};
+use crate::net::{Family, Method};
+
+const OPEN_FIREWALL: &str = "open the firewall of this machine for UDP";
+
+pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
+    loops(seen, findings);
+    firewall(seen, findings);
+    if seen.network.asked {
+        peers(seen, findings);
+        unanswered_multicast(&seen.network, findings);
+        surroundings(seen, findings);
+    }
+    strangers(seen, findings);
+    clocks(&seen.network, findings);
+    servers(seen, findings);
+}
+
+/// Whether what this machine sends comes back to it, for each interface.
+fn loops(seen: &Observations, findings: &mut Vec<FindingView>) {
+    let taken = seen.interfaces.iter().filter(|interface| interface.taken);
+    for interface in taken {
+        let targets: Vec<_> = seen.network.targets.iter().filter(|target| target.interface == interface.name).collect();
+        if seen.setup.multicast {
+            if interface.multicast {
+                for family in [Family::Ipv4, Family::Ipv6] {
+                    let of_family =
+                        |target: &&&TargetSeen| target.method == Method::Multicast && target.family == family;
+                    let targets: Vec<_> = targets.iter().filter(of_family).copied().collect();
+                    let what = format!("{family} multicast");
+                    findings.extend(looped(Method::Multicast, interface.name, &what, &targets));
+                }
+            } else if !interface.loopback {
+                findings.push(
+                    warning(
+                        Code::MulticastOff,
+                        "the interface carries no multicast: its flag MULTICAST is off",
+                        format!("ip link set dev {} multicast on, if the network can carry it", interface.name),
+                    )
+                    .about(interface.name),
+                );
+            }
+        }
+        if seen.setup.broadcast {
+            let targets: Vec<_> = targets.iter().filter(|target| target.method == Method::Broadcast).copied().collect();
+            findings.extend(looped(Method::Broadcast, interface.name, "broadcast", &targets));
+        }
+    }
+}
+
+fn looped(method: Method, interface: InterfaceName, what: &str, targets: &[&TargetSeen]) -> Option<FindingView> {
+    let (fine, not_sent, not_heard) = match method {
+        Method::Multicast => (Code::Multicast, Code::MulticastNotSent, Code::MulticastNotHeard),
+        Method::Broadcast => (Code::Broadcast, Code::BroadcastNotSent, Code::BroadcastNotHeard),
+    };
+    let port = targets.first()?.to.port();
+    let finding = if targets.iter().any(|target| target.looped == Some(true)) {
+        ok(fine, format!("{what} is sent and comes back"))
+    } else if targets.iter().all(|target| target.sent == Sent::NotPermitted) {
+        problem(
+            not_sent,
+            format!("{what} can't be sent: a firewall of this machine forbids it"),
+            format!("{OPEN_FIREWALL} to port {port}, outgoing"),
+        )
+    } else if let Some(why) = targets.iter().find_map(|target| match &target.sent {
+        Sent::Failed(why) => Some(why),
+        Sent::Yes | Sent::NotPermitted => None,
+    }) {
+        problem(
+            not_sent,
+            format!("{what} can't be sent: {why}"),
+            "give the interface an address and a route, or leave it out by interfaces.exclude",
+        )
+    } else if targets.iter().all(|target| target.looped.is_some()) {
+        let others: BTreeSet<_> = targets.iter().flat_map(|target| &target.answered_by).collect();
+        let finding = format!("{what} does not come back to this machine, though it is sent");
+        let mend = format!("{OPEN_FIREWALL} to port {port}, incoming");
+        // Others heard it, so the network is fine and only the way in is shut.
+        let finding = if others.is_empty() {
+            finding
+        } else {
+            format!("{finding}; {} on the network answered it", counted(others.len(), "node"))
+        };
+        problem(not_heard, finding, mend)
+    } else {
+        return None;
+    };
+    Some(finding.about(interface))
+}
+
+fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
+    let FirewallSeen::Read(verdicts) = &seen.firewall else { return };
+    let mut told = BTreeSet::new();
+    for verdict in verdicts.iter().filter(|verdict| matters(seen, verdict)) {
+        if contradicted(&seen.network, verdict) || !told.insert((verdict.chain.clone(), verdict.handle)) {
+            continue;
+        }
+        findings.push(firewall_finding(verdict, verdicts));
+    }
+    if told.is_empty() {
+        findings.push(ok(Code::Firewall, "the nftables rule set drops nothing that discovery needs"));
+    }
+}
+
+/// Whether a kind of datagram is used at all.
+fn matters(seen: &Observations, verdict: &Verdict) -> bool {
+    match verdict.flow.kind {
+        Kind::Multicast => seen.setup.multicast,
+        Kind::Broadcast => seen.setup.broadcast,
+        Kind::Unicast => true,
+    }
+}
+
+/// Whether such a datagram was seen to pass, or a doubtful rule can be taken to let it pass.
+fn contradicted(network: &NetworkSeen, verdict: &Verdict) -> bool {
+    let (method, family) = match (verdict.flow.kind, verdict.flow.ipv6) {
+        (Kind::Multicast, false) => (Method::Multicast, Family::Ipv4),
+        (Kind::Multicast, true) => (Method::Multicast, Family::Ipv6),
+        (Kind::Broadcast, _) => (Method::Broadcast, Family::Ipv4),
+        // Unicast to this machine is something that it can't send to itself.
+        (Kind::Unicast, _) => return !verdict.certain && !network.peers.is_empty(),
+    };
+    let mut such = network.targets.iter().filter(|target| target.method == method && target.family == family);
+    such.any(|target| match verdict.flow.direction {
+        Direction::In => target.looped == Some(true),
+        Direction::Out => target.looped == Some(true) || !target.answered_by.is_empty(),
+    })
+}
+
+fn firewall_finding(verdict: &Verdict, all: &[Verdict]) -> FindingView {
+    let same = |other: &&Verdict| other.chain == verdict.chain && other.handle == verdict.handle;
+    let mut kinds: Vec<_> = all.iter().filter(same).map(|other| other.flow.kind.as_str()).collect();
+    kinds.dedup();
+    let way = match verdict.flow.direction {
+        Direction::In => "incoming",
+        Direction::Out => "outgoing",
+    };
+    let (verb, code) =
+        if verdict.certain { ("drops", Code::FirewallDrops) } else { ("may drop", Code::FirewallMayDrop) };
+    let who = match verdict.handle {
+        Some(handle) => format!("the nftables rule {handle} of chain '{}'", verdict.chain),
+        None => format!("the policy of the nftables chain '{}'", verdict.chain),
+    };
+    let finding = format!("{who} {verb} {way} {} to UDP port {}", kinds.join(", "), verdict.flow.port);
+    let mend = format!("nft insert rule {} udp dport {} accept", verdict.chain, verdict.flow.port);
+    let finding = if verdict.certain { problem(code, finding, mend) } else { warning(code, finding, mend) };
+    finding.about(&verdict.chain)
+}
+
+fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
+    let network = &seen.network;
+    let servers = network.peers.iter().filter(|(_, serves)| *serves).count();
+    if network.peers.is_empty() {
+        let finding = match seen.node.running().and_then(|status| status.registry.as_ref()) {
+            Some(registry) if registry.present > 1 => format!(
+                "no other node answered, though {} others are registered here",
+                registry.present.saturating_sub(1)
+            ),
+            _ => "no other node of this channel answered".to_owned(),
+        };
+        let ids = match &seen.key {
+            KeySeen::Usable(ids) => ids.join(", "),
+            KeySeen::None | KeySeen::Unusable(_) => "-".to_owned(),
+        };
+        findings.push(warning(
+            Code::PeersNone,
+            finding,
+            format!(
+                "nothing is wrong if no other node runs now. Else compare with the other machine: channel.name \
+                 ('{}'), the key ids that 'hereabouts status' shows there ({ids} here), its firewall, and that both \
+                 are on one network; across networks set discovery.servers",
+                seen.setup.channel
+            ),
+        ));
+    } else {
+        findings.push(ok(
+            Code::Peers,
+            format!("{} answered, {} of them", counted(network.peers.len(), "other node"), counted(servers, "server")),
+        ));
+    }
+    let registered = seen.node.running().is_some_and(|status| {
+        status.servers.iter().any(|server| server.last_acknowledged.is_some() && server.last_refusal.is_none())
+    });
+    if seen.setup.role == Role::Client && servers == 0 && !registered {
+        findings.push(problem(
+            Code::ServerNone,
+            "this node is a client, and no server answered",
+            "run one with role: server or both, or name one in discovery.servers",
+        ));
+    }
+}
+
+/// Nodes on an interface that hear broadcast and not multicast.
+fn unanswered_multicast(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
+    let interfaces: BTreeSet<_> = network.targets.iter().map(|target| target.interface).collect();
+    for interface in interfaces {
+        let answered = |method, family| -> BTreeSet<NodeId> {
+            let targets = network.targets.iter();
+            targets
+                .filter(|target| target.interface == interface && target.method == method && target.family == family)
+                .flat_map(|target| target.answered_by.iter().copied())
+                .collect()
+        };
+        let by_broadcast = answered(Method::Broadcast, Family::Ipv4);
+        let by_multicast = answered(Method::Multicast, Family::Ipv4);
+        let by_ipv6 = answered(Method::Multicast, Family::Ipv6);
+        let asked = network.targets.iter().any(|target| {
+            target.interface == interface && target.method == Method::Multicast && target.sent == Sent::Yes
+        });
+        let deaf = by_broadcast.difference(&by_multicast).count();
+        if deaf == 0 || !asked {
+            continue;
+        }
+        let nodes = counted(deaf, "node");
+        let finding = if by_ipv6.is_empty() {
+            format!("{nodes} answered broadcast, and not multicast")
+        } else {
+            format!("{nodes} answered broadcast and not IPv4 multicast; IPv6 multicast is answered")
+        };
+        findings.push(
+            warning(
+                Code::MulticastUnanswered,
+                finding,
+                "something between drops multicast: a switch or access point with IGMP snooping and no querier (switch a \
+                 querier on, or snooping off), a Wi-Fi option that stops multicast, or the other machine's firewall. \
+                 Keep broadcast in discovery.methods, or name servers in discovery.servers",
+            )
+            .about(interface),
+        );
+    }
+}
+
+fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
+    let virtual_only = seen
+        .interfaces
+        .iter()
+        .filter(|interface| interface.taken && !interface.loopback)
+        .all(|interface| interface.kind.is_some());
+    let answered = seen.network.targets.iter().any(|target| !target.answered_by.is_empty());
+    if answered || !virtual_only {
+        return;
+    }
+    match seen.surroundings {
+        Surroundings::Host => {}
+        Surroundings::Pod => findings.push(warning(
+            Code::PodNetwork,
+            "this is a Kubernetes pod, and nobody answered: most pod networks carry neither multicast nor broadcast",
+            "set hostNetwork: true (a DaemonSet), or name a Service of a server in discovery.servers",
+        )),
+        Surroundings::Container => findings.push(warning(
+            Code::ContainerNetwork,
+            "this is a container on a bridge, and nobody answered: multicast and broadcast reach only containers on the \
+             same bridge",
+            "use the host's network (network_mode: host), or name a server in discovery.servers",
+        )),
+    }
+}
+
+/// Other keys and other channels.
+fn strangers(seen: &Observations, findings: &mut Vec<FindingView>) {
+    let network = &seen.network;
+    for (from, name) in &network.channels {
+        findings.push(
+            problem(
+                Code::ChannelDiffers,
+                format!("a node holds our key, but its channel is called '{name}', not '{}'", seen.setup.channel),
+                "set channel.name alike on both",
+            )
+            .about(from),
+        );
+    }
+    let counted_by_node = seen.node.running().and_then(|status| {
+        let dropped = status.counters.get("dropped")?;
+        dropped.get("unknown_key").copied().filter(|count| *count > 0)
+    });
+    let finding = match (network.foreign.is_empty(), counted_by_node) {
+        (false, _) => format!("datagrams came that no key of ours opens, from {}", some_of(&network.foreign)),
+        (true, Some(count)) => format!("the node dropped {count} datagrams that no key of ours opens"),
+        (true, None) => return,
+    };
+    // Strangers on the network are nothing wrong where our own nodes answer.
+    if network.peers.is_empty() {
+        findings.push(warning(
+            Code::KeyDiffers,
+            finding,
+            "if they are from a machine of yours, its channel.keys or channel.name differ: compare the key ids of \
+             'hereabouts status' on both, and put one key on both",
+        ));
+    }
+}
+
+fn clocks(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
+    let differs = |node: &NodeId| network.clocks.iter().any(|clock| clock.node == Some(*node));
+    let alone = network.peers.iter().all(|(node, _)| differs(node));
+    // Who did not answer afterwards may be one of the others, by another of its addresses.
+    let known = network.clocks.iter().filter(|clock| clock.node.is_some()).count();
+    for clock in &network.clocks {
+        // To the nearest second: the way took some milliseconds.
+        let off = Duration::from_millis(clock.millis.unsigned_abs() + 500);
+        let which = if clock.millis > 0 { "ahead of" } else { "behind" };
+        let whose = match (alone, known) {
+            (false, _) => "others take ours for right, so its clock is wrong",
+            (true, 2..) => "nobody takes ours for right, so this machine's clock is wrong",
+            (true, _) => "one of the two is wrong",
+        };
+        findings.push(
+            problem(
+                Code::ClockDiffers,
+                format!("its clock is {} s {which} this machine's: {whose}", off.as_secs()),
+                "let NTP set the clock of the machine that is wrong (timedatectl set-ntp true); a container has its \
+                 host's clock",
+            )
+            .about(clock.from),
+        );
+    }
+}
+
+fn servers(seen: &Observations, findings: &mut Vec<FindingView>) {
+    for server in &seen.servers {
+        let finding = match &server.outcome {
+            Outcome::Answered(from) => ok(Code::Server, format!("it answers from {from}")),
+            Outcome::NotAsked => continue,
+            Outcome::Unresolved(why) => problem(
+                Code::ServerUnresolved,
+                format!("failed to {why}"),
+                "correct the name in discovery.servers, or mend this machine's DNS (/etc/resolv.conf)",
+            ),
+            Outcome::Silent(addresses) => problem(
+                Code::ServerSilent,
+                format!("no answer from {}", some_of(addresses)),
+                "check that it runs with role: server or both, on that UDP port, with the same channel.name and key, \
+                 and that no firewall between drops UDP",
+            ),
+        };
+        findings.push(finding.about(&server.name));
+    }
+}

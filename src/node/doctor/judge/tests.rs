@@ -1,0 +1,489 @@
+//! Each finding, caused by what it is found from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::super::firewall::{Direction, Flow, Kind, Verdict};
+use super::super::observations::*;
+use super::judge;
+use crate::api::view::*;
+use crate::model::{InterfaceName, Labels, NodeId, Role, Timestamp};
+use crate::net::{Family, Method};
+
+const OTHER: NodeId = NodeId([9; 32]);
+
+fn name(text: &str) -> InterfaceName {
+    InterfaceName::parse(text).unwrap()
+}
+
+fn target(method: Method, family: Family, to: &str) -> TargetSeen {
+    TargetSeen {
+        interface: name("eth0"),
+        family,
+        method,
+        to: to.parse().unwrap(),
+        sent: Sent::Yes,
+        looped: Some(true),
+        answered_by: BTreeSet::from([OTHER]),
+    }
+}
+
+/// A machine where all is well, beside one other node.
+fn well() -> Observations {
+    let eth0 = InterfaceSeen {
+        name: name("eth0"),
+        taken: true,
+        rule: "fits '*' in interfaces.include".to_owned(),
+        loopback: false,
+        multicast: true,
+        kind: None,
+        mtu: Some(1500),
+        ipv6: true,
+    };
+    Observations {
+        setup: Setup {
+            source: Some("/etc/hereabouts/hereabouts.yaml".into()),
+            unavailable: Vec::new(),
+            role: Role::Client,
+            channel: "home".to_owned(),
+            multicast: true,
+            broadcast: true,
+            listen: "[::]:24373".parse().unwrap(),
+            multicast_port: 24373,
+            groups: [IpAddr::from([239, 255, 43, 73]), "ff12::4373".parse().unwrap()],
+        },
+        key: KeySeen::Usable(vec!["1a2b3c4d".to_owned()]),
+        state: StateSeen::Usable("/var/lib/hereabouts".into()),
+        node: NodeSeen::Absent,
+        port: PortSeen::Free,
+        interfaces: vec![eth0],
+        polled: false,
+        surroundings: Surroundings::Host,
+        network: NetworkSeen {
+            asked: true,
+            targets: vec![
+                target(Method::Multicast, Family::Ipv4, "239.255.43.73:24373"),
+                target(Method::Multicast, Family::Ipv6, "[ff12::4373]:24373"),
+                target(Method::Broadcast, Family::Ipv4, "10.0.0.255:24373"),
+                target(Method::Broadcast, Family::Ipv4, "255.255.255.255:24373"),
+            ],
+            peers: BTreeSet::from([(OTHER, true)]),
+            ..NetworkSeen::default()
+        },
+        firewall: FirewallSeen::Read(Vec::new()),
+        servers: vec![ServerSeen {
+            name: "hub:24373".to_owned(),
+            outcome: Outcome::Answered("10.0.0.9:24373".parse().unwrap()),
+        }],
+        mdns: Some(Ok(())),
+    }
+}
+
+fn status() -> StatusView {
+    StatusView {
+        node: OwnView {
+            name: "laptop".parse().unwrap(),
+            node_id: NodeId([7; 32]),
+            role: Role::Client,
+            version: "0.1.0".to_owned(),
+            channel: "home".to_owned(),
+            key_ids: vec!["1a2b3c4d".to_owned()],
+            epoch: 1,
+            labels: Labels::default(),
+            addresses: Vec::new(),
+            pid: 12,
+            started: Timestamp(0),
+            uptime_seconds: 60,
+        },
+        config: ConfigView { file: None, state_dir: "/var/lib/hereabouts".to_owned() },
+        health: HealthView { ready: true, reasons: Vec::new() },
+        sockets: Vec::new(),
+        methods: Vec::new(),
+        interfaces: Vec::new(),
+        servers: Vec::new(),
+        registry: None,
+        counters: BTreeMap::new(),
+        conflicts: Vec::new(),
+        clones: Vec::new(),
+    }
+}
+
+fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observations) {
+    let mut status = status();
+    change(&mut status);
+    |seen| {
+        seen.node = NodeSeen::Running(Box::new(status));
+        seen.port = PortSeen::Own;
+    }
+}
+
+/// Nobody answers, and nothing else is wrong.
+fn unanswered(seen: &mut Observations) {
+    seen.setup.role = Role::Both;
+    seen.network.peers.clear();
+    seen.network.targets.iter_mut().for_each(|target| target.answered_by.clear());
+    seen.servers.clear();
+}
+
+fn findings(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
+    let mut seen = well();
+    change(&mut seen);
+    judge(&seen)
+}
+
+/// The findings that are not fine.
+fn ills(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
+    findings(change).into_iter().filter(|finding| finding.mark != Mark::Ok).collect()
+}
+
+/// The one finding that is not fine, with the mark and code that it has to have.
+fn ill(mark: Mark, code: Code, change: impl FnOnce(&mut Observations)) -> String {
+    let ills = ills(change);
+    let [finding] = &ills[..] else { panic!("{code}: {ills:#?}") };
+    assert_eq!((finding.code, finding.mark), (code, mark), "{finding:?}");
+    let about = finding.about.clone().unwrap_or_default();
+    format!("{about}: {} | {}", finding.finding, finding.mend.as_ref().expect("every ill has its mend"))
+}
+
+fn each_multicast(family: Family, change: impl Fn(&mut TargetSeen)) -> impl FnOnce(&mut Observations) {
+    move |seen| {
+        let such = |target: &&mut TargetSeen| target.method == Method::Multicast && target.family == family;
+        seen.network.targets.iter_mut().filter(such).for_each(change);
+    }
+}
+
+fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
+    let flow = Flow { kind, direction: Direction::In, to: None, port: 24373, ipv6: false };
+    FirewallSeen::Read(vec![Verdict { flow, certain, chain: "inet filter input".to_owned(), handle }])
+}
+
+#[test]
+fn where_all_is_well_every_finding_says_so() {
+    let told = findings(|_| {});
+    assert!(told.iter().all(|finding| finding.mark == Mark::Ok && finding.mend.is_none()), "{told:#?}");
+    let codes: BTreeSet<_> = told.iter().map(|finding| finding.code).collect();
+    let expected = [
+        Code::Config,
+        Code::Key,
+        Code::State,
+        Code::NodeAbsent,
+        Code::Port,
+        Code::Interfaces,
+        Code::Multicast,
+        Code::Broadcast,
+        Code::Firewall,
+        Code::Peers,
+        Code::Server,
+        Code::Mdns,
+    ];
+    assert_eq!(codes, BTreeSet::from(expected));
+    assert!(findings(running(|_| {})).iter().any(|finding| finding.code == Code::Node));
+}
+
+#[test]
+fn files_and_settings() {
+    ill(Mark::Problem, Code::ConfigUnavailable, |seen| seen.setup.unavailable = vec!["files.offer".to_owned()]);
+    ill(Mark::Warning, Code::ListensOnOneAddress, |seen| seen.setup.listen = "10.0.0.1:24373".parse().unwrap());
+    ill(Mark::Problem, Code::KeyUnusable, |seen| seen.key = KeySeen::Unusable("others may read it".to_owned()));
+    ill(Mark::Problem, Code::StateUnusable, |seen| seen.state = StateSeen::Unusable("use /x".to_owned()));
+    ill(Mark::Problem, Code::StateHeld, |seen| seen.state = StateSeen::Held("/x".into()));
+    let without_key = |seen: &mut Observations| {
+        seen.key = KeySeen::None;
+        seen.network = NetworkSeen::default();
+        seen.servers[0].outcome = Outcome::NotAsked;
+    };
+    ill(Mark::Warning, Code::KeyNone, without_key);
+    assert!(ills(|seen| seen.state = StateSeen::ToBeMade("/x".into())).is_empty());
+}
+
+#[test]
+fn what_the_node_of_this_machine_tells() {
+    ill(Mark::Warning, Code::NodeUnreachable, |seen| seen.node = NodeSeen::Unreachable("no permission".to_owned()));
+    ill(Mark::Problem, Code::NodeNotReady, running(|status| status.health.ready = false));
+    let text = ill(
+        Mark::Problem,
+        Code::MulticastNotJoined,
+        running(|status| {
+            let group = |joined, error: Option<&str>| GroupView {
+                group: "239.255.43.73".parse().unwrap(),
+                joined,
+                error: error.map(str::to_owned),
+            };
+            status.interfaces = vec![InterfaceView {
+                name: name("eth0"),
+                index: 2,
+                taken: true,
+                rule: String::new(),
+                addresses: Vec::new(),
+                groups: vec![group(true, None), group(false, Some("raise net.ipv4.igmp_max_memberships"))],
+                error: None,
+            }];
+        }),
+    );
+    assert!(text.contains("igmp_max_memberships"), "{text}");
+    ill(
+        Mark::Problem,
+        Code::ServerRefuses,
+        running(|status| {
+            status.servers = vec![ServerView {
+                address: "10.0.0.9:24373".parse().unwrap(),
+                node_id: None,
+                name: None,
+                found_by: "unicast".to_owned(),
+                lease_seconds: None,
+                last_acknowledged: None,
+                seen: None,
+                last_refusal: Some("the name is held by another node".to_owned()),
+            }];
+        }),
+    );
+    ill(
+        Mark::Warning,
+        Code::NameConflict,
+        running(|status| {
+            status.conflicts = vec![ConflictView {
+                name: "laptop".parse().unwrap(),
+                holder: NodeId([7; 32]),
+                claimant: NodeId([8; 32]),
+                source: "10.0.0.3:24373".parse().unwrap(),
+                last_time: Timestamp(0),
+            }];
+        }),
+    );
+    ill(
+        Mark::Problem,
+        Code::Clone,
+        running(|status| {
+            status.clones = vec![CloneView {
+                node_id: NodeId([9; 32]),
+                name: "kiosk".parse().unwrap(),
+                sources: vec!["10.0.0.3:24373".parse().unwrap()],
+                last_time: Timestamp(0),
+            }];
+        }),
+    );
+    ill(
+        Mark::Problem,
+        Code::StoreFails,
+        running(|status| {
+            let store = StoreView {
+                path: "registry.redb".to_owned(),
+                size_bytes: None,
+                last_error: Some("no space left on device".to_owned()),
+            };
+            status.registry =
+                Some(RegistryView { present: 1, expired: 0, left: 0, total: 1, capacity: 9, durable_lag_ms: 0, store });
+        }),
+    );
+}
+
+#[test]
+fn ports() {
+    ill(Mark::Problem, Code::PortTaken, |seen| seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned()));
+    ill(Mark::Problem, Code::PortUnusable, |seen| seen.port = PortSeen::Unusable("listen: no".to_owned()));
+    ill(Mark::Problem, Code::MdnsPortTaken, |seen| seen.mdns = Some(Err("taken by PID 7".to_owned())));
+}
+
+#[test]
+fn interfaces() {
+    let text = ill(Mark::Problem, Code::InterfacesNone, |seen| {
+        seen.interfaces[0].taken = false;
+        seen.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
+        seen.network.targets.clear();
+    });
+    assert!(text.contains("eth0 fits 'eth*' in interfaces.exclude"), "{text}");
+    ill(Mark::Warning, Code::InterfacesPolled, |seen| seen.polled = true);
+    for (mtu, ipv6, small) in [(1280, true, false), (1279, true, true), (1228, false, false), (1227, false, true)] {
+        let change = |seen: &mut Observations| {
+            seen.interfaces[0].mtu = Some(mtu);
+            seen.interfaces[0].ipv6 = ipv6;
+        };
+        assert_eq!(ills(change).iter().any(|ill| ill.code == Code::MtuSmall), small, "{mtu}");
+    }
+    ill(Mark::Warning, Code::MtuSmall, |seen| seen.interfaces[0].mtu = Some(1000));
+}
+
+#[test]
+fn multicast_that_does_not_come_back() {
+    let text = ill(Mark::Warning, Code::MulticastOff, |seen| {
+        seen.interfaces[0].multicast = false;
+        seen.network.targets.retain(|target| target.method == Method::Broadcast);
+    });
+    assert!(text.contains("ip link set dev eth0 multicast on"), "{text}");
+    let refused = each_multicast(Family::Ipv6, |target| {
+        target.looped = Some(false);
+        target.sent = Sent::NotPermitted;
+    });
+    let text = ill(Mark::Problem, Code::MulticastNotSent, refused);
+    assert!(text.contains("firewall of this machine forbids it") && text.contains("IPv6"), "{text}");
+    let failed = each_multicast(Family::Ipv6, |target| {
+        target.looped = Some(false);
+        target.sent = Sent::Failed("network is unreachable".to_owned());
+    });
+    assert!(ill(Mark::Problem, Code::MulticastNotSent, failed).contains("network is unreachable"));
+    let deaf = each_multicast(Family::Ipv4, |target| target.looped = Some(false));
+    let text = ill(Mark::Problem, Code::MulticastNotHeard, deaf);
+    assert!(text.contains("1 node on the network answered") && text.contains("24373, incoming"), "{text}");
+    // Where a stranger holds the port, nothing can be told.
+    assert!(ills(each_multicast(Family::Ipv4, |target| target.looped = None)).is_empty());
+}
+
+#[test]
+fn broadcast_that_does_not_come_back() {
+    let each = |change: fn(&mut TargetSeen)| {
+        move |seen: &mut Observations| {
+            let such = |target: &&mut TargetSeen| target.method == Method::Broadcast;
+            seen.network.targets.iter_mut().filter(such).for_each(change);
+        }
+    };
+    ill(Mark::Problem, Code::BroadcastNotHeard, each(|target| target.looped = Some(false)));
+    let refused = each(|target| {
+        target.looped = Some(false);
+        target.sent = Sent::NotPermitted;
+    });
+    ill(Mark::Problem, Code::BroadcastNotSent, refused);
+    // One of the two ways is enough.
+    assert!(ills(|seen| seen.network.targets[3].looped = Some(false)).is_empty());
+    // What is not used is not judged.
+    let unused = |seen: &mut Observations| {
+        seen.setup.broadcast = false;
+        seen.network.targets[2].looped = Some(false);
+        seen.network.targets[3].looped = Some(false);
+    };
+    assert!(ills(unused).is_empty());
+}
+
+#[test]
+fn firewalls() {
+    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| seen.firewall = verdict(Kind::Unicast, true, Some(7)));
+    assert!(text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"), "{text}");
+    assert!(text.contains("nft insert rule inet filter input udp dport 24373 accept"), "{text}");
+    let doubtful = |seen: &mut Observations| {
+        unanswered(seen);
+        seen.firewall = verdict(Kind::Unicast, false, None);
+    };
+    let codes: Vec<_> = ills(doubtful).iter().map(|ill| (ill.code, ill.mark)).collect();
+    assert_eq!(codes, [(Code::FirewallMayDrop, Mark::Warning), (Code::PeersNone, Mark::Warning)]);
+    // What was seen to pass is not dropped, whatever the rules look like; and a doubt ends where others answer.
+    assert!(ills(|seen| seen.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
+    assert!(ills(|seen| seen.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
+    assert!(
+        !findings(|seen| seen.firewall = FirewallSeen::Unknown("no nft".to_owned()))
+            .iter()
+            .any(|finding| finding.code == Code::Firewall)
+    );
+}
+
+#[test]
+fn nobody_answers() {
+    let text = ill(Mark::Warning, Code::PeersNone, unanswered);
+    assert!(text.contains("1a2b3c4d here") && text.contains("'home'"), "{text}");
+    let client = |seen: &mut Observations| {
+        unanswered(seen);
+        seen.setup.role = Role::Client;
+    };
+    let codes: Vec<_> = ills(client).iter().map(|ill| ill.code).collect();
+    assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
+    ill(Mark::Problem, Code::ServerNone, |seen| seen.network.peers = BTreeSet::from([(OTHER, false)]));
+}
+
+#[test]
+fn a_pod_or_a_container_where_nobody_answers() {
+    for (surroundings, code, says) in [
+        (Surroundings::Pod, Code::PodNetwork, "hostNetwork"),
+        (Surroundings::Container, Code::ContainerNetwork, "network_mode: host"),
+    ] {
+        let alone = |seen: &mut Observations| {
+            unanswered(seen);
+            seen.surroundings = surroundings;
+            seen.interfaces[0].kind = Some("veth".into());
+        };
+        let told = ills(alone);
+        let finding = told.iter().find(|ill| ill.code == code).unwrap();
+        assert!(finding.mend.as_ref().unwrap().contains(says), "{finding:?}");
+        // On the host's network, or with an answer, the container is not to blame.
+        let on_host = |seen: &mut Observations| {
+            alone(seen);
+            seen.interfaces[0].kind = None;
+        };
+        assert!(!ills(on_host).iter().any(|ill| ill.code == code));
+        assert!(ills(|seen| seen.surroundings = surroundings).is_empty());
+    }
+}
+
+#[test]
+fn broadcast_is_answered_and_multicast_is_not() {
+    let silent = |family| each_multicast(family, |target| target.answered_by.clear());
+    let text = ill(Mark::Warning, Code::MulticastUnanswered, |seen| {
+        silent(Family::Ipv4)(seen);
+        silent(Family::Ipv6)(seen);
+    });
+    assert!(text.contains("IGMP snooping"), "{text}");
+    let text = ill(Mark::Warning, Code::MulticastUnanswered, silent(Family::Ipv4));
+    assert!(text.contains("IPv6 multicast is answered"), "{text}");
+    assert!(ills(silent(Family::Ipv6)).is_empty());
+}
+
+#[test]
+fn other_keys_and_channels() {
+    let stranger: SocketAddr = "10.0.0.66:24373".parse().unwrap();
+    let foreign = |seen: &mut Observations| {
+        unanswered(seen);
+        seen.network.foreign = BTreeSet::from([stranger]);
+    };
+    let told = ills(foreign);
+    assert_eq!(told.iter().map(|ill| ill.code).collect::<Vec<_>>(), [Code::PeersNone, Code::KeyDiffers]);
+    assert!(told[1].finding.contains("10.0.0.66:24373"), "{told:?}");
+    let counted = |seen: &mut Observations| {
+        unanswered(seen);
+        running(|status| {
+            status.counters = [("dropped".to_owned(), [("unknown_key".to_owned(), 3)].into())].into();
+        })(seen);
+    };
+    assert_eq!(ills(counted).last().unwrap().code, Code::KeyDiffers);
+    // Where ours answer, strangers are nobody's ill.
+    assert!(ills(|seen| seen.network.foreign = BTreeSet::from([stranger])).is_empty());
+    let text =
+        ill(Mark::Problem, Code::ChannelDiffers, |seen| seen.network.channels = vec![(stranger, "work".to_owned())]);
+    assert!(text.contains("called 'work', not 'home'"), "{text}");
+}
+
+#[test]
+fn clocks() {
+    let clock =
+        |last: u8, node: Option<NodeId>| ClockSeen { from: ([10, 0, 0, last], 24373).into(), node, millis: -3_600_000 };
+    let text = ill(Mark::Problem, Code::ClockDiffers, |seen| seen.network.clocks = vec![clock(9, Some(OTHER))]);
+    assert!(text.contains("3600 s behind") && text.contains("one of the two is wrong"), "{text}");
+    let two = |seen: &mut Observations| {
+        seen.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
+        seen.network.peers.insert((NodeId([8; 32]), false));
+    };
+    assert!(ills(two).iter().all(|ill| ill.finding.contains("this machine's clock is wrong")));
+    let one_of_two = |seen: &mut Observations| {
+        seen.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
+        seen.network.peers.insert((NodeId([8; 32]), false));
+    };
+    assert!(ill(Mark::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
+}
+
+#[test]
+fn servers() {
+    let outcome = |outcome: Outcome| move |seen: &mut Observations| seen.servers[0].outcome = outcome;
+    let why = "look up 'hub:24373': unknown".to_owned();
+    ill(Mark::Problem, Code::ServerUnresolved, outcome(Outcome::Unresolved(why)));
+    let text =
+        ill(Mark::Problem, Code::ServerSilent, outcome(Outcome::Silent(vec!["10.0.0.9:24373".parse().unwrap()])));
+    assert!(text.starts_with("hub:24373: no answer from 10.0.0.9:24373"), "{text}");
+}
+
+#[test]
+fn every_finding_has_a_test_here_and_a_place_in_the_docs() {
+    let tests = include_str!("tests.rs");
+    let docs = include_str!("../../../../docs/troubleshooting.md");
+    for code in Code::ALL {
+        // What can't be loaded never comes here: the command line tells it, with a test there.
+        let tested = tests.contains(&format!("Code::{code:?},")) || tests.contains(&format!("Code::{code:?})"));
+        assert!(tested || *code == Code::ConfigInvalid, "{code} has no test");
+        assert!(docs.contains(&format!("`{code}`")), "{code} is not in docs/troubleshooting.md");
+    }
+}

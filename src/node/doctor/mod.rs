@@ -1,0 +1,43 @@
+//! `hereabouts doctor`: which thing is wrong, and how to mend it.
+//!
+//! `observe` looks at this machine and asks the network, and gives plain `observations`; `judge` makes findings of
+//! them, purely, so that each finding has a test without a network. Nothing that it does changes anything: no key is made,
+//! no state is written but a probe file that is removed at once.
+//!
+//! Where a node runs, its own port is in use: the doctor asks from a port of its own, and whether multicast comes back is
+//! told by whether the node of this machine answers. Where none runs, the doctor takes the node's port for a moment, so
+//! that a firewall treats it as it would treat the node.
+
+mod firewall;
+mod judge;
+mod observations;
+mod observe;
+mod probe;
+mod surroundings;
+
+use std::path::PathBuf;
+
+use crate::api::control::AskError;
+use crate::api::view::{FindingView, StatusView};
+use crate::config::Config;
+use observations::NodeSeen;
+
+/// Looks at everything that can be wrong; takes some three seconds, and at most ten where a resolver hangs.
+///
+/// `running` is what the control socket said when it was asked for the status. `progress` hears what is looked at next.
+/// Must be called within a tokio runtime.
+pub async fn examine(
+    config: &Config,
+    source: Option<PathBuf>,
+    running: Result<Box<StatusView>, AskError>,
+    progress: &mut dyn FnMut(&str),
+) -> Vec<FindingView> {
+    let node = match running {
+        Ok(status) => NodeSeen::Running(status),
+        Err(AskError::NoNode { .. }) => NodeSeen::Absent,
+        Err(error) => NodeSeen::Unreachable(error.to_string()),
+    };
+    let seen = observe::observe(config, source, node, progress).await;
+    progress("");
+    judge::judge(&seen)
+}

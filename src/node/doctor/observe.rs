@@ -1,0 +1,188 @@
+//! Looking: at files, the port, interfaces, the firewall and names. The network is asked in [`super::probe`].
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::firewall::flows;
+use super::observations::{
+    FirewallSeen, InterfaceSeen, KeySeen, NetworkSeen, NodeSeen, Observations, Outcome, PortSeen, ServerSeen, Setup,
+    StateSeen,
+};
+use super::{probe, surroundings};
+use crate::config::{self, Config, PublishTarget};
+use crate::net::{self, BindError, Decision, Interface, InterfaceSource, Policy, Sockets, Watch};
+use crate::node::state_dir::{StateDir, StateError};
+use crate::node::wiring;
+use crate::wire::keyring::KeyRing;
+
+/// The port of multicast DNS (RFC 6762 §3).
+const MDNS_PORT: u16 = 5353;
+
+/// Looks at everything.
+pub(super) async fn observe(
+    config: &Config,
+    source: Option<PathBuf>,
+    node: NodeSeen,
+    progress: &mut dyn FnMut(&str),
+) -> Observations {
+    progress("keys and state");
+    let (key, ring) = key(config);
+    let state = state(&config.node.state_dir, &node);
+    progress("interfaces and port");
+    let mut watch = Watch::new();
+    let interfaces = watch.next().await;
+    let polled = watch.source() == InterfaceSource::Polled;
+    let policy = wiring::policy(config);
+    let (port, sockets) = port(config, &node);
+    progress("firewall");
+    let setup = setup(config, source);
+    let firewall = firewall(config, &setup).await;
+    let mdns = uses_mdns(config).then(|| net::can_share(MDNS_PORT).map_err(|error| error.to_string()));
+    progress("the network and the servers");
+    let (network, servers) = match ring {
+        Some(ring) => {
+            let own = node.running().map(|status| status.node.node_id);
+            let held = matches!(port, PortSeen::Taken(_));
+            tokio::join!(
+                probe::network(config, ring.clone(), sockets, own, held, &interfaces),
+                probe::servers(config, Some(ring))
+            )
+        }
+        None => {
+            drop(sockets);
+            (NetworkSeen::default(), probe::servers(config, None).await)
+        }
+    };
+    let servers = confirmed(servers, &node);
+    Observations {
+        setup,
+        key,
+        state,
+        node,
+        port,
+        interfaces: interfaces.iter().map(|interface| interface_seen(interface, &policy)).collect(),
+        polled,
+        surroundings: surroundings::surroundings(),
+        network,
+        firewall,
+        servers,
+        mdns,
+    }
+}
+
+fn setup(config: &Config, source: Option<PathBuf>) -> Setup {
+    let multicast = &config.discovery.multicast;
+    let uses = |method| config.discovery.methods.contains(&method);
+    Setup {
+        source,
+        unavailable: config.unavailable().iter().map(ToString::to_string).collect(),
+        role: config.role,
+        channel: config.channel.name.to_string(),
+        multicast: uses(config::Method::Multicast),
+        broadcast: uses(config::Method::Broadcast),
+        listen: (config.listen.address, config.listen.port).into(),
+        multicast_port: multicast.port,
+        groups: [multicast.ipv4_group.into(), multicast.ipv6_group.into()],
+    }
+}
+
+fn uses_mdns(config: &Config) -> bool {
+    config.discovery.methods.contains(&config::Method::Mdns)
+        || config.publish.iter().any(|target| matches!(target, PublishTarget::Mdns { .. }))
+}
+
+/// Reads the keys, and makes none.
+fn key(config: &Config) -> (KeySeen, Option<KeyRing>) {
+    let state = StateDir::at(&config.node.state_dir);
+    if config.channel.keys.is_empty() && !state.channel_key_file().exists() {
+        return (KeySeen::None, None);
+    }
+    match wiring::key_ring(config, Some(&state)) {
+        Ok((ring, _)) => (KeySeen::Usable(ring.ids().map(|id| id.to_string()).collect()), Some(ring)),
+        Err(error) => (KeySeen::Unusable(error.to_string()), None),
+    }
+}
+
+/// Looks whether the state directory can be used, and leaves it as it is.
+fn state(path: &Path, node: &NodeSeen) -> StateSeen {
+    if !path.exists() {
+        return match makeable(path) {
+            Ok(()) => StateSeen::ToBeMade(path.to_owned()),
+            Err(error) => StateSeen::Unusable(error.to_string()),
+        };
+    }
+    let state = match StateDir::open(path) {
+        Ok(state) => state,
+        Err(error) => return StateSeen::Unusable(error.to_string()),
+    };
+    // A lock file that this made would belong to the wrong user.
+    let locked = path.join("lock").exists() && matches!(state.lock(), Err(StateError::InUse { .. }));
+    if locked && matches!(node, NodeSeen::Absent) {
+        return StateSeen::Held(path.to_owned());
+    }
+    StateSeen::Usable(path.to_owned())
+}
+
+/// Whether a folder could be made where there is none.
+fn makeable(path: &Path) -> Result<(), StateError> {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let probe = existing.join(format!(".hereabouts-doctor-{}", std::process::id()));
+    let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
+    made.map_err(|source| StateError::directory(path, source))
+}
+
+/// Takes the node's port where it is free.
+fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>) {
+    let own = node
+        .running()
+        .is_some_and(|status| status.sockets.iter().any(|socket| socket.address.port() == config.listen.port));
+    if own {
+        return (PortSeen::Own, None);
+    }
+    match wiring::bound(config) {
+        Ok(sockets) => (PortSeen::Free, Some(sockets)),
+        Err(error @ BindError::Taken { .. }) => (PortSeen::Taken(error.to_string()), None),
+        Err(error) => (PortSeen::Unusable(error.to_string()), None),
+    }
+}
+
+async fn firewall(config: &Config, setup: &Setup) -> FirewallSeen {
+    let flows = flows(setup.groups, setup.multicast_port, config.discovery.broadcast.port, setup.listen.port());
+    let judged = tokio::task::spawn_blocking(move || surroundings::firewall(&flows)).await;
+    judged.unwrap_or_else(|error| FirewallSeen::Unknown(error.to_string()))
+}
+
+fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
+    let (taken, rule) = match policy.decide(interface) {
+        Decision::Taken { rule } => (true, rule),
+        Decision::Left { rule } => (false, rule),
+    };
+    InterfaceSeen {
+        name: interface.name,
+        taken,
+        rule: rule.to_string(),
+        loopback: interface.loopback,
+        multicast: interface.multicast,
+        kind: interface.kind.clone(),
+        mtu: surroundings::mtu(interface.name),
+        ipv6: policy.ipv6 && interface.addresses.iter().any(|address| address.ip.is_ipv6()),
+    }
+}
+
+/// A server that the running node is registered with answers, whatever one more question brought.
+fn confirmed(servers: Vec<ServerSeen>, node: &NodeSeen) -> Vec<ServerSeen> {
+    let held = |address: &SocketAddr| {
+        node.running().is_some_and(|status| {
+            status.servers.iter().any(|server| server.address == *address && server.last_acknowledged.is_some())
+        })
+    };
+    let confirm = |server: ServerSeen| match &server.outcome {
+        Outcome::Silent(addresses) => match addresses.iter().find(|address| held(address)) {
+            Some(address) => ServerSeen { outcome: Outcome::Answered(*address), ..server },
+            None => server,
+        },
+        _ => server,
+    };
+    servers.into_iter().map(confirm).collect()
+}

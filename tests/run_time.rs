@@ -1,0 +1,305 @@
+//! The network changes while the program runs: in network namespaces, with the real binary.
+//!
+//! Needs root, `ip` of iproute2 and `nft` of nftables.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod namespaces;
+
+use std::time::{Duration, Instant};
+
+use namespaces::program::Machine;
+use namespaces::{LIMIT, Lab, Namespace};
+use serde_json::Value;
+
+/// How soon a change has to show.
+const TWO_SECONDS: Duration = Duration::from_secs(2);
+/// By multicast alone, so that nothing else hides what happens to it; a lease that is short enough to see a renewal.
+const MULTICAST: &str = "discovery: { methods: [multicast] }\nregistry: { lease: 6s }";
+
+/// A server at 10.77.0.2 on the bridge, which runs.
+fn hub(lab: &Lab) -> (Namespace, Machine, namespaces::program::Running) {
+    let namespace = lab.namespace("hub");
+    lab.plug(&namespace, "eth0", "br0");
+    namespace.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
+    let machine = Machine::new(&namespace, "hub", "server", MULTICAST);
+    let running = machine.run();
+    (namespace, machine, running)
+}
+
+/// A client on the bridge at 10.77.0.1, by a cable called `cable`.
+fn laptop(lab: &Lab, more: &str) -> (Namespace, Machine) {
+    let namespace = lab.namespace("laptop");
+    lab.plug_named(&namespace, "eth0", "br0", "cable");
+    namespace.ip(&["addr", "add", "10.77.0.1/24", "brd", "+", "dev", "eth0"]);
+    let machine = Machine::new(&namespace, "laptop", "client", more);
+    (namespace, machine)
+}
+
+/// Asks the server where the laptop is until the answer is as wanted; gives how long that took.
+fn until_where(hub: &Machine, what: &str, holds: impl Fn(&[String]) -> bool) -> Duration {
+    let started = Instant::now();
+    loop {
+        let lines = hub.json(&["where", "laptop"], &[]).lines;
+        let listed = lines.iter().flat_map(|line| line["addresses"].as_array().cloned().unwrap_or_default());
+        let addresses: Vec<_> = listed.filter_map(|address| Some(address["address"].as_str()?.to_owned())).collect();
+        if holds(&addresses) {
+            return started.elapsed();
+        }
+        assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {what}: {lines:?}");
+    }
+}
+
+/// Whether the kernel holds both groups on an interface.
+fn in_groups(namespace: &Namespace, interface: &str) -> bool {
+    let groups = namespace.text(&["maddr", "show", "dev", interface]);
+    groups.contains("239.255.43.73") && groups.contains("ff12::4373")
+}
+
+fn rejoined(status: &Value) -> u64 {
+    status["counters"]["memberships"]["rejoined"].as_u64().unwrap_or(0)
+}
+
+fn joined(status: &Value, interface: &str) -> bool {
+    let interfaces = status["interfaces"].as_array().into_iter().flatten();
+    let groups =
+        interfaces.filter(|view| view["name"] == interface).flat_map(|view| view["groups"].as_array().unwrap());
+    groups.filter(|group| group["joined"] == true).count() == 2
+}
+
+#[test]
+fn address_that_is_added_or_taken_away_shows_within_two_seconds() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = hub(&lab);
+    let (space, laptop) = laptop(&lab, MULTICAST);
+    let _laptop = laptop.run();
+    laptop.registered();
+    for (change, there) in [("add", true), ("del", false)] {
+        space.ip(&["addr", change, "10.77.0.99/24", "dev", "eth0"]);
+        let is_there = |addresses: &[String]| addresses.iter().any(|address| address == "10.77.0.99") == there;
+        let took = until_where(&hub, change, is_there);
+        assert!(took < TWO_SECONDS, "{change} took {took:?}");
+    }
+}
+
+#[test]
+fn interface_that_appears_late_goes_and_comes_back_elsewhere_is_followed() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = hub(&lab);
+    let space = lab.namespace("laptop");
+    let laptop = Machine::new(&space, "laptop", "client", MULTICAST);
+    let _laptop = laptop.run();
+    assert!(laptop.status()["servers"].as_array().unwrap().is_empty());
+    for address in ["10.77.0.1", "10.77.0.77"] {
+        lab.plug(&space, "eth0", "br0");
+        space.ip(&["addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        let found = |addresses: &[String]| addresses.iter().any(|found| found == address);
+        until_where(&hub, &format!("it is at {address}"), found);
+        laptop.until("it is in the groups", |status| joined(status, "eth0"));
+        assert!(in_groups(&space, "eth0"));
+        space.ip(&["link", "del", "eth0"]);
+        laptop.until("the interface is gone", |status| {
+            status["interfaces"].as_array().unwrap().iter().all(|interface| interface["name"] != "eth0")
+        });
+    }
+}
+
+#[test]
+fn pulled_cable_is_noticed_and_a_plugged_one_joins_again() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = hub(&lab);
+    let (space, laptop) = laptop(&lab, MULTICAST);
+    let _laptop = laptop.run();
+    laptop.registered();
+    // At the switch's end, then at this machine's.
+    let pull: [&dyn Fn(bool); 2] = [&|plugged| lab.cable("cable", plugged), &|plugged| {
+        space.ip(&["link", "set", "eth0", if plugged { "up" } else { "down" }])
+    }];
+    for cable in pull {
+        cable(false);
+        let left = |status: &Value| {
+            let interfaces = status["interfaces"].as_array().unwrap();
+            interfaces.iter().any(|view| view["name"] == "eth0" && view["taken"] == false && view["rule"] == "is down")
+        };
+        laptop.until_within(TWO_SECONDS, "the interface is left", left);
+        // Long enough for the server to miss a renewal.
+        laptop.until("the server is lost", |status| {
+            status["servers"].as_array().unwrap().iter().all(|server| server["last_acknowledged"].is_null())
+        });
+        cable(true);
+        laptop.until("it is in the groups", |status| joined(status, "eth0"));
+        assert!(in_groups(&space, "eth0"));
+        laptop.registered();
+        until_where(&hub, "it is known again", |addresses| addresses.iter().any(|found| found == "10.77.0.1"));
+    }
+}
+
+#[test]
+fn membership_that_the_kernel_dropped_in_passing_is_joined_again() {
+    let lab = Lab::new();
+    let (space, hub, _hub) = hub(&lab);
+    hub.until("it is in the groups", |status| joined(status, "eth0"));
+    let before = rejoined(&hub.status());
+    // Too small for IPv6 for a moment, so that the kernel drops the family with all that belongs to it. The list of
+    // interfaces is soon as before, and the socket still believes in its membership.
+    space.ip_batch("link set eth0 mtu 1000\nlink set eth0 mtu 1500\n");
+    assert!(!in_groups(&space, "eth0") || rejoined(&hub.status()) > before, "the kernel kept the groups");
+    hub.until("it joined again", |status| rejoined(status) > before);
+    assert!(in_groups(&space, "eth0"), "{}", space.text(&["maddr", "show", "dev", "eth0"]));
+    let by_ipv6 = format!("{MULTICAST}\ninterfaces: {{ addresses: {{ ipv4: false }} }}");
+    let (_space, laptop) = laptop(&lab, &by_ipv6);
+    let _laptop = laptop.run();
+    laptop.registered();
+}
+
+/// The groups of the protocol.
+const GROUPS: [&str; 2] = ["239.255.43.73", "ff12::4373"];
+
+/// A server behind a snooping switch that has forgotten that it is in the groups.
+fn forgotten_hub(lab: &Lab) -> (Namespace, Machine, namespaces::program::Running) {
+    lab.snoop("br0");
+    let space = lab.namespace("hub");
+    lab.plug_named(&space, "eth0", "br0", "port7");
+    space.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
+    let hub = Machine::new(&space, "hub", "server", MULTICAST);
+    let running = hub.run();
+    let known = |_: &Value| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group));
+    hub.until("the switch knows it", known);
+    // The kernel reports a membership more than once within its first seconds (RFC 3376 §8.11): after the last report.
+    let reports_end = Instant::now() + Duration::from_secs(4);
+    hub.until("the switch has forgotten it", |_| {
+        GROUPS.iter().filter(|group| lab.knows_member("br0", "port7", group)).for_each(|group| {
+            lab.forget_member("br0", "port7", group);
+        });
+        Instant::now() > reports_end
+    });
+    (space, hub, running)
+}
+
+#[test]
+fn switch_that_forgot_a_member_learns_it_again_by_the_next_event() {
+    let lab = Lab::new();
+    let (space, hub, _hub) = forgotten_hub(&lab);
+    space.ip(&["addr", "add", "10.77.0.22/24", "dev", "eth0"]);
+    hub.until("the switch knows it", |_| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group)));
+}
+
+#[test]
+fn switch_that_forgot_a_member_learns_it_again_after_three_silent_intervals() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = forgotten_hub(&lab);
+    let before = rejoined(&hub.status());
+    // Three intervals of 30 s from the join.
+    hub.until_within(Duration::from_secs(100), "it joined again", |status| rejoined(status) > before);
+    hub.until("the switch knows it", |_| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group)));
+}
+
+#[test]
+fn three_datagrams_in_ten_are_lost_and_all_find_each_other_all_the_same() {
+    let lab = Lab::new();
+    let lossy =
+        |space: &Namespace| space.nft(&["add rule inet lab input meta l4proto udp numgen random mod 100 < 30 drop"]);
+    let (space, hub, _hub) = hub(&lab);
+    lossy(&space);
+    let mut running = Vec::new();
+    let mut machines = Vec::new();
+    for number in 1..=4 {
+        let space = lab.namespace(&format!("n{number}"));
+        lab.plug(&space, "eth0", "br0");
+        space.ip(&["addr", "add", &format!("10.77.0.1{number}/24"), "brd", "+", "dev", "eth0"]);
+        lossy(&space);
+        let machine = Machine::new(&space, &format!("n{number}"), "client", MULTICAST);
+        running.push(machine.run());
+        machines.push(machine);
+    }
+    machines.iter().for_each(Machine::registered);
+    hub.until("every node is present", |status| status["registry"]["present"] == 5);
+    // Through some renewals, and no lease runs out for long.
+    let acknowledged = |machine: &Machine| machine.status()["servers"][0]["last_acknowledged"].clone();
+    for machine in &machines {
+        let before = acknowledged(machine);
+        machine.until("it renewed", |status| {
+            let now = &status["servers"][0]["last_acknowledged"];
+            !now.is_null() && *now != before
+        });
+    }
+    hub.until("every node is present", |status| status["registry"]["present"] == 5);
+}
+
+#[test]
+fn server_with_a_port_of_its_own_is_found_by_group_and_by_broadcast() {
+    for method in ["multicast", "broadcast"] {
+        let lab = Lab::new();
+        let settings = format!("discovery: {{ methods: [{method}] }}");
+        let space = lab.namespace("hub");
+        lab.plug(&space, "eth0", "br0");
+        space.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
+        let hub = Machine::new(&space, "hub", "server", &format!("{settings}\nlisten: {{ port: 24400 }}"));
+        let _hub = hub.run();
+        let (_space, laptop) = laptop(&lab, &settings);
+        let _laptop = laptop.run();
+        laptop.registered();
+        let status = laptop.status();
+        assert_eq!(status["servers"][0]["found_by"], method, "{status}");
+        assert!(status["servers"][0]["address"].as_str().unwrap().ends_with(":24400"), "{status}");
+        let sockets = hub.status()["sockets"].to_string();
+        assert!(sockets.contains("239.255.43.73:24373") && sockets.contains("255.255.255.255:24373"), "{sockets}");
+        assert_eq!(laptop.json(&["doctor"], &[]).code, Some(0));
+    }
+}
+
+#[test]
+fn ipv6_group_alone_is_enough_for_a_server_with_a_port_of_its_own() {
+    let lab = Lab::new();
+    let settings = "discovery: { methods: [multicast] }\ninterfaces: { addresses: { ipv4: false } }";
+    let space = lab.namespace("hub");
+    lab.plug(&space, "eth0", "br0");
+    let hub = Machine::new(&space, "hub", "server", &format!("{settings}\nlisten: {{ port: 24400 }}"));
+    let _hub = hub.run();
+    let space = lab.namespace("laptop");
+    lab.plug(&space, "eth0", "br0");
+    let laptop = Machine::new(&space, "laptop", "client", settings);
+    let _laptop = laptop.run();
+    laptop.registered();
+    assert!(laptop.status()["servers"][0]["address"].as_str().unwrap().starts_with("[fe80:"), "{}", laptop.status());
+}
+
+#[test]
+fn two_nodes_share_the_groups_port_on_one_machine_in_either_order() {
+    for own_port_first in [true, false] {
+        let lab = Lab::new();
+        let space = lab.namespace("host");
+        lab.plug(&space, "eth0", "br0");
+        space.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
+        let plain = Machine::new(&space, "plain", "server", MULTICAST);
+        let other = Machine::new(&space, "other", "server", &format!("{MULTICAST}\nlisten: {{ port: 24400 }}"));
+        let order = if own_port_first { [&plain, &other] } else { [&other, &plain] };
+        let _running = order.map(Machine::run);
+        for machine in order {
+            machine.until("it is in the groups", |status| joined(status, "eth0"));
+        }
+        let (_space, laptop) = laptop(&lab, MULTICAST);
+        let _laptop = laptop.run();
+        laptop.until("both are found", |status| {
+            let servers = status["servers"].as_array().unwrap();
+            servers.iter().filter(|server| !server["last_acknowledged"].is_null()).count() == 2
+        });
+        // What is sent to the port itself goes to the node that has it as its own.
+        let status = laptop.status();
+        let ports: Vec<_> = status["servers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|server| {
+                let address = server["address"].as_str().unwrap();
+                (server["name"].as_str().unwrap().to_owned(), address.rsplit(':').next().unwrap().to_owned())
+            })
+            .collect();
+        assert!(ports.contains(&("plain".to_owned(), "24373".to_owned())), "{ports:?}");
+        assert!(ports.contains(&("other".to_owned(), "24400".to_owned())), "{ports:?}");
+        // A second one with the same port is refused all the same.
+        let third = Machine::new(&space, "third", "server", MULTICAST);
+        let refused = third.json(&["run"], &[]);
+        assert_eq!(refused.code, Some(1));
+    }
+}
