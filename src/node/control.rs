@@ -1,6 +1,6 @@
 //! What the running node answers on its control socket.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::ask;
@@ -14,6 +14,7 @@ use crate::api::view::{
     StoreView,
 };
 use crate::model::{NodeName, Now, State, Timestamp};
+use crate::net;
 use crate::registry::{Filter, Table};
 use crate::wire::v1::Want;
 
@@ -189,6 +190,11 @@ impl Node {
             uptime_seconds: now.elapsed.as_secs(),
         };
         let socket = |address| SocketView { purpose: "server".to_owned(), address, interface: None };
+        let mdns = |interface| SocketView {
+            purpose: "mdns".to_owned(),
+            address: (Ipv4Addr::UNSPECIFIED, net::mdns::PORT).into(),
+            interface: Some(interface),
+        };
         let conflicts = self.core.conflicts().map(|conflict| ConflictView {
             name: conflict.name.clone(),
             holder: conflict.holder,
@@ -203,7 +209,7 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: self.addresses().into_iter().map(socket).collect(),
+            sockets: self.addresses().into_iter().map(socket).chain(self.mdns.speaking().map(mdns)).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
