@@ -71,7 +71,8 @@ pub struct Wish {
 }
 
 impl Wish {
-    fn is_idle(&self) -> bool {
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
         self.addresses.is_empty() || (self.shown.is_none() && self.host.is_none() && self.browse.is_none())
     }
 

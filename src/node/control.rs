@@ -1,6 +1,6 @@
 //! What the running node answers on its control socket.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::ask;
@@ -14,6 +14,7 @@ use crate::api::view::{
     StoreView,
 };
 use crate::model::{NodeName, Now, State, Timestamp};
+use crate::net;
 use crate::registry::{Filter, Table};
 use crate::wire::v1::Want;
 
@@ -190,6 +191,12 @@ impl Node {
         };
         let socket = |address| SocketView { purpose: "server".to_owned(), address, interface: None };
         let groups = views::group_sockets(&self.interfaces, &self.traffic.sockets);
+        let mdns = |interface| SocketView {
+            purpose: "mdns".to_owned(),
+            address: (Ipv4Addr::UNSPECIFIED, net::mdns::PORT).into(),
+            interface: Some(interface),
+        };
+        let mdns = self.mdns.speaking().map(mdns);
         let conflicts = self.core.conflicts().map(|conflict| ConflictView {
             name: conflict.name.clone(),
             holder: conflict.holder,
@@ -204,7 +211,7 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: self.addresses().into_iter().map(socket).chain(groups).collect(),
+            sockets: self.addresses().into_iter().map(socket).chain(groups).chain(mdns).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::traffic::random_seed;
 use crate::api::view::{PublicationState, PublicationView};
-use crate::model::{Labels, NodeName, Now, Role, Scope};
+use crate::model::{InterfaceName, Labels, NodeName, Now, Role, Scope};
 use crate::net::mdns::{Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
@@ -143,6 +143,12 @@ impl Mdns {
             let first = self.links.values().find_map(|joined| joined.failure.clone());
             first.map_or_else(String::new, |failure| format!("failed to {failure}"))
         })
+    }
+
+    /// The interfaces on which multicast DNS is spoken now.
+    pub(super) fn speaking(&self) -> impl Iterator<Item = InterfaceName> {
+        let speaking = self.links.values().filter(|joined| joined.failure.is_none() && !joined.link.wish().is_idle());
+        speaking.map(|joined| joined.link.name())
     }
 
     /// How often a link was flooded with foreign records.

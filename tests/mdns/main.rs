@@ -131,6 +131,9 @@ fn hidden_servers_show_nothing_of_themselves() {
     let avahi = pair.avahi(&pair.b, "box");
     let mut hub = pair.node(&pair.a, "server", "hub", "");
     await_that("the server is shown", || !avahi.browse(SERVICE).is_empty());
+    let sockets = hub.status()["sockets"].clone();
+    let speaks = |socket: &serde_json::Value| socket["purpose"] == "mdns" && socket["interface"] == "eth0";
+    assert!(sockets.as_array().unwrap().iter().any(speaks), "{sockets}");
     hub.program.stop();
     let (text, bytes) = capture.end();
     for secret in ["hub", "attic", "namespaces", "server"] {

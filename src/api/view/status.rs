@@ -84,7 +84,7 @@ pub struct HealthView {
 /// One socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketView {
-    /// What it is for: `server`, `multicast`, `broadcast`, `unicast`.
+    /// What it is for: `server`; `mdns` while multicast DNS is spoken on its interface, over both families.
     pub purpose: String,
     /// The address that it has.
     pub address: SocketAddr,
