@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp};
+use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp, Wire};
 
 mod status;
 
@@ -20,7 +20,7 @@ pub use status::{
 pub struct NodeView {
     /// Its name.
     pub name: NodeName,
-    /// Its Ed25519 public key, 52 base32 characters.
+    /// Its Ed25519 public key, 52 base32 characters; a stand-in made of the name unless `wire` is `hereabouts`.
     pub node_id: NodeId,
     /// `present`, `expired` or `left`.
     pub state: State,
@@ -42,8 +42,12 @@ pub struct NodeView {
     pub lease_seconds: u32,
     /// How long it still counts as present without another message; null when it is not present, or not known.
     pub expires_in_seconds: Option<u64>,
+    /// `hereabouts`, or the ancestor's wire that brought it: `dynip`, `terminals`. By those, nobody proved anything.
+    #[serde(default)]
+    pub wire: Wire,
     /// The id of the channel key under which it seals, 8 hex digits: a key that some node still has here can't be dropped.
-    pub key_in_use: String,
+    /// Null if it came by an ancestor's wire.
+    pub key_in_use: Option<String>,
     /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
     pub epoch: u64,
     /// Whether two machines use this node id: one is a copy of the other's disk.

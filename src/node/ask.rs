@@ -16,7 +16,7 @@ use super::{RunError, wiring};
 use crate::api::view::{AddressView, AnnouncedView, FoundView, HolderView, NodeView};
 use crate::config::Config;
 use crate::discovery::{Engine, EngineSettings, Method, Output, OwnRecord, OwnSettings, To};
-use crate::model::{Labels, NodeId, Now, Record, Role, State, Timestamp};
+use crate::model::{Labels, NodeId, Now, Record, Role, State, Timestamp, Wire};
 use crate::net::{self, RecvBatch, SocketSettings, Sockets, Watch};
 use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, Sighting, SignedRecord, Subject, Want};
 
@@ -431,7 +431,8 @@ fn found_node(
         last_seen: sighting.map_or(now, |sighting| sighting.last_seen),
         lease_seconds: record.lease.0,
         expires_in_seconds: None,
-        key_in_use: signed.key.to_string(),
+        wire: Wire::Hereabouts,
+        key_in_use: Some(signed.key.to_string()),
         epoch: record.epoch,
         cloned: false,
         former_names: Vec::new(),

@@ -6,6 +6,7 @@
 //! - [`seal`]: a payload into a sealed datagram and back;
 //! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
 //! - [`replay`]: which queries were answered already;
+//! - [`stand_in`]: ids for names that nobody proved to hold;
 //! - [`v1`]: the messages and their bytes.
 //!
 //! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
@@ -14,6 +15,7 @@ pub mod identity;
 pub mod keyring;
 pub mod replay;
 pub mod seal;
+pub mod stand_in;
 pub mod v1;
 mod xaes;
 

@@ -1,7 +1,7 @@
 //! Views with something in every field.
 
 use crate::api::view::*;
-use crate::model::{Labels, NodeId, Origin, Role, Scope, State, Timestamp};
+use crate::model::{Labels, NodeId, Origin, Role, Scope, State, Timestamp, Wire};
 
 pub(crate) const TIME: Timestamp = Timestamp(1_795_200_000_000);
 
@@ -25,7 +25,8 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
         last_seen: TIME,
         lease_seconds: 90,
         expires_in_seconds: Some(60),
-        key_in_use: "1a2b3c4d".to_owned(),
+        wire: Wire::Hereabouts,
+        key_in_use: Some("1a2b3c4d".to_owned()),
         epoch: 3,
         cloned: false,
         former_names: Vec::new(),

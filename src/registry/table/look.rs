@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::history::AddressKey;
 use super::hot::packed;
 use super::{Table, now_ms};
-use crate::model::{Lease, NodeId, NodeName, Now, Record, State, Timestamp};
+use crate::model::{Lease, NodeId, NodeName, Now, Record, State, Timestamp, Wire};
 use crate::registry::row::{self, Interval, Seen};
 use crate::wire::KeyId;
 use crate::wire::v1::{Sighting, SignedRecord};
@@ -77,6 +77,11 @@ impl<'a> NodeRef<'a> {
     /// Names it had before, oldest first, with the time it took another.
     pub fn former_names(&self) -> impl ExactSizeIterator<Item = (&'a NodeName, Timestamp)> {
         self.table.cold(self.slot).former.iter().map(|former| (&former.name, former.until))
+    }
+
+    /// By which protocol it is known. By any but our own, its id is a stand-in and its record is empty.
+    pub fn wire(&self) -> Wire {
+        self.table.cold(self.slot).wire
     }
 
     /// Whether it is present, expired or left.
