@@ -16,7 +16,7 @@ use super::counters::Counters;
 use crate::discovery::{self, Engine, Ignored, Method, Responder, To, Verdict};
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Record, State, Timestamp, Wire};
 use crate::registry::{Batch, Change, Outcome, Registration, RenewOutcome, SEEN_EVERY, Table};
-pub use hearsay::Heard;
+pub(super) use hearsay::Heard;
 
 use crate::wire::KeyId;
 use crate::wire::identity::RenewalKey;

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use minicbor::decode::Error as CborError;
 use minicbor::{Decoder, Encoder};
 
-use crate::model::{Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp, Wire};
+use crate::model::{
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp, Wire,
+};
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 

@@ -2,6 +2,7 @@
 //!
 //! One folder per protocol version, frozen once released; what does not depend on the version stands beside them:
 //!
+//! - [`compat`]: the wires of the ancestors;
 //! - [`keyring`]: from a channel's name and secrets to its keys;
 //! - [`seal`]: a payload into a sealed datagram and back;
 //! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
@@ -11,6 +12,7 @@
 //!
 //! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
 
+pub mod compat;
 pub mod identity;
 pub mod keyring;
 pub mod replay;

@@ -110,7 +110,15 @@ impl Table {
     }
 
     /// Takes a record of an ancestor's file: the name was at an address at a time. Taking it again changes nothing.
-    pub fn import(&mut self, now: Now, name: &NodeName, wire: Wire, ip: IpAddr, at: Timestamp, lease: Lease) -> Imported {
+    pub fn import(
+        &mut self,
+        now: Now,
+        name: &NodeName,
+        wire: Wire,
+        ip: IpAddr,
+        at: Timestamp,
+        lease: Lease,
+    ) -> Imported {
         if self.owner(now, name).is_some() {
             return Imported::Owned;
         }

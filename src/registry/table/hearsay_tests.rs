@@ -128,7 +128,10 @@ fn another_wire_speaks_for_the_same_name() {
     let other = Hearsay { wire: Wire::Terminals, lease: Lease(60), ..claim("laptop", 7) };
     assert_eq!(table.hear(now(1), &other), HearsayOutcome::Taken(Change::Same));
     let node = table.by_name(&name("laptop")).unwrap();
-    assert_eq!((node.wire(), node.lease(), node.record().lease, table.len()), (Wire::Terminals, Lease(60), Lease(60), 1));
+    assert_eq!(
+        (node.wire(), node.lease(), node.record().lease, table.len()),
+        (Wire::Terminals, Lease(60), Lease(60), 1)
+    );
     assert!(table.is_dirty());
 }
 
