@@ -11,8 +11,8 @@ use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Rol
 mod status;
 
 pub use status::{
-    CloneView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState, MethodView,
-    OwnView, RegistryView, ServerView, SocketView, StatusView, StoreView,
+    CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState,
+    MethodView, OwnView, PydiscoverView, RegistryView, ServerView, SocketView, StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.
@@ -171,5 +171,42 @@ pub struct AnnouncedView {
     /// The lease that the server gives; null if it did not acknowledge.
     pub lease_seconds: Option<u32>,
     /// Why the server did not acknowledge; null if it did.
+    pub error: Option<String>,
+}
+
+/// What became of an import.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ImportedView {
+    /// Names that were not known.
+    pub added: u64,
+    /// Names of which something new was learnt.
+    pub updated: u64,
+    /// Records that brought nothing new.
+    pub unchanged: u64,
+    /// Names that were not taken, since a node that proves who it is holds them.
+    pub owned: Vec<NodeName>,
+    /// Names that were not taken, since there are too many unauthenticated ones.
+    pub full: Vec<NodeName>,
+}
+
+/// What one PyDiscover server answered; nothing of it is proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PydiscoverFoundView {
+    /// Where the answer came from.
+    pub source: SocketAddr,
+    /// Its key/values; null if it refused.
+    pub info: Option<BTreeMap<String, String>>,
+    /// Why it refused, in its words; null if it did not.
+    pub refused: Option<String>,
+    /// From the question to its answer.
+    pub after_ms: u64,
+}
+
+/// Whether a DynIP server could be told; it never answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldView {
+    /// The server, as it was named.
+    pub server: String,
+    /// Why nothing could be sent; null if it was.
     pub error: Option<String>,
 }

@@ -17,6 +17,7 @@ pub mod table;
 pub mod time;
 pub mod wired;
 
+mod ancestors;
 mod announce;
 mod check;
 mod completions;
@@ -24,6 +25,8 @@ mod discover;
 mod forget;
 mod health;
 mod history;
+mod import;
+mod ini;
 mod init;
 mod keygen;
 mod man;
@@ -101,6 +104,7 @@ enum Command {
     Status(status::StatusArgs),
     Health(health::HealthArgs),
     Init(init::InitArgs),
+    Import(import::ImportArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Keygen(keygen::KeygenArgs),
@@ -145,6 +149,7 @@ impl Command {
             Self::Status(args) => status::run(&args, context, output),
             Self::Health(args) => health::run(&args, context, output),
             Self::Init(args) => init::run(args),
+            Self::Import(args) => import::run(&args, context, output),
             Self::Check(args) => check::run(args, global.config.clone()),
             Self::Schema(args) => schema::run(args),
             Self::Keygen(args) => keygen::run(args),

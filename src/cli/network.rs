@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::logging::LogFormat;
-use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView};
+use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView, PydiscoverFoundView, ToldView};
 use crate::model::NodeName;
 
 /// Loads the config (`None`: search for it) and makes what asks the network as it says. Binds nothing yet.
@@ -57,4 +57,14 @@ pub trait Network {
 
     /// Registers this machine once with every server that answers within `limit`.
     fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>>;
+
+    /// Asks for PyDiscover servers, and hands each answer on as it comes. Ends after `window`, or when `found` breaks.
+    fn discover_pydiscover(
+        &self,
+        window: Duration,
+        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()>;
+
+    /// Tells DynIP servers this machine's name, once: `servers`, or without any those of the config.
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>>;
 }

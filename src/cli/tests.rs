@@ -32,6 +32,7 @@ struct Fake {
     nodes: Vec<NodeView>,
     found: Vec<FoundView>,
     announced: Vec<AnnouncedView>,
+    pydiscover: Vec<PydiscoverFoundView>,
 }
 
 struct Opened(Fake, Settings);
@@ -65,6 +66,19 @@ impl Network for Opened {
 
     fn announce(&self, _limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
         Ok(self.0.announced.clone())
+    }
+
+    fn discover_pydiscover(
+        &self,
+        _window: Duration,
+        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let _ = self.0.pydiscover.iter().cloned().try_for_each(found);
+        Ok(())
+    }
+
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
+        Ok(servers.iter().map(|server| ToldView { server: server.clone(), error: None }).collect())
     }
 }
 

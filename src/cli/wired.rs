@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::exit::Failure;
 use super::logging::LogFormat;
 use super::network::{Network, Settings};
-use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView};
+use crate::api::view::{AnnouncedView, FoundView, HolderView, NodeView, PydiscoverFoundView, ToldView};
 use crate::config::{self, Loaded};
 use crate::model::NodeName;
 use crate::node::ask::Asker;
@@ -120,6 +120,19 @@ impl Network for Wired {
         let runtime = Self::runtime()?;
         let asker = self.asker(&runtime)?;
         runtime.block_on(asker.announce(limit)).map_err(failure)
+    }
+
+    fn discover_pydiscover(
+        &self,
+        window: Duration,
+        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let asked = crate::node::ask::discover_pydiscover(&self.loaded.config, window, found);
+        Self::runtime()?.block_on(asked).map_err(failure)
+    }
+
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
+        Ok(Self::runtime()?.block_on(crate::node::ask::announce_dynip(&self.loaded.config, servers)))
     }
 }
 

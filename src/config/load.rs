@@ -176,7 +176,7 @@ fn remove(value: &mut Value, pointer: &str) {
     };
     if let Some(Value::Object(map)) = value.pointer_mut(parent) {
         // An alternative without a part of it would be an error of its own.
-        let is_alternative = map.contains_key("type") || parent == "/compat/terminals";
+        let is_alternative = map.contains_key("type");
         map.remove(&document::unescape(key));
         if is_alternative {
             remove(value, parent);

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+pub use super::compat::ask::{announce_dynip, discover_pydiscover};
 use super::counters::Counters;
 use super::state_dir::StateDir;
 use super::ticker::Ticker;

@@ -12,12 +12,11 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub(super) use self::hearsay::Heard;
 use super::counters::Counters;
 use crate::discovery::{self, Engine, Ignored, Method, Responder, To, Verdict};
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Record, State, Timestamp, Wire};
 use crate::registry::{Batch, Change, Outcome, Registration, RenewOutcome, SEEN_EVERY, Table};
-pub(super) use hearsay::Heard;
-
 use crate::wire::KeyId;
 use crate::wire::identity::RenewalKey;
 use crate::wire::v1::{

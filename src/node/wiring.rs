@@ -72,7 +72,7 @@ pub(super) fn methods(config: &Config) -> Vec<Method> {
     let methods = config.discovery.methods.iter().filter_map(|method| match method {
         config::Method::Multicast => Some(Method::Multicast),
         config::Method::Broadcast => Some(Method::Broadcast),
-        config::Method::Mdns => None,
+        config::Method::Mdns | config::Method::Pydiscover => None,
     });
     methods.collect()
 }
