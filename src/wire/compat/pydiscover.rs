@@ -36,7 +36,7 @@ const PASSWORD: usize = 32;
 #[derive(Clone)]
 pub struct Channel {
     magic: Box<str>,
-    cipher: Option<Aes256Enc>,
+    cipher: Option<Box<Aes256Enc>>,
 }
 
 /// Why a password can't be PyDiscover's.
@@ -53,7 +53,7 @@ impl Channel {
             Some(password) => {
                 let mut key = zeroize::Zeroizing::new([b'0'; PASSWORD]);
                 key.iter_mut().zip(password.bytes()).for_each(|(to, from)| *to = from);
-                Some(Aes256Enc::new((&*key).into()))
+                Some(Box::new(Aes256Enc::new((&*key).into())))
             }
             None => None,
         };
