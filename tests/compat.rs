@@ -187,10 +187,18 @@ fn name_sent_by_netcat_is_found_marked_exported_and_survives_a_kill() {
     let [hub, other] = &site.machines[..] else { unreachable!() };
     let more = "compat: { dynip: {} }\nregistry: { export: { path: dynip.json, format: dynip } }\n";
     let node = hub.node("both", "hub", more);
+    other.write(
+        "hereabouts.yaml",
+        "role: client\nnode: { name: other, state_dir: state }\nchannel: { name: test, keys: [file: key] }\n",
+    );
     other.netcat("laptop", &hub.address);
     until("the name is found", || hub.stdout(&["where", "laptop"]) == "10.77.0.2\n");
     let found = hub.hereabouts(&["where", "laptop"]);
     assert!(String::from_utf8_lossy(&found.stderr).contains("nobody proved"), "{found:?}");
+    let far = other.hereabouts(&["where", "laptop"]);
+    assert_eq!(String::from_utf8_lossy(&far.stdout), "10.77.0.2\n", "from another machine, by the key: {far:?}");
+    assert!(String::from_utf8_lossy(&far.stderr).contains("nobody proved"), "{far:?}");
+    assert!(other.stdout(&["who", "10.77.0.2"]).contains("laptop"));
     let record = hub.record("laptop");
     assert_eq!((&record["wire"], &record["key_in_use"]), (&"dynip".into(), &Value::Null), "{record}");
     assert_eq!(hub.record("hub")["wire"], "hereabouts");

@@ -473,8 +473,11 @@ impl Core {
             Want::Servers | Want::All => None,
         });
         match entry {
-            // It has no signature that the asker could check.
-            Some(node) if !node.wire().is_authenticated() => Subject::Unknown { server },
+            // It has no signature that the asker could check, and is told as what it is.
+            Some(node) if !node.wire().is_authenticated() => {
+                let (name, wire) = (node.name().clone(), node.wire());
+                Subject::Hearsay { server, name, wire, sighting: node.sighting() }
+            }
             Some(node) => Subject::Found { server, record: node.signed(), sighting: node.sighting() },
             None => Subject::Unknown { server },
         }

@@ -239,6 +239,15 @@ fn imported_file_is_taken_once() {
 }
 
 #[test]
+fn holder_of_an_address_is_who_proves_itself() {
+    let mut table = table();
+    table.register(now(0), changed(1, 1, 1, |record| record.addresses.clear()));
+    table.hear(now(50), &claim("laptop", 1));
+    assert_eq!(table.holder(ip(1)).unwrap().id(), node_id(1), "though the claim is the later one");
+    assert_eq!(table.holders(ip(1), None).count(), 2);
+}
+
+#[test]
 fn refusal_of_a_second_real_node_stays_as_it_was() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));

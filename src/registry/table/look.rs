@@ -184,15 +184,15 @@ impl Table {
         }
     }
 
-    /// The best holder of an address: of those that announce it, else of those seen with it, who is present, else who
-    /// was seen last. Among more than a thousand, the best of the first thousand.
+    /// The best holder of an address: who proves who it is before hearsay; of those that announce it, else of those seen with
+    /// it, who is present, else who was seen last. Among more than a thousand, the best of the first thousand.
     pub fn holder(&self, ip: IpAddr) -> Option<NodeRef<'_>> {
         let rank = |(seen, node): &(Seen, NodeRef<'_>)| {
             let cold = self.cold(node.slot);
             let holds = cold.history.iter().any(|span| span.is_open() && span.is(packed(ip.to_canonical()), *seen));
             let ended = cold.history.iter().filter(|span| span.is(packed(ip.to_canonical()), *seen)).map(|s| s.to());
             let last = ended.map(|to| to.unwrap_or(Timestamp(u64::MAX))).max();
-            (holds, *seen == Seen::Announced, last, node.last_seen())
+            (holds, node.wire().is_authenticated(), *seen == Seen::Announced, last, node.last_seen())
         };
         let announced = self.listed(ip, Seen::Announced).take(HOLDERS_EXAMINED);
         let observed = self.listed(ip, Seen::Observed).take(HOLDERS_EXAMINED);
