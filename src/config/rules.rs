@@ -105,6 +105,12 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
     if config.http.token_file.is_some() && config.http.listen.is_none() && is_set("/http/token_file") {
         found.push(note("/http/token_file", "http.token_file has no effect while http.listen is null"));
     }
+    if config.compat.pydiscover.as_ref().is_some_and(|wire| wire.password_file.is_some()) {
+        found.push(note(
+            "/compat/pydiscover/password_file",
+            "PyDiscover covers every datagram with one key stream and checks nothing: whoever guesses one reads all others and can forge them",
+        ));
+    }
     found.extend(notes(config, is_set));
     found
 }
