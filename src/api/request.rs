@@ -19,11 +19,26 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{AnnouncedView, HealthView, HistoryView, HolderView, NodeView, StatusView};
-use crate::model::{NodeName, Timestamp};
+use super::view::{AnnouncedView, HealthView, HistoryView, HolderView, ImportedView, NodeView, StatusView};
+use crate::model::{NodeName, Timestamp, Wire};
 
 /// The most items before an `end` line: a page and its end fit the reply channel, so a node never waits for a reader.
 pub const PAGE: usize = 500;
+
+/// The most records of one import: a line of so many, each with the longest name, is well below the longest request.
+pub const IMPORT: usize = 200;
+
+/// One record of an ancestor's file: the name was at the address at that time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRecord {
+    /// The name.
+    pub name: NodeName,
+    /// The address.
+    pub address: IpAddr,
+    /// When it was last heard from there.
+    pub at: Timestamp,
+}
 
 /// What can be asked over the control socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +93,14 @@ pub enum Request {
         /// The node's name.
         name: NodeName,
     },
+    /// Takes records of an ancestor's file, which nobody proved: answered by one [`Item::Imported`], once they are synced.
+    /// What is known already changes nothing. Servers only.
+    Import {
+        /// The ancestor's wire.
+        wire: Wire,
+        /// At most [`IMPORT`] records.
+        records: Vec<ImportRecord>,
+    },
     /// Registers again now: answered by one [`Item::Announced`] for each server asked.
     Announce,
     /// Asks the network for a node on behalf of the caller: answered by one [`Item::Node`], the newest of all answers.
@@ -105,6 +128,7 @@ impl Request {
             | Self::Node { .. }
             | Self::Holder { .. }
             | Self::Forget { .. }
+            | Self::Import { .. }
             | Self::Announce
             | Self::Lookup { .. }
             | Self::LookupHolder { .. } => None,
@@ -167,6 +191,8 @@ pub enum Item {
     Health(HealthView),
     /// What one server said to a registration.
     Announced(AnnouncedView),
+    /// What became of an import.
+    Imported(ImportedView),
 }
 
 impl From<NodeView> for Item {
@@ -202,6 +228,12 @@ impl From<HealthView> for Item {
 impl From<AnnouncedView> for Item {
     fn from(view: AnnouncedView) -> Self {
         Self::Announced(view)
+    }
+}
+
+impl From<ImportedView> for Item {
+    fn from(view: ImportedView) -> Self {
+        Self::Imported(view)
     }
 }
 

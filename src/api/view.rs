@@ -6,15 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp};
+use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp, Wire};
 
 mod finding;
 mod status;
 
 pub use finding::{Code, FindingView, Mark};
 pub use status::{
-    CloneView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState, MethodView,
-    OwnView, PublicationState, PublicationView, RegistryView, ServerView, SocketView, StatusView, StoreView,
+    CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState,
+    MethodView, OwnView, PublicationState, PublicationView, PydiscoverView, RegistryView, ServerView, SocketView,
+    StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.
@@ -22,7 +23,7 @@ pub use status::{
 pub struct NodeView {
     /// Its name.
     pub name: NodeName,
-    /// Its Ed25519 public key, 52 base32 characters.
+    /// Its Ed25519 public key, 52 base32 characters; a stand-in made of the name unless `wire` is `hereabouts`.
     pub node_id: NodeId,
     /// `present`, `expired` or `left`.
     pub state: State,
@@ -44,8 +45,12 @@ pub struct NodeView {
     pub lease_seconds: u32,
     /// How long it still counts as present without another message; null when it is not present, or not known.
     pub expires_in_seconds: Option<u64>,
+    /// `hereabouts`, or the ancestor's wire that brought it: `dynip`, `terminals`. By those, nobody proved anything.
+    #[serde(default)]
+    pub wire: Wire,
     /// The id of the channel key under which it seals, 8 hex digits: a key that some node still has here can't be dropped.
-    pub key_in_use: String,
+    /// Null if it came by an ancestor's wire.
+    pub key_in_use: Option<String>,
     /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
     pub epoch: u64,
     /// Whether two machines use this node id: one is a copy of the other's disk.
@@ -169,5 +174,42 @@ pub struct AnnouncedView {
     /// The lease that the server gives; null if it did not acknowledge.
     pub lease_seconds: Option<u32>,
     /// Why the server did not acknowledge; null if it did.
+    pub error: Option<String>,
+}
+
+/// What became of an import.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ImportedView {
+    /// Names that were not known.
+    pub added: u64,
+    /// Names of which something new was learnt.
+    pub updated: u64,
+    /// Records that brought nothing new.
+    pub unchanged: u64,
+    /// Names that were not taken, since a node that proves who it is holds them.
+    pub owned: Vec<NodeName>,
+    /// Names that were not taken, since there are too many unauthenticated ones.
+    pub full: Vec<NodeName>,
+}
+
+/// What one PyDiscover server answered; nothing of it is proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PydiscoverFoundView {
+    /// Where the answer came from.
+    pub source: SocketAddr,
+    /// Its key/values; null if it refused.
+    pub info: Option<BTreeMap<String, String>>,
+    /// Why it refused, in its words; null if it did not.
+    pub refused: Option<String>,
+    /// From the question to its answer.
+    pub after_ms: u64,
+}
+
+/// Whether a DynIP server could be told; it never answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldView {
+    /// The server, as it was named.
+    pub server: String,
+    /// Why nothing could be sent; null if it was.
     pub error: Option<String>,
 }

@@ -13,6 +13,7 @@ use super::time;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::AnnouncedView;
+use crate::config::DynipServer;
 
 /// Register this machine once and leave, as from cron
 ///
@@ -21,14 +22,30 @@ use crate::api::view::AnnouncedView;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  */5 * * * * hereabouts announce --output plain >/dev/null")]
+  */5 * * * * hereabouts announce --output plain >/dev/null
+  */5 * * * * hereabouts announce --compat dynip --to hub.example.org")]
 pub(super) struct AnnounceArgs {
     /// Wait for servers at most this long
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = time::limit)]
     timeout: Duration,
+    /// Tell servers of an ancestor's wire instead, unauthenticated: one datagram, which is never acknowledged
+    #[arg(long, value_name = "WIRE", value_enum)]
+    compat: Option<AnnounceWire>,
+    /// Tell this DynIP server, HOST or HOST:PORT; may be given more than once [default: those of publish]
+    #[arg(long, value_name = "SERVER", requires = "compat")]
+    to: Vec<DynipServer>,
+}
+
+/// Wires on which a name can be announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum AnnounceWire {
+    Dynip,
 }
 
 pub(super) fn run(args: &AnnounceArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+    if args.compat == Some(AnnounceWire::Dynip) {
+        return super::ancestors::announce(&args.to, context, output);
+    }
     let announced = match context.local_items(&Request::Announce, LOCAL_LIMIT + args.timeout)? {
         Ok(items) => items
             .into_iter()

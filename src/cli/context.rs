@@ -55,6 +55,7 @@ pub fn unexpected(item: &Item) -> anyhow::Error {
         Item::Status(_) => "status",
         Item::Health(_) => "health",
         Item::Announced(_) => "announced",
+        Item::Imported(_) => "imported",
     };
     anyhow::anyhow!(
         "the node answered with an item of kind {kind:?}, which was not asked for: is it of another version?"

@@ -30,9 +30,23 @@ pub(super) struct DiscoverArgs {
     /// Ask every node, not only servers
     #[arg(long)]
     all: bool,
+    /// Ask by an ancestor's wire instead, unauthenticated: anyone on the network can answer
+    ///
+    /// Port, magic and password are those of compat.pydiscover, or the ancestor's defaults.
+    #[arg(long, value_name = "WIRE", value_enum, conflicts_with = "all")]
+    compat: Option<DiscoverWire>,
+}
+
+/// Wires on which servers can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DiscoverWire {
+    Pydiscover,
 }
 
 pub(super) fn run(args: &DiscoverArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+    if args.compat == Some(DiscoverWire::Pydiscover) {
+        return super::ancestors::discover(args.timeout, context, output);
+    }
     let network = context.network()?;
     let mut any = false;
     let mut printed = Ok(());

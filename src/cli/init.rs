@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::ancestors::{self, Inherited, quoted};
 use super::keygen::{random_key, write_key, write_new};
 use crate::config::{ChannelName, KeySource, Secret, SystemEnvironment, decode_key, load};
 use crate::model::{NodeName, Role};
@@ -24,15 +25,21 @@ pub(super) struct InitArgs {
     /// A key file that is there already
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// What this node runs as: client, server or both
-    #[arg(long, value_name = "ROLE", default_value = "both", value_parser = parse_role)]
-    pub role: Role,
+    /// What this node runs as: client, server or both [default: both]
+    #[arg(long, value_name = "ROLE", value_parser = parse_role)]
+    pub role: Option<Role>,
     /// The node's name [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<NodeName>,
     /// The channel's name
     #[arg(long, value_name = "NAME", default_value = "home")]
     pub channel: ChannelName,
+    /// Take over PyDiscover's INI file: its [DEFAULT] section becomes info
+    #[arg(long, value_name = "FILE")]
+    pub from_pydiscover: Option<PathBuf>,
+    /// Take over DynIP's INI file: server, client, and a copy of its records for hereabouts import
+    #[arg(long, value_name = "FILE", conflicts_with = "from_pydiscover")]
+    pub from_dynip: Option<PathBuf>,
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
@@ -49,6 +56,12 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     if args.path.exists() {
         return Err(anyhow!("{} exists already and is left as it is", args.path.display()));
     }
+    // First, so that a file that can't be read leaves nothing behind.
+    let inherited = match (&args.from_pydiscover, &args.from_dynip) {
+        (Some(path), _) => ancestors::from_pydiscover(path)?,
+        (None, Some(path)) => ancestors::from_dynip(path)?,
+        (None, None) => Inherited::default(),
+    };
     let key_path = match &args.key_file {
         Some(path) => {
             let path = std::path::absolute(path)?;
@@ -64,16 +77,33 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
             beside.file_name().map(PathBuf::from).unwrap_or(beside)
         }
     };
-    write_new(&args.path, 0o644, text(&args, &key_path).as_bytes())?;
+    let records = keep_records(&args.path, &inherited)?;
+    write_new(&args.path, 0o644, text(&args, &key_path, &inherited).as_bytes())?;
     // What init writes, check accepts.
     load(&SystemEnvironment, Some(&args.path))?;
     let mut stderr = std::io::stderr();
+    for told in &inherited.notes {
+        writeln!(stderr, "note: {told}")?;
+    }
     let folder = args.path.parent().unwrap_or(Path::new(""));
     let (config, key) = (args.path.display(), folder.join(&key_path));
     writeln!(stderr, "{config} is written; its key is in {}.", key.display())?;
     writeln!(stderr, "Next: hereabouts run --config {config}")?;
+    if let Some(records) = records {
+        let records = records.display();
+        writeln!(stderr, "Then, while it runs: hereabouts import --config {config} --dynip {records}")?;
+    }
     writeln!(stderr, "Another machine joins with 'hereabouts init --key -', which asks for the text in the key file.")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Copies DynIP's records beside the config: the server writes its own in their place as soon as it starts.
+fn keep_records(config: &Path, inherited: &Inherited) -> anyhow::Result<Option<PathBuf>> {
+    let Some(records) = inherited.records.as_deref().filter(|records| records.exists()) else { return Ok(None) };
+    let copy = config.with_extension("dynip.json");
+    let bytes = ancestors::read(records, super::import::MAX_FILE)?;
+    write_new(&copy, 0o644, &bytes)?;
+    Ok(Some(copy))
 }
 
 fn key(given: Option<&str>) -> anyhow::Result<Zeroizing<[u8; 32]>> {
@@ -94,17 +124,36 @@ fn key(given: Option<&str>) -> anyhow::Result<Zeroizing<[u8; 32]>> {
     }
 }
 
-fn text(args: &InitArgs, key: &Path) -> String {
-    let quoted = |text: String| serde_json::Value::String(text.replace("${", "$${")).to_string();
+fn text(args: &InitArgs, key: &Path, inherited: &Inherited) -> String {
     let name = match &args.name {
-        Some(name) => format!("  name: {}", quoted(name.to_string())),
+        Some(name) => format!("  name: {}", quoted(name.as_str())),
         None => "  # name: kiosk                  # default: the host's name".into(),
     };
-    TEMPLATE
-        .replace("{role}", &args.role.to_string())
+    let role = args.role.or(inherited.role).unwrap_or(Role::Both);
+    let template =
+        inherited.sections.iter().fold(TEMPLATE.to_owned(), |text, (name, section)| put(&text, name, section));
+    template
+        .replace("{role}", &role.to_string())
         .replace("{name}", &name)
-        .replace("{channel}", &quoted(args.channel.to_string()))
-        .replace("{key}", &quoted(key.display().to_string()))
+        .replace("{channel}", &quoted(args.channel.as_str()))
+        .replace("{key}", &quoted(&key.display().to_string()))
+}
+
+/// Puts a section in the place of the one that stands there commented out.
+fn put(text: &str, name: &str, section: &str) -> String {
+    let (head, inside) = (format!("# {name}:"), "#   ");
+    let mut out = String::new();
+    let mut skipping = false;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with(&head) {
+            out.push_str(section);
+            skipping = true;
+        } else if !(skipping && line.starts_with(inside)) {
+            skipping = false;
+            out.push_str(line);
+        }
+    }
+    out
 }
 
 /// Every section; what is commented out is the default.
@@ -167,7 +216,7 @@ channel:
 # The HTTP interface (not available yet).
 # http: { listen: null, token_file: null }
 
-# The wires of PyDiscover, DynIP and the terminals (not available yet).
+# The wires of PyDiscover, DynIP and the terminals: unauthenticated, so each is off unless it is named.
 # compat: { pydiscover: null, dynip: null, terminals: null }
 
 # log: { level: info, format: text }   # format: text or json
@@ -180,7 +229,16 @@ mod tests {
 
     fn args(path: PathBuf) -> InitArgs {
         let channel = "home".parse().unwrap();
-        InitArgs { path, key: None, key_file: None, role: Role::Both, name: None, channel }
+        InitArgs {
+            path,
+            key: None,
+            key_file: None,
+            role: None,
+            name: None,
+            channel,
+            from_pydiscover: None,
+            from_dynip: None,
+        }
     }
 
     #[test]
@@ -200,7 +258,7 @@ mod tests {
     #[test]
     fn commented_settings_are_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        let lines = text(&args("x.yaml".into()), Path::new("x.key"));
+        let lines = text(&args("x.yaml".into()), Path::new("x.key"), &Inherited::default());
         let sections = lines.lines().skip(3).map(|line| match line.strip_prefix("# ") {
             Some(rest)
                 if rest.starts_with("  ") || rest.split_once(':').is_some_and(|(key, _)| SECTIONS.contains(&key)) =>
@@ -217,6 +275,75 @@ mod tests {
         let expected = Config { channel: plain.channel.clone(), node: plain.node.clone(), ..Config::default() };
         assert_eq!(Config { registry: expected.registry.clone(), ..plain }, expected);
         assert!(SystemEnvironment.variable("NO_SUCH_VARIABLE").is_none());
+    }
+
+    /// Writes a config from an ancestor's file, and gives it as it is read back.
+    fn inherited(ancestor: &str, change: impl FnOnce(&mut InitArgs, PathBuf)) -> (tempfile::TempDir, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ancestor.conf");
+        std::fs::write(&file, ancestor).unwrap();
+        let mut args = args(folder.path().join("hereabouts.yaml"));
+        change(&mut args, file);
+        let path = args.path.clone();
+        run(args).unwrap();
+        let config = load(&SystemEnvironment, Some(&path)).unwrap().config;
+        assert!(config.unavailable().is_empty());
+        (folder, config)
+    }
+
+    #[test]
+    fn pydiscover_file_becomes_info() {
+        let text = "[DEFAULT]\nservices = 10.0.0.1\nnet_password = a\"${HOME}: #x\n";
+        let (_folder, config) = inherited(text, |args, file| args.from_pydiscover = Some(file));
+        let info: Vec<_> = config.info.iter().collect();
+        assert_eq!(info, [("net_password", "a\"${HOME}: #x"), ("services", "10.0.0.1")]);
+        assert_eq!(config.compat.pydiscover, Some(Default::default()));
+        assert_eq!(config.role, Role::Both);
+    }
+
+    #[test]
+    fn dynip_file_becomes_server_client_and_export() {
+        let text = "[DynIP:Server]\nserver_ip = *\nserver_port = 28631\nclient_log_path = log.json\n\
+                    [DynIP:Client]\nserver_hostname = old.example.org\nserver_port = 28632\n";
+        let (folder, config) = inherited(text, |args, file| {
+            std::fs::write(file.with_file_name("log.json"), "{}").unwrap();
+            args.from_dynip = Some(file);
+        });
+        assert_eq!(config.compat.dynip.unwrap().port, 28631);
+        let export = config.registry.export.unwrap();
+        assert_eq!((export.path, export.format), (folder.path().join("log.json"), crate::config::ExportFormat::Dynip));
+        let target = "old.example.org:28632".parse().unwrap();
+        let expected = crate::config::PublishTarget::Dynip {
+            server: target,
+            every: crate::config::ConfigDuration::from_secs(300),
+        };
+        assert_eq!(config.publish, [crate::config::PublishTarget::Server {}, expected]);
+        // The records are kept before a server writes over them.
+        assert_eq!(std::fs::read_to_string(folder.path().join("hereabouts.dynip.json")).unwrap(), "{}");
+    }
+
+    #[test]
+    fn dynip_client_becomes_a_client() {
+        let text = "[DynIP:Client]\nserver_hostname = 192.0.2.1\n";
+        let (_folder, config) = inherited(text, |args, file| args.from_dynip = Some(file));
+        assert_eq!((config.role, config.compat.dynip), (Role::Client, None));
+        assert_eq!(config.publish.len(), 2);
+    }
+
+    #[test]
+    fn ancestor_file_that_is_none_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ancestor.conf");
+        for text in ["", "[x]\na = 1", "a = 1", "[DynIP:Client]\nserver_port = 70000", "[DEFAULT]\na key = 1"] {
+            std::fs::write(&file, text).unwrap();
+            for from in [true, false] {
+                let mut args = args(folder.path().join("hereabouts.yaml"));
+                args.from_dynip = from.then(|| file.clone());
+                args.from_pydiscover = (!from).then(|| file.clone());
+                assert!(run(args).is_err(), "{text:?}");
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     const SECTIONS: [&str; 10] =

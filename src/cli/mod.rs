@@ -17,6 +17,7 @@ pub mod table;
 pub mod time;
 pub mod wired;
 
+mod ancestors;
 mod announce;
 mod check;
 mod completions;
@@ -25,6 +26,8 @@ mod doctor;
 mod forget;
 mod health;
 mod history;
+mod import;
+mod ini;
 mod init;
 mod keygen;
 mod man;
@@ -103,6 +106,7 @@ enum Command {
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Init(init::InitArgs),
+    Import(import::ImportArgs),
     Check(check::CheckArgs),
     Schema(schema::SchemaArgs),
     Keygen(keygen::KeygenArgs),
@@ -148,6 +152,7 @@ impl Command {
             Self::Health(args) => health::run(&args, context, output),
             Self::Doctor(args) => doctor::run(&args, context, output),
             Self::Init(args) => init::run(args),
+            Self::Import(args) => import::run(&args, context, output),
             Self::Check(args) => check::run(args, global.config.clone()),
             Self::Schema(args) => schema::run(args),
             Self::Keygen(args) => keygen::run(args),

@@ -12,7 +12,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::logging::LogFormat;
 use crate::api::control::AskError;
-use crate::api::view::{AnnouncedView, FindingView, FoundView, HolderView, NodeView, StatusView};
+use crate::api::view::{
+    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
+};
 use crate::model::NodeName;
 
 /// Loads the config (`None`: search for it) and makes what asks the network as it says. Binds nothing yet.
@@ -66,4 +68,14 @@ pub trait Network {
         running: Result<Box<StatusView>, AskError>,
         progress: &mut dyn FnMut(&str),
     ) -> anyhow::Result<Vec<FindingView>>;
+
+    /// Asks for PyDiscover servers, and hands each answer on as it comes. Ends after `window`, or when `found` breaks.
+    fn discover_pydiscover(
+        &self,
+        window: Duration,
+        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()>;
+
+    /// Tells DynIP servers this machine's name, once: `servers`, or without any those of the config.
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>>;
 }

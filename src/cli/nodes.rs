@@ -22,7 +22,8 @@ const TABLE_PART: usize = 1_000;
 
 /// List the registry: every node present, with its addresses
 ///
-/// Only a server keeps a registry: run this where one runs, as its user. In a pipe, the names alone are printed.
+/// Only a server keeps a registry: run this where one runs, as its user. In a pipe, the names alone are printed. What came
+/// by an ancestor's wire is marked as unproved: anyone on that network could have said it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -84,7 +85,13 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         State::Present => Emphasis::Normal,
         State::Expired | State::Left => Emphasis::Dim,
     };
-    let state = if node.cloned { format!("{}, cloned", node.state) } else { node.state.to_string() };
+    let mut state = node.state.to_string();
+    if node.cloned {
+        state.push_str(", cloned");
+    }
+    if !node.wire.is_authenticated() {
+        state.push_str(&format!(", by {}, unproved", node.wire));
+    }
     let addresses: Vec<_> = node.addresses.iter().map(|address| address.address.to_string()).collect();
     let cells = [
         node.name.to_string(),
@@ -92,7 +99,7 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         addresses.join(" "),
         or_dash(node.source.map(|source| source.ip())),
         ago(node.last_seen, now),
-        node.key_in_use.clone(),
+        or_dash(node.key_in_use.as_ref()),
         labels(&node.labels),
     ];
     table.row(emphasis, cells);

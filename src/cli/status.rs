@@ -50,6 +50,8 @@ pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>
     section("Sockets", &sockets(status), output)?;
     section("Interfaces", &interfaces(status), output)?;
     section("Registry", &registry(status), output)?;
+    section("Unauthenticated wires", &compat(status), output)?;
+    section("PyDiscover servers, unauthenticated", &pydiscover(status, now), output)?;
     section("Name conflicts", &conflicts(status, now), output)?;
     section("Cloned nodes", &clones(status, now), output)?;
     section("Counters", &counters(status), output)
@@ -189,7 +191,8 @@ fn interfaces(status: &StatusView) -> Table {
 }
 
 fn registry(status: &StatusView) -> Table {
-    let mut table = Table::new(&["PRESENT", "EXPIRED", "LEFT", "TOTAL", "CAPACITY", "LAG", "STORE", "SIZE", "ERROR"]);
+    let mut table =
+        Table::new(&["PRESENT", "EXPIRED", "LEFT", "TOTAL", "UNPROVED", "CAPACITY", "LAG", "STORE", "SIZE", "ERROR"]);
     if let Some(registry) = &status.registry {
         let emphasis = if registry.store.last_error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
         let cells = [
@@ -197,6 +200,7 @@ fn registry(status: &StatusView) -> Table {
             registry.expired.to_string(),
             registry.left.to_string(),
             registry.total.to_string(),
+            registry.unauthenticated.to_string(),
             registry.capacity.to_string(),
             format!("{} ms", registry.durable_lag_ms),
             registry.store.path.clone(),
@@ -204,6 +208,31 @@ fn registry(status: &StatusView) -> Table {
             or_dash(registry.store.last_error.as_ref()),
         ];
         table.row(emphasis, cells);
+    }
+    table
+}
+
+fn compat(status: &StatusView) -> Table {
+    let mut table = Table::new(&["WIRE", "AS", "TELLS", "WEAKNESS", "ERROR"]);
+    for part in &status.compat {
+        let emphasis = if part.last_error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let cells = [
+            part.wire.clone(),
+            part.side.clone(),
+            or_dash(part.target.as_ref()),
+            part.weakness.clone(),
+            or_dash(part.last_error.as_ref()),
+        ];
+        table.row(emphasis, cells);
+    }
+    table
+}
+
+fn pydiscover(status: &StatusView, now: Timestamp) -> Table {
+    let mut table = Table::new(&["ANSWERED FROM", "INFO", "LAST"]);
+    for server in &status.pydiscover {
+        let info: Vec<_> = server.info.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect();
+        table.row(Emphasis::Normal, [server.source.to_string(), info.join(" "), ago(server.last_time, now)]);
     }
     table
 }

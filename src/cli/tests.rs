@@ -33,6 +33,7 @@ struct Fake {
     found: Vec<FoundView>,
     announced: Vec<AnnouncedView>,
     findings: Vec<FindingView>,
+    pydiscover: Vec<PydiscoverFoundView>,
 }
 
 struct Opened(Fake, Settings);
@@ -79,6 +80,19 @@ impl Network for Opened {
             Err(error) => finding(Code::NodeAbsent, Mark::Ok, &error.to_string()),
         };
         Ok([node].into_iter().chain(self.0.findings.clone()).collect())
+    }
+
+    fn discover_pydiscover(
+        &self,
+        _window: Duration,
+        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let _ = self.0.pydiscover.iter().cloned().try_for_each(found);
+        Ok(())
+    }
+
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
+        Ok(servers.iter().map(|server| ToldView { server: server.clone(), error: None }).collect())
     }
 }
 

@@ -16,13 +16,13 @@ use super::time;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::{AddressView, HistoryView, NodeView, Seen};
-use crate::model::{InterfaceName, NodeId, NodeName, Origin, Scope, State, Timestamp};
+use crate::model::{InterfaceName, NodeId, NodeName, Origin, Scope, State, Timestamp, Wire};
 
 /// Print a node's addresses, best first
 ///
 /// Best is what this machine reaches most directly: an address on one of its own networks, then global, private and
 /// link-local ones. The address that a server saw the node's messages come from stands last where the node does not
-/// announce it. A node that is gone is printed too, with a note on stderr.
+/// announce it. A node that is gone, or that is known by an ancestor's wire alone, is printed with a note on stderr.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -48,6 +48,8 @@ pub(super) struct WhereArgs {
 struct Whereabouts {
     name: NodeName,
     node_id: NodeId,
+    /// By which protocol it is known; null for a time in the past.
+    wire: Option<Wire>,
     /// Null for a time in the past.
     state: Option<State>,
     /// The time asked about; null for now.
@@ -85,6 +87,9 @@ pub(super) fn run(args: &WhereArgs, context: &Context<'_>, output: &mut Output<'
     print(&found, output)?;
     if let (Some(state @ (State::Expired | State::Left)), Some(seen)) = (found.state, found.last_seen) {
         note(format_args!("note: {} is gone ({state}): last seen {}", found.name, ago(seen, time::now())));
+    }
+    if let Some(wire) = found.wire.filter(|wire| !wire.is_authenticated()) {
+        note(format_args!("note: {} is known by {wire} alone: nobody proved that it is there", found.name));
     }
     if found.addresses.is_empty() {
         return Err(Failure::NothingFound(format!("{} is known, but announces no address", args.name)).into());
@@ -157,6 +162,7 @@ fn now_at(node: &NodeView, asker: &Asker) -> Whereabouts {
     Whereabouts {
         name: node.name.clone(),
         node_id: node.node_id,
+        wire: Some(node.wire),
         state: Some(node.state),
         at: None,
         last_seen: Some(node.last_seen),
@@ -181,6 +187,7 @@ fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Wh
     Some(Whereabouts {
         name: first.name.clone(),
         node_id: first.node_id,
+        wire: None,
         state: None,
         at: Some(at),
         last_seen: None,

@@ -40,6 +40,10 @@ pub(super) fn run(args: &WhoArgs, context: &Context<'_>, output: &mut Output<'_>
         return Err(Failure::NothingFound(format!("nobody is known to have {address}")).into());
     }
     print(&found, output)?;
+    for holder in found.iter().filter(|holder| !holder.node.wire.is_authenticated()) {
+        let (name, wire) = (&holder.node.name, holder.node.wire);
+        note(format_args!("note: {name} is known by {wire} alone: nobody proved that it is there"));
+    }
     if args.at.is_none() && found.iter().all(|holder| !holder.current) {
         note(format_args!("note: nobody has {address} now: this is who had it last"));
     }

@@ -13,7 +13,9 @@ use super::exit::Failure;
 use super::logging::LogFormat;
 use super::network::{Network, Settings};
 use crate::api::control::AskError;
-use crate::api::view::{AnnouncedView, FindingView, FoundView, HolderView, NodeView, StatusView};
+use crate::api::view::{
+    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
+};
 use crate::config::{self, Loaded};
 use crate::model::NodeName;
 use crate::node::ask::Asker;
@@ -131,6 +133,19 @@ impl Network for Wired {
         let runtime = Self::runtime()?;
         let (config, source) = (&self.loaded.config, self.loaded.source.clone());
         Ok(runtime.block_on(doctor::examine(config, source, running, progress)))
+    }
+
+    fn discover_pydiscover(
+        &self,
+        window: Duration,
+        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let asked = crate::node::ask::discover_pydiscover(&self.loaded.config, window, found);
+        Self::runtime()?.block_on(asked).map_err(failure)
+    }
+
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
+        Ok(Self::runtime()?.block_on(crate::node::ask::announce_dynip(&self.loaded.config, servers)))
     }
 }
 

@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use super::document::{Document, Place, escape};
 use super::report::{Problem, path_of};
-use super::{ChannelName, ConfigDuration, FileMode, InterfacePattern, OfferName, ServerAddress, Size, schema};
+use super::{
+    ChannelName, ConfigDuration, DynipServer, FileMode, InterfacePattern, OfferName, ServerAddress, Size, schema,
+};
 use crate::model::NodeName;
 
 /// How alike a word must be to be suggested (Jaro-Winkler, 1 is equal).
@@ -30,7 +32,7 @@ fn parses<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<(), String>
     text.parse::<T>().map(drop).map_err(|error| error.to_string())
 }
 
-const FORMATS: [(&str, Parse); 16] = [
+const FORMATS: [(&str, Parse); 17] = [
     ("ip", |text| {
         text.parse::<IpAddr>()
             .map(drop)
@@ -52,6 +54,7 @@ const FORMATS: [(&str, Parse); 16] = [
     ("hereabouts-Size", parses::<Size>),
     ("hereabouts-InterfacePattern", parses::<InterfacePattern>),
     ("hereabouts-ServerAddress", parses::<ServerAddress>),
+    ("hereabouts-DynipServer", parses::<DynipServer>),
     ("hereabouts-FileMode", parses::<FileMode>),
     ("hereabouts-OfferName", parses::<OfferName>),
     ("hereabouts-ChannelName", parses::<ChannelName>),

@@ -52,7 +52,9 @@ pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Lo
     };
     let name = path.display().to_string();
     let text = read(&path).map_err(|message| Report::unreadable(&name, message))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
+    // Absolute, so that a path which is made ready stays the same whatever it is joined to later.
+    let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+    let folder = absolute.parent().unwrap_or(Path::new(""));
     parse(&name, &text, folder, environment).map(|loaded| Loaded { source: Some(path), ..loaded })
 }
 
@@ -176,7 +178,7 @@ fn remove(value: &mut Value, pointer: &str) {
     };
     if let Some(Value::Object(map)) = value.pointer_mut(parent) {
         // An alternative without a part of it would be an error of its own.
-        let is_alternative = map.contains_key("type") || parent == "/compat/terminals";
+        let is_alternative = map.contains_key("type");
         map.remove(&document::unescape(key));
         if is_alternative {
             remove(value, parent);

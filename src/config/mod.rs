@@ -34,8 +34,8 @@ pub use serving::{
     PublishTarget, PydiscoverConfig, RegistryConfig, StoreConfig, TerminalsConfig,
 };
 pub use text::{
-    ChannelName, ChannelNameError, FileMode, FileModeError, InterfacePattern, InterfacePatternError, OfferName,
-    OfferNameError, ServerAddress, ServerAddressError,
+    ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern, InterfacePatternError,
+    OfferName, OfferNameError, ServerAddress, ServerAddressError,
 };
 
 use crate::model::{Labels, Role};
@@ -128,9 +128,10 @@ impl Config {
             (used("files.offer", !self.files.offer.is_empty()), "offering files is"),
             (used("files.accept", !self.files.accept.is_empty()), "accepting files is"),
             (used("http.listen", self.http.listen.is_some()), "the HTTP interface is"),
-            (used("compat.pydiscover", self.compat.pydiscover.is_some()), "PyDiscover's wire is"),
-            (used("compat.dynip", self.compat.dynip.is_some()), "DynIP's wire is"),
-            (used("compat.terminals", self.compat.terminals.is_some()), "the terminals' wire is"),
+            (
+                used("compat.terminals.file", self.compat.terminals.as_ref().is_some_and(|wire| wire.file.is_some())),
+                "a file for the terminals is",
+            ),
         ];
         let entries = table
             .into_iter()

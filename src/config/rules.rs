@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Config, PublishTarget};
+use super::{Config, Method, PublishTarget};
 use crate::model::Role;
 
 /// A broken rule: the JSON pointer of the setting that is pointed at, and what is wrong.
@@ -18,6 +18,13 @@ pub(super) struct Finding {
 const MIN_LEASE: Duration = Duration::from_secs(5);
 /// The longest lease: a dead node is gone within a day.
 const MAX_LEASE: Duration = Duration::from_secs(86_400);
+
+/// The shortest lease of DynIP's names: cron knows no shorter pause.
+const MIN_DYNIP_LEASE: Duration = Duration::from_secs(60);
+/// The longest one: a name that is not heard for a month is gone.
+const MAX_DYNIP_LEASE: Duration = Duration::from_secs(30 * 86_400);
+/// The shortest pause between datagrams to a DynIP server, which writes its whole file for each.
+const MIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Every broken rule of a configuration. `is_set` tells whether the file itself has a setting.
 pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
@@ -75,13 +82,34 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
             }
         }
     }
-    if let Some(terminals) = &config.compat.terminals
-        && !config.files.offer.iter().any(|offer| offer.name == terminals.file)
-    {
-        error("/compat/terminals/file".into(), format!("files.offer has no file named \"{}\"", terminals.file));
+    if let Some(file) = config.compat.terminals.as_ref().and_then(|wire| wire.file.as_ref()) {
+        let (list, is_listed) = if config.role.serves() {
+            ("offer", config.files.offer.iter().any(|offer| offer.name == *file))
+        } else {
+            ("accept", config.files.accept.iter().any(|accept| accept.name == *file))
+        };
+        if !is_listed {
+            error("/compat/terminals/file".into(), format!("files.{list} has no file named \"{file}\""));
+        }
+    }
+    if config.compat.dynip.as_ref().is_some_and(|wire| !(MIN_DYNIP_LEASE..=MAX_DYNIP_LEASE).contains(&wire.lease.0)) {
+        error("/compat/dynip/lease".into(), "the lease of DynIP's names has 1m to 30d".into());
+    }
+    for (i, target) in config.publish.iter().enumerate() {
+        if let PublishTarget::Dynip { every, .. } = target
+            && !(MIN_EVERY..=MAX_LEASE).contains(&every.0)
+        {
+            error(format!("/publish/{i}/every"), "a DynIP server is told every 10s to 24h".into());
+        }
     }
     if config.http.token_file.is_some() && config.http.listen.is_none() && is_set("/http/token_file") {
         found.push(note("/http/token_file", "http.token_file has no effect while http.listen is null"));
+    }
+    if config.compat.pydiscover.as_ref().is_some_and(|wire| wire.password_file.is_some()) {
+        found.push(note(
+            "/compat/pydiscover/password_file",
+            "PyDiscover covers every datagram with one key stream and checks nothing: whoever guesses one reads all others and can forge them",
+        ));
     }
     found.extend(notes(config, is_set));
     found
@@ -103,6 +131,15 @@ fn notes(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
                     &format!("registry.{setting} has no effect: role is client, which keeps no registry"),
                 ));
             }
+        }
+        if config.compat.dynip.is_some() {
+            found.push(note("/compat/dynip", "compat.dynip has no effect: role is client, which keeps no registry"));
+        }
+        if config.compat.pydiscover.is_some() && !config.discovery.methods.contains(&Method::Pydiscover) {
+            found.push(note(
+                "/compat/pydiscover",
+                "compat.pydiscover has no effect: role is client, which answers nobody, and pydiscover is none of discovery.methods",
+            ));
         }
         if is_set("/info") {
             found.push(note("/info", "info has no effect: role is client, which answers nobody"));

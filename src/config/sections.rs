@@ -135,7 +135,7 @@ impl Default for AddressesConfig {
 #[schemars(rename = "Discovery")]
 pub struct DiscoveryConfig {
     /// The methods, in the order in which they are tried.
-    #[schemars(length(max = 3), extend("uniqueItems" = true))]
+    #[schemars(length(max = 4), extend("uniqueItems" = true))]
     pub methods: Vec<Method>,
     /// How long a method may stay without an answer before the next one is tried as well.
     pub fallback_after: ConfigDuration,
@@ -178,6 +178,9 @@ pub enum Method {
     /// DNS-SD over multicast DNS (RFC 6762, RFC 6763): servers show themselves, under a random name where
     /// `channel.hidden` is on; whoever finds one asks it by a sealed query before it is believed.
     Mdns,
+    /// PyDiscover's servers, by broadcast: `status` shows their key/values. It finds no server to register with, and runs
+    /// beside the other methods.
+    Pydiscover,
 }
 
 /// Where multicast queries go.

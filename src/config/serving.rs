@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{FileMode, OfferName};
+use super::text::{DynipServer, FileMode, OfferName};
 use super::{ConfigDuration, Size, schema};
 
 /// What a server keeps of every node.
@@ -113,6 +113,18 @@ pub enum PublishTarget {
         #[schemars(pattern(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"), extend("format" = "hereabouts-Domain"))]
         domain: String,
     },
+    /// A DynIP server: the node's name in one unsealed datagram, which proves nothing. The server sees from where it comes.
+    Dynip {
+        /// The server.
+        server: DynipServer,
+        /// How often it is told, and whenever this node's addresses change. `10s` to `24h`.
+        #[serde(default = "dynip_every")]
+        every: ConfigDuration,
+    },
+}
+
+fn dynip_every() -> ConfigDuration {
+    ConfigDuration::from_secs(300)
 }
 
 fn local_domain() -> String {
@@ -206,7 +218,8 @@ pub struct HttpConfig {
     pub token_file: Option<PathBuf>,
 }
 
-/// The wires of PyDiscover, DynIP and the terminals, each off unless it is named. Not available yet.
+/// The wires of PyDiscover, DynIP and the terminals, each off unless it is named: none of them proves who speaks, so anyone
+/// on the network can say anything by them. `docs/compat.md` says for each what that means.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Compat")]
@@ -219,7 +232,7 @@ pub struct CompatConfig {
     pub terminals: Option<TerminalsConfig>,
 }
 
-/// Answers PyDiscover's queries with `info`.
+/// Answers PyDiscover's queries with `info`, on a server; by the method `pydiscover` any node asks on this port and channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Pydiscover")]
@@ -227,10 +240,11 @@ pub struct PydiscoverConfig {
     /// The UDP port.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// The channel that queries begin with.
+    /// The channel that queries begin with. It is sent in the clear, so it keeps nobody out.
     #[schemars(length(min = 1, max = 64))]
     pub magic: String,
-    /// A file with the password. Relative to the folder of this file. Null: no password.
+    /// A file with the password, its first line. Relative to the folder of this file. Null: no password. PyDiscover uses one
+    /// key stream for every datagram and checks nothing, so one known answer opens all others: it hides little.
     #[schemars(with = "Option<schema::Path>")]
     pub password_file: Option<PathBuf>,
     /// Whether a wrong channel or password gets no answer at all.
@@ -243,7 +257,8 @@ impl Default for PydiscoverConfig {
     }
 }
 
-/// Takes DynIP's datagrams as records.
+/// Takes DynIP's datagrams as records, on a server. Anyone who reaches the port can claim any name that no node of the
+/// channel holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Dynip")]
@@ -251,27 +266,31 @@ pub struct DynipConfig {
     /// The UDP port.
     #[schemars(range(min = 1))]
     pub port: u16,
+    /// How long a name counts as present after its datagram, `1m` to `30d`: longer than the pause of the clients' cron jobs.
+    pub lease: ConfigDuration,
 }
 
 impl Default for DynipConfig {
     fn default() -> Self {
-        Self { port: 28630 }
+        Self { port: 28630, lease: ConfigDuration::from_secs(3600) }
     }
 }
 
-/// Serves one offered file to the terminals.
+/// On a server, a base: it calls the terminals, and records who answers. On a client, a terminal: it answers a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Terminals")]
 pub struct TerminalsConfig {
     /// The UDP and TCP port.
-    #[serde(default = "terminals_port")]
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// The name of the offer in `files.offer`.
-    pub file: OfferName,
+    /// The file that terminals get: on a server its name in `files.offer`, on a client in `files.accept`. Null: none. Not
+    /// available yet.
+    pub file: Option<OfferName>,
 }
 
-fn terminals_port() -> u16 {
-    9998
+impl Default for TerminalsConfig {
+    fn default() -> Self {
+        Self { port: 9998, file: None }
+    }
 }

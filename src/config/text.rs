@@ -108,7 +108,7 @@ pub struct ServerAddress {
 pub enum ServerAddressError {
     /// No host name and no IP address.
     #[error(
-        "a server is a host name or an IP address, with a port if it is not {DEFAULT_PORT}: \"hub.example.org:24373\", \"[2001:db8::1]:24373\""
+        "a server is a host name or an IP address, with a port if it is not the usual one: \"hub.example.org:24373\", \"[2001:db8::1]:24373\""
     )]
     Host,
     /// A port that is no number from 1 to 65535.
@@ -125,9 +125,16 @@ impl FromStr for ServerAddress {
     type Err = ServerAddressError;
 
     fn from_str(text: &str) -> Result<Self, ServerAddressError> {
+        Self::parse(text, DEFAULT_PORT)
+    }
+}
+
+impl ServerAddress {
+    /// Parses a text, with the port that counts where none is written.
+    fn parse(text: &str, default_port: u16) -> Result<Self, ServerAddressError> {
         let plain = |host: &str, port| Ok(Self { host: host.into(), port });
         if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return plain(text, DEFAULT_PORT);
+            return plain(text, default_port);
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -146,7 +153,7 @@ impl FromStr for ServerAddress {
             }
         };
         match port {
-            None => plain(host, DEFAULT_PORT),
+            None => plain(host, default_port),
             Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse() {
                 Ok(port) if port != 0 => plain(host, port),
                 _ => Err(ServerAddressError::Port),
@@ -186,6 +193,36 @@ text_type!(
     ServerAddress,
     "ServerAddress",
     "A host name or an IP address, with a port unless it is 24373: `hub.example.org`, `192.0.2.1:24373`, `[2001:db8::1]:24373`.",
+    { "pattern": ServerAddress::PATTERN }
+);
+
+/// Where a DynIP server listens: a host name or an IP address, with a port.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct DynipServer(pub ServerAddress);
+
+impl DynipServer {
+    /// The port where none is written.
+    pub const PORT: u16 = 28630;
+}
+
+impl FromStr for DynipServer {
+    type Err = ServerAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ServerAddressError> {
+        ServerAddress::parse(text, Self::PORT).map(Self)
+    }
+}
+
+impl fmt::Display for DynipServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+text_type!(
+    DynipServer,
+    "DynipServer",
+    "A host name or an IP address, with a port unless it is 28630: `hub.example.org`, `192.0.2.1:28630`, `[2001:db8::1]:28630`.",
     { "pattern": ServerAddress::PATTERN }
 );
 

@@ -14,5 +14,6 @@ mod servers;
 pub use engine::{Engine, EngineSettings, Event, Output, To};
 pub use method::{Method, MethodState, MethodStatus};
 pub use own::{OwnRecord, OwnSettings, renew_after};
+pub(crate) use responder::Bucket;
 pub use responder::{DueAnswer, Ignored, Rate, Responder, ResponderSettings, Verdict};
 pub use servers::{Held, Server, ServerState};

@@ -269,13 +269,13 @@ impl Responder {
 
 /// A token bucket in thousandths of a token.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+pub(crate) struct Bucket {
     millitokens: u64,
     at: Duration,
 }
 
 impl Bucket {
-    fn full(now: Duration, rate: Rate) -> Self {
+    pub(crate) fn full(now: Duration, rate: Rate) -> Self {
         Self { millitokens: u64::from(rate.burst) * 1000, at: now }
     }
 
@@ -285,11 +285,11 @@ impl Bucket {
         self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * 1000)
     }
 
-    fn is_full(&self, now: Duration, rate: Rate) -> bool {
+    pub(crate) fn is_full(&self, now: Duration, rate: Rate) -> bool {
         self.level(now, rate) == u64::from(rate.burst) * 1000
     }
 
-    fn take(&mut self, now: Duration, rate: Rate) -> bool {
+    pub(crate) fn take(&mut self, now: Duration, rate: Rate) -> bool {
         let level = self.level(now, rate);
         // A time step too short to earn a thousandth must not be forgotten, or a fast asker would earn nothing.
         if level > self.millitokens || level == u64::from(rate.burst) * 1000 {

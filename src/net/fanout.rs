@@ -129,7 +129,7 @@ impl Fanout {
             }
         }
         self.multicast = targets::multicast(&self.settings, taken, sockets);
-        self.broadcast = targets::broadcast(&self.settings, taken, sockets);
+        self.broadcast = targets::broadcast_targets(self.settings.broadcast_port, taken, sockets);
         reports
     }
 

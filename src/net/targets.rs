@@ -64,7 +64,7 @@ fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
 /// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the address in that network.
 ///
 /// Point-to-point links have no broadcast. The loopback interface, if it is taken, has that of 127.0.0.0/8 alone.
-pub(super) fn broadcast(settings: &FanoutSettings, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
+pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
     if sockets.family(Family::Ipv4).is_none() {
         return Vec::new();
     }
@@ -82,7 +82,7 @@ pub(super) fn broadcast(settings: &FanoutSettings, taken: &[Interface], sockets:
             let everybody = (!interface.loopback && directed != Ipv4Addr::BROADCAST).then_some(Ipv4Addr::BROADCAST);
             for to in [Some(directed), everybody].into_iter().flatten() {
                 let source = Source { ip: address.ip, interface: interface.index };
-                let to = (to, settings.broadcast_port).into();
+                let to = (to, port).into();
                 targets.push(Target { to, source, interface: interface.name, family: Family::Ipv4 });
             }
         }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+pub use super::compat::ask::{announce_dynip, discover_pydiscover};
 use super::counters::Counters;
 use super::mdns::{Browser, found as browsed};
 use super::state_dir::StateDir;
@@ -18,8 +19,9 @@ use super::{RunError, wiring};
 use crate::api::view::{AddressView, AnnouncedView, FoundView, HolderView, NodeView};
 use crate::config::Config;
 use crate::discovery::{Engine, EngineSettings, Method, Output, OwnRecord, OwnSettings, To};
-use crate::model::{Labels, NodeId, Now, Record, Role, State, Timestamp};
+use crate::model::{Labels, NodeId, NodeName, Now, Record, Role, State, Timestamp, Wire};
 use crate::net::{self, Interface, RecvBatch, SocketSettings, Sockets, Watch};
+use crate::wire::stand_in::stand_in;
 use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, Sighting, SignedRecord, Subject, Want};
 
 /// When a query is sent again, counted from the first.
@@ -131,6 +133,15 @@ impl Asker {
             let (signed, sighting) = match subject {
                 Subject::Own { record, .. } => (record, None),
                 Subject::Found { record, sighting, .. } => (record, Some(sighting)),
+                Subject::Hearsay { name, wire, sighting, .. } => {
+                    // Only where nobody who proves anything knows the name, and then the latest.
+                    let later = |held: &FoundNode| held.node.last_seen < sighting.last_seen;
+                    let takes = |held: &FoundNode| !held.node.wire.is_authenticated() && later(held);
+                    if best.as_ref().is_none_or(|(held, _)| takes(held)) {
+                        best = Some((heard_node(name, *wire, sighting), (0, 0)));
+                    }
+                    return Heard::Unknown;
+                }
                 Subject::Unknown { .. } => return Heard::Unknown,
             };
             let Some(record) = asked.verified(signed) else { return Heard::Nothing };
@@ -142,7 +153,9 @@ impl Asker {
             };
             // Orders compare only between records of one node; of two nodes, the one seen last counts.
             let newer = best.as_ref().is_none_or(|(held, held_order)| {
-                if held.node.node_id == found.node.node_id {
+                if !held.node.wire.is_authenticated() {
+                    true
+                } else if held.node.node_id == found.node.node_id {
                     rank(&found, order) > rank(held, *held_order)
                 } else {
                     (present, found.node.last_seen) > (held.node.state == State::Present, held.node.last_seen)
@@ -462,6 +475,30 @@ fn found_view(
     }
 }
 
+/// What a server heard of a name by an ancestor's wire.
+fn heard_node(name: &NodeName, wire: Wire, sighting: &Sighting) -> FoundNode {
+    let node = NodeView {
+        name: name.clone(),
+        node_id: stand_in(name),
+        state: sighting.state,
+        role: Role::Client,
+        addresses: Vec::new(),
+        port: 0,
+        source: Some(sighting.source),
+        labels: Labels::default(),
+        first_seen: None,
+        last_seen: sighting.last_seen,
+        lease_seconds: 0,
+        expires_in_seconds: None,
+        wire,
+        key_in_use: None,
+        epoch: 0,
+        cloned: false,
+        former_names: Vec::new(),
+    };
+    FoundNode { node, itself: false }
+}
+
 fn found_node(
     signed: &SignedRecord,
     record: Record,
@@ -483,7 +520,8 @@ fn found_node(
         last_seen: sighting.map_or(now, |sighting| sighting.last_seen),
         lease_seconds: record.lease.0,
         expires_in_seconds: None,
-        key_in_use: signed.key.to_string(),
+        wire: Wire::Hereabouts,
+        key_in_use: Some(signed.key.to_string()),
         epoch: record.epoch,
         cloned: false,
         former_names: Vec::new(),

@@ -8,10 +8,9 @@ use super::explain;
 use super::shell::Node;
 use super::views;
 use crate::api::control::Call;
-use crate::api::request::{ErrorKind, PAGE, Request, Response};
+use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
 use crate::api::view::{
-    AnnouncedView, ConfigView, ConflictView, HealthView, NodeView, OwnView, RegistryView, SocketView, StatusView,
-    StoreView,
+    AnnouncedView, ConfigView, ConflictView, HealthView, OwnView, RegistryView, SocketView, StatusView, StoreView,
 };
 use crate::model::{NodeName, Now, State, Timestamp};
 use crate::net;
@@ -27,11 +26,11 @@ const WAITING: usize = 64;
 /// How long the oldest change may wait for the store before the node counts as not ready.
 const STORE_LAG: Duration = Duration::from_secs(10);
 
-/// A `forget` that waits for its deletion to be synced.
-pub(super) struct Forget {
-    ticket: u64,
-    view: NodeView,
-    call: Call,
+/// A change that waits until it is synced.
+pub(super) struct Change {
+    pub(super) ticket: u64,
+    pub(super) item: Item,
+    pub(super) call: Call,
 }
 
 /// An `announce` that waits for the servers.
@@ -57,6 +56,10 @@ impl Node {
             Request::Forget { name } => {
                 let name = name.clone();
                 self.forget(now, &name, call);
+            }
+            Request::Import { wire, records } => {
+                let (wire, records) = (*wire, records.clone());
+                self.import(now, wire, &records, call);
             }
             Request::Announce => {
                 if self.reannounces.len() >= WAITING {
@@ -94,14 +97,14 @@ impl Node {
         self.core.forget(name);
         tracing::info!(%name, node = %view.node_id.short(), "forgot a node and freed its name");
         let ticket = self.core.last_ticket();
-        self.forgets.push_back(Forget { ticket, view, call });
+        self.changes.push_back(Change { ticket, item: view.into(), call });
     }
 
-    /// Answers the `forget`s whose deletion is durable.
-    pub(super) fn answer_forgets(&mut self, durable: u64) {
-        while self.forgets.front().is_some_and(|forget| forget.ticket <= durable) {
-            if let Some(Forget { view, call, .. }) = self.forgets.pop_front() {
-                finish(&call, [Response::from(view)]);
+    /// Answers the changes that are durable.
+    pub(super) fn answer_changes(&mut self, durable: u64) {
+        while self.changes.front().is_some_and(|change| change.ticket <= durable) {
+            if let Some(Change { item, call, .. }) = self.changes.pop_front() {
+                finish(&call, [Response::from(item)]);
             }
         }
     }
@@ -204,6 +207,8 @@ impl Node {
             source: conflict.source,
             last_time: conflict.at,
         });
+        let mut counters = views::counters(&self.core, &self.mdns);
+        self.compat.count(&mut counters);
         StatusView {
             node,
             config: ConfigView {
@@ -211,15 +216,24 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: self.addresses().into_iter().map(socket).chain(groups).chain(mdns).collect(),
+            sockets: self
+                .addresses()
+                .into_iter()
+                .map(socket)
+                .chain(groups)
+                .chain(mdns)
+                .chain(self.compat.sockets())
+                .collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
             servers: views::servers(&self.core),
             registry: self.registry(now),
-            counters: views::counters(&self.core, &self.mdns),
+            counters,
             conflicts: conflicts.collect(),
             clones: views::clones(&self.core),
+            compat: self.compat.views(),
+            pydiscover: self.compat.servers(),
         }
     }
 
@@ -234,6 +248,7 @@ impl Node {
             expired: total.saturating_sub(present + left),
             left,
             total,
+            unauthenticated: table.hearsay() as u64,
             capacity: table.capacity() as u64,
             durable_lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
             store: StoreView {
@@ -306,7 +321,7 @@ fn found_or_not(call: &Call, items: Vec<Response>, message: impl FnOnce() -> Str
     if items.is_empty() { fail(call, ErrorKind::NotFound, message()) } else { finish(call, items) }
 }
 
-fn finish(call: &Call, items: impl IntoIterator<Item = Response>) {
+pub(super) fn finish(call: &Call, items: impl IntoIterator<Item = Response>) {
     send(call, items, None);
 }
 
@@ -319,7 +334,7 @@ fn send(call: &Call, items: impl IntoIterator<Item = Response>, next: Option<Str
     }
 }
 
-fn fail(call: &Call, kind: ErrorKind, message: impl Into<String>) {
+pub(super) fn fail(call: &Call, kind: ErrorKind, message: impl Into<String>) {
     // Nobody waits for the answer any more: nothing to do.
     let _ = call.reply.try_send(Response::error(kind, message));
 }

@@ -4,6 +4,7 @@
 //! [`Core::output`] gives until it gives nothing. One rule binds them: an acknowledgement of a change leaves only after
 //! the store said that its ticket is durable.
 
+mod hearsay;
 #[cfg(test)]
 mod tests;
 
@@ -11,9 +12,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub(super) use self::hearsay::Heard;
 use super::counters::Counters;
 use crate::discovery::{self, Engine, Ignored, Method, Responder, To, Verdict};
-use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Record, State, Timestamp};
+use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Record, State, Timestamp, Wire};
 use crate::registry::{Batch, Change, Outcome, Registration, RenewOutcome, SEEN_EVERY, Table};
 use crate::wire::KeyId;
 use crate::wire::identity::RenewalKey;
@@ -116,6 +118,17 @@ pub enum Event {
         name: NodeName,
         /// Its address as this server sees it.
         source: SocketAddr,
+    },
+    /// An ancestor's wire brought a name, or another address of one; nobody proved anything.
+    Hearsay {
+        /// The name.
+        name: NodeName,
+        /// The wire.
+        wire: Wire,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Whether the name was not present before.
+        arrived: bool,
     },
     /// A node said goodbye.
     Departed {
@@ -470,6 +483,11 @@ impl Core {
             Want::Servers | Want::All => None,
         });
         match entry {
+            // It has no signature that the asker could check, and is told as what it is.
+            Some(node) if !node.wire().is_authenticated() => {
+                let (name, wire) = (node.name().clone(), node.wire());
+                Subject::Hearsay { server, name, wire, sighting: node.sighting() }
+            }
             Some(node) => Subject::Found { server, record: node.signed(), sighting: node.sighting() },
             None => Subject::Unknown { server },
         }

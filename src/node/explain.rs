@@ -30,6 +30,12 @@ pub(super) fn log(event: &Event) {
         Event::Discovery(event) => discovery(event),
         Event::Arrived { name, source } => tracing::info!(%name, %source, "node arrived"),
         Event::Changed { name, source } => tracing::info!(%name, %source, "node's addresses changed"),
+        Event::Hearsay { name, wire, source, arrived: true } => {
+            tracing::info!(%name, %source, %wire, "a name arrived by an ancestor's wire, unauthenticated");
+        }
+        Event::Hearsay { name, wire, source, arrived: false } => {
+            tracing::info!(%name, %source, %wire, "a name has another address by an ancestor's wire, unauthenticated");
+        }
         Event::Departed { name } => tracing::info!(%name, "node left"),
         Event::Expired { name } => tracing::info!(%name, "node expired: its lease ran out without a renewal"),
         Event::NameConflict(conflict) => tracing::warn!(

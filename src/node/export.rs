@@ -31,7 +31,16 @@ impl Export {
 
     /// Something changed.
     pub(super) fn touch(&mut self, now: Duration) {
-        self.due.get_or_insert(now + AFTER_CHANGE);
+        let at = now + AFTER_CHANGE;
+        // What waits for a refresh is hastened; what waits after a failure is not.
+        self.due = Some(self.due.map_or(at, |due| if self.failing { due } else { due.min(at) }));
+    }
+
+    /// A node was seen again at its address, which is news in DynIP's file alone: each of its entries is a time.
+    pub(super) fn refresh(&mut self, now: Duration, within: Duration) {
+        if self.format == export::Format::Dynip && !self.failing {
+            self.due.get_or_insert(now + within);
+        }
     }
 
     /// When the file is to be written.

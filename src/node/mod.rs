@@ -4,6 +4,7 @@
 //! [`ask`] is what commands need of the network without a running node.
 
 pub mod ask;
+mod compat;
 mod control;
 mod core;
 mod counters;
@@ -53,6 +54,14 @@ pub enum RunError {
     /// The control socket can't be bound.
     #[error("failed to {0}")]
     Control(#[from] crate::api::control::BindError),
+    /// An ancestor's wire can't be used as configured.
+    #[error("{setting}: {reason}")]
+    Compat {
+        /// The setting, or what was to be done.
+        setting: &'static str,
+        /// Why, and how to mend it.
+        reason: String,
+    },
     /// Nothing can be received any more.
     #[error("failed to receive: {0}")]
     Receive(#[source] std::io::Error),

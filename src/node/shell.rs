@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::control::{Forget, Reannounce};
+use super::compat::Compat;
+use super::control::{Change, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
 use super::export::Export;
 use super::mdns::Mdns;
@@ -52,10 +53,11 @@ pub struct Node {
     pub(super) lookup_failures: Vec<Option<String>>,
     pub(super) servers: Vec<String>,
     pub(super) store: Option<Store>,
-    pub(super) forgets: VecDeque<Forget>,
+    pub(super) changes: VecDeque<Change>,
     pub(super) reannounces: Vec<Reannounce>,
     pub(super) mdns: Mdns,
     heard: Option<mpsc::Receiver<Heard>>,
+    pub(super) compat: Compat,
     export: Option<Export>,
     watch: Option<Watch>,
     listener: Option<control::Listener>,
@@ -96,6 +98,7 @@ impl Node {
         let listener = control::Listener::bind(state.path())?;
         let (ring, made_key) = wiring::key_ring(&config, Some(&state))?;
         let sockets = wiring::bound(&config)?;
+        let compat = Compat::bind(&config)?;
         let new_node = state.is_new();
         let identity = state.identity()?;
         let epoch = state.next_epoch(now.wall, new_node)?;
@@ -143,10 +146,11 @@ impl Node {
             lookup_failures: vec![None; servers.len()],
             servers,
             store,
-            forgets: VecDeque::new(),
+            changes: VecDeque::new(),
             reannounces: Vec::new(),
             mdns,
             heard: Some(heard),
+            compat,
             export,
             watch: Some(watch),
             listener: Some(listener),
@@ -172,6 +176,7 @@ impl Node {
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
         let (Some(mut watch), Some(mut heard)) = (self.watch.take(), self.heard.take()) else { return Ok(()) };
         let mut progress = self.store.as_ref().map(|store| store.progress.clone());
+        let mut claims = self.compat.start(&self.config);
         let mut batch = RecvBatch::new();
         let mut errors = 0;
         tokio::pin!(stop);
@@ -205,6 +210,7 @@ impl Node {
                     }
                 }
                 Some(call) = called.recv() => self.call(call),
+                Some(claim) = claims.recv() => self.heard_claims(&claim, &mut claims),
                 Some(Resolution { configured, result }) = resolved.recv() => self.resolved(configured, result),
                 () = changed(&mut progress) => self.progressed(),
                 Some(heard) = heard.recv() => self.heard(heard),
@@ -356,7 +362,7 @@ impl Node {
         let durable = store.progress.borrow_and_update().durable;
         store.waiting_since = (durable < store.writer.last_ticket()).then_some(now.elapsed);
         self.core.durable(now, durable.0);
-        self.answer_forgets(durable.0);
+        self.answer_changes(durable.0);
     }
 
     fn event(&mut self, event: &Event) {
@@ -397,9 +403,24 @@ impl Node {
                 "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
             );
         }
+        self.compat.set_interfaces(self.traffic.policy.taken(&self.interfaces));
         self.core.set_addresses(now, addresses);
         self.mdns.update(now, &self.interfaces, &self.traffic.policy);
         self.core.network_changed(now);
+    }
+
+    /// Something that the export shows changed.
+    pub(super) fn touch_export(&mut self, now: crate::model::Now) {
+        if let Some(export) = &mut self.export {
+            export.touch(now.elapsed);
+        }
+    }
+
+    /// Something that only the export's times show changed.
+    pub(super) fn refresh_export(&mut self, now: crate::model::Now, within: Duration) {
+        if let Some(export) = &mut self.export {
+            export.refresh(now.elapsed, within);
+        }
     }
 
     fn export_if_due(&mut self, now: crate::model::Now) {

@@ -33,7 +33,8 @@ pub(super) fn node(node: &NodeRef<'_>, now: Now) -> NodeView {
         last_seen: node.last_seen(),
         lease_seconds: node.lease().0,
         expires_in_seconds: present.then(|| node.remaining(now).as_secs()),
-        key_in_use: node.key().to_string(),
+        wire: node.wire(),
+        key_in_use: node.wire().is_authenticated().then(|| node.key().to_string()),
         epoch: record.epoch,
         cloned: node.twin().is_some(),
         former_names: node.former_names().map(|(name, _)| name.clone()).collect(),
@@ -261,6 +262,9 @@ pub(super) fn counters(core: &Core, mdns: &Mdns) -> Counters {
             registered,
             renewed,
             load_conflicts,
+            hearsay_taken,
+            hearsay_owned,
+            hearsay_full,
         } = table.counters();
         let counts = [
             ("name_conflicts", name_conflicts),
@@ -274,6 +278,9 @@ pub(super) fn counters(core: &Core, mdns: &Mdns) -> Counters {
             ("registered", registered),
             ("renewed", renewed),
             ("load_conflicts", load_conflicts),
+            ("hearsay_taken", hearsay_taken),
+            ("hearsay_owned", hearsay_owned),
+            ("hearsay_full", hearsay_full),
         ];
         let counts: BTreeMap<_, _> =
             counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect();

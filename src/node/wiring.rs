@@ -84,10 +84,11 @@ pub(super) fn fanout(config: &Config) -> FanoutSettings {
 
 /// The methods, in the configuration's order.
 pub(super) fn methods(config: &Config) -> Vec<Method> {
-    let methods = config.discovery.methods.iter().map(|method| match method {
-        config::Method::Multicast => Method::Multicast,
-        config::Method::Broadcast => Method::Broadcast,
-        config::Method::Mdns => Method::Mdns,
+    let methods = config.discovery.methods.iter().filter_map(|method| match method {
+        config::Method::Multicast => Some(Method::Multicast),
+        config::Method::Broadcast => Some(Method::Broadcast),
+        config::Method::Mdns => Some(Method::Mdns),
+        config::Method::Pydiscover => None,
     });
     methods.collect()
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Filter, NodeRef, Table};
-use crate::model::{Labels, NodeId, NodeName, Origin, Scope, State, Timestamp};
+use crate::model::{Labels, NodeId, NodeName, Origin, Scope, State, Timestamp, Wire};
 
 /// The version of the `hereabouts` format.
 const VERSION: u32 = 1;
@@ -21,8 +21,8 @@ const VERSION: u32 = 1;
 /// The shape of an export file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object: `version`, `generated`, and `nodes` by name, each with `name`, `id`, `state`, `addresses`,
-    /// `source`, `last_seen` and `labels`. Times are RFC 3339 in UTC.
+    /// One JSON object: `version`, `generated`, and `nodes` by name, each with `name`, `id`, `state`, `wire`,
+    /// `addresses`, `source`, `last_seen` and `labels`. Times are RFC 3339 in UTC.
     Hereabouts,
     /// DynIP's own file: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, the source address and the time of
     /// the last message in local time, as DynIP's server wrote it.
@@ -64,6 +64,7 @@ struct Node<'a> {
     name: &'a NodeName,
     id: NodeId,
     state: State,
+    wire: Wire,
     addresses: Vec<Address>,
     source: SocketAddr,
     last_seen: Timestamp,
@@ -131,6 +132,7 @@ impl Export {
                     name: node.name(),
                     id: node.id(),
                     state: node.state(),
+                    wire: node.wire(),
                     addresses: addresses.collect(),
                     source: node.source(),
                     last_seen: node.last_seen(),
@@ -211,6 +213,7 @@ mod tests {
         assert_eq!(value["nodes"][1]["addresses"][0]["ip"], "10.0.0.1");
         assert_eq!(value["nodes"][1]["addresses"][0]["scope"], "private");
         assert_eq!(value["nodes"][1]["state"], "present");
+        assert_eq!(value["nodes"][1]["wire"], "hereabouts");
         assert_eq!(value["nodes"][1]["labels"]["site"], "home");
         write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use minicbor::decode::Error as CborError;
 use minicbor::{Decoder, Encoder};
 
-use crate::model::{Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp};
+use crate::model::{
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp, Wire,
+};
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
-/// The version that each row begins with.
-pub const ROW_VERSION: u8 = 1;
+/// The version that each row begins with. Version 2 ends with the wire; a row of version 1 came by our own.
+pub const ROW_VERSION: u8 = 2;
 /// The longest row, in bytes: a body, a record and [`MAX_INTERVALS`] intervals of at most 40 bytes fit with room to spare.
 pub(super) const MAX_ROW: usize = 256 * 1024;
 /// The most intervals that a row may hold: above every setting of the table.
@@ -76,6 +78,8 @@ pub struct StoredNode {
     pub ended: Timestamp,
     /// Whether its name is bound to it; another node may have taken it over since.
     pub bound: bool,
+    /// By which protocol it is known.
+    pub wire: Wire,
     /// Names it had before, oldest first.
     pub former: Vec<StoredFormer>,
     /// Its addresses over time, oldest first.
@@ -138,6 +142,7 @@ pub(super) struct RowParts<'a> {
     pub(super) state: State,
     pub(super) ended: Timestamp,
     pub(super) bound: bool,
+    pub(super) wire: Wire,
 }
 
 /// Encodes a row.
@@ -149,7 +154,7 @@ pub(super) fn encode<'f>(
     let mut out = Vec::with_capacity(parts.body.len() + parts.detail.len() + 160 + 40 * history.len());
     let mut e = Encoder::new(&mut out);
     let written = (|| {
-        e.array(19)?.u8(ROW_VERSION)?.u16(parts.tag)?.bytes(&parts.id.0)?.bytes(&parts.signed_key.0)?;
+        e.array(20)?.u8(ROW_VERSION)?.u16(parts.tag)?.bytes(&parts.id.0)?.bytes(&parts.signed_key.0)?;
         e.bytes(parts.body)?.bytes(parts.signature)?.str(parts.name.as_str())?.bytes(parts.detail)?;
         e.bytes(&parts.key.0)?.u64(parts.epoch)?.u64(parts.base)?.u64(parts.sequence)?;
         match parts.previous_boot {
@@ -172,6 +177,11 @@ pub(super) fn encode<'f>(
         for interval in history {
             encode_interval(&mut e, interval)?;
         }
+        e.u8(match parts.wire {
+            Wire::Hereabouts => 0,
+            Wire::Dynip => 1,
+            Wire::Terminals => 2,
+        })?;
         e.ok()
     })();
     debug_assert!(written.is_ok(), "a vector takes every byte");
@@ -284,10 +294,12 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
     let d = &mut Decoder::new(bytes);
     let fields = d.array()?.unwrap_or(0);
     let found = d.u8()?;
-    if found != ROW_VERSION {
-        return Err(RowError::Version { found });
-    }
-    if fields != 19 {
+    let expected = match found {
+        1 => 19,
+        ROW_VERSION => 20,
+        _ => return Err(RowError::Version { found }),
+    };
+    if fields != expected {
         return Err(RowError::Damaged { what: "its structure" });
     }
     let tag = d.u16()?;
@@ -324,6 +336,10 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
     for _ in 0..intervals {
         history.push(decode_interval(d)?);
     }
+    let wire = match found {
+        1 => Wire::Hereabouts,
+        _ => decode_wire(d)?,
+    };
     end(d)?;
     let signed = SignedRecord { node, key: signed_key, body: body.into(), signature };
     Ok(StoredNode {
@@ -343,6 +359,7 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
         state,
         ended,
         bound,
+        wire,
         former,
         history,
     })
@@ -362,6 +379,15 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
         return Err(RowError::Damaged { what: "an interval" });
     }
     Ok(Interval { ip, seen, from, to })
+}
+
+fn decode_wire(d: &mut Decoder<'_>) -> Result<Wire, RowError> {
+    match d.u8()? {
+        0 => Ok(Wire::Hereabouts),
+        1 => Ok(Wire::Dynip),
+        2 => Ok(Wire::Terminals),
+        _ => Err(RowError::Damaged { what: "the wire" }),
+    }
 }
 
 fn decode_source(d: &mut Decoder<'_>) -> Result<SocketAddr, RowError> {

@@ -102,6 +102,11 @@ pub fn verify(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Result<(),
     verifying_key(node)?.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| IdentityError::Signature)
 }
 
+/// Whether an id is a point of the curve, and so may be somebody's public key.
+pub(super) fn is_key(node: &NodeId) -> bool {
+    VerifyingKey::from_bytes(&node.0).is_ok()
+}
+
 fn verifying_key(node: &NodeId) -> Result<VerifyingKey, IdentityError> {
     let key = VerifyingKey::from_bytes(&node.0).map_err(|_| IdentityError::NotAKey)?;
     if key.is_weak() { Err(IdentityError::Weak) } else { Ok(key) }

@@ -2,18 +2,22 @@
 //!
 //! One folder per protocol version, frozen once released; what does not depend on the version stands beside them:
 //!
+//! - [`compat`]: the wires of the ancestors;
 //! - [`keyring`]: from a channel's name and secrets to its keys;
 //! - [`seal`]: a payload into a sealed datagram and back;
 //! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
 //! - [`replay`]: which queries were answered already;
+//! - [`stand_in`]: ids for names that nobody proved to hold;
 //! - [`v1`]: the messages and their bytes.
 //!
 //! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
 
+pub mod compat;
 pub mod identity;
 pub mod keyring;
 pub mod replay;
 pub mod seal;
+pub mod stand_in;
 pub mod v1;
 mod xaes;
 

@@ -32,6 +32,36 @@ pub struct StatusView {
     pub conflicts: Vec<ConflictView>,
     /// Node ids that two machines use.
     pub clones: Vec<CloneView>,
+    /// The ancestors' wires that are on: nobody who speaks by them proves anything.
+    pub compat: Vec<CompatView>,
+    /// PyDiscover servers that answered.
+    pub pydiscover: Vec<PydiscoverView>,
+}
+
+/// One of the ancestors' wires in one role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompatView {
+    /// `pydiscover`, `dynip` or `terminals`.
+    pub wire: String,
+    /// `server`, `client`, `asker`, `base` or `terminal`.
+    pub side: String,
+    /// Whom it tells or asks; null when it only listens.
+    pub target: Option<String>,
+    /// What anyone on the network can do by it.
+    pub weakness: String,
+    /// Why the last datagram could not be sent; null when it was, or when it only listens.
+    pub last_error: Option<String>,
+}
+
+/// A PyDiscover server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PydiscoverView {
+    /// Where its answer came from.
+    pub source: SocketAddr,
+    /// Its key/values.
+    pub info: BTreeMap<String, String>,
+    /// When it answered last.
+    pub last_time: Timestamp,
 }
 
 /// Who a running node is.
@@ -214,6 +244,8 @@ pub struct RegistryView {
     pub left: u64,
     /// All of these.
     pub total: u64,
+    /// Of these, known by an ancestor's wire alone: nobody proved anything.
+    pub unauthenticated: u64,
     /// The most nodes that it takes.
     pub capacity: u64,
     /// For how long the oldest change has waited for the store; 0 when nothing waits.

@@ -1,7 +1,7 @@
 //! Views with something in every field.
 
 use crate::api::view::*;
-use crate::model::{Labels, NodeId, Origin, Role, Scope, State, Timestamp};
+use crate::model::{Labels, NodeId, Origin, Role, Scope, State, Timestamp, Wire};
 
 pub(crate) const TIME: Timestamp = Timestamp(1_795_200_000_000);
 
@@ -25,7 +25,8 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
         last_seen: TIME,
         lease_seconds: 90,
         expires_in_seconds: Some(60),
-        key_in_use: "1a2b3c4d".to_owned(),
+        wire: Wire::Hereabouts,
+        key_in_use: Some("1a2b3c4d".to_owned()),
         epoch: 3,
         cloned: false,
         former_names: Vec::new(),
@@ -178,6 +179,7 @@ pub(crate) fn status() -> StatusView {
             expired: 1,
             left: 0,
             total: 3,
+            unauthenticated: 1,
             capacity: 1_000_000,
             durable_lag_ms: 0,
             store: StoreView {
@@ -192,6 +194,18 @@ pub(crate) fn status() -> StatusView {
             holder: NodeId([7; 32]),
             claimant: NodeId([8; 32]),
             source: "192.168.1.66:24373".parse().unwrap(),
+            last_time: TIME,
+        }],
+        compat: vec![CompatView {
+            wire: "dynip".to_owned(),
+            side: "client".to_owned(),
+            target: Some("old-hub:28630".to_owned()),
+            weakness: "anyone on the way reads this node's name".to_owned(),
+            last_error: Some("no route to host".to_owned()),
+        }],
+        pydiscover: vec![PydiscoverView {
+            source: "192.168.1.9:50000".parse().unwrap(),
+            info: [("services".to_owned(), "10.0.0.1".to_owned())].into(),
             last_time: TIME,
         }],
         clones: vec![CloneView {

@@ -148,10 +148,10 @@ fn newer_row_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
-    let value = Some(Box::from([0x82, 0x02, 0x00]));
+    let value = Some(Box::from([0x82, row::ROW_VERSION + 1, 0x00]));
     store.commit(&[&Batch { rows: vec![Row { slot: 0, value }], seen: Vec::new() }]).unwrap();
     drop(store);
-    assert!(matches!(error(&path), StoreError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(error(&path), StoreError::Newer { found: 3, known: 2, .. }));
 }
 
 #[test]

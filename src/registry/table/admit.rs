@@ -46,7 +46,7 @@ impl Table {
         // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
         let tag = self.seen.entry(slot).tag.wrapping_add(1);
         self.seen.set(slot, SeenEntry { tag, ..SeenEntry::default() });
-        self.bind(slot, &record.name);
+        self.bind(now, slot, &record.name);
         self.take(now, slot, registration);
         self.follow_addresses(now, slot, &record.addresses, registration.source, now.wall);
         self.plan(now, slot);
@@ -70,7 +70,7 @@ impl Table {
             self.rename(now, slot, &record.name);
             moved = true;
         } else if !self.cold(slot).bound {
-            self.bind(slot, &record.name);
+            self.bind(now, slot, &record.name);
         }
         let cold = self.cold_mut(slot);
         if cold.boot != record.boot {
@@ -109,7 +109,7 @@ impl Table {
     }
 
     /// Writes when a node was last seen.
-    fn touch(&mut self, now: Now, slot: u32) {
+    pub(super) fn touch(&mut self, now: Now, slot: u32) {
         let hot = self.hot(slot);
         let past_base = u32::try_from(hot.sequence.saturating_sub(hot.base)).unwrap_or(u32::MAX);
         let tag = self.seen.entry(slot).tag;
@@ -175,7 +175,7 @@ impl Table {
     }
 
     /// Drops the node that is gone longest, if its name is free.
-    fn evict(&mut self, now: Now) -> bool {
+    pub(super) fn evict(&mut self, now: Now) -> bool {
         let Some(&(ended, slot)) = self.gone.first() else { return false };
         if ended.saturating_add(millis(self.settings.release_after)) > now_ms(now) {
             return false;

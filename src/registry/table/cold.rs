@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Registration;
 use super::history::Span;
-use crate::model::{NodeId, NodeName, Record, Timestamp};
+use crate::model::{NodeId, NodeName, Record, Timestamp, Wire};
 use crate::registry::row;
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
@@ -19,6 +19,8 @@ pub(super) struct Cold {
     pub(super) key: KeyId,
     /// Whether the name is bound to the node.
     pub(super) bound: bool,
+    /// By which protocol the node is known.
+    pub(super) wire: Wire,
     pub(super) boot: u64,
     pub(super) previous_boot: Option<u64>,
     pub(super) first_seen: Timestamp,
@@ -105,6 +107,7 @@ impl Cold {
             signed: Packed::new(&registration.record, &registration.signed),
             key: registration.key,
             bound: true,
+            wire: Wire::Hereabouts,
             boot: registration.record.boot,
             previous_boot: None,
             first_seen: now,

@@ -30,7 +30,7 @@ impl AddressKey {
 /// An [`Interval`] in 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
-    ip: [u8; 16],
+    pub(super) ip: [u8; 16],
     /// When it began; the highest bit tells an observed address.
     from: u64,
     /// When it ended; [`Span::OPEN`] while it runs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::history::AddressKey;
 use super::hot::packed;
 use super::{Table, now_ms};
-use crate::model::{Lease, NodeId, NodeName, Now, Record, State, Timestamp};
+use crate::model::{Lease, NodeId, NodeName, Now, Record, State, Timestamp, Wire};
 use crate::registry::row::{self, Interval, Seen};
 use crate::wire::KeyId;
 use crate::wire::v1::{Sighting, SignedRecord};
@@ -77,6 +77,11 @@ impl<'a> NodeRef<'a> {
     /// Names it had before, oldest first, with the time it took another.
     pub fn former_names(&self) -> impl ExactSizeIterator<Item = (&'a NodeName, Timestamp)> {
         self.table.cold(self.slot).former.iter().map(|former| (&former.name, former.until))
+    }
+
+    /// By which protocol it is known. By any but our own, its id is a stand-in and its record is empty.
+    pub fn wire(&self) -> Wire {
+        self.table.cold(self.slot).wire
     }
 
     /// Whether it is present, expired or left.
@@ -179,15 +184,15 @@ impl Table {
         }
     }
 
-    /// The best holder of an address: of those that announce it, else of those seen with it, who is present, else who
-    /// was seen last. Among more than a thousand, the best of the first thousand.
+    /// The best holder of an address: who proves who it is before hearsay; of those that announce it, else of those seen with
+    /// it, who is present, else who was seen last. Among more than a thousand, the best of the first thousand.
     pub fn holder(&self, ip: IpAddr) -> Option<NodeRef<'_>> {
         let rank = |(seen, node): &(Seen, NodeRef<'_>)| {
             let cold = self.cold(node.slot);
             let holds = cold.history.iter().any(|span| span.is_open() && span.is(packed(ip.to_canonical()), *seen));
             let ended = cold.history.iter().filter(|span| span.is(packed(ip.to_canonical()), *seen)).map(|s| s.to());
             let last = ended.map(|to| to.unwrap_or(Timestamp(u64::MAX))).max();
-            (holds, *seen == Seen::Announced, last, node.last_seen())
+            (holds, node.wire().is_authenticated(), *seen == Seen::Announced, last, node.last_seen())
         };
         let announced = self.listed(ip, Seen::Announced).take(HOLDERS_EXAMINED);
         let observed = self.listed(ip, Seen::Observed).take(HOLDERS_EXAMINED);

@@ -8,10 +8,16 @@ impl Table {
     /// Whether `slot` may take a name; else who holds it. A `slot` of `None` is a node that is not in the table yet.
     pub(super) fn name_holder(&self, now: Now, slot: Option<u32>, name: &NodeName) -> Option<NodeId> {
         let holder = *self.names.get(name)?;
-        (Some(holder) != slot && !self.is_released(now, holder, name)).then(|| self.hot(holder).id)
+        let held = Some(holder) != slot && self.proves_itself(holder) && !self.is_released(now, holder, name);
+        held.then(|| self.hot(holder).id)
     }
 
-    fn is_released(&self, now: Now, holder: u32, name: &NodeName) -> bool {
+    /// Whether a node is known by a wire on which nodes prove who they are.
+    pub(super) fn proves_itself(&self, slot: u32) -> bool {
+        self.cold(slot).wire.is_authenticated()
+    }
+
+    pub(super) fn is_released(&self, now: Now, holder: u32, name: &NodeName) -> bool {
         let cold = self.cold(holder);
         let ended = if cold.name == *name {
             (!self.is_present(holder)).then_some(cold.ended)
@@ -22,9 +28,12 @@ impl Table {
     }
 
     /// Binds a name that [`Self::name_holder`] found free.
-    pub(super) fn bind(&mut self, slot: u32, name: &NodeName) {
+    pub(super) fn bind(&mut self, now: Now, slot: u32, name: &NodeName) {
         match self.names.insert(name.clone(), slot) {
-            Some(before) if before != slot => self.lose(before, name),
+            Some(before) if before != slot => {
+                self.lose(before, name);
+                self.outrank(now, before);
+            }
             _ => {}
         }
         if let Some(index) = self.cold(slot).former.iter().position(|former| former.name == *name) {
@@ -55,7 +64,7 @@ impl Table {
         cold.former.retain(|former| former.name != old);
         cold.former.push(Former { name: old.clone(), until: now.wall, ended: now_ms(now), bound });
         self.had.insert((old, slot));
-        self.bind(slot, name);
+        self.bind(now, slot, name);
         if self.cold(slot).former.len() > MAX_FORMER {
             self.counters.names_dropped += 1;
             self.drop_former(slot, 0);

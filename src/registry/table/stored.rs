@@ -143,6 +143,7 @@ impl Table {
             state: hot.presence.state(),
             ended: if hot.presence == Presence::Present { entry.last_seen } else { cold.ended_at },
             bound: cold.bound,
+            wire: cold.wire,
         };
         let former = cold.former.iter().map(|former| (&former.name, former.until, former.bound));
         row::encode(&parts, former, cold.history.iter().map(|span| span.interval()))
@@ -171,6 +172,7 @@ impl Table {
             signed: Packed::new(&stored.record, &stored.signed),
             key: stored.key,
             bound: false,
+            wire: stored.wire,
             boot: stored.record.boot,
             previous_boot: stored.previous_boot,
             first_seen: stored.first_seen,
@@ -182,6 +184,9 @@ impl Table {
             twin: None,
         };
         let slot = self.occupy(fits.then_some(stored.slot), hot, cold);
+        if !stored.wire.is_authenticated() {
+            self.hearsay.insert(slot);
+        }
         if presence != Presence::Present {
             self.gone.insert((ended, slot));
         }

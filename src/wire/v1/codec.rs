@@ -6,7 +6,7 @@
 //! | type | message | fields |
 //! |---|---|---|
 //! | 1 | `Query` | 1 id, 2 want (0 servers, 1 all, 2 name, 3 holder), 3 clock, 4 window in ms, 5 name *(want 2)*, 6 address *(want 3)*, 15 padding |
-//! | 2 | `Answer` | 1 id, 2 seen, 3 subject (0 own, 1 found, 2 unknown), 4 signed record *(0, 1)*, 5 info *(0; left out if empty)*, 6 server *(1, 2)*, 7 sighting *(1)* |
+//! | 2 | `Answer` | 1 id, 2 seen, 3 subject (0 own, 1 found, 2 unknown, 3 hearsay), 4 signed record *(0, 1)*, 5 info *(0; left out if empty)*, 6 server *(1, 2, 3)*, 7 sighting *(1, 3)*, 8 name *(3)*, 9 wire *(3: 1 dynip, 2 terminals)* |
 //! | 3 | `Register` | those of a signed record |
 //! | 4 | `Registered` | 1 sequence, 2 seen, 3 lease in s, 4 clock |
 //! | 5 | `Renew` | 1 node, 2 epoch, 3 base, 4 sequence, 5 proof |
@@ -49,7 +49,7 @@ use super::message::{
     Want,
 };
 use super::record::read_name;
-use crate::model::{Labels, Lease, NodeId, State, Timestamp};
+use crate::model::{Labels, Lease, NodeId, State, Timestamp, Wire};
 use crate::wire::keyring::{ChannelKey, KeyRing};
 use crate::wire::seal::{self, HEADER, MAX_DATAGRAM, MAX_PAYLOAD, Nonce, OVERHEAD};
 use crate::wire::{KeyId, SealError};
@@ -175,6 +175,9 @@ impl Message {
                 if record.body.len() > SignedRecord::MAX_BODY =>
             {
                 refused("answer.record")
+            }
+            Self::Answer(Answer { subject: Subject::Hearsay { wire: Wire::Hereabouts, .. }, .. }) => {
+                refused("answer.wire")
             }
             Self::Notice(notice) if !is_offer_name(&notice.name) => refused("notice.name"),
             Self::Refused(Refused { refusal: Refusal::Channel { name }, .. }) if !KeyRing::is_channel_name(name) => {
@@ -303,6 +306,7 @@ impl Encoded for Answer {
             Subject::Own { info, .. } => (0, if info.is_empty() { 4 } else { 5 }),
             Subject::Found { .. } => (1, 6),
             Subject::Unknown { .. } => (2, 4),
+            Subject::Hearsay { .. } => (3, 7),
         };
         e.map(fields)?;
         e.u8(1)?.u64(*id)?;
@@ -323,6 +327,17 @@ impl Encoded for Answer {
             Subject::Unknown { server } => {
                 e.u8(6)?.bytes(&server.0)?;
             }
+            Subject::Hearsay { server, name, wire, sighting } => {
+                e.u8(6)?.bytes(&server.0)?;
+                sighting.encode(e.u8(7)?)?;
+                e.u8(8)?.str(name.as_str())?;
+                e.u8(9)?.u8(match wire {
+                    // Refused before it comes here.
+                    Wire::Hereabouts => 0,
+                    Wire::Dynip => 1,
+                    Wire::Terminals => 2,
+                })?;
+            }
         }
         Ok(())
     }
@@ -331,6 +346,7 @@ impl Encoded for Answer {
 fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
     let (mut id, mut seen, mut subject) = (None, None, None);
     let (mut record, mut info, mut server, mut sighting) = (None, None, None, None);
+    let (mut name, mut wire) = (None, None);
     let mut fields = r.fields("answer")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -341,8 +357,20 @@ fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             5 => info = Some(read_labels(r, "answer.info")?),
             6 => server = Some(NodeId(r.array("answer.server")?)),
             7 => sighting = Some(read_sighting(r)?),
+            8 => name = Some(read_name(r, "answer.name")?),
+            9 => {
+                wire = Some(match r.u64("answer.wire")? {
+                    1 => Wire::Dynip,
+                    2 => Wire::Terminals,
+                    value => return Err(Fault::Unknown { value }.at("answer.wire")),
+                });
+            }
             _ => r.skip("answer")?,
         }
+    }
+    if subject != Some(3) {
+        refuse(&name, "answer.name")?;
+        refuse(&wire, "answer.wire")?;
     }
     let subject = match subject.ok_or(Fault::Missing.at("answer.subject"))? {
         0 => {
@@ -364,6 +392,16 @@ fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             refuse(&info, "answer.info")?;
             refuse(&sighting, "answer.sighting")?;
             Subject::Unknown { server: server.ok_or(Fault::Missing.at("answer.server"))? }
+        }
+        3 => {
+            refuse(&record, "answer.record")?;
+            refuse(&info, "answer.info")?;
+            Subject::Hearsay {
+                server: server.ok_or(Fault::Missing.at("answer.server"))?,
+                name: name.ok_or(Fault::Missing.at("answer.name"))?,
+                wire: wire.ok_or(Fault::Missing.at("answer.wire"))?,
+                sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
+            }
         }
         value => return Err(Fault::Unknown { value }.at("answer.subject")),
     };

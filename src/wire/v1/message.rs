@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::model::{Labels, Lease, NodeId, NodeName, State, Timestamp};
+use crate::model::{Labels, Lease, NodeId, NodeName, State, Timestamp, Wire};
 use crate::wire::KeyId;
 
 /// One datagram's content.
@@ -82,6 +82,17 @@ pub enum Subject {
         server: NodeId,
         /// The record as its node signed it.
         record: SignedRecord,
+        /// What the server itself saw.
+        sighting: Sighting,
+    },
+    /// What a server heard of a name by a wire on which nobody proves anything: there is no record and no signature.
+    Hearsay {
+        /// The server that answers.
+        server: NodeId,
+        /// The name.
+        name: NodeName,
+        /// The wire; never our own.
+        wire: Wire,
         /// What the server itself saw.
         sighting: Sighting,
     },

@@ -6,7 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp};
+use crate::model::{
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp, Wire,
+};
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::seal::{self, MAX_DATAGRAM, MAX_PAYLOAD, OVERHEAD};
 use crate::wire::{Identity, IdentityError, KeyId};
@@ -135,6 +137,11 @@ fn refusals() -> [Refusal; 7] {
     ]
 }
 
+fn hearsay(wire: Wire) -> Subject {
+    let sighting = Sighting { source: socket("192.0.2.9:4"), last_seen: Timestamp(5), state: State::Present };
+    Subject::Hearsay { server: NodeId([0xcc; 32]), name: name("laptop"), wire, sighting }
+}
+
 /// One message of every shape.
 fn samples() -> Vec<Message> {
     let seen = socket("192.0.2.7:40000");
@@ -152,6 +159,7 @@ fn samples() -> Vec<Message> {
             sighting: Sighting { source: socket("[2001:db8::1]:1"), last_seen: Timestamp(5), state: State::Expired },
         }),
         answer(Subject::Unknown { server: NodeId([0xcc; 32]) }),
+        answer(hearsay(Wire::Dynip)),
         Message::Register(signed()),
         Message::Registered(Registered { sequence: 9, seen, lease: Lease(60), clock: Timestamp(1000) }),
         Message::Renew(Renewal { node: NodeId([0xaa; 32]), epoch: 1, base: 2, sequence: 300, proof: [0xdd; 16] }),
@@ -294,6 +302,27 @@ mod golden {
                  07 a3 (sighting) 01 82 50 20010db8000000000000000000000001 01 (source) 02 05 (last seen) 03 01 (expired)"
             ),
         );
+    }
+
+    #[test]
+    fn answer_by_hearsay() {
+        for (wire, byte) in [(Wire::Dynip, "01"), (Wire::Terminals, "02")] {
+            assert_bytes(
+                Message::Answer(Answer { id: 7, seen: socket("192.0.2.7:40000"), subject: hearsay(wire) }),
+                &format!(
+                    "82 02 (answer) a7 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 03 (hearsay) 06 {SERVER} (server) \
+                     07 a3 (sighting) 01 82 44 c0000209 04 (source) 02 05 (last seen) 03 00 (present) \
+                     08 66 6c6170746f70 (name) 09 {byte} (wire)"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn our_own_wire_is_no_hearsay() {
+        let message =
+            Message::Answer(Answer { id: 7, seen: socket("192.0.2.7:40000"), subject: hearsay(Wire::Hereabouts) });
+        assert_eq!(message.encode(&mut [0; 1200]), Err(EncodeError::Refused { field: "answer.wire" }));
     }
 
     #[test]
@@ -634,6 +663,9 @@ mod strict {
             ("82 09 a3 01 00 03 04 08 00", "refused.sequence"),
             ("82 09 a3 01 00 03 04 09 61 61", "refused.channel"),
             ("82 02 a2 03 02 05 a0", "answer.info"),
+            ("82 02 a2 03 02 08 61 61", "answer.name"),
+            ("82 02 a2 03 01 09 01", "answer.wire"),
+            ("82 02 a2 03 03 05 a0", "answer.info"),
         ] {
             assert_eq!(fault(text), (field, Fault::Unexpected), "{text}");
         }
@@ -659,7 +691,8 @@ mod strict {
     fn numbers_that_stand_for_nothing_are_refused() {
         assert_eq!(fault("82 00 a0"), ("message.type", Fault::Unknown { value: 0 }));
         assert_eq!(fault("82 0a a0"), ("message.type", Fault::Unknown { value: 10 }));
-        assert_eq!(fault("82 02 a1 03 03"), ("answer.subject", Fault::Unknown { value: 3 }));
+        assert_eq!(fault("82 02 a1 03 04"), ("answer.subject", Fault::Unknown { value: 4 }));
+        assert_eq!(fault("82 02 a1 09 00"), ("answer.wire", Fault::Unknown { value: 0 }));
         assert_eq!(fault("82 09 a2 01 00 03 07"), ("refused.why", Fault::Unknown { value: 7 }));
     }
 
@@ -973,6 +1006,11 @@ mod properties {
                 sighting
             }),
             any_id().prop_map(|server| Subject::Unknown { server }),
+            (any_id(), any::<bool>()).prop_map(|(server, dynip)| {
+                let wire = if dynip { Wire::Dynip } else { Wire::Terminals };
+                let Subject::Hearsay { name, sighting, .. } = super::hearsay(wire) else { unreachable!() };
+                Subject::Hearsay { server, name, wire, sighting }
+            }),
         ];
         (any::<u64>(), any_socket(), subject)
             .prop_map(|(id, seen, subject)| Message::Answer(Answer { id, seen, subject }))

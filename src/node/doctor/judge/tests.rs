@@ -105,6 +105,9 @@ fn status() -> StatusView {
         counters: BTreeMap::new(),
         conflicts: Vec::new(),
         clones: Vec::new(),
+        publications: Vec::new(),
+        compat: Vec::new(),
+        pydiscover: Vec::new(),
     }
 }
 
@@ -271,8 +274,16 @@ fn what_the_node_of_this_machine_tells() {
                 size_bytes: None,
                 last_error: Some("no space left on device".to_owned()),
             };
-            status.registry =
-                Some(RegistryView { present: 1, expired: 0, left: 0, total: 1, capacity: 9, durable_lag_ms: 0, store });
+            status.registry = Some(RegistryView {
+                present: 1,
+                expired: 0,
+                left: 0,
+                total: 1,
+                unauthenticated: 0,
+                capacity: 9,
+                durable_lag_ms: 0,
+                store,
+            });
         }),
     );
 }

@@ -1,0 +1,50 @@
+//! What `status` tells of the ancestors' wires.
+
+use super::Compat;
+use crate::api::view::{CompatView, Counters, PydiscoverView, SocketView};
+
+impl Compat {
+    /// Each wire in each role.
+    pub(in crate::node) fn views(&self) -> Vec<CompatView> {
+        let known = self.tally.known();
+        let view = |part: &super::Part| CompatView {
+            wire: part.wire.to_owned(),
+            side: part.side.to_owned(),
+            target: part.target.clone(),
+            weakness: part.weakness.to_owned(),
+            last_error: known.failures.get(part.target.as_deref().unwrap_or(part.wire)).cloned(),
+        };
+        self.parts.iter().map(view).collect()
+    }
+
+    /// The PyDiscover servers that answered.
+    pub(in crate::node) fn servers(&self) -> Vec<PydiscoverView> {
+        let known = self.tally.known();
+        let view = |(source, server): (&std::net::SocketAddr, &super::tally::Server)| PydiscoverView {
+            source: *source,
+            info: server.info.clone(),
+            last_time: server.last,
+        };
+        known.servers.iter().map(view).collect()
+    }
+
+    /// The sockets that are bound.
+    pub(in crate::node) fn sockets(&self) -> impl Iterator<Item = SocketView> {
+        self.parts.iter().flat_map(|part| {
+            let purpose = format!("{} {}", part.wire, part.side);
+            part.sockets.iter().map(move |address| SocketView {
+                purpose: purpose.clone(),
+                address: *address,
+                interface: None,
+            })
+        })
+    }
+
+    /// Adds what was counted, one group for each wire.
+    pub(in crate::node) fn count(&self, counters: &mut Counters) {
+        for (name, count) in &self.tally.known().counts {
+            let (group, name) = name.split_once('.').unwrap_or(("compat", name));
+            counters.entry(group.to_owned()).or_default().insert(name.to_owned(), *count);
+        }
+    }
+}

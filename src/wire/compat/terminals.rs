@@ -1,0 +1,205 @@
+//! Terminals and their base: two words by UDP broadcast, three lines over TCP, one port for both.
+//!
+//! The base broadcasts [`Call::ShowYourself`]. Each terminal opens TCP to the address that the broadcast came from, on the
+//! same port, and sends `show\n`, or `I am here\n` in a later variant; its address is all that the base learns. The base
+//! broadcasts, or sends to one, [`Call::GetUpdates`]. Each terminal opens TCP, sends `get\n` and takes what comes until the
+//! end of the stream as its new file: there is no length, no digest and no name.
+
+use std::net::IpAddr;
+
+use crate::model::NodeName;
+
+/// The longest line over TCP, its break included: the longest known has ten bytes.
+pub const MAX_LINE: usize = 64;
+
+/// What a base calls by UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Open TCP and say that you are there.
+    ShowYourself,
+    /// Open TCP and get the file.
+    GetUpdates,
+}
+
+impl Call {
+    /// The datagram.
+    pub fn encode(self) -> &'static [u8] {
+        match self {
+            Self::ShowYourself => b"show yourself",
+            Self::GetUpdates => b"get updates",
+        }
+    }
+
+    /// Reads a datagram; `None` if it is no call. White space at its end is let pass.
+    pub fn decode(datagram: &[u8]) -> Option<Self> {
+        // A longer one is no call: trimming must not walk over it.
+        let bytes = datagram.get(..datagram.len().min(MAX_LINE))?.trim_ascii_end();
+        [Self::ShowYourself, Self::GetUpdates]
+            .into_iter()
+            .find(|call| call.encode() == bytes && datagram.len() <= MAX_LINE)
+    }
+}
+
+/// What a terminal says over TCP, in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// `show`: it is there.
+    Show,
+    /// `I am here`: the same, in the later variant.
+    IAmHere,
+    /// `get`: it wants the file.
+    Get,
+}
+
+impl Request {
+    /// The line with its break.
+    pub fn encode(self) -> &'static [u8] {
+        match self {
+            Self::Show => b"show\n",
+            Self::IAmHere => b"I am here\n",
+            Self::Get => b"get\n",
+        }
+    }
+}
+
+/// What came of a connection so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The line has not ended.
+    More,
+    /// A request.
+    Request(Request),
+    /// A line that is no request, or one that does not end within [`MAX_LINE`].
+    Nonsense,
+}
+
+/// The first line of a connection, byte by byte; it holds at most [`MAX_LINE`] of them.
+#[derive(Debug, Clone)]
+pub struct Line {
+    bytes: [u8; MAX_LINE],
+    length: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { bytes: [0; MAX_LINE], length: 0 }
+    }
+}
+
+impl Line {
+    /// Takes what was received. What stands after the line is passed over: a terminal has nothing more to say.
+    pub fn feed(&mut self, received: &[u8]) -> Progress {
+        for byte in received {
+            if *byte == b'\n' {
+                return self.request();
+            }
+            let Some(place) = self.bytes.get_mut(self.length) else { return Progress::Nonsense };
+            *place = *byte;
+            self.length += 1;
+        }
+        if self.length >= MAX_LINE { Progress::Nonsense } else { Progress::More }
+    }
+
+    /// The end of the stream: a line without its break counts, as some clients close instead.
+    pub fn end(&self) -> Progress {
+        self.request()
+    }
+
+    fn request(&self) -> Progress {
+        let line = self.bytes.get(..self.length).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let known = [Request::Show, Request::IAmHere, Request::Get];
+        let said = known.into_iter().find(|request| request.encode().strip_suffix(b"\n") == Some(line));
+        said.map_or(Progress::Nonsense, Progress::Request)
+    }
+}
+
+/// The name of a terminal: it tells none, so its address is made one, `terminal-192-0-2-7`.
+pub fn name_of(ip: IpAddr) -> NodeName {
+    let text = match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            format!("terminal-{a}-{b}-{c}-{d}")
+        }
+        IpAddr::V6(v6) => {
+            let groups = v6.segments().map(|group| format!("{group:x}"));
+            format!("terminal-{}", groups.join("-"))
+        }
+    };
+    #[expect(clippy::expect_used, reason = "letters, digits and inner hyphens, at most 48 bytes")]
+    NodeName::parse(&text).expect("an address in hyphens is a name")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn calls_have_their_bytes() {
+        assert_eq!(Call::ShowYourself.encode(), b"show yourself");
+        assert_eq!(Call::GetUpdates.encode(), b"get updates");
+        assert_eq!(Call::decode(b"show yourself"), Some(Call::ShowYourself));
+        assert_eq!(Call::decode(b"get updates\r\n"), Some(Call::GetUpdates));
+        let long = [b"show yourself".as_slice(), &[b' '; 60_000]].concat();
+        for bytes in [&b""[..], b"show", b" show yourself", b"Show yourself", b"show yourself now", b"\xff", &long] {
+            assert_eq!(Call::decode(bytes), None);
+        }
+    }
+
+    #[test]
+    fn lines_are_read_whatever_the_pieces() {
+        for request in [Request::Show, Request::IAmHere, Request::Get] {
+            let bytes = request.encode();
+            assert_eq!(Line::default().feed(bytes), Progress::Request(request));
+            let mut line = Line::default();
+            let (last, first) = bytes.split_last().unwrap();
+            for byte in first {
+                assert_eq!(line.feed(&[*byte]), Progress::More);
+            }
+            assert_eq!(line.clone().end(), Progress::Request(request));
+            assert_eq!(line.feed(&[*last, b'x']), Progress::Request(request));
+        }
+        assert_eq!(Line::default().feed(b"show\r\n"), Progress::Request(Request::Show));
+        assert_eq!(Request::IAmHere.encode(), b"I am here\n");
+    }
+
+    #[test]
+    fn nonsense_and_endless_lines_end() {
+        for bytes in [&b"\n"[..], b"SHOW\n", b"show me\n", b"get /etc/passwd\n", b"\xff\n", b"\0\n"] {
+            assert_eq!(Line::default().feed(bytes), Progress::Nonsense, "{bytes:?}");
+        }
+        assert_eq!(Line::default().end(), Progress::Nonsense);
+        let mut line = Line::default();
+        assert_eq!(line.feed(&[b'a'; MAX_LINE - 1]), Progress::More);
+        assert_eq!(line.feed(b"a"), Progress::Nonsense);
+        assert_eq!(line.feed(&[b'a'; 70_000]), Progress::Nonsense);
+    }
+
+    #[test]
+    fn terminal_is_called_by_its_address() {
+        for (address, name) in [
+            ("192.0.2.7", "terminal-192-0-2-7"),
+            ("::ffff:192.0.2.7", "terminal-192-0-2-7"),
+            ("fe80::", "terminal-fe80-0-0-0-0-0-0-0"),
+            ("2001:db8::a:1", "terminal-2001-db8-0-0-0-0-a-1"),
+        ] {
+            assert_eq!(name_of(address.parse().unwrap()).as_str(), name);
+        }
+        let longest: IpAddr = "fff0:fff1:fff2:fff3:fff4:fff5:fff6:fff7".parse().unwrap();
+        assert!(name_of(longest).as_str().len() <= NodeName::MAX_LABEL);
+    }
+
+    proptest! {
+        #[test]
+        fn decode_no_panic(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..90), 0..5)) {
+            let mut line = Line::default();
+            for piece in &pieces {
+                let _ = line.feed(piece);
+                let _ = Call::decode(piece);
+            }
+            let _ = line.end();
+        }
+    }
+}
