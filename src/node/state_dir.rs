@@ -348,7 +348,9 @@ mod tests {
     #[test]
     fn every_reason_has_its_own_mend() {
         let path = PathBuf::from("/var/lib/hereabouts");
-        let told = |kind| StateError::Directory { path: path.clone(), uid: 65532, source: kind.into() }.to_string();
+        let told = |kind: io::ErrorKind| {
+            StateError::Directory { path: path.clone(), uid: 65532, source: kind.into() }.to_string()
+        };
         let denied = told(io::ErrorKind::PermissionDenied);
         assert!(denied.contains("chown -R 65532 /var/lib/hereabouts") && denied.contains("volume"), "{denied}");
         let read_only = told(io::ErrorKind::ReadOnlyFilesystem);
