@@ -15,8 +15,7 @@
         "aarch64-darwin"
       ];
       forSystems =
-        systems: make:
-        nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
+        systems: make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
       packagesOf = pkgs: rec {
         default = pkgs.callPackage ./deploy/nix/package.nix { };
         schema = pkgs.runCommand "hereabouts-schema.json" { } "${default}/bin/hereabouts schema >$out";
@@ -48,7 +47,9 @@
         { pkgs, lib, ... }:
         {
           imports = [ ./deploy/nix/module.nix ];
-          services.hereabouts.package = lib.mkDefault self.packages.${pkgs.stdenv.hostPlatform.system}.default;
+          services.hereabouts.package =
+            lib.mkDefault
+              self.packages.${pkgs.stdenv.hostPlatform.system}.default;
         };
 
       checks = forSystems linux (pkgs: {

@@ -40,8 +40,14 @@ let
     mkOption = option: option;
     optionalString = condition: text: if condition then text else "";
     fileset = {
-      unions = paths: assert all builtins.pathExists paths; paths;
-      toSource = { root, fileset }: assert builtins.pathExists root; builtins.deepSeq fileset root;
+      unions =
+        paths:
+        assert all builtins.pathExists paths;
+        paths;
+      toSource =
+        { root, fileset }:
+        assert builtins.pathExists root;
+        builtins.deepSeq fileset root;
     };
     licenses = genAttrs [ "mit" "asl20" ] (name: name);
     platforms = genAttrs [ "linux" "darwin" ] (name: [ name ]);
@@ -79,7 +85,9 @@ let
         dockerTools.buildLayeredImage = made;
         testers.runNixOSTest = made;
         mkShell = made;
-        runCommand = name: environment: script: made (environment // { inherit name script; });
+        runCommand =
+          name: environment: script:
+          made (environment // { inherit name script; });
         formats.yaml = _: {
           type = "yaml";
           # JSON is YAML.
