@@ -16,7 +16,7 @@ fn a_state_directory_of_another_user_is_named_with_its_chown() {
         let fleet = Fleet::new().await;
         let ran = refused(&fleet, fleet.server("hub", "").no_network().state(State::NotWritable)).await;
         assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert!(ran.stderr.contains(&format!("chown {UID} {STATE_DIR}")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("chown -R {UID} {STATE_DIR}")), "{ran:?}");
     });
 }
 
@@ -68,6 +68,7 @@ fn a_key_that_can_not_be_read_is_named() {
         let ran = refused(&fleet, fleet.server("hub", "").no_network().key_mode(0o600)).await;
         assert_eq!(ran.code, Some(64), "{ran:?}");
         assert!(ran.stderr.contains(KEY_FILE) && ran.stderr.contains("can't be read"), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("chown {UID} {KEY_FILE}")), "{ran:?}");
     });
 }
 

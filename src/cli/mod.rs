@@ -36,6 +36,7 @@ mod rank;
 mod run;
 mod schema;
 mod status;
+mod supervisor;
 mod r#where;
 mod who;
 

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::exit::Failure;
 use super::logging::LogFormat;
 use super::network::{Network, Settings};
+use super::supervisor;
 use crate::api::control::AskError;
 use crate::api::view::{
     AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
@@ -85,13 +86,14 @@ impl Network for Wired {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                notify(&[sd_notify::NotifyState::Stopping]);
+                supervisor::stopping();
             };
             let node = Node::bind(self.loaded.config.clone(), self.loaded.source.clone()).await.map_err(failure)?;
-            node.run(stop, |node| {
+            node.run(supervisor::alive_until(stop), |node| {
                 let addresses: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
-                tracing::info!(addresses = %addresses.join(" "), "ready");
-                notify(&[sd_notify::NotifyState::Ready]);
+                let addresses = addresses.join(" ");
+                tracing::info!(%addresses, "ready");
+                supervisor::ready(&addresses);
             })
             .await
             .map_err(failure)
@@ -156,12 +158,5 @@ fn failure(error: RunError) -> anyhow::Error {
             Failure::Config(error.to_string()).into()
         }
         error => error.into(),
-    }
-}
-
-/// Tells systemd, where it listens.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "failed to notify the service manager");
     }
 }

@@ -36,7 +36,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file is missing, or this user may not read it.
-    #[error("the secret file {} can't be read: {source}", path.display())]
+    #[error("the secret file {} can't be read: {source}{}", path.display(), mend(source, path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -83,6 +83,16 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Who has to own a file that this user may not read.
+fn mend(error: &io::Error, path: &Path) -> String {
+    match own_uid() {
+        Some(uid) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("; it is read by the user with uid {uid}: chown {uid} {}", path.display())
+        }
+        _ => String::new(),
+    }
 }
 
 impl ChannelConfig {
@@ -261,6 +271,15 @@ mod tests {
         assert!(matches!(KeySource::File(path).read(), Err(SecretError::TooLong { .. })));
         assert!(matches!(KeySource::File(folder.path().into()).read(), Err(SecretError::Kind { .. })));
         assert!(matches!(KeySource::File(folder.path().join("none")).read(), Err(SecretError::Read { .. })));
+    }
+
+    #[test]
+    fn file_of_another_user_is_told_with_its_chown() {
+        let (path, uid) = (PathBuf::from("/run/secrets/key"), own_uid().unwrap());
+        let denied = SecretError::Read { path: path.clone(), source: io::ErrorKind::PermissionDenied.into() };
+        assert!(denied.to_string().ends_with(&format!("chown {uid} /run/secrets/key")), "{denied}");
+        let missing = SecretError::Read { path, source: io::ErrorKind::NotFound.into() };
+        assert!(!missing.to_string().contains("chown"), "{missing}");
     }
 
     #[test]

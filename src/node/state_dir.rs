@@ -27,9 +27,9 @@ const LONGEST_FILE: u64 = 4096;
 pub enum StateError {
     /// The directory can't be made, or not be written.
     #[error(
-        "use the state directory {path}: {source}. It must belong to the user that runs hereabouts (uid {uid}): \
-         chown {uid} {path}, or set node.state_dir",
-        path = path.display()
+        "use the state directory {path}: {source}. {mend}, or set node.state_dir",
+        path = path.display(),
+        mend = mend(source, *uid, path)
     )]
     Directory {
         /// The directory.
@@ -48,6 +48,17 @@ pub enum StateError {
     InUse {
         /// The directory.
         path: PathBuf,
+    },
+    /// A file of the directory belongs to another user.
+    #[error("use {path}: {source}. {mend}", path = path.display(), mend = mend(source, *uid, path.parent().unwrap_or(path)))]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The user this process runs as.
+        uid: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// A file can't be read or written.
     #[error("use {path}: {source}", path = path.display())]
@@ -82,6 +93,30 @@ pub enum StateError {
 impl StateError {
     pub(super) fn directory(path: &Path, source: io::Error) -> Self {
         Self::Directory { path: path.to_owned(), uid: user(), source }
+    }
+
+    fn file(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Foreign { path, uid: user(), source },
+            _ => Self::File { path, source },
+        }
+    }
+}
+
+/// What makes a directory usable.
+fn mend(error: &io::Error, uid: u32, folder: &Path) -> String {
+    let folder = folder.display();
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!("It must be writable: mount a volume on {folder} that is not read-only")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Make room on its disk".into(),
+        io::ErrorKind::NotADirectory => "Move away the file that stands in its place".into(),
+        _ => format!(
+            "It must belong to the user that runs hereabouts (uid {uid}): chown -R {uid} {folder} (for a container: on \
+             the volume that is mounted there)"
+        ),
     }
 }
 
@@ -143,7 +178,7 @@ impl StateDir {
     /// Keeps other nodes off this directory while the lock lives.
     pub fn lock(&self) -> Result<Lock, StateError> {
         let path = self.path.join("lock");
-        let error = |source| StateError::File { path: path.clone(), source };
+        let error = |source| StateError::file(&path, source);
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(error)?;
         match file.try_lock() {
@@ -202,7 +237,7 @@ impl StateDir {
     fn secret(&self, file: &SecretFile) -> Result<(Zeroizing<[u8; 32]>, bool), StateError> {
         let path = self.path.join(file.name);
         if let Some(text) = read(&path)?.map(Zeroizing::new) {
-            let mode = fs::metadata(&path).map_err(|source| StateError::File { path: path.clone(), source })?.mode();
+            let mode = fs::metadata(&path).map_err(|source| StateError::file(&path, source))?.mode();
             if mode & 0o077 != 0 {
                 return Err(StateError::Open { path });
             }
@@ -226,7 +261,7 @@ fn user() -> u32 {
 }
 
 fn read(path: &Path) -> Result<Option<String>, StateError> {
-    let error = |source| StateError::File { path: path.to_owned(), source };
+    let error = |source| StateError::file(path, source);
     let file = match File::open(path) {
         Ok(file) => file,
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -239,7 +274,7 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
 
 /// Writes a file of mode 0600 so that after a crash it is either as before or as wanted.
 fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let error = |source| StateError::File { path: path.to_owned(), source };
+    let error = |source| StateError::file(path, source);
     let beside = path.with_extension("new");
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside).map_err(error)?;
@@ -311,11 +346,27 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_can_not_be_made_names_user_and_mend() {
+    fn a_directory_that_can_not_be_made_names_the_mend() {
         let (folder, _state) = state();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let error = StateDir::open(&file.join("state")).unwrap_err().to_string();
-        assert!(error.contains("chown") && error.contains("uid"), "{error}");
+        assert!(error.contains("Move away the file") && error.contains("node.state_dir"), "{error}");
+    }
+
+    #[test]
+    fn every_reason_has_its_own_mend() {
+        let path = PathBuf::from("/var/lib/hereabouts");
+        let told = |kind: io::ErrorKind| {
+            StateError::Directory { path: path.clone(), uid: 65532, source: kind.into() }.to_string()
+        };
+        let denied = told(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("chown -R 65532 /var/lib/hereabouts") && denied.contains("volume"), "{denied}");
+        let read_only = told(io::ErrorKind::ReadOnlyFilesystem);
+        assert!(read_only.contains("not read-only") && !read_only.contains("chown"), "{read_only}");
+        let foreign = StateError::file(&path.join("epoch"), io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(foreign.contains("epoch") && foreign.contains("chown -R"), "{foreign}");
+        let other = StateError::file(&path.join("epoch"), io::ErrorKind::StorageFull.into()).to_string();
+        assert!(!other.contains("chown"), "{other}");
     }
 }
