@@ -6,7 +6,8 @@
 //! - [`seal`]: a payload into a sealed datagram and back;
 //! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
 //! - [`replay`]: which queries were answered already;
-//! - [`v1`]: the messages and their bytes.
+//! - [`v1`]: the messages of datagrams and their bytes;
+//! - [`session`]: the handshake, frames and messages of sessions over a stream.
 //!
 //! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
 
@@ -14,6 +15,7 @@ pub mod identity;
 pub mod keyring;
 pub mod replay;
 pub mod seal;
+pub mod session;
 pub mod v1;
 mod xaes;
 
