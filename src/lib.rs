@@ -4,7 +4,7 @@
 //! siblings in braces never import each other, [`node`] joins them.
 //!
 //! ```text
-//! main → cli → node → api → { discovery | registry } → net → wire → model
+//! main → cli → node → api → { discovery | registry } → session → net → wire → model
 //!                                     (config → model; read by everything above wire)
 //! ```
 //!
@@ -24,4 +24,5 @@ pub mod model;
 pub mod net;
 pub mod node;
 pub mod registry;
+pub mod session;
 pub mod wire;

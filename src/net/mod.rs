@@ -23,6 +23,7 @@ mod resolve;
 mod socket;
 mod sys;
 mod targets;
+mod tcp;
 mod watch;
 
 pub use batch::{Arrival, DATAGRAM_MAX, Flushed, Full, RecvBatch, SendBatch, Source};
@@ -35,4 +36,5 @@ pub use resolve::{ResolveError, resolve};
 pub use socket::{BindError, Family, Socket, SocketSettings, Sockets};
 pub use sys::configure_name_lookup;
 pub use targets::{Method, Target};
+pub use tcp::{TcpBindError, bind_tcp};
 pub use watch::{InterfaceSource, Watch};
