@@ -47,10 +47,10 @@ fn whole_help() {
 #[test]
 fn every_designed_command_is_there_and_no_later_one() {
     let commands = commands();
-    for name in ["run", "discover", "announce", "where", "who", "nodes", "history", "forget", "status", "health"] {
+    for name in ["run", "discover", "announce", "where", "who", "nodes", "history", "watch", "forget", "status", "health"] {
         assert!(commands.iter().any(|command| command == name), "{name}");
     }
-    for name in ["watch", "push", "pull", "doctor"] {
+    for name in ["push", "pull", "doctor"] {
         assert_eq!(output(&[name]).status.code(), Some(2), "{name}");
     }
 }

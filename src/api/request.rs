@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{AnnouncedView, HealthView, HistoryView, HolderView, NodeView, StatusView};
+use super::view::{AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, NodeView, StatusView};
 use crate::model::{NodeName, Timestamp};
 
 /// The most items before an `end` line: a page and its end fit the reply channel, so a node never waits for a reader.
@@ -73,6 +73,8 @@ pub enum Request {
         #[serde(default)]
         after: Option<String>,
     },
+    /// Changes of the registry as they happen: answered by [`Item::Change`]s until the asker leaves. Servers only.
+    Watch,
     /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once that is synced. Servers only.
     Forget {
         /// The node's name.
@@ -104,6 +106,7 @@ impl Request {
             | Self::Health
             | Self::Node { .. }
             | Self::Holder { .. }
+            | Self::Watch
             | Self::Forget { .. }
             | Self::Announce
             | Self::Lookup { .. }
@@ -167,6 +170,8 @@ pub enum Item {
     Health(HealthView),
     /// What one server said to a registration.
     Announced(AnnouncedView),
+    /// Something that happened.
+    Change(Box<ChangeView>),
 }
 
 impl From<NodeView> for Item {
@@ -202,6 +207,12 @@ impl From<HealthView> for Item {
 impl From<AnnouncedView> for Item {
     fn from(view: AnnouncedView) -> Self {
         Self::Announced(view)
+    }
+}
+
+impl From<ChangeView> for Item {
+    fn from(view: ChangeView) -> Self {
+        Self::Change(Box::new(view))
     }
 }
 

@@ -50,6 +50,77 @@ pub struct NodeView {
     pub cloned: bool,
     /// Names that the node had before, the latest first.
     pub former_names: Vec<NodeName>,
+    /// The files that the node said it holds, by name; empty when no registry tells.
+    #[serde(default)]
+    pub files: Vec<FileView>,
+}
+
+/// What a node said of a file that a server offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileView {
+    /// The offer's name.
+    pub name: String,
+    /// The generation that the node holds; 0 if none.
+    pub generation: u64,
+    /// When the node last said so.
+    pub reported: Timestamp,
+    /// Why its last attempt to get a newer one failed; null if it did not.
+    pub error: Option<String>,
+}
+
+/// Something that happened in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub change: ChangeKind,
+    /// The name that it is about.
+    pub name: NodeName,
+    /// Where the message came from that made it happen; null if none did.
+    pub source: Option<SocketAddr>,
+    /// The node as it is now; null if it is not known any more.
+    pub node: Option<NodeView>,
+    /// How many changes before this one are left out, as they were not read fast enough.
+    pub missed: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// A node registered that was not present.
+    Arrived,
+    /// A present node's addresses, name or source changed.
+    Changed,
+    /// A node said goodbye.
+    Left,
+    /// A node's lease ran out.
+    Expired,
+    /// A node claims a name that another one holds.
+    Conflict,
+    /// Two machines use one node id.
+    Cloned,
+    /// A record was dropped by hand.
+    Forgotten,
+    /// A node said what it holds of a file.
+    Reported,
+}
+
+impl ChangeKind {
+    /// The word for it, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Changed => "changed",
+            Self::Left => "left",
+            Self::Expired => "expired",
+            Self::Conflict => "conflict",
+            Self::Cloned => "cloned",
+            Self::Forgotten => "forgotten",
+            Self::Reported => "reported",
+        }
+    }
 }
 
 /// One announced address.

@@ -32,6 +32,7 @@ mod rank;
 mod run;
 mod schema;
 mod status;
+mod watch;
 mod r#where;
 mod who;
 
@@ -97,6 +98,7 @@ enum Command {
     Who(who::WhoArgs),
     Nodes(nodes::NodesArgs),
     History(history::HistoryArgs),
+    Watch(watch::WatchArgs),
     Forget(forget::ForgetArgs),
     Status(status::StatusArgs),
     Health(health::HealthArgs),
@@ -141,6 +143,7 @@ impl Command {
             Self::Who(args) => who::run(&args, context, output),
             Self::Nodes(args) => nodes::run(args, context, output),
             Self::History(args) => history::run(args, context, output),
+            Self::Watch(args) => watch::run(&args, context, output),
             Self::Forget(args) => forget::run(args, context, output),
             Self::Status(args) => status::run(&args, context, output),
             Self::Health(args) => health::run(&args, context, output),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::context::{Context, needs_server, unexpected};
+use super::context::{Context, unexpected};
 use super::exit::Failure;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table, ago, labels, or_dash};
@@ -22,7 +22,8 @@ const TABLE_PART: usize = 1_000;
 
 /// List the registry: every node present, with its addresses
 ///
-/// Only a server keeps a registry: run this where one runs, as its user. In a pipe, the names alone are printed.
+/// The registry is that of this machine where a server runs here, else that of the server that answers first. In a pipe, the
+/// names alone are printed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -56,11 +57,8 @@ pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_
     let now = time::now();
     let mut table = Table::new(&["NAME", "STATE", "ADDRESSES", "SEEN FROM", "LAST SEEN", "KEY", "LABELS"]);
     let mut any = false;
-    for item in context.local(&request, LIST_LIMIT)?.map_err(needs_server)? {
-        let node = match item.map_err(needs_server)? {
-            Item::Node(node) => node,
-            item => return Err(unexpected(&item)),
-        };
+    context.registry(&request, LIST_LIMIT, &mut |item| {
+        let Item::Node(node) = item else { return Err(unexpected(&item)) };
         any = true;
         match output.format() {
             Format::Json => output.json(&node)?,
@@ -73,7 +71,8 @@ pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     output.table(&table)?;
     if any { Ok(ExitCode::SUCCESS) } else { Err(Failure::NothingFound("no node fits".to_owned()).into()) }
 }

@@ -27,7 +27,7 @@ pub use schema::{SCHEMA_ID, schema};
 pub use secret::{Secret, SecretError, decode_key, encode_key};
 pub use sections::{
     AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, InterfacesConfig, KeySource, ListenConfig,
-    LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig,
+    LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig, SessionsConfig,
 };
 pub use serving::{
     Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig, HttpConfig, Offer,
@@ -60,6 +60,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// Where this node listens, on UDP and TCP.
     pub listen: ListenConfig,
+    /// How many sessions a server takes.
+    pub sessions: SessionsConfig,
     /// A server's own key/value pairs, given to whoever holds the key and asks. At most 16 pairs and 256 bytes.
     #[schemars(with = "schema::Pairs")]
     pub info: Labels,
@@ -87,6 +89,7 @@ impl Default for Config {
             interfaces: InterfacesConfig::default(),
             discovery: DiscoveryConfig::default(),
             listen: ListenConfig::default(),
+            sessions: SessionsConfig::default(),
             info: Labels::default(),
             registry: RegistryConfig::default(),
             // `{ type: mdns }` joins the default when it arrives.

@@ -19,6 +19,9 @@ const MIN_LEASE: Duration = Duration::from_secs(5);
 /// The longest lease: a dead node is gone within a day.
 const MAX_LEASE: Duration = Duration::from_secs(86_400);
 
+/// How long a session may be idle: a slow link needs a second, and what is silent for an hour is gone.
+const SESSION_IDLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
 /// Every broken rule of a configuration. `is_set` tells whether the file itself has a setting.
 pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -26,6 +29,9 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
     let lease = config.registry.lease.0;
     if !(MIN_LEASE..=MAX_LEASE).contains(&lease) {
         error("/registry/lease".into(), "a lease has 5s to 24h".into());
+    }
+    if !(SESSION_IDLE.0..=SESSION_IDLE.1).contains(&config.sessions.idle.0) {
+        error("/sessions/idle".into(), "a session may be idle for 1s to 1h".into());
     }
     if config.discovery.fallback_after.0.is_zero() {
         error("/discovery/fallback_after".into(), "the next method needs a time to wait for, such as 3s".into());
@@ -103,6 +109,9 @@ fn notes(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
                     &format!("registry.{setting} has no effect: role is client, which keeps no registry"),
                 ));
             }
+        }
+        if is_set("/sessions") {
+            found.push(note("/sessions", "sessions has no effect: role is client, which takes none"));
         }
         if is_set("/info") {
             found.push(note("/info", "info has no effect: role is client, which answers nobody"));

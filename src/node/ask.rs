@@ -16,7 +16,7 @@ use super::{RunError, wiring};
 use crate::api::view::{AddressView, AnnouncedView, FoundView, HolderView, NodeView};
 use crate::config::Config;
 use crate::discovery::{Engine, EngineSettings, Method, Output, OwnRecord, OwnSettings, To};
-use crate::model::{Labels, NodeId, Now, Record, Role, State, Timestamp};
+use crate::model::{Labels, NodeId, NodeName, Now, Record, Role, State, Timestamp};
 use crate::net::{self, RecvBatch, SocketSettings, Sockets, Watch};
 use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, Sighting, SignedRecord, Subject, Want};
 
@@ -28,6 +28,8 @@ const NEWER: Duration = Duration::from_millis(10);
 const KNOWN_ELSEWHERE: Duration = Duration::from_millis(300);
 /// Clock corrections sent for one query.
 const CLOCK_RETRIES: usize = 8;
+/// Servers that are tried for a session at most.
+const SERVERS: usize = 8;
 /// Nodes that one query lists at most; further answers are passed over.
 const ANSWERS: usize = 4096;
 
@@ -39,6 +41,21 @@ pub struct Asker {
     servers: Vec<String>,
     counters: Counters,
     config: Config,
+    /// Servers whose clock is not ours: theirs less ours, in ms. At most [`CLOCK_RETRIES`].
+    clocks: Vec<(SocketAddr, i64)>,
+}
+
+/// A server that answered just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundServer {
+    /// Where it answered from: UDP and TCP.
+    pub address: SocketAddr,
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Its clock less ours, in ms, where that mattered.
+    pub clock_ahead: i64,
 }
 
 /// A node that was found.
@@ -85,7 +102,30 @@ impl Asker {
             servers: wiring::servers(config),
             counters: Counters::default(),
             config: config.clone(),
+            clocks: Vec::new(),
         })
+    }
+
+    /// Asks for servers: those that answer first, and all that answer at once after them.
+    pub async fn servers(mut self, limit: Duration) -> Vec<FoundServer> {
+        let mut found: Vec<FoundServer> = Vec::new();
+        self.ask(Want::Servers, Duration::ZERO, limit, &[], |received, asked| {
+            let Message::Answer(Answer { subject: Subject::Own { record, .. }, .. }) = &received.message else {
+                return Heard::Nothing;
+            };
+            let Some(body) = asked.verified(record).filter(|body| body.role.serves()) else { return Heard::Nothing };
+            if found.len() < SERVERS && !found.iter().any(|server| server.id == record.node) {
+                let (address, id) = (received.from, record.node);
+                found.push(FoundServer { address, id, name: body.name, clock_ahead: 0 });
+            }
+            Heard::Found
+        })
+        .await;
+        for server in &mut found {
+            let clock = self.clocks.iter().find(|(address, _)| *address == server.address);
+            server.clock_ahead = clock.map_or(0, |(_, ahead)| *ahead);
+        }
+        found
     }
 
     /// Asks for servers, or for all nodes, and hands on each node once, as it answers.
@@ -337,6 +377,7 @@ impl Asker {
                         if *regarding == Regarding::Query(id) && corrected < CLOCK_RETRIES =>
                     {
                         corrected += 1;
+                        self.clocks.push((received.from, millis(*clock) - millis(now.wall)));
                         let message = Message::Query(Query { clock: *clock, ..query(now) });
                         self.traffic.send(received.from, &message, &mut self.counters).await;
                         self.traffic.flush(&mut self.counters).await;
@@ -352,6 +393,11 @@ impl Asker {
             }
         }
     }
+}
+
+/// Milliseconds since 1970 that can be subtracted.
+fn millis(time: Timestamp) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
 /// What an answer was worth.
@@ -435,6 +481,7 @@ fn found_node(
         epoch: record.epoch,
         cloned: false,
         former_names: Vec::new(),
+        files: Vec::new(),
     };
     FoundNode { node, itself: sighting.is_none() }
 }

@@ -10,17 +10,19 @@ use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, PAGE, Request, Response};
 use crate::api::view::{
-    AnnouncedView, ConfigView, ConflictView, HealthView, NodeView, OwnView, RegistryView, SocketView, StatusView,
-    StoreView,
+    AnnouncedView, ChangeKind, ConfigView, ConflictView, HealthView, NodeView, OwnView, RegistryView, SocketView,
+    StatusView, StoreView,
 };
 use crate::model::{NodeName, Now, State, Timestamp};
-use crate::registry::{Filter, Table};
+use crate::registry::{Filter, NodeRef, Table};
 use crate::wire::v1::Want;
 
 /// How long `announce` waits for the servers.
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(3);
 /// How long a look-up on behalf of a command takes at most.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
+/// Nodes looked at for one page: with a label that few have, a page may be short or empty, and others get their turn.
+const LOOKED_AT: usize = 10 * PAGE;
 /// Commands that wait for the network or the store at a time.
 const WAITING: usize = 64;
 /// How long the oldest change may wait for the store before the node counts as not ready.
@@ -53,6 +55,10 @@ impl Node {
                     None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
                 }
             }
+            Request::Watch => match self.core.table() {
+                Some(_) => self.watchers.add(call),
+                None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
+            },
             Request::Forget { name } => {
                 let name = name.clone();
                 self.forget(now, &name, call);
@@ -92,6 +98,7 @@ impl Node {
         };
         self.core.forget(name);
         tracing::info!(%name, node = %view.node_id.short(), "forgot a node and freed its name");
+        self.tell(ChangeKind::Forgotten, name.clone(), None, Some(view.clone()));
         let ticket = self.core.last_ticket();
         self.forgets.push_back(Forget { ticket, view, call });
     }
@@ -188,7 +195,9 @@ impl Node {
             started: self.started,
             uptime_seconds: now.elapsed.as_secs(),
         };
-        let socket = |address| SocketView { purpose: "server".to_owned(), address, interface: None };
+        let socket = |purpose: &str, address| SocketView { purpose: purpose.to_owned(), address, interface: None };
+        let datagrams = self.addresses().into_iter().map(|address| socket("datagrams (UDP)", address));
+        let sessions = self.tcp_address.map(|address| socket("sessions (TCP)", address));
         let conflicts = self.core.conflicts().map(|conflict| ConflictView {
             name: conflict.name.clone(),
             holder: conflict.holder,
@@ -203,12 +212,12 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: self.addresses().into_iter().map(socket).collect(),
+            sockets: datagrams.chain(sessions).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
             servers: views::servers(&self.core),
             registry: self.registry(now),
-            counters: views::counters(&self.core),
+            counters: views::counters(&self.core, &self.session_counters),
             conflicts: conflicts.collect(),
             clones: views::clones(&self.core),
         }
@@ -245,12 +254,22 @@ fn look_up(call: &Call, table: &Table, now: Now) {
                 Err(error) => return fail(call, ErrorKind::BadRequest, format!("'after' is no name: {error}")),
             };
             let filter = Filter { present: true, gone: *gone };
-            let mut nodes = table.nodes(filter, after.as_ref()).filter(|node| {
+            let fits = |node: &NodeRef<'_>| {
                 let has = |(key, value): (&String, &String)| node.record().labels.value(key) == Some(value);
                 labels.is_empty() || labels.iter().all(has)
-            });
-            let page: Vec<_> = nodes.by_ref().take(PAGE).map(|node| views::node(&node, now)).collect();
-            let next = nodes.next().and(page.last()).map(|last| last.name.to_string());
+            };
+            let mut page = Vec::new();
+            let (mut last, mut next) = (None, None);
+            for (looked_at, node) in table.nodes(filter, after.as_ref()).enumerate() {
+                if page.len() == PAGE || looked_at == LOOKED_AT {
+                    next = last.map(NodeName::to_string);
+                    break;
+                }
+                last = Some(node.name());
+                if fits(&node) {
+                    page.push(views::node(&node, now));
+                }
+            }
             send(call, page.into_iter().map(Response::from), next);
         }
         Request::Node { name, at: None } => match table.by_name(name) {

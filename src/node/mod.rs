@@ -9,6 +9,7 @@ mod core;
 mod counters;
 mod explain;
 mod export;
+pub mod session;
 mod shell;
 #[cfg(test)]
 mod simulation;
@@ -16,6 +17,7 @@ mod state_dir;
 mod ticker;
 mod traffic;
 mod views;
+mod watchers;
 mod wiring;
 
 use crate::config::Unavailable;
@@ -43,6 +45,12 @@ pub enum RunError {
     /// No socket could be bound.
     #[error("failed to {0}")]
     Bind(#[from] crate::net::BindError),
+    /// The sessions' port can't be had.
+    #[error("failed to {0}")]
+    Listen(#[from] crate::net::TcpBindError),
+    /// The thread that serves sessions can't be started.
+    #[error("failed to serve sessions: {0}")]
+    Sessions(#[source] std::io::Error),
     /// The registry's store can't be used.
     #[error("failed to {0}")]
     Store(#[from] crate::registry::StoreError),

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -11,9 +12,11 @@ use tokio::sync::{mpsc, watch};
 use super::control::{Forget, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
 use super::export::Export;
+use super::session::{self, SessionCounters};
 use super::state_dir::{Lock, StateDir};
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
+use super::watchers::Watchers;
 use super::{RunError, explain, wiring};
 use crate::api::control::{self, Call};
 use crate::config::{Config, StoreConfig};
@@ -53,6 +56,11 @@ pub struct Node {
     pub(super) store: Option<Store>,
     pub(super) forgets: VecDeque<Forget>,
     pub(super) reannounces: Vec<Reannounce>,
+    pub(super) watchers: Watchers,
+    pub(super) session_counters: Arc<SessionCounters>,
+    /// Where sessions come in, on a server.
+    pub(super) tcp_address: Option<SocketAddr>,
+    tcp: Option<TcpListener>,
     export: Option<Export>,
     watch: Option<Watch>,
     listener: Option<control::Listener>,
@@ -91,6 +99,10 @@ impl Node {
         let listener = control::Listener::bind(state.path())?;
         let (ring, made_key) = wiring::key_ring(&config, Some(&state))?;
         let sockets = Sockets::bind(&wiring::sockets(&config))?;
+        let tcp = match config.role.serves() {
+            true => Some(net::bind_tcp(config.listen.address, sockets.port())?),
+            false => None,
+        };
         let new_node = state.is_new();
         let identity = state.identity()?;
         let epoch = state.next_epoch(now.wall, new_node)?;
@@ -139,6 +151,10 @@ impl Node {
             store,
             forgets: VecDeque::new(),
             reannounces: Vec::new(),
+            watchers: Watchers::default(),
+            session_counters: Arc::default(),
+            tcp_address: tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()),
+            tcp,
             export,
             watch: Some(watch),
             listener: Some(listener),
@@ -150,6 +166,12 @@ impl Node {
         })
     }
 
+    fn session_shared(&self, calls: mpsc::Sender<Call>) -> session::Shared {
+        let channel = self.config.channel.name.as_str().to_owned();
+        let limits = wiring::sessions(&self.config);
+        session::Shared::new(self.traffic.ring.clone(), channel, limits, calls, self.session_counters.clone())
+    }
+
     /// The addresses that are bound.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.traffic.sockets.addresses().collect()
@@ -158,6 +180,13 @@ impl Node {
     /// Runs until `stop` is ready, then says goodbye and drains. `ready` is called when the node serves.
     pub async fn run(mut self, stop: impl Future<Output = ()>, ready: impl FnOnce(&Self)) -> Result<(), RunError> {
         let (calls, mut called) = mpsc::channel::<Call>(CALLS);
+        let _sessions = match self.tcp.take() {
+            Some(listener) => {
+                let shared = self.session_shared(calls.clone());
+                Some(session::Thread::start(listener, shared).map_err(RunError::Sessions)?)
+            }
+            None => None,
+        };
         let serving = self.listener.take().map(|listener| tokio::spawn(control::serve(listener, calls)));
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
         let Some(mut watch) = self.watch.take() else { return Ok(()) };
@@ -332,6 +361,7 @@ impl Node {
 
     fn event(&mut self, event: &Event) {
         explain::log(event);
+        self.tell_event(event);
         match event {
             Event::Discovery(discovery::Event::EpochRaised { epoch }) => {
                 if let Err(error) = self.state.set_epoch(*epoch) {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::RunError;
+use super::session;
 use super::state_dir::StateDir;
 use super::traffic::random_seed;
 use crate::config::{self, Config, PublishTarget};
@@ -107,6 +108,12 @@ pub(super) fn own(config: &Config, epoch: u64, port: u16) -> OwnSettings {
         role: config.role,
         labels: config.node.labels.clone(),
     }
+}
+
+/// How many sessions there may be.
+pub(super) fn sessions(config: &Config) -> session::Limits {
+    let config::SessionsConfig { max, max_per_source, idle } = &config.sessions;
+    session::Limits { sessions: usize::from(*max), per_source: usize::from(*max_per_source), idle: idle.0 }
 }
 
 /// The registry's rules.

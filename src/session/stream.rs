@@ -143,9 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn queue(&mut self, answer: &Answer<'_>) -> Result<(), SessionError> {
         let mut message = std::mem::take(&mut self.message);
         message.resize(MAX_MESSAGE, 0);
-        let sealed = answer.encode(&mut message).map_err(SessionError::from).and_then(|length| {
-            self.seal(&message[..length])
-        });
+        let sealed =
+            answer.encode(&mut message).map_err(SessionError::from).and_then(|length| self.seal(&message[..length]));
         self.message = message;
         sealed
     }

@@ -107,21 +107,28 @@ async fn very_long_requests_are_refused_before_they_are_read() {
 #[tokio::test]
 async fn without_the_key_not_a_byte_comes_back() {
     let holder = ring(1);
-    let (_, recorded) = crate::wire::session::Initiator::new(
-        holder.first(),
-        "home",
-        CLOCK,
-        zeroize::Zeroizing::new([3; 32]),
-    )
-    .unwrap();
+    let (_, recorded) =
+        crate::wire::session::Initiator::new(holder.first(), "home", CLOCK, zeroize::Zeroizing::new([3; 32])).unwrap();
     let cases: [(&str, Vec<u8>, bool); 5] = [
         ("noise", vec![0x41; HELLO], true),
-        ("another key", {
-            let stranger = ring(2);
-            let seed = zeroize::Zeroizing::new([3; 32]);
-            crate::wire::session::Initiator::new(stranger.first(), "home", CLOCK, seed).unwrap().1.to_vec()
-        }, true),
-        ("a damaged hello", { let mut hello = recorded; hello[40] ^= 1; hello.to_vec() }, true),
+        (
+            "another key",
+            {
+                let stranger = ring(2);
+                let seed = zeroize::Zeroizing::new([3; 32]);
+                crate::wire::session::Initiator::new(stranger.first(), "home", CLOCK, seed).unwrap().1.to_vec()
+            },
+            true,
+        ),
+        (
+            "a damaged hello",
+            {
+                let mut hello = recorded;
+                hello[40] ^= 1;
+                hello.to_vec()
+            },
+            true,
+        ),
         ("a hello that was played back", recorded.to_vec(), false),
         ("a part of a hello", recorded[..HELLO - 1].to_vec(), true),
     ];

@@ -29,6 +29,12 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
         epoch: 3,
         cloned: false,
         former_names: Vec::new(),
+        files: vec![FileView {
+            name: "catalogue".to_owned(),
+            generation: 4,
+            reported: TIME,
+            error: Some("the disk is full".to_owned()),
+        }],
     }
 }
 
@@ -102,7 +108,7 @@ pub(crate) fn status() -> StatusView {
         config: ConfigView { file: None, state_dir: "/var/lib/hereabouts".to_owned() },
         health: HealthView { ready: false, reasons: vec!["no server yet".to_owned()] },
         sockets: vec![SocketView {
-            purpose: "server".to_owned(),
+            purpose: "sessions (TCP)".to_owned(),
             address: "[::]:24373".parse().unwrap(),
             interface: None,
         }],
@@ -176,5 +182,17 @@ pub(crate) fn status() -> StatusView {
             sources: vec!["192.168.1.30:24373".parse().unwrap(), "192.168.1.31:24373".parse().unwrap()],
             last_time: TIME,
         }],
+    }
+}
+
+pub(crate) fn change() -> ChangeView {
+    let node = node("laptop", &["10.9.0.5"]);
+    ChangeView {
+        time: TIME,
+        change: ChangeKind::Arrived,
+        name: node.name.clone(),
+        source: node.source,
+        node: Some(node),
+        missed: 0,
     }
 }

@@ -73,11 +73,7 @@ impl Request {
 }
 
 /// Checks that a node introduced itself on the session with this handshake's hash.
-pub fn verify_introduction(
-    node: &NodeId,
-    signature: &[u8; 64],
-    binding: &[u8; 32],
-) -> Result<(), IdentityError> {
+pub fn verify_introduction(node: &NodeId, signature: &[u8; 64], binding: &[u8; 32]) -> Result<(), IdentityError> {
     identity::verify(node, &introduction(binding), signature)
 }
 

@@ -30,7 +30,8 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        matches!(choice, CipherChoice::AESGCM).then(|| Box::new(Gcm(Aes256Gcm::new(&[0; 32].into()))) as Box<dyn Cipher>)
+        matches!(choice, CipherChoice::AESGCM)
+            .then(|| Box::new(Gcm(Aes256Gcm::new(&[0; 32].into()))) as Box<dyn Cipher>)
     }
 }
 
@@ -159,9 +160,7 @@ impl Cipher for Gcm {
         let tag = <[u8; TAG]>::try_from(tag).map_err(|_| Error::Decrypt)?;
         let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::Decrypt)?;
         let nonce: Nonce<_> = nonce(counter).into();
-        self.0
-            .decrypt_inout_detached(&nonce, associated, buffer, (&tag).into())
-            .map_err(|_| Error::Decrypt)?;
+        self.0.decrypt_inout_detached(&nonce, associated, buffer, (&tag).into()).map_err(|_| Error::Decrypt)?;
         Ok(length)
     }
 }

@@ -51,10 +51,7 @@ fn published_noise_vector_holds() {
         ),
         ("462e20412e20486179656b", "7c01e898a6201f36aecee532e29cd0b7f8ffa29d3366ad0dce39a6"),
         ("4361726c204d656e676572", "a9ff535aace3db6a1da1a7fb00fe2de2622bb373abad9fb42c00e0"),
-        (
-            "4a65616e2d426170746973746520536179",
-            "6cfc49a3e65472edc2d0152abe5ce950170a8a47c959f30bd48b5f0aacf29adbfd",
-        ),
+        ("4a65616e2d426170746973746520536179", "6cfc49a3e65472edc2d0152abe5ce950170a8a47c959f30bd48b5f0aacf29adbfd"),
         (
             "457567656e2042f6686d20766f6e2042617765726b",
             "9bc86e6d974ed21ba04604a94aa68de21677eb409ead070c0cd569b069ee19ba142aa4c1a9",
@@ -206,10 +203,7 @@ fn bytes_of_messages_are_stable() {
         ("8206a0", encoded_request(&Request::Offers)),
         ("8207a20161610205", encoded_request(&Request::Pull { name: "a".into(), offset: 5, digest: None })),
         ("8209a0", encoded(&Answer::End)),
-        (
-            "820aa2010002626e6f",
-            encoded(&Answer::Failed { kind: FailureKind::NotFound, message: "no".into() }),
-        ),
+        ("820aa2010002626e6f", encoded(&Answer::Failed { kind: FailureKind::NotFound, message: "no".into() })),
     ];
     for (expected, bytes) in cases {
         assert_eq!(data_encoding::HEXLOWER.encode(&bytes), expected.replace(' ', ""));
@@ -363,9 +357,8 @@ fn request() -> impl Strategy<Value = Request> {
         (ip(), prop::option::of(time())).prop_map(|(address, at)| Request::Holder { address, at }),
         Just(Request::Watch),
         Just(Request::Offers),
-        ("[a-z]{1,63}", any::<u64>(), prop::option::of(any::<[u8; 32]>())).prop_map(|(name, offset, digest)| {
-            Request::Pull { name: name.into(), offset, digest }
-        }),
+        ("[a-z]{1,63}", any::<u64>(), prop::option::of(any::<[u8; 32]>()))
+            .prop_map(|(name, offset, digest)| { Request::Pull { name: name.into(), offset, digest } }),
         any::<[u8; 32]>().prop_map(|node| Request::Introduce { node: NodeId(node), signature: [9; 64] }),
         report().prop_map(Request::Report),
     ]
@@ -401,14 +394,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
                 to
             })
         ),
-        (
-            ip(),
-            any::<bool>(),
-            prop::option::of(seen()),
-            prop::option::of(time()),
-            prop::option::of(time()),
-            node()
-        )
+        (ip(), any::<bool>(), prop::option::of(seen()), prop::option::of(time()), prop::option::of(time()), node())
             .prop_map(|(address, current, seen, from, to, node)| Answer::Holder(Box::new(Holder {
                 address,
                 current,
@@ -432,8 +418,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         Just(Answer::Content(b"content")),
         Just(Answer::Alive),
         Just(Answer::End),
-        (failure, "[ -~é]{0,200}")
-            .prop_map(|(kind, message)| Answer::Failed { kind, message: message.into() }),
+        (failure, "[ -~é]{0,200}").prop_map(|(kind, message)| Answer::Failed { kind, message: message.into() }),
     ]
 }
 

@@ -4,7 +4,9 @@ use minicbor::Encoder;
 use minicbor::encode::Write;
 
 use super::cbor::Reader;
-use super::codec::{Encoded, Written, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip, read_labels};
+use super::codec::{
+    Encoded, Written, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip, read_labels,
+};
 use super::error::{DecodeError, EncodeError, Fault};
 use super::message::{Notice, SignedRecord};
 use crate::model::{Address, InterfaceName, Lease, NodeId, NodeName, Origin, Record, Role};
