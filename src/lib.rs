@@ -4,7 +4,7 @@
 //! siblings in braces never import each other, [`node`] joins them.
 //!
 //! ```text
-//! main → cli → node → api → { discovery | registry } → session → net → wire → model
+//! main → cli → node → api → { discovery | registry | files } → session → net → wire → model
 //!                                     (config → model; read by everything above wire)
 //! ```
 //!
@@ -20,6 +20,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod files;
 pub mod model;
 pub mod net;
 pub mod node;
