@@ -53,7 +53,8 @@ fn watch_shows_changes_live_on_a_machine_that_runs_nothing() {
         // The server's stop ends the watch.
         hub.stop().await;
         let ran = watcher.ended().await;
-        let changes: Vec<_> = ran.stdout.lines().filter_map(|line| line.split_once('\t')).map(|(_, rest)| rest).collect();
+        let changes: Vec<_> =
+            ran.stdout.lines().filter_map(|line| line.split_once('\t')).map(|(_, rest)| rest).collect();
         assert_eq!(changes[..2], ["arrived\tlaptop", "expired\tlaptop"], "{ran:?}");
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.stderr.contains("ended"), "{ran:?}");

@@ -19,7 +19,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, NodeView, StatusView};
+use super::view::{
+    AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, NodeView, PullView, PushView, StatusView,
+};
 use crate::model::{NodeName, Timestamp};
 
 /// The most items before an `end` line: a page and its end fit the reply channel, so a node never waits for a reader.
@@ -75,6 +77,22 @@ pub enum Request {
     },
     /// Changes of the registry as they happen: answered by [`Item::Change`]s until the asker leaves. Servers only.
     Watch,
+    /// Tells nodes to pull a file now: answered by [`Item::Pushed`]s as it goes on, until each has it or failed. Servers only.
+    Push {
+        /// The offer's name.
+        name: String,
+        /// Only these nodes; empty for all that take the file.
+        #[serde(default)]
+        to: Vec<NodeName>,
+        /// How long nodes may take, in ms.
+        timeout_ms: u64,
+    },
+    /// Pulls now: answered by [`Item::Pulled`]s as it goes on.
+    Pull {
+        /// The file's name; null for all that this node takes.
+        #[serde(default)]
+        name: Option<String>,
+    },
     /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once that is synced. Servers only.
     Forget {
         /// The node's name.
@@ -95,6 +113,11 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether the answer takes as long as what it tells of.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Watch | Self::Push { .. } | Self::Pull { .. })
+    }
+
     /// The same request for the page that starts at `next`; `None` if its answer has one page only.
     pub fn page(&self, next: String) -> Option<Self> {
         match self {
@@ -107,6 +130,8 @@ impl Request {
             | Self::Node { .. }
             | Self::Holder { .. }
             | Self::Watch
+            | Self::Push { .. }
+            | Self::Pull { .. }
             | Self::Forget { .. }
             | Self::Announce
             | Self::Lookup { .. }
@@ -172,6 +197,10 @@ pub enum Item {
     Announced(AnnouncedView),
     /// Something that happened.
     Change(Box<ChangeView>),
+    /// How far a node is with a file that was pushed.
+    Pushed(PushView),
+    /// How far this node is with a file.
+    Pulled(PullView),
 }
 
 impl From<NodeView> for Item {
@@ -213,6 +242,18 @@ impl From<AnnouncedView> for Item {
 impl From<ChangeView> for Item {
     fn from(view: ChangeView) -> Self {
         Self::Change(Box::new(view))
+    }
+}
+
+impl From<PushView> for Item {
+    fn from(view: PushView) -> Self {
+        Self::Pushed(view)
+    }
+}
+
+impl From<PullView> for Item {
+    fn from(view: PullView) -> Self {
+        Self::Pulled(view)
     }
 }
 

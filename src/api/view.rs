@@ -12,7 +12,7 @@ mod status;
 
 pub use status::{
     CloneView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState, MethodView,
-    OwnView, RegistryView, ServerView, SocketView, StatusView, StoreView,
+    OfferView, OwnView, RegistryView, ServerView, SocketView, StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.
@@ -66,6 +66,70 @@ pub struct FileView {
     pub reported: Timestamp,
     /// Why its last attempt to get a newer one failed; null if it did not.
     pub error: Option<String>,
+}
+
+/// How far a node is with a file that was pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushView {
+    /// The node's name.
+    pub node: NodeName,
+    /// The node's id.
+    pub node_id: NodeId,
+    /// How far it is.
+    pub state: Progress,
+    /// The generation pushed, or the one held where it failed.
+    pub generation: u64,
+    /// Bytes sent to it.
+    pub bytes: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// Why it failed; null if it did not.
+    pub error: Option<String>,
+}
+
+/// How far this node is with a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullView {
+    /// The file's name.
+    pub name: String,
+    /// The server that it is pulled from; null if none offers it.
+    pub server: Option<NodeName>,
+    /// How far it is.
+    pub state: Progress,
+    /// The generation that is pulled, or held.
+    pub generation: u64,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// Why it failed; null if it did not.
+    pub error: Option<String>,
+}
+
+/// How far a file is on its way to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The node was told of it.
+    Told,
+    /// It is on its way.
+    Pulling,
+    /// It is there.
+    Done,
+    /// It failed, for now.
+    Failed,
+}
+
+impl Progress {
+    /// The word for it, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Pulling => "pulling",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Something that happened in a registry.

@@ -117,6 +117,8 @@ pub fn unexpected(item: &Item) -> anyhow::Error {
         Item::Health(_) => "health",
         Item::Announced(_) => "announced",
         Item::Change(_) => "change",
+        Item::Pushed(_) => "pushed",
+        Item::Pulled(_) => "pulled",
     };
     anyhow::anyhow!(
         "the node answered with an item of kind {kind:?}, which was not asked for: is it of another version?"

@@ -28,6 +28,9 @@ mod init;
 mod keygen;
 mod man;
 mod nodes;
+mod progress;
+mod pull;
+mod push;
 mod rank;
 mod run;
 mod schema;
@@ -99,6 +102,8 @@ enum Command {
     Nodes(nodes::NodesArgs),
     History(history::HistoryArgs),
     Watch(watch::WatchArgs),
+    Push(push::PushArgs),
+    Pull(pull::PullArgs),
     Forget(forget::ForgetArgs),
     Status(status::StatusArgs),
     Health(health::HealthArgs),
@@ -144,6 +149,8 @@ impl Command {
             Self::Nodes(args) => nodes::run(args, context, output),
             Self::History(args) => history::run(args, context, output),
             Self::Watch(args) => watch::run(&args, context, output),
+            Self::Push(args) => push::run(args, context, output),
+            Self::Pull(args) => pull::run(args, context, output),
             Self::Forget(args) => forget::run(args, context, output),
             Self::Status(args) => status::run(&args, context, output),
             Self::Health(args) => health::run(&args, context, output),

@@ -55,7 +55,7 @@ pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_
     }
     let request = Request::Nodes { labels: wanted, gone: args.gone, after: None };
     let now = time::now();
-    let mut table = Table::new(&["NAME", "STATE", "ADDRESSES", "SEEN FROM", "LAST SEEN", "KEY", "LABELS"]);
+    let mut table = Table::new(&["NAME", "STATE", "ADDRESSES", "SEEN FROM", "LAST SEEN", "KEY", "LABELS", "FILES"]);
     let mut any = false;
     context.registry(&request, LIST_LIMIT, &mut |item| {
         let Item::Node(node) = item else { return Err(unexpected(&item)) };
@@ -85,6 +85,9 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
     };
     let state = if node.cloned { format!("{}, cloned", node.state) } else { node.state.to_string() };
     let addresses: Vec<_> = node.addresses.iter().map(|address| address.address.to_string()).collect();
+    let files: Vec<_> = (node.files.iter())
+        .map(|file| format!("{}={}{}", file.name, file.generation, if file.error.is_some() { "!" } else { "" }))
+        .collect();
     let cells = [
         node.name.to_string(),
         state,
@@ -93,6 +96,7 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         ago(node.last_seen, now),
         node.key_in_use.clone(),
         labels(&node.labels),
+        files.join(" "),
     ];
     table.row(emphasis, cells);
 }

@@ -49,6 +49,7 @@ pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>
     section("Sockets", &sockets(status), output)?;
     section("Interfaces", &interfaces(status), output)?;
     section("Registry", &registry(status), output)?;
+    section("Offers", &offers(status), output)?;
     section("Name conflicts", &conflicts(status, now), output)?;
     section("Cloned nodes", &clones(status, now), output)?;
     section("Counters", &counters(status), output)
@@ -178,6 +179,22 @@ fn registry(status: &StatusView) -> Table {
             registry.store.path.clone(),
             or_dash(registry.store.size_bytes.map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))),
             or_dash(registry.store.last_error.as_ref()),
+        ];
+        table.row(emphasis, cells);
+    }
+    table
+}
+
+fn offers(status: &StatusView) -> Table {
+    let mut table = Table::new(&["FILE", "GENERATION", "SIZE", "PATH", "ERROR"]);
+    for offer in &status.offers {
+        let emphasis = if offer.error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let cells = [
+            offer.name.clone(),
+            or_dash(offer.generation),
+            or_dash(offer.size.map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))),
+            offer.path.clone(),
+            or_dash(offer.error.as_ref()),
         ];
         table.row(emphasis, cells);
     }

@@ -31,7 +31,7 @@ pub use sections::{
 };
 pub use serving::{
     Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig, HttpConfig, Offer,
-    PublishTarget, PydiscoverConfig, RegistryConfig, StoreConfig, TerminalsConfig,
+    PublishTarget, PydiscoverConfig, RegistryConfig, SignalName, StoreConfig, TerminalsConfig,
 };
 pub use text::{
     ChannelName, ChannelNameError, FileMode, FileModeError, InterfacePattern, InterfacePatternError, OfferName,
@@ -123,12 +123,13 @@ impl Config {
     pub fn unavailable(&self) -> Vec<Unavailable> {
         let methods = positions(&self.discovery.methods, |method| *method == Method::Mdns);
         let targets = positions(&self.publish, |target| matches!(target, PublishTarget::Mdns { .. }));
+        let is_webhook = |accept: &Accept| matches!(accept.after, Some(AfterAction::Webhook { .. }));
+        let webhooks = positions(&self.files.accept, is_webhook);
         let table = [
             (methods.map(|i| format!("discovery.methods[{i}]")).collect(), "discovery by mDNS is"),
             (targets.map(|i| format!("publish[{i}]")).collect(), "publishing by mDNS is"),
             (used("registry.store", matches!(self.registry.store, StoreConfig::Etcd { .. })), "the store etcd is"),
-            (used("files.offer", !self.files.offer.is_empty()), "offering files is"),
-            (used("files.accept", !self.files.accept.is_empty()), "accepting files is"),
+            (webhooks.map(|i| format!("files.accept[{i}].after")).collect(), "a webhook is"),
             (used("http.listen", self.http.listen.is_some()), "the HTTP interface is"),
             (used("compat.pydiscover", self.compat.pydiscover.is_some()), "PyDiscover's wire is"),
             (used("compat.dynip", self.compat.dynip.is_some()), "DynIP's wire is"),

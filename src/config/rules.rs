@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Config, PublishTarget};
+use super::{AfterAction, Config, PublishTarget};
 use crate::model::Role;
 
 /// A broken rule: the JSON pointer of the setting that is pointed at, and what is wrong.
@@ -21,6 +21,11 @@ const MAX_LEASE: Duration = Duration::from_secs(86_400);
 
 /// How long a session may be idle: a slow link needs a second, and what is silent for an hour is gone.
 const SESSION_IDLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// How long a command after a pull may take.
+const AFTER_LIMIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// The longest spread of pulls.
+const MAX_SPREAD: Duration = Duration::from_secs(86_400);
 
 /// Every broken rule of a configuration. `is_set` tells whether the file itself has a setting.
 pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
@@ -69,6 +74,16 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
     }
     if config.role == Role::Client && !config.files.offer.is_empty() {
         error("/files/offer".into(), "files.offer needs a role that serves, and role is client".into());
+    }
+    for (i, accept) in config.files.accept.iter().enumerate() {
+        if let Some(AfterAction::Exec { limit, .. }) = &accept.after
+            && !(AFTER_LIMIT.0..=AFTER_LIMIT.1).contains(&limit.0)
+        {
+            error(format!("/files/accept/{i}/after/limit"), "a command may take 1s to 1h".into());
+        }
+    }
+    if config.files.spread.0 > MAX_SPREAD {
+        error("/files/spread".into(), "pulls are spread over 1d at most".into());
     }
     for (list, names) in [
         ("offer", config.files.offer.iter().map(|offer| &offer.name).collect::<Vec<_>>()),

@@ -83,13 +83,7 @@ impl After {
     }
 }
 
-async fn exec(
-    command: &[String],
-    limit: Duration,
-    name: &str,
-    generation: u64,
-    path: &Path,
-) -> Result<(), AfterError> {
+async fn exec(command: &[String], limit: Duration, name: &str, generation: u64, path: &Path) -> Result<(), AfterError> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let program = program.clone();
     let started = Command::new(&program)
@@ -148,5 +142,6 @@ fn send(pid_file: &Path, signal: Signal) -> Result<(), String> {
     let text = std::fs::read_to_string(pid_file).map_err(|error| error.to_string())?;
     let number = text.trim().parse::<i32>().ok().filter(|number| *number > 0);
     let pid = number.and_then(Pid::from_raw).ok_or("it holds no process id")?;
-    kill_process(pid, signal).map_err(|error| format!("process {}: {}", pid.as_raw_nonzero(), std::io::Error::from(error)))
+    kill_process(pid, signal)
+        .map_err(|error| format!("process {}: {}", pid.as_raw_nonzero(), std::io::Error::from(error)))
 }

@@ -164,11 +164,7 @@ impl Snapshot {
     /// Fails if the file was written since.
     pub fn check(&self) -> Result<(), OfferError> {
         let metadata = self.file.metadata().map_err(|source| OfferError::Io { path: self.path.clone(), source })?;
-        if Stamp::from(&metadata) == self.stamp {
-            Ok(())
-        } else {
-            Err(OfferError::Changed { path: self.path.clone() })
-        }
+        if Stamp::from(&metadata) == self.stamp { Ok(()) } else { Err(OfferError::Changed { path: self.path.clone() }) }
     }
 }
 

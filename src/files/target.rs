@@ -152,7 +152,8 @@ impl Target {
         let opened = match open() {
             // Somebody put a link there: it is not ours, and not followed.
             Err(Errno::LOOP) => {
-                unlinkat(&self.folder, &name, AtFlags::empty()).map_err(|error| self.failed("replace", error.into()))?;
+                unlinkat(&self.folder, &name, AtFlags::empty())
+                    .map_err(|error| self.failed("replace", error.into()))?;
                 open()
             }
             opened => opened,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ask;
 use super::explain;
+use super::files::Held;
 use super::shell::Node;
 use super::views;
 use crate::api::control::Call;
@@ -51,10 +52,12 @@ impl Node {
             Request::Health => finish(&call, [Response::from(self.health(now))]),
             Request::Nodes { .. } | Request::Node { .. } | Request::Holder { .. } | Request::History { .. } => {
                 match self.core.table() {
-                    Some(table) => look_up(&call, table, now),
+                    Some(table) => look_up(&call, table, &self.files.held, now),
                     None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
                 }
             }
+            Request::Push { .. } => self.push(call),
+            Request::Pull { .. } => self.pull(call),
             Request::Watch => match self.core.table() {
                 Some(_) => self.watchers.add(call),
                 None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
@@ -217,6 +220,7 @@ impl Node {
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
             servers: views::servers(&self.core),
             registry: self.registry(now),
+            offers: self.offer_views(),
             counters: views::counters(&self.core, &self.session_counters),
             conflicts: conflicts.collect(),
             clones: views::clones(&self.core),
@@ -246,7 +250,12 @@ impl Node {
 }
 
 /// Answers what the registry's table knows at once.
-fn look_up(call: &Call, table: &Table, now: Now) {
+fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
+    let view = |node: &NodeRef<'_>| {
+        let mut view = views::node(node, now);
+        held.fill(&mut view);
+        view
+    };
     match &call.request {
         Request::Nodes { labels, gone, after } => {
             let after = match after.as_deref().map(NodeName::parse).transpose() {
@@ -267,13 +276,13 @@ fn look_up(call: &Call, table: &Table, now: Now) {
                 }
                 last = Some(node.name());
                 if fits(&node) {
-                    page.push(views::node(&node, now));
+                    page.push(view(&node));
                 }
             }
             send(call, page.into_iter().map(Response::from), next);
         }
         Request::Node { name, at: None } => match table.by_name(name) {
-            Some(node) => finish(call, [Response::from(views::node(&node, now))]),
+            Some(node) => finish(call, [Response::from(view(&node))]),
             None => fail(call, ErrorKind::NotFound, format!("no node called '{name}' is known here")),
         },
         Request::Node { name, at: Some(at) } => {

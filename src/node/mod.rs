@@ -9,6 +9,7 @@ mod core;
 mod counters;
 mod explain;
 mod export;
+mod files;
 pub mod session;
 mod shell;
 #[cfg(test)]

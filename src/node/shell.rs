@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::control::{Forget, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
 use super::export::Export;
+use super::files;
 use super::session::{self, SessionCounters};
 use super::state_dir::{Lock, StateDir};
 use super::ticker::Ticker;
@@ -58,6 +59,9 @@ pub struct Node {
     pub(super) reannounces: Vec<Reannounce>,
     pub(super) watchers: Watchers,
     pub(super) session_counters: Arc<SessionCounters>,
+    pub(super) files: files::Files,
+    pub(super) multicast: Option<Arc<Message>>,
+    file_tasks: Option<files::Tasks>,
     /// Where sessions come in, on a server.
     pub(super) tcp_address: Option<SocketAddr>,
     tcp: Option<TcpListener>,
@@ -108,6 +112,7 @@ impl Node {
         let epoch = state.next_epoch(now.wall, new_node)?;
         let node_id = identity.id();
 
+        let (files, file_tasks) = files::start(&config, &state, &identity, &ring);
         let keys: Vec<_> = ring.ids().collect();
         let own = wiring::own(&config, epoch, sockets.port());
         let responder = Responder::new(now, ResponderSettings::new(random_seed()), own.name.clone(), config.role);
@@ -124,7 +129,7 @@ impl Node {
             }
             _ => None,
         };
-        let settings = CoreSettings { info: config.info.clone(), keys };
+        let settings = CoreSettings { info: config.info.clone(), keys, accepts: wiring::accepts(&config) };
         let core = Core::new(now, engine, responder, table, settings);
         let traffic = Traffic::new(sockets, wiring::fanout(&config), wiring::policy(&config), ring);
         let export = config.registry.export.as_ref().filter(|_| config.role.serves());
@@ -152,6 +157,9 @@ impl Node {
             forgets: VecDeque::new(),
             reannounces: Vec::new(),
             watchers: Watchers::default(),
+            files,
+            multicast: None,
+            file_tasks: Some(file_tasks),
             session_counters: Arc::default(),
             tcp_address: tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()),
             tcp,
@@ -169,7 +177,12 @@ impl Node {
     fn session_shared(&self, calls: mpsc::Sender<Call>) -> session::Shared {
         let channel = self.config.channel.name.as_str().to_owned();
         let limits = wiring::sessions(&self.config);
-        session::Shared::new(self.traffic.ring.clone(), channel, limits, calls, self.session_counters.clone())
+        let files = session::Served {
+            identity: self.core.engine().own().identity().clone(),
+            offers: self.files.offers.clone(),
+            events: self.files.events.clone(),
+        };
+        session::Shared::new(self.traffic.ring.clone(), channel, limits, calls, self.session_counters.clone(), files)
     }
 
     /// The addresses that are bound.
@@ -180,12 +193,11 @@ impl Node {
     /// Runs until `stop` is ready, then says goodbye and drains. `ready` is called when the node serves.
     pub async fn run(mut self, stop: impl Future<Output = ()>, ready: impl FnOnce(&Self)) -> Result<(), RunError> {
         let (calls, mut called) = mpsc::channel::<Call>(CALLS);
-        let _sessions = match self.tcp.take() {
-            Some(listener) => {
-                let shared = self.session_shared(calls.clone());
-                Some(session::Thread::start(listener, shared).map_err(RunError::Sessions)?)
-            }
-            None => None,
+        let Some(files::Tasks { tasks, events: mut file_events }) = self.file_tasks.take() else { return Ok(()) };
+        let serving = self.tcp.take().map(|listener| (listener, self.session_shared(calls.clone())));
+        let _sessions = match (&serving, tasks.is_empty()) {
+            (None, true) => None,
+            _ => Some(session::Thread::start(serving, tasks).map_err(RunError::Sessions)?),
         };
         let serving = self.listener.take().map(|listener| tokio::spawn(control::serve(listener, calls)));
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
@@ -223,6 +235,7 @@ impl Node {
                     }
                 }
                 Some(call) = called.recv() => self.call(call),
+                Some(event) = file_events.recv() => self.file_event(event),
                 Some(Resolution { configured, result }) = resolved.recv() => self.resolved(configured, result),
                 () = changed(&mut progress) => self.progressed(),
             }
@@ -271,7 +284,8 @@ impl Node {
     fn deadline(&self) -> Option<Duration> {
         let export = self.export.as_ref().and_then(Export::deadline);
         let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
-        [self.core.deadline(), self.rejoin_at, export, announces].into_iter().flatten().min()
+        let pushes = self.files.pushes.deadline();
+        [self.core.deadline(), self.rejoin_at, export, announces, pushes].into_iter().flatten().min()
     }
 
     fn advance(&mut self) {
@@ -282,6 +296,7 @@ impl Node {
         }
         self.answer_reannounces(now);
         self.export_if_due(now);
+        self.files.pushes.end(now.elapsed);
     }
 
     /// Does what the core wants done, until it wants nothing more.
@@ -297,9 +312,11 @@ impl Node {
                 Output::Send { to: To::All(method), message } => self.send_to_all(method, &message).await,
                 Output::Resolve { configured } => self.resolve(configured, resolutions.clone()),
                 Output::Store { ticket, batch } => self.submit(ticket, batch),
+                Output::Notice { notice, from } => self.noticed(notice, from),
                 Output::Event(event) => self.event(&event),
             }
         }
+        self.send_notices().await;
         self.traffic.flush(self.core.counters_mut()).await;
         let now = self.ticker.now();
         if !self.reannounces.is_empty() {
@@ -368,7 +385,7 @@ impl Node {
                     tracing::error!("failed to {error}");
                 }
             }
-            Event::Discovery(_) => {}
+            Event::Discovery(_) => self.tell_servers(),
             _ => {
                 let now = self.ticker.now();
                 if let Some(export) = &mut self.export {

@@ -250,7 +250,7 @@ impl Connection {
                 Ok(Some(Err(LinesCodecError::Io(error)))) => return Err(error.into()),
             };
             match serde_json::from_str(&line) {
-                Ok(Request::Watch) => return self.watch(&mut lines).await,
+                Ok(request) if Request::is_stream(&request) => return self.stream(request, &mut lines).await,
                 Ok(request) => self.answer(request).await?,
                 Err(error) => {
                     self.refuse(ErrorKind::BadRequest, format!("the request can't be read: {error}")).await?;
@@ -259,10 +259,14 @@ impl Connection {
         }
     }
 
-    /// Passes changes on until the asker leaves, or says anything else.
-    async fn watch(&mut self, lines: &mut FramedRead<OwnedReadHalf, LinesCodec>) -> Result<(), Ended> {
+    /// Passes on what comes, however long it takes, until the asker leaves or says anything else.
+    async fn stream(
+        &mut self,
+        request: Request,
+        lines: &mut FramedRead<OwnedReadHalf, LinesCodec>,
+    ) -> Result<(), Ended> {
         let (reply, mut responses) = mpsc::channel(REPLY_CAPACITY);
-        let call = Call { request: Request::Watch, reply };
+        let call = Call { request, reply };
         match timeout(self.limits.call, self.calls.send(call)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {

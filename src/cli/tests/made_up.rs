@@ -168,6 +168,14 @@ pub(crate) fn status() -> StatusView {
                 last_error: None,
             },
         }),
+        offers: vec![OfferView {
+            name: "catalogue".to_owned(),
+            path: "/srv/catalogue.db".to_owned(),
+            generation: Some(4),
+            size: Some(1_048_576),
+            digest: Some("ab".repeat(32)),
+            error: Some("it was written while it was read".to_owned()),
+        }],
         counters: [("dropped".to_owned(), [("replayed".to_owned(), 4)].into())].into(),
         conflicts: vec![ConflictView {
             name: "laptop".parse().unwrap(),

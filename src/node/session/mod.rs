@@ -13,6 +13,7 @@ mod tests;
 mod views;
 
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +23,10 @@ use admission::Admission;
 pub use admission::Limits;
 pub use counters::SessionCounters;
 
+use super::files::FileEvent;
+use super::files::offers::Offers;
 use crate::api::control::Call;
+use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
 use crate::wire::replay::ReplayWindow;
 
@@ -40,6 +44,17 @@ pub(super) struct Shared {
     admission: Mutex<Admission>,
     replay: Mutex<ReplayWindow>,
     counters: Arc<SessionCounters>,
+    files: Served,
+}
+
+/// What sessions need to serve files.
+pub(super) struct Served {
+    /// Who signs.
+    pub(super) identity: Identity,
+    /// What is served.
+    pub(super) offers: Offers,
+    /// Where it is told how pulls go.
+    pub(super) events: mpsc::Sender<FileEvent>,
 }
 
 impl Shared {
@@ -50,9 +65,10 @@ impl Shared {
         limits: Limits,
         calls: mpsc::Sender<Call>,
         counters: Arc<SessionCounters>,
+        files: Served,
     ) -> Self {
         let replay = Mutex::new(ReplayWindow::new(WINDOW, std::hash::RandomState::new()));
-        Self { ring, channel, limits, calls, admission: Mutex::new(Admission::new(limits)), replay, counters }
+        Self { ring, channel, limits, calls, admission: Mutex::new(Admission::new(limits)), replay, counters, files }
     }
 }
 
@@ -63,22 +79,24 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    /// Serves the sessions of a listener.
-    pub(super) fn start(listener: TcpListener, shared: Shared) -> std::io::Result<Self> {
+    /// Serves the sessions of a listener, if there is one, and does `tasks` beside it.
+    pub(super) fn start(
+        serving: Option<(TcpListener, Shared)>,
+        tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ) -> std::io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ends, ended) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("sessions".into()).spawn(move || {
             runtime.block_on(async {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        tokio::select! {
-                            () = serve::serve(listener, Arc::new(shared)) => {}
-                            _ = stopped => {}
-                        }
+                tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
+                if let Some((listener, shared)) = serving {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => drop(tokio::spawn(serve::serve(listener, Arc::new(shared)))),
+                        Err(error) => tracing::error!("failed to serve sessions: {error}"),
                     }
-                    Err(error) => tracing::error!("failed to serve sessions: {error}"),
                 }
+                let _ = stopped.await;
             });
             // A file that is being read must not hold up the stop.
             runtime.shutdown_timeout(STOP);

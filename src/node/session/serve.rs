@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::{SessionCounters, Shared, WINDOW, views};
 use crate::api::control::{Call, REPLY_CAPACITY};
 use crate::api::request::{ErrorKind, Request as Asked, Response};
-use crate::model::Timestamp;
+use crate::files::Digest;
+use crate::files::offer::OfferError;
+use crate::model::{NodeId, Timestamp};
+use crate::node::files::FileEvent;
+use crate::node::files::offers::Generation;
 use crate::node::ticker::Ticker;
 use crate::session::{self, Session, SessionError};
 use crate::wire::replay::Freshness;
-use crate::wire::session::{Answer, Request};
+use crate::wire::session::{Answer, MAX_CONTENT, Request, content_frame, verify_introduction};
+use crate::wire::v1::Notice;
 
 /// How long the node may take for one page.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -117,7 +122,7 @@ async fn connection(stream: TcpStream, mut ticket: Ticket, shared: Arc<Shared>, 
         return;
     }
     SessionCounters::count(&shared.counters.opened);
-    let mut connection = Connection { session, shared: &shared };
+    let mut connection = Connection { session, shared: &shared, introduced: None };
     if let Err(ended) = connection.requests().await {
         let counter = match ended {
             Ended::Idle | Ended::Slow => Some(&shared.counters.idle),
@@ -137,6 +142,30 @@ async fn connection(stream: TcpStream, mut ticket: Ticket, shared: Arc<Shared>, 
 struct Connection<'s> {
     session: Session<TcpStream>,
     shared: &'s Shared,
+    /// Who calls, once that is proved.
+    introduced: Option<NodeId>,
+}
+
+/// Contents that are read at once.
+const CONTENTS: usize = 16;
+/// The room of one content in a buffer.
+const CONTENT: usize = content_frame::HEAD + MAX_CONTENT;
+
+type Read = Result<(Vec<u8>, usize), OfferError>;
+
+/// Reads the next contents, each into its place in the buffer; gives how many bytes that were.
+fn read(generation: Arc<Generation>, mut buffer: Vec<u8>, offset: u64) -> JoinHandle<Read> {
+    spawn_blocking(move || {
+        let mut filled = 0;
+        for content in buffer.chunks_exact_mut(CONTENT) {
+            let read = generation.snapshot.read_at(&mut content[content_frame::HEAD..], offset + filled as u64)?;
+            filled += read;
+            if read < MAX_CONTENT {
+                break;
+            }
+        }
+        Ok((buffer, filled))
+    })
 }
 
 impl Connection<'_> {
@@ -153,14 +182,102 @@ impl Connection<'_> {
             match views::asked(&request) {
                 Some(Asked::Watch) => self.watch().await?,
                 Some(asked) => self.registry(asked).await?,
-                None => self.other(&request).await?,
+                None => self.other(request).await?,
             }
         }
     }
 
-    /// What this version knows of on the wire, and does not do yet.
-    async fn other(&mut self, _request: &Request) -> Result<(), Ended> {
-        self.fail(ErrorKind::BadRequest, "this server offers no files").await
+    /// What is no matter of the registry.
+    async fn other(&mut self, request: Request) -> Result<(), Ended> {
+        match request {
+            Request::Offers => self.offers().await,
+            Request::Pull { name, offset, digest } => self.pull(&name, offset, digest).await,
+            Request::Introduce { node, signature } => {
+                if verify_introduction(&node, &signature, self.session.binding()).is_err() {
+                    return self.fail(ErrorKind::BadRequest, "the signature is not that of the node").await;
+                }
+                self.introduced = Some(node);
+                self.end().await
+            }
+            Request::Report(report) => match self.introduced {
+                Some(node) => {
+                    // A report that does not fit comes again with the node's next visit.
+                    let _ = self.shared.files.events.try_send(FileEvent::Reported { node, report });
+                    self.end().await
+                }
+                None => self.fail(ErrorKind::BadRequest, "whoever reports introduces itself first").await,
+            },
+            _ => self.fail(ErrorKind::BadRequest, "this is a bug in the server").await,
+        }
+    }
+
+    fn notice(&self, name: &str, generation: &Generation) -> Result<Notice, Ended> {
+        let snapshot = &generation.snapshot;
+        let (identity, key) = (&self.shared.files.identity, self.session.key());
+        let notice = Notice::sign(identity, key, name, generation.number, snapshot.size(), *snapshot.digest());
+        Ok(notice.map_err(SessionError::from)?)
+    }
+
+    async fn offers(&mut self) -> Result<(), Ended> {
+        for (name, offered) in self.shared.files.offers.all() {
+            if let Some(current) = &offered.current {
+                let notice = self.notice(&name, current)?;
+                self.session.queue(&Answer::Offer(notice))?;
+            }
+        }
+        self.end().await
+    }
+
+    /// Sends a file: the next blocks are read while the ones before leave.
+    async fn pull(&mut self, name: &str, offset: u64, digest: Option<Digest>) -> Result<(), Ended> {
+        let Some(generation) = self.shared.files.offers.current(name) else {
+            return self.fail(ErrorKind::NotFound, "this server offers no such file, or can't read it now").await;
+        };
+        SessionCounters::count(&self.shared.counters.pulls);
+        let size = generation.snapshot.size();
+        let goes_on = digest.as_ref() == Some(generation.snapshot.digest()) && offset <= size;
+        let mut at = if goes_on { offset } else { 0 };
+        let notice = self.notice(name, &generation)?;
+        self.session.queue(&Answer::File { notice, offset: at })?;
+        let mut next = read(generation.clone(), vec![0; CONTENTS * CONTENT], at);
+        let mut spare = vec![0; CONTENTS * CONTENT];
+        loop {
+            let (mut buffer, filled) = match next.await {
+                Ok(Ok(read)) => read,
+                Ok(Err(error)) => return self.fail(ErrorKind::Failed, &error.to_string()).await,
+                Err(error) => return self.fail(ErrorKind::Failed, &error.to_string()).await,
+            };
+            if filled == 0 {
+                break;
+            }
+            at += filled as u64;
+            next = read(generation.clone(), spare, at);
+            let mut left = filled;
+            for content in buffer.chunks_exact_mut(CONTENT) {
+                let length = left.min(MAX_CONTENT);
+                if length == 0 {
+                    break;
+                }
+                self.session.queue_content(content, length)?;
+                left -= length;
+                if self.session.is_full() {
+                    self.flush().await?;
+                }
+            }
+            spare = buffer;
+            self.shared.counters.content_bytes.fetch_add(filled as u64, std::sync::atomic::Ordering::Relaxed);
+            if let Some(node) = self.introduced {
+                let (name, generation) = (name.into(), generation.number);
+                // A line of progress less, where the node has no time.
+                let _ = self.shared.files.events.try_send(FileEvent::Sending { node, name, generation, bytes: at });
+            }
+        }
+        self.end().await
+    }
+
+    async fn end(&mut self) -> Result<(), Ended> {
+        self.session.queue(&Answer::End)?;
+        self.flush().await
     }
 
     /// Passes on what the node tells, page after page: at most one page is in memory.

@@ -73,7 +73,7 @@ pub(super) fn answer(item: Item) -> Option<Answer<'static>> {
             node: view.node.as_ref().map(entry),
             missed: view.missed,
         })),
-        Item::Status(_) | Item::Health(_) | Item::Announced(_) => return None,
+        Item::Status(_) | Item::Health(_) | Item::Announced(_) | Item::Pushed(_) | Item::Pulled(_) => return None,
     })
 }
 
