@@ -5,6 +5,7 @@
 //! | [`discovery`] | nodes find a server by each method, and where there is no network at first |
 //! | [`changes`] | addresses change, nodes die, leave, sleep; a server restarts or is killed |
 //! | [`names`] | a name has one owner |
+//! | [`files`] | files that a server offers and nodes take |
 //! | [`sessions`] | commands that ask a server over a session |
 //! | [`stranger`] | without the key nobody gets a byte |
 //! | [`datagrams`] | what is sealed by hand: wrong clocks, damage, replay |
@@ -28,6 +29,7 @@ mod changes;
 mod commands;
 mod datagrams;
 mod discovery;
+mod files;
 mod harness;
 mod names;
 mod sessions;

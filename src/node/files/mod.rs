@@ -26,6 +26,7 @@ use crate::api::request::{ErrorKind, Request, Response};
 use crate::api::view::OfferView;
 use crate::config::Config;
 use crate::model::NodeId;
+use crate::registry;
 use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
 use crate::wire::session::Report;
@@ -129,6 +130,12 @@ impl Node {
     pub(super) fn file_event(&mut self, event: FileEvent) {
         match event {
             FileEvent::Sending { node, name, generation, bytes } => {
+                // Whoever pulls takes the file, though it has not said what it holds yet.
+                let known = self.core.table().filter(|table| table.by_id(&node).is_some()).map(registry::Table::len);
+                if let Some(nodes) = known.filter(|_| self.files.held.generation(&node, &name).is_none()) {
+                    let report = Report { name: name.clone(), generation: 0, error: None };
+                    self.files.held.take(node, &report, self.ticker.now().wall, nodes);
+                }
                 self.files.pushes.sending(&node, &name, generation, bytes);
             }
             FileEvent::Reported { node, report } => self.reported(node, report),

@@ -239,6 +239,7 @@ impl Connection<'_> {
         let mut at = if goes_on { offset } else { 0 };
         let notice = self.notice(name, &generation)?;
         self.session.queue(&Answer::File { notice, offset: at })?;
+        self.sending(name, &generation, at);
         let mut next = read(generation.clone(), vec![0; CONTENTS * CONTENT], at);
         let mut spare = vec![0; CONTENTS * CONTENT];
         loop {
@@ -266,13 +267,17 @@ impl Connection<'_> {
             }
             spare = buffer;
             self.shared.counters.content_bytes.fetch_add(filled as u64, std::sync::atomic::Ordering::Relaxed);
-            if let Some(node) = self.introduced {
-                let (name, generation) = (name.into(), generation.number);
-                // A line of progress less, where the node has no time.
-                let _ = self.shared.files.events.try_send(FileEvent::Sending { node, name, generation, bytes: at });
-            }
+            self.sending(name, &generation, at);
         }
         self.end().await
+    }
+
+    /// Tells the node how far a pull is; a line of progress less, where it has no time.
+    fn sending(&self, name: &str, generation: &Generation, bytes: u64) {
+        if let Some(node) = self.introduced {
+            let (name, generation) = (name.into(), generation.number);
+            let _ = self.shared.files.events.try_send(FileEvent::Sending { node, name, generation, bytes });
+        }
     }
 
     async fn end(&mut self) -> Result<(), Ended> {
