@@ -133,14 +133,12 @@ impl State {
         }
     }
 
-    /// A notice counts if it tells of something newer, whoever sent it: the visit judges for itself.
+    /// A notice counts unless it tells of something older, whoever sent it: the visit judges for itself.
     fn noticed(&mut self, notice: &Notice) {
         let held = self.ledger.get(&*notice.name).filter(|entry| entry.server == notice.server);
-        if held.is_none_or(|entry| entry.generation < notice.generation) && !self.servers.is_empty() {
+        // With the same generation too: a server that was restarted may not know that it is here.
+        if held.is_none_or(|entry| entry.generation <= notice.generation) && !self.servers.is_empty() {
             self.visit_within(self.settings.spread);
-        } else if held.is_some_and(|entry| entry.generation == notice.generation) && !self.servers.is_empty() {
-            // The server may not know that it is here.
-            self.visit_within(Duration::from_millis(500).min(self.settings.spread));
         }
     }
 
