@@ -6,6 +6,8 @@
 //! | [`discovery`] | nodes find a server by each method, and where there is no network at first |
 //! | [`changes`] | addresses change, nodes die, leave, sleep; a server restarts or is killed |
 //! | [`names`] | a name has one owner |
+//! | [`files`] | files that a server offers and nodes take |
+//! | [`sessions`] | commands that ask a server over a session |
 //! | [`stranger`] | without the key nobody gets a byte |
 //! | [`datagrams`] | what is sealed by hand: wrong clocks, damage, replay |
 //! | [`commands`] | what people and scripts type |
@@ -30,7 +32,9 @@ mod commands;
 mod datagrams;
 mod discovery;
 mod doctor;
+mod files;
 mod harness;
 mod mdns;
 mod names;
+mod sessions;
 mod stranger;

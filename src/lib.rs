@@ -4,8 +4,8 @@
 //! siblings in braces never import each other, [`node`] joins them.
 //!
 //! ```text
-//! main → cli → node → api → { discovery | registry | publish } → net → wire → model
-//!                                               (config → model; read by everything above wire)
+//! main → cli → node → api → { discovery | registry | publish | files } → session → net → wire → model
+//!                                     (config → model; read by everything above wire)
 //! ```
 //!
 //! Invariants that hold everywhere:
@@ -20,9 +20,11 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod files;
 pub mod model;
 pub mod net;
 pub mod node;
 pub mod publish;
 pub mod registry;
+pub mod session;
 pub mod wire;

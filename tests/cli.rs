@@ -47,12 +47,13 @@ fn whole_help() {
 #[test]
 fn every_designed_command_is_there_and_no_later_one() {
     let commands = commands();
-    for name in
-        ["run", "discover", "announce", "where", "who", "nodes", "history", "forget", "status", "health", "doctor"]
-    {
+    for name in [
+        "run", "discover", "announce", "where", "who", "nodes", "history", "watch", "push", "pull", "forget", "status",
+        "health", "doctor",
+    ] {
         assert!(commands.iter().any(|command| command == name), "{name}");
     }
-    for name in ["watch", "push", "pull"] {
+    for name in ["serve"] {
         assert_eq!(output(&[name]).status.code(), Some(2), "{name}");
     }
 }

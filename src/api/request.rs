@@ -19,7 +19,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{AnnouncedView, HealthView, HistoryView, HolderView, ImportedView, NodeView, StatusView};
+use super::view::{
+    AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, ImportedView, NodeView, PullView, PushView,
+    StatusView,
+};
 use crate::model::{NodeName, Timestamp, Wire};
 
 /// The most items before an `end` line: a page and its end fit the reply channel, so a node never waits for a reader.
@@ -88,6 +91,24 @@ pub enum Request {
         #[serde(default)]
         after: Option<String>,
     },
+    /// Changes of the registry as they happen: answered by [`Item::Change`]s until the asker leaves. Servers only.
+    Watch,
+    /// Tells nodes to pull a file now: answered by [`Item::Pushed`]s as it goes on, until each has it or failed. Servers only.
+    Push {
+        /// The offer's name.
+        name: String,
+        /// Only these nodes; empty for all that take the file.
+        #[serde(default)]
+        to: Vec<NodeName>,
+        /// How long nodes may take, in ms.
+        timeout_ms: u64,
+    },
+    /// Pulls now: answered by [`Item::Pulled`]s as it goes on.
+    Pull {
+        /// The file's name; null for all that this node takes.
+        #[serde(default)]
+        name: Option<String>,
+    },
     /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once that is synced. Servers only.
     Forget {
         /// The node's name.
@@ -116,6 +137,11 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether the answer takes as long as what it tells of.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Watch | Self::Push { .. } | Self::Pull { .. })
+    }
+
     /// The same request for the page that starts at `next`; `None` if its answer has one page only.
     pub fn page(&self, next: String) -> Option<Self> {
         match self {
@@ -127,6 +153,9 @@ impl Request {
             | Self::Health
             | Self::Node { .. }
             | Self::Holder { .. }
+            | Self::Watch
+            | Self::Push { .. }
+            | Self::Pull { .. }
             | Self::Forget { .. }
             | Self::Import { .. }
             | Self::Announce
@@ -193,6 +222,12 @@ pub enum Item {
     Announced(AnnouncedView),
     /// What became of an import.
     Imported(ImportedView),
+    /// Something that happened.
+    Change(Box<ChangeView>),
+    /// How far a node is with a file that was pushed.
+    Pushed(PushView),
+    /// How far this node is with a file.
+    Pulled(PullView),
 }
 
 impl From<NodeView> for Item {
@@ -234,6 +269,24 @@ impl From<AnnouncedView> for Item {
 impl From<ImportedView> for Item {
     fn from(view: ImportedView) -> Self {
         Self::Imported(view)
+    }
+}
+
+impl From<ChangeView> for Item {
+    fn from(view: ChangeView) -> Self {
+        Self::Change(Box::new(view))
+    }
+}
+
+impl From<PushView> for Item {
+    fn from(view: PushView) -> Self {
+        Self::Pushed(view)
+    }
+}
+
+impl From<PullView> for Item {
+    fn from(view: PullView) -> Self {
+        Self::Pulled(view)
     }
 }
 

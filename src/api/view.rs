@@ -14,8 +14,8 @@ mod status;
 pub use finding::{Code, FindingView, Mark};
 pub use status::{
     CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState,
-    MethodView, OwnView, PublicationState, PublicationView, PydiscoverView, RegistryView, ServerView, SocketView,
-    StatusView, StoreView,
+    MethodView, OfferView, OwnView, PublicationState, PublicationView, PydiscoverView, RegistryView, ServerView,
+    SocketView, StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.
@@ -57,6 +57,141 @@ pub struct NodeView {
     pub cloned: bool,
     /// Names that the node had before, the latest first.
     pub former_names: Vec<NodeName>,
+    /// The files that the node said it holds, by name; empty when no registry tells.
+    #[serde(default)]
+    pub files: Vec<FileView>,
+}
+
+/// What a node said of a file that a server offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileView {
+    /// The offer's name.
+    pub name: String,
+    /// The generation that the node holds; 0 if none.
+    pub generation: u64,
+    /// When the node last said so.
+    pub reported: Timestamp,
+    /// Why its last attempt to get a newer one failed; null if it did not.
+    pub error: Option<String>,
+}
+
+/// How far a node is with a file that was pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushView {
+    /// The node's name.
+    pub node: NodeName,
+    /// The node's id.
+    pub node_id: NodeId,
+    /// How far it is.
+    pub state: Progress,
+    /// The generation pushed, or the one held where it failed.
+    pub generation: u64,
+    /// Bytes sent to it.
+    pub bytes: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// Why it failed; null if it did not.
+    pub error: Option<String>,
+}
+
+/// How far this node is with a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullView {
+    /// The file's name.
+    pub name: String,
+    /// The server that it is pulled from; null if none offers it.
+    pub server: Option<NodeName>,
+    /// How far it is.
+    pub state: Progress,
+    /// The generation that is pulled, or held.
+    pub generation: u64,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// Why it failed; null if it did not.
+    pub error: Option<String>,
+}
+
+/// How far a file is on its way to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The node was told of it.
+    Told,
+    /// It is on its way.
+    Pulling,
+    /// It is there.
+    Done,
+    /// It failed, for now.
+    Failed,
+}
+
+impl Progress {
+    /// The word for it, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Pulling => "pulling",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Something that happened in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub change: ChangeKind,
+    /// The name that it is about.
+    pub name: NodeName,
+    /// Where the message came from that made it happen; null if none did.
+    pub source: Option<SocketAddr>,
+    /// The node as it is now; null if it is not known any more.
+    pub node: Option<NodeView>,
+    /// How many changes before this one are left out, as they were not read fast enough.
+    pub missed: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// A node registered that was not present.
+    Arrived,
+    /// A present node's addresses, name or source changed.
+    Changed,
+    /// A node said goodbye.
+    Left,
+    /// A node's lease ran out.
+    Expired,
+    /// A node claims a name that another one holds.
+    Conflict,
+    /// Two machines use one node id.
+    Cloned,
+    /// A record was dropped by hand.
+    Forgotten,
+    /// A node said what it holds of a file.
+    Reported,
+}
+
+impl ChangeKind {
+    /// The word for it, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Changed => "changed",
+            Self::Left => "left",
+            Self::Expired => "expired",
+            Self::Conflict => "conflict",
+            Self::Cloned => "cloned",
+            Self::Forgotten => "forgotten",
+            Self::Reported => "reported",
+        }
+    }
 }
 
 /// One announced address.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::context::{Context, LOCAL_LIMIT, needs_server, unexpected};
+use super::context::{Context, LOCAL_LIMIT, unexpected};
 use super::exit::Failure;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table};
@@ -14,8 +14,8 @@ use crate::model::NodeName;
 
 /// List every address that a node had, from when to when
 ///
-/// Only a server keeps a history: run this where one runs, as its user. In a pipe, each line is the address, from and to
-/// (RFC 3339), with tabs between; to is - while the node still has the address.
+/// The history is that of this machine where a server runs here, else that of the server that answers first. In a pipe, each
+/// line is the address, from and to (RFC 3339), with tabs between; to is - while the node still has the address.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,11 +30,8 @@ pub(super) fn run(args: HistoryArgs, context: &Context<'_>, output: &mut Output<
     let request = Request::History { name: args.name.clone(), after: None };
     let mut table = Table::new(&["ADDRESS", "KNOWN BY", "FROM", "TO"]);
     let mut any = false;
-    for item in context.local(&request, LOCAL_LIMIT)?.map_err(needs_server)? {
-        let interval = match item.map_err(needs_server)? {
-            Item::History(interval) => interval,
-            item => return Err(unexpected(&item)),
-        };
+    context.registry(&request, LOCAL_LIMIT, &mut |item| {
+        let Item::History(interval) = item else { return Err(unexpected(&item)) };
         any = true;
         match output.format() {
             Format::Json => output.json(&interval)?,
@@ -49,7 +46,8 @@ pub(super) fn run(args: HistoryArgs, context: &Context<'_>, output: &mut Output<
                 table.row(emphasis, [interval.address.to_string(), known, time::local(interval.from), to]);
             }
         }
-    }
+        Ok(())
+    })?;
     output.table(&table)?;
     if any {
         Ok(ExitCode::SUCCESS)

@@ -32,11 +32,15 @@ mod init;
 mod keygen;
 mod man;
 mod nodes;
+mod progress;
+mod pull;
+mod push;
 mod rank;
 mod run;
 mod schema;
 mod status;
 mod supervisor;
+mod watch;
 mod r#where;
 mod who;
 
@@ -102,6 +106,9 @@ enum Command {
     Who(who::WhoArgs),
     Nodes(nodes::NodesArgs),
     History(history::HistoryArgs),
+    Watch(watch::WatchArgs),
+    Push(push::PushArgs),
+    Pull(pull::PullArgs),
     Forget(forget::ForgetArgs),
     Status(status::StatusArgs),
     Health(health::HealthArgs),
@@ -148,6 +155,9 @@ impl Command {
             Self::Who(args) => who::run(&args, context, output),
             Self::Nodes(args) => nodes::run(args, context, output),
             Self::History(args) => history::run(args, context, output),
+            Self::Watch(args) => watch::run(&args, context, output),
+            Self::Push(args) => push::run(args, context, output),
+            Self::Pull(args) => pull::run(args, context, output),
             Self::Forget(args) => forget::run(args, context, output),
             Self::Status(args) => status::run(&args, context, output),
             Self::Health(args) => health::run(&args, context, output),

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::logging::LogFormat;
 use crate::api::control::AskError;
+use crate::api::request::{Item, Request};
 use crate::api::view::{
     AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
 };
@@ -57,6 +58,16 @@ pub trait Network {
 
     /// Asks the servers who has an address; the most recent holder first.
     fn holders(&self, address: IpAddr, limit: Duration) -> anyhow::Result<Vec<HolderView>>;
+
+    /// Asks a server of the network over a session, and hands each item on as it comes, until `each` breaks. A server is
+    /// looked for within `search`; `limit` bounds the whole answer, unless it is [`Duration::MAX`].
+    fn ask(
+        &self,
+        request: &Request,
+        search: Duration,
+        limit: Duration,
+        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> anyhow::Result<()>;
 
     /// Registers this machine once with every server that answers within `limit`.
     fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>>;

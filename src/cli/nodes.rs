@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::context::{Context, needs_server, unexpected};
+use super::context::{Context, unexpected};
 use super::exit::Failure;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table, ago, labels, or_dash};
@@ -22,8 +22,8 @@ const TABLE_PART: usize = 1_000;
 
 /// List the registry: every node present, with its addresses
 ///
-/// Only a server keeps a registry: run this where one runs, as its user. In a pipe, the names alone are printed. What came
-/// by an ancestor's wire is marked as unproved: anyone on that network could have said it.
+/// The registry is that of this machine where a server runs here, else that of the server that answers first. In a pipe, the
+/// names alone are printed. What came by an ancestor's wire is marked as unproved: anyone on that network could have said it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -55,13 +55,10 @@ pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_
     }
     let request = Request::Nodes { labels: wanted, gone: args.gone, after: None };
     let now = time::now();
-    let mut table = Table::new(&["NAME", "STATE", "ADDRESSES", "SEEN FROM", "LAST SEEN", "KEY", "LABELS"]);
+    let mut table = Table::new(&["NAME", "STATE", "ADDRESSES", "SEEN FROM", "LAST SEEN", "KEY", "LABELS", "FILES"]);
     let mut any = false;
-    for item in context.local(&request, LIST_LIMIT)?.map_err(needs_server)? {
-        let node = match item.map_err(needs_server)? {
-            Item::Node(node) => node,
-            item => return Err(unexpected(&item)),
-        };
+    context.registry(&request, LIST_LIMIT, &mut |item| {
+        let Item::Node(node) = item else { return Err(unexpected(&item)) };
         any = true;
         match output.format() {
             Format::Json => output.json(&node)?,
@@ -74,7 +71,8 @@ pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     output.table(&table)?;
     if any { Ok(ExitCode::SUCCESS) } else { Err(Failure::NothingFound("no node fits".to_owned()).into()) }
 }
@@ -93,6 +91,9 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         state.push_str(&format!(", by {}, unproved", node.wire));
     }
     let addresses: Vec<_> = node.addresses.iter().map(|address| address.address.to_string()).collect();
+    let files: Vec<_> = (node.files.iter())
+        .map(|file| format!("{}={}{}", file.name, file.generation, if file.error.is_some() { "!" } else { "" }))
+        .collect();
     let cells = [
         node.name.to_string(),
         state,
@@ -101,6 +102,7 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         ago(node.last_seen, now),
         or_dash(node.key_in_use.as_ref()),
         labels(&node.labels),
+        files.join(" "),
     ];
     table.row(emphasis, cells);
 }

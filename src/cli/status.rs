@@ -52,6 +52,7 @@ pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>
     section("Registry", &registry(status), output)?;
     section("Unauthenticated wires", &compat(status), output)?;
     section("PyDiscover servers, unauthenticated", &pydiscover(status, now), output)?;
+    section("Offers", &offers(status), output)?;
     section("Name conflicts", &conflicts(status, now), output)?;
     section("Cloned nodes", &clones(status, now), output)?;
     section("Counters", &counters(status), output)
@@ -222,6 +223,22 @@ fn compat(status: &StatusView) -> Table {
             or_dash(part.target.as_ref()),
             part.weakness.clone(),
             or_dash(part.last_error.as_ref()),
+        ];
+        table.row(emphasis, cells);
+    }
+    table
+}
+
+fn offers(status: &StatusView) -> Table {
+    let mut table = Table::new(&["FILE", "GENERATION", "SIZE", "PATH", "ERROR"]);
+    for offer in &status.offers {
+        let emphasis = if offer.error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let cells = [
+            offer.name.clone(),
+            or_dash(offer.generation),
+            or_dash(offer.size.map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))),
+            offer.path.clone(),
+            or_dash(offer.error.as_ref()),
         ];
         table.row(emphasis, cells);
     }

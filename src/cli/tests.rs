@@ -34,6 +34,8 @@ struct Fake {
     announced: Vec<AnnouncedView>,
     findings: Vec<FindingView>,
     pydiscover: Vec<PydiscoverFoundView>,
+    /// What a server of the network answers over a session; without it, there is none.
+    remote: Option<fn(&Request) -> Vec<Item>>,
 }
 
 struct Opened(Fake, Settings);
@@ -63,6 +65,18 @@ impl Network for Opened {
 
     fn holders(&self, address: std::net::IpAddr, _limit: Duration) -> anyhow::Result<Vec<HolderView>> {
         Ok([holder(true)].into_iter().filter(|holder| holder.address == address).collect())
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        _search: Duration,
+        _limit: Duration,
+        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let Some(remote) = self.0.remote else { anyhow::bail!("no server of this channel answered within 2 s") };
+        let _ = remote(request).into_iter().try_for_each(each);
+        Ok(())
     }
 
     fn announce(&self, _limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
@@ -185,7 +199,7 @@ fn where_at_a_time_needs_a_registry() {
     let dir = TempDir::new().unwrap();
     let ended = execute(&Fake::default(), dir.path(), "where laptop --at 2h");
     assert_eq!(ended.code, 1);
-    assert!(ended.error.contains("run this on a server of the channel"), "{}", ended.error);
+    assert!(ended.error.contains("no server of this channel answered"), "{}", ended.error);
     let served = served(|request| match request {
         Request::Node { at: Some(_), .. } => items([interval(None)]),
         _ => refused(ErrorKind::BadRequest),
@@ -228,16 +242,55 @@ fn nodes_follow_pages_and_pass_their_filter_on() {
 }
 
 #[test]
-fn lists_without_a_registry_say_where_one_is() {
+fn only_forgetting_needs_the_servers_own_machine() {
     let dir = TempDir::new().unwrap();
     let client = served(|_| refused(ErrorKind::NotServer));
-    for args in ["nodes", "history laptop", "forget laptop"] {
-        for dir in [dir.path(), client.dir()] {
+    for dir in [dir.path(), client.dir()] {
+        let ended = execute(&Fake::default(), dir, "forget laptop");
+        assert_eq!(ended.code, 1);
+        assert!(ended.error.contains("`hereabouts discover --all` lists"), "{}", ended.error);
+    }
+}
+
+#[test]
+fn a_registry_is_asked_over_the_network_where_none_is_here() {
+    let dir = TempDir::new().unwrap();
+    let client = served(|_| refused(ErrorKind::NotServer));
+    let remote: fn(&Request) -> Vec<Item> = |request| match request {
+        Request::Nodes { .. } => vec![node("laptop", &["10.9.0.5"]).into(), node("tablet", &[]).into()],
+        Request::History { .. } | Request::Node { at: Some(_), .. } => vec![interval(None).into()],
+        Request::Holder { at: Some(_), .. } => vec![holder(false).into()],
+        Request::Watch => vec![made_up::change().into()],
+        _ => Vec::new(),
+    };
+    let fake = Fake { remote: Some(remote), ..Fake::default() };
+    for dir in [dir.path(), client.dir()] {
+        for (args, code, stdout) in [
+            ("nodes", 0, "laptop\ntablet\n"),
+            ("history laptop", 0, "192.168.1.20\t2026-11-20T18:40:00.000Z\t-\n"),
+            ("where laptop --at 2h", 0, "192.168.1.20\n"),
+            ("who 192.168.1.20 --at 2h", 0, "laptop\n"),
+            ("watch", 1, "2026-11-20T18:40:00.000Z\tarrived\tlaptop\n"),
+        ] {
+            let ended = execute(&fake, dir, args);
+            assert_eq!((ended.code, ended.stdout.as_str()), (code, stdout), "{args}: {}", ended.error);
             let ended = execute(&Fake::default(), dir, args);
-            assert_eq!(ended.code, 1, "{args}");
-            assert!(ended.error.contains("`hereabouts discover --all` lists"), "{}", ended.error);
+            assert_eq!(ended.code, 1, "without a server, {args} fails: nothing is not the same as nobody");
         }
     }
+}
+
+#[test]
+fn watch_prints_changes_as_the_node_of_this_machine_tells_them() {
+    let served = served(|request| match request {
+        Request::Watch => items([made_up::change()]),
+        _ => refused(ErrorKind::BadRequest),
+    });
+    let table = execute(&Fake::default(), served.dir(), "watch --output table").stdout;
+    assert!(table.contains("arrived") && table.contains("10.9.0.5") && table.contains("(from 192.0.2.9)"), "{table}");
+    let json = execute(&Fake::default(), served.dir(), "watch --output json").stdout;
+    let json: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!((&json["change"], &json["node"]["name"]), (&"arrived".into(), &"laptop".into()));
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::model::{Timestamp, TimestampError};
 
 /// The longest time limit: nobody waits longer for an answer that a datagram brings.
 const MAX_LIMIT: Duration = Duration::from_secs(60);
+/// The longest limit of what takes as long as a file does.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// This moment.
 pub fn now() -> Timestamp {
@@ -58,6 +60,9 @@ pub enum DurationError {
     /// Too short or too long for a limit.
     #[error("a time limit is between 1ms and {}s", MAX_LIMIT.as_secs())]
     Limit,
+    /// Too short or too long for a limit of a push.
+    #[error("this limit is between 1ms and {}h", LONGEST.as_secs() / 3600)]
+    LongLimit,
 }
 
 /// Parses numbers with units in a row: `250ms`, `3s`, `1h30m`, `90d`.
@@ -92,6 +97,12 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
 pub fn limit(text: &str) -> Result<Duration, DurationError> {
     let limit = duration(text)?;
     if limit.is_zero() || limit > MAX_LIMIT { Err(DurationError::Limit) } else { Ok(limit) }
+}
+
+/// Parses a limit of what takes as long as a file does.
+pub fn long_limit(text: &str) -> Result<Duration, DurationError> {
+    let limit = duration(text)?;
+    if limit.is_zero() || limit > LONGEST { Err(DurationError::LongLimit) } else { Ok(limit) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{Context, LOCAL_LIMIT, may_ask_network, needs_server, unexpected};
+use super::context::{Context, LOCAL_LIMIT, may_ask_network, unexpected};
 use super::exit::{Failure, note};
 use super::output::{Format, Output};
 use super::rank::Asker;
@@ -127,7 +127,7 @@ fn node(args: &WhereArgs, context: &Context<'_>) -> anyhow::Result<NodeView> {
 
 fn past(args: &WhereArgs, at: Timestamp, context: &Context<'_>, asker: &Asker) -> anyhow::Result<Whereabouts> {
     let request = Request::Node { name: args.name.clone(), at: Some(at) };
-    let items = context.local_items(&request, LOCAL_LIMIT)?.map_err(needs_server)?;
+    let items = context.registry_items(&request, LOCAL_LIMIT)?;
     let mut intervals = Vec::new();
     for item in items {
         match item {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::context::{Context, LOCAL_LIMIT, may_ask_network, needs_server, unexpected};
+use super::context::{Context, LOCAL_LIMIT, may_ask_network, unexpected};
 use super::exit::{Failure, note};
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table, or_dash};
@@ -52,10 +52,10 @@ pub(super) fn run(args: &WhoArgs, context: &Context<'_>, output: &mut Output<'_>
 
 /// The holders, from this machine's own registry, else from the servers of the network.
 fn holders(address: IpAddr, args: &WhoArgs, context: &Context<'_>) -> anyhow::Result<Vec<HolderView>> {
-    let mut answer = context.local_items(&Request::Holder { address, at: args.at }, LOCAL_LIMIT)?;
     if args.at.is_some() {
-        return only_holders(answer.map_err(needs_server)?);
+        return only_holders(context.registry_items(&Request::Holder { address, at: args.at }, LOCAL_LIMIT)?);
     }
+    let mut answer = context.local_items(&Request::Holder { address, at: None }, LOCAL_LIMIT)?;
     if let Err(AskError::Refused { kind: ErrorKind::NotFound | ErrorKind::NotServer, .. }) = answer {
         answer = context.local_items(&Request::LookupHolder { address }, LOCAL_LIMIT + args.timeout)?;
     }

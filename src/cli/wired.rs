@@ -14,12 +14,14 @@ use super::logging::LogFormat;
 use super::network::{Network, Settings};
 use super::supervisor;
 use crate::api::control::AskError;
+use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::{
     AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
 };
 use crate::config::{self, Loaded};
 use crate::model::NodeName;
 use crate::node::ask::Asker;
+use crate::node::session::client;
 use crate::node::{Node, RunError, doctor};
 use crate::wire::v1::Want;
 
@@ -119,6 +121,21 @@ impl Network for Wired {
     fn holders(&self, address: IpAddr, limit: Duration) -> anyhow::Result<Vec<HolderView>> {
         let found = Self::look_up(self, Want::Holder(address.to_canonical()), limit)?;
         Ok(found.map(|found| found.holder(address)).into_iter().collect())
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        search: Duration,
+        limit: Duration,
+        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
+        let asked = client::ask_network(&self.loaded.config, request, search, limit, each);
+        Self::runtime()?.block_on(asked).map_err(|error| match error {
+            client::AskError::Run(error) => failure(error),
+            client::AskError::Refused { kind: ErrorKind::NotFound, message } => Failure::NothingFound(message).into(),
+            error => error.into(),
+        })
     }
 
     fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {

@@ -10,7 +10,7 @@ use super::environment::{self, Environment};
 use super::judge::{judge, settle};
 use super::report::{Problem, Report};
 use super::rules;
-use super::{Config, KeySource, StoreConfig};
+use super::{AfterAction, Config, KeySource, StoreConfig};
 use crate::model::{Labels, NodeName};
 
 /// The variable that names the file where no flag does.
@@ -255,6 +255,11 @@ impl Config {
         if let Some(export) = &mut self.registry.export {
             write(&mut export.path);
         }
-        self.files.accept.iter_mut().for_each(|accept| write(&mut accept.path));
+        for accept in &mut self.files.accept {
+            write(&mut accept.path);
+            if let Some(AfterAction::Signal { pid_file, .. }) = &mut accept.after {
+                write(pid_file);
+            }
+        }
     }
 }

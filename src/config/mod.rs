@@ -29,11 +29,11 @@ pub use schema::{SCHEMA_ID, schema};
 pub use secret::{Secret, SecretError, decode_key, encode_key};
 pub use sections::{
     AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, InterfacesConfig, KeySource, ListenConfig,
-    LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig,
+    LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig, SessionsConfig,
 };
 pub use serving::{
     Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig, HttpConfig, Offer,
-    PublishTarget, PydiscoverConfig, RegistryConfig, StoreConfig, TerminalsConfig,
+    PublishTarget, PydiscoverConfig, RegistryConfig, SignalName, StoreConfig, TerminalsConfig,
 };
 pub use text::{
     ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern, InterfacePatternError,
@@ -62,6 +62,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// Where this node listens, on UDP and TCP.
     pub listen: ListenConfig,
+    /// How many sessions a server takes.
+    pub sessions: SessionsConfig,
     /// A server's own key/value pairs, given to whoever holds the key and asks. At most 16 pairs and 256 bytes.
     #[schemars(with = "schema::Pairs")]
     pub info: Labels,
@@ -89,6 +91,7 @@ impl Default for Config {
             interfaces: InterfacesConfig::default(),
             discovery: DiscoveryConfig::default(),
             listen: ListenConfig::default(),
+            sessions: SessionsConfig::default(),
             info: Labels::default(),
             registry: RegistryConfig::default(),
             // `{ type: mdns }` shows the name to everybody on the link, which is for the operator to want.
@@ -124,11 +127,12 @@ impl Config {
             &self.publish,
             |target| matches!(target, PublishTarget::Mdns { domain } if !domain.eq_ignore_ascii_case("local")),
         );
+        let is_webhook = |accept: &Accept| matches!(accept.after, Some(AfterAction::Webhook { .. }));
+        let webhooks = positions(&self.files.accept, is_webhook);
         let table = [
             (domains.map(|i| format!("publish[{i}].domain")).collect(), "a domain of mDNS other than local is"),
             (used("registry.store", matches!(self.registry.store, StoreConfig::Etcd { .. })), "the store etcd is"),
-            (used("files.offer", !self.files.offer.is_empty()), "offering files is"),
-            (used("files.accept", !self.files.accept.is_empty()), "accepting files is"),
+            (webhooks.map(|i| format!("files.accept[{i}].after")).collect(), "a webhook is"),
             (used("http.listen", self.http.listen.is_some()), "the HTTP interface is"),
             (
                 used("compat.terminals.file", self.compat.terminals.as_ref().is_some_and(|wire| wire.file.is_some())),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Config, Method, PublishTarget};
+use super::{AfterAction, Config, Method, PublishTarget};
 use crate::model::Role;
 
 /// A broken rule: the JSON pointer of the setting that is pointed at, and what is wrong.
@@ -25,6 +25,13 @@ const MIN_DYNIP_LEASE: Duration = Duration::from_secs(60);
 const MAX_DYNIP_LEASE: Duration = Duration::from_secs(30 * 86_400);
 /// The shortest pause between datagrams to a DynIP server, which writes its whole file for each.
 const MIN_EVERY: Duration = Duration::from_secs(10);
+/// How long a session may be idle: a slow link needs a second, and what is silent for an hour is gone.
+const SESSION_IDLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// How long a command after a pull may take.
+const AFTER_LIMIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// The longest spread of pulls.
+const MAX_SPREAD: Duration = Duration::from_secs(86_400);
 
 /// Every broken rule of a configuration. `is_set` tells whether the file itself has a setting.
 pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
@@ -33,6 +40,9 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
     let lease = config.registry.lease.0;
     if !(MIN_LEASE..=MAX_LEASE).contains(&lease) {
         error("/registry/lease".into(), "a lease has 5s to 24h".into());
+    }
+    if !(SESSION_IDLE.0..=SESSION_IDLE.1).contains(&config.sessions.idle.0) {
+        error("/sessions/idle".into(), "a session may be idle for 1s to 1h".into());
     }
     if config.discovery.fallback_after.0.is_zero() {
         error("/discovery/fallback_after".into(), "the next method needs a time to wait for, such as 3s".into());
@@ -70,6 +80,16 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
     }
     if config.role == Role::Client && !config.files.offer.is_empty() {
         error("/files/offer".into(), "files.offer needs a role that serves, and role is client".into());
+    }
+    for (i, accept) in config.files.accept.iter().enumerate() {
+        if let Some(AfterAction::Exec { limit, .. }) = &accept.after
+            && !(AFTER_LIMIT.0..=AFTER_LIMIT.1).contains(&limit.0)
+        {
+            error(format!("/files/accept/{i}/after/limit"), "a command may take 1s to 1h".into());
+        }
+    }
+    if config.files.spread.0 > MAX_SPREAD {
+        error("/files/spread".into(), "pulls are spread over 1d at most".into());
     }
     for (list, names) in [
         ("offer", config.files.offer.iter().map(|offer| &offer.name).collect::<Vec<_>>()),
@@ -140,6 +160,9 @@ fn notes(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Finding> {
                 "/compat/pydiscover",
                 "compat.pydiscover has no effect: role is client, which answers nobody, and pydiscover is none of discovery.methods",
             ));
+        }
+        if is_set("/sessions") {
+            found.push(note("/sessions", "sessions has no effect: role is client, which takes none"));
         }
         if is_set("/info") {
             found.push(note("/info", "info has no effect: role is client, which answers nobody"));

@@ -110,6 +110,12 @@ schema_type!(Endpoint, "Endpoint", {
     "format": "hereabouts-Endpoint",
     "pattern": "^https?://[^\\s/]+/?$",
 });
+schema_type!(NodeIdText, "NodeId", {
+    "type": "string",
+    "description": "The id of a node: 52 characters, as `hereabouts discover --output json` prints it.",
+    "format": "hereabouts-NodeId",
+    "pattern": "^[A-Za-z2-7]{51}[AQaq]$",
+});
 schema_type!(Socket, "SocketAddress", {
     "type": "string",
     "description": "An IP address with a port: `127.0.0.1:24374`, `[::1]:24374`.",

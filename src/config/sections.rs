@@ -262,6 +262,27 @@ impl Default for ListenConfig {
     }
 }
 
+/// Sessions over TCP, on the port of `listen`: commands that ask a server, and nodes that pull files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Sessions")]
+pub struct SessionsConfig {
+    /// The most sessions at a time.
+    #[schemars(range(min = 1, max = 10000))]
+    pub max: u16,
+    /// The most sessions of one source address at a time; for IPv6, of one /64.
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_per_source: u16,
+    /// How long a session may ask nothing, or take nothing of an answer, `1s` to `1h`.
+    pub idle: ConfigDuration,
+}
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self { max: 512, max_per_source: 64, idle: ConfigDuration::from_secs(60) }
+    }
+}
+
 /// What goes to the log, on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

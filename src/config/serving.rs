@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{DynipServer, FileMode, OfferName};
 use super::{ConfigDuration, Size, schema};
+use crate::model::NodeId;
 
 /// What a server keeps of every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -131,7 +132,7 @@ fn local_domain() -> String {
     "local".into()
 }
 
-/// Files that servers hold and nodes pull. Not available yet.
+/// Files that servers hold and nodes pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Files")]
@@ -178,6 +179,11 @@ pub struct Accept {
     /// The largest file that is taken.
     #[serde(default = "usual_size")]
     pub max_size: Size,
+    /// The server whose file is taken: its node id, as `hereabouts discover --output json` prints it. Null: the first server that
+    /// offers it, and from then on that one only.
+    #[serde(default)]
+    #[schemars(with = "Option<schema::NodeIdText>")]
+    pub server: Option<NodeId>,
     /// What is done after it was replaced. Null: nothing.
     #[serde(default)]
     pub after: Option<AfterAction>,
@@ -201,7 +207,45 @@ pub enum AfterAction {
         /// The program and its arguments.
         #[schemars(length(min = 1, max = 64))]
         command: Vec<String>,
+        /// How long it may take before it is killed.
+        #[serde(default = "usual_limit")]
+        limit: ConfigDuration,
     },
+    /// A signal is sent to a process.
+    Signal {
+        /// The file that holds its process id. Relative to the state folder.
+        #[schemars(with = "schema::Path")]
+        pid_file: PathBuf,
+        /// The signal.
+        #[serde(default)]
+        signal: SignalName,
+    },
+    /// A URL is requested. Not available yet.
+    Webhook {
+        /// The URL.
+        #[schemars(length(min = 1, max = 2048))]
+        url: String,
+    },
+}
+
+fn usual_limit() -> ConfigDuration {
+    ConfigDuration::from_secs(60)
+}
+
+/// A signal that programs take as a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Signal")]
+pub enum SignalName {
+    /// Read your files again, by custom.
+    #[default]
+    Hup,
+    /// As the program defines it.
+    Usr1,
+    /// As the program defines it.
+    Usr2,
+    /// End.
+    Term,
 }
 
 /// The HTTP interface. Not available yet.

@@ -26,7 +26,16 @@ impl fmt::Display for Holder {
 
 /// Who holds a UDP port, by `/proc`; `None` if nobody does or it can't be read (another user's process).
 pub(super) fn udp_port_holder(port: u16) -> Option<Holder> {
-    let sockets = ["udp", "udp6"].into_iter().filter_map(|table| {
+    port_holder(["udp", "udp6"], port)
+}
+
+/// Who holds a TCP port, as above.
+pub(super) fn tcp_port_holder(port: u16) -> Option<Holder> {
+    port_holder(["tcp", "tcp6"], port)
+}
+
+fn port_holder(tables: [&str; 2], port: u16) -> Option<Holder> {
+    let sockets = tables.into_iter().filter_map(|table| {
         let own = Path::new("/proc/thread-self/net").join(table);
         fs::read_to_string(own).ok()
     });

@@ -29,6 +29,7 @@ mod socket;
 mod stream;
 mod sys;
 mod targets;
+mod tcp;
 mod watch;
 
 pub use batch::{Arrival, DATAGRAM_MAX, Flushed, Full, RecvBatch, SendBatch, Source};
@@ -43,4 +44,5 @@ pub use socket::{BindError, Family, Socket, SocketSettings, Sockets};
 pub use stream::{connect, listen};
 pub use sys::configure_name_lookup;
 pub use targets::{Method, Target, broadcast_targets};
+pub use tcp::{TcpBindError, bind_tcp};
 pub use watch::{InterfaceSource, Watch};

@@ -36,6 +36,8 @@ const CLOCK_RETRIES: usize = 8;
 const BROWSE_AFTER: f64 = 0.25;
 /// Addresses from multicast DNS that one command asks.
 const CANDIDATES: usize = 32;
+/// Servers that are tried for a session at most.
+const SERVERS: usize = 8;
 /// Nodes that one query lists at most; further answers are passed over.
 const ANSWERS: usize = 4096;
 
@@ -48,6 +50,21 @@ pub struct Asker {
     interfaces: Vec<Interface>,
     counters: Counters,
     config: Config,
+    /// Servers whose clock is not ours: theirs less ours, in ms. At most [`CLOCK_RETRIES`].
+    clocks: Vec<(SocketAddr, i64)>,
+}
+
+/// A server that answered just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundServer {
+    /// Where it answered from: UDP and TCP.
+    pub address: SocketAddr,
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Its clock less ours, in ms, where that mattered.
+    pub clock_ahead: i64,
 }
 
 /// A node that was found.
@@ -96,7 +113,30 @@ impl Asker {
             interfaces: traffic_policy.taken(&interfaces),
             counters: Counters::default(),
             config: config.clone(),
+            clocks: Vec::new(),
         })
+    }
+
+    /// Asks for servers: those that answer first, and all that answer at once after them.
+    pub async fn servers(mut self, limit: Duration) -> Vec<FoundServer> {
+        let mut found: Vec<FoundServer> = Vec::new();
+        self.ask(Want::Servers, Duration::ZERO, limit, &[], |received, asked| {
+            let Message::Answer(Answer { subject: Subject::Own { record, .. }, .. }) = &received.message else {
+                return Heard::Nothing;
+            };
+            let Some(body) = asked.verified(record).filter(|body| body.role.serves()) else { return Heard::Nothing };
+            if found.len() < SERVERS && !found.iter().any(|server| server.id == record.node) {
+                let (address, id) = (received.from, record.node);
+                found.push(FoundServer { address, id, name: body.name, clock_ahead: 0 });
+            }
+            Heard::Found
+        })
+        .await;
+        for server in &mut found {
+            let clock = self.clocks.iter().find(|(address, _)| *address == server.address);
+            server.clock_ahead = clock.map_or(0, |(_, ahead)| *ahead);
+        }
+        found
     }
 
     /// Asks for servers, or for all nodes, and hands on each node once, as it answers.
@@ -399,6 +439,7 @@ impl Asker {
                         if *regarding == Regarding::Query(id) && corrected < CLOCK_RETRIES =>
                     {
                         corrected += 1;
+                        self.clocks.push((received.from, millis(*clock) - millis(now.wall)));
                         let message = Message::Query(Query { clock: *clock, ..query(now) });
                         self.traffic.send(received.from, &message, &mut self.counters).await;
                         self.traffic.flush(&mut self.counters).await;
@@ -414,6 +455,11 @@ impl Asker {
             }
         }
     }
+}
+
+/// Milliseconds since 1970 that can be subtracted.
+fn millis(time: Timestamp) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
 }
 
 /// What an answer was worth.
@@ -495,6 +541,7 @@ fn heard_node(name: &NodeName, wire: Wire, sighting: &Sighting) -> FoundNode {
         epoch: 0,
         cloned: false,
         former_names: Vec::new(),
+        files: Vec::new(),
     };
     FoundNode { node, itself: false }
 }
@@ -525,6 +572,7 @@ fn found_node(
         epoch: record.epoch,
         cloned: false,
         former_names: Vec::new(),
+        files: Vec::new(),
     };
     FoundNode { node, itself: sighting.is_none() }
 }

@@ -5,22 +5,26 @@ use std::time::Duration;
 
 use super::ask;
 use super::explain;
+use super::files::Held;
 use super::shell::Node;
 use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
 use crate::api::view::{
-    AnnouncedView, ConfigView, ConflictView, HealthView, OwnView, RegistryView, SocketView, StatusView, StoreView,
+    AnnouncedView, ChangeKind, ConfigView, ConflictView, HealthView, OwnView, RegistryView, SocketView, StatusView,
+    StoreView,
 };
 use crate::model::{NodeName, Now, State, Timestamp};
 use crate::net;
-use crate::registry::{Filter, Table};
+use crate::registry::{Filter, NodeRef, Table};
 use crate::wire::v1::Want;
 
 /// How long `announce` waits for the servers.
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(3);
 /// How long a look-up on behalf of a command takes at most.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
+/// Nodes looked at for one page: with a label that few have, a page may be short or empty, and others get their turn.
+const LOOKED_AT: usize = 10 * PAGE;
 /// Commands that wait for the network or the store at a time.
 const WAITING: usize = 64;
 /// How long the oldest change may wait for the store before the node counts as not ready.
@@ -49,10 +53,16 @@ impl Node {
             Request::Health => finish(&call, [Response::from(self.health(now))]),
             Request::Nodes { .. } | Request::Node { .. } | Request::Holder { .. } | Request::History { .. } => {
                 match self.core.table() {
-                    Some(table) => look_up(&call, table, now),
+                    Some(table) => look_up(&call, table, &self.files.held, now),
                     None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
                 }
             }
+            Request::Push { .. } => self.push(call),
+            Request::Pull { .. } => self.pull(call),
+            Request::Watch => match self.core.table() {
+                Some(_) => self.watchers.add(call),
+                None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
+            },
             Request::Forget { name } => {
                 let name = name.clone();
                 self.forget(now, &name, call);
@@ -96,6 +106,7 @@ impl Node {
         };
         self.core.forget(name);
         tracing::info!(%name, node = %view.node_id.short(), "forgot a node and freed its name");
+        self.tell(ChangeKind::Forgotten, name.clone(), None, Some(view.clone()));
         let ticket = self.core.last_ticket();
         self.changes.push_back(Change { ticket, item: view.into(), call });
     }
@@ -192,7 +203,9 @@ impl Node {
             started: self.started,
             uptime_seconds: now.elapsed.as_secs(),
         };
-        let socket = |address| SocketView { purpose: "server".to_owned(), address, interface: None };
+        let socket = |purpose: &str, address| SocketView { purpose: purpose.to_owned(), address, interface: None };
+        let datagrams = self.addresses().into_iter().map(|address| socket("datagrams (UDP)", address));
+        let sessions = self.tcp_address.map(|address| socket("sessions (TCP)", address));
         let groups = views::group_sockets(&self.interfaces, &self.traffic.sockets);
         let mdns = |interface| SocketView {
             purpose: "mdns".to_owned(),
@@ -207,7 +220,7 @@ impl Node {
             source: conflict.source,
             last_time: conflict.at,
         });
-        let mut counters = views::counters(&self.core, &self.mdns);
+        let mut counters = views::counters(&self.core, &self.mdns, &self.session_counters);
         self.compat.count(&mut counters);
         StatusView {
             node,
@@ -216,19 +229,13 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: self
-                .addresses()
-                .into_iter()
-                .map(socket)
-                .chain(groups)
-                .chain(mdns)
-                .chain(self.compat.sockets())
-                .collect(),
+            sockets: datagrams.chain(sessions).chain(groups).chain(mdns).chain(self.compat.sockets()).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
             servers: views::servers(&self.core),
             registry: self.registry(now),
+            offers: self.offer_views(),
             counters,
             conflicts: conflicts.collect(),
             clones: views::clones(&self.core),
@@ -261,7 +268,12 @@ impl Node {
 }
 
 /// Answers what the registry's table knows at once.
-fn look_up(call: &Call, table: &Table, now: Now) {
+fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
+    let view = |node: &NodeRef<'_>| {
+        let mut view = views::node(node, now);
+        held.fill(&mut view);
+        view
+    };
     match &call.request {
         Request::Nodes { labels, gone, after } => {
             let after = match after.as_deref().map(NodeName::parse).transpose() {
@@ -269,16 +281,26 @@ fn look_up(call: &Call, table: &Table, now: Now) {
                 Err(error) => return fail(call, ErrorKind::BadRequest, format!("'after' is no name: {error}")),
             };
             let filter = Filter { present: true, gone: *gone };
-            let mut nodes = table.nodes(filter, after.as_ref()).filter(|node| {
+            let fits = |node: &NodeRef<'_>| {
                 let has = |(key, value): (&String, &String)| node.record().labels.value(key) == Some(value);
                 labels.is_empty() || labels.iter().all(has)
-            });
-            let page: Vec<_> = nodes.by_ref().take(PAGE).map(|node| views::node(&node, now)).collect();
-            let next = nodes.next().and(page.last()).map(|last| last.name.to_string());
+            };
+            let mut page = Vec::new();
+            let (mut last, mut next) = (None, None);
+            for (looked_at, node) in table.nodes(filter, after.as_ref()).enumerate() {
+                if page.len() == PAGE || looked_at == LOOKED_AT {
+                    next = last.map(NodeName::to_string);
+                    break;
+                }
+                last = Some(node.name());
+                if fits(&node) {
+                    page.push(view(&node));
+                }
+            }
             send(call, page.into_iter().map(Response::from), next);
         }
         Request::Node { name, at: None } => match table.by_name(name) {
-            Some(node) => finish(call, [Response::from(views::node(&node, now))]),
+            Some(node) => finish(call, [Response::from(view(&node))]),
             None => fail(call, ErrorKind::NotFound, format!("no node called '{name}' is known here")),
         },
         Request::Node { name, at: Some(at) } => {

@@ -20,7 +20,7 @@ use crate::registry::{Batch, Change, Outcome, Registration, RenewOutcome, SEEN_E
 use crate::wire::KeyId;
 use crate::wire::identity::RenewalKey;
 use crate::wire::v1::{
-    Answer, Message, Query, Refusal, Refused, Regarding, Registered, Renewal, SignedRecord, Subject, Want,
+    Answer, Message, Notice, Query, Refusal, Refused, Regarding, Registered, Renewal, SignedRecord, Subject, Want,
 };
 
 /// Acknowledgements that wait for the store; with more, registers are refused for a while.
@@ -95,6 +95,13 @@ pub enum Output {
         ticket: u64,
         /// What.
         batch: Batch,
+    },
+    /// A server says that it has a newer generation of a file that this node takes.
+    Notice {
+        /// What it says; its signature holds.
+        notice: Notice,
+        /// Where it came from.
+        from: SocketAddr,
     },
     /// Something that an operator wants to know.
     Event(Event),
@@ -175,6 +182,8 @@ pub struct CoreSettings {
     pub info: Labels,
     /// The ids of the keys that records may be signed under.
     pub keys: Vec<KeyId>,
+    /// The names of the files that this node takes.
+    pub accepts: Vec<Box<str>>,
 }
 
 /// A node without sockets, store or clock.
@@ -320,7 +329,7 @@ impl Core {
                 self.engine.handle(now, datagram.from, datagram.came_by, message);
                 self.goodbye(now, datagram, signed);
             }
-            Message::Notice(_) => self.counters.ignored_notices += 1,
+            Message::Notice(notice) => self.notice(now, datagram, notice),
             Message::Answer(_) | Message::Registered(_) | Message::Announcement(_) | Message::Refused(_) => {
                 self.engine.handle(now, datagram.from, datagram.came_by, message);
             }
@@ -445,6 +454,20 @@ impl Core {
             table.goodbye(now, Registration { record, key: goodbye.key, signed: goodbye, source });
         }
         self.store();
+    }
+
+    fn notice(&mut self, now: Now, datagram: Datagram<'_>, notice: &Notice) {
+        let Datagram { from, key, .. } = datagram;
+        if !self.settings.accepts.contains(&notice.name) {
+            self.counters.ignored_notices += 1;
+        } else if !self.responder.admits(now, from) {
+            self.counters.ignored(Ignored::Rate);
+        } else if notice.verify(key).is_err() {
+            self.counters.forged_notices += 1;
+        } else {
+            self.counters.notices += 1;
+            self.output.push_back(Output::Notice { notice: notice.clone(), from });
+        }
     }
 
     fn query(&mut self, now: Now, datagram: Datagram<'_>, query: &Query) {

@@ -28,7 +28,11 @@ pub struct Counters {
     pub forged_renewals: u64,
     /// This node's own messages that came back.
     pub own_reflected: u64,
-    /// Notices of offers, which this version does not take.
+    /// Notices of offers that this node takes.
+    pub notices: u64,
+    /// Notices whose signature does not hold.
+    pub forged_notices: u64,
+    /// Notices of offers that this node does not take.
     pub ignored_notices: u64,
     /// Answers held back, as they would have been longer than three times the request.
     pub too_long_replies: u64,
@@ -79,6 +83,8 @@ impl Counters {
             forged_records,
             forged_renewals,
             own_reflected,
+            notices,
+            forged_notices,
             ignored_notices,
             too_long_replies,
             undecodable,
@@ -98,6 +104,8 @@ impl Counters {
             ("dropped.forged_record", forged_records),
             ("dropped.forged_renewal", forged_renewals),
             ("dropped.own_reflected", own_reflected),
+            ("notices", notices),
+            ("dropped.forged_notice", forged_notices),
             ("ignored.notice", ignored_notices),
             ("dropped.reply_too_long", too_long_replies),
             ("dropped.undecodable", undecodable),

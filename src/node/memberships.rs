@@ -17,7 +17,7 @@ impl Node {
     /// Joins the groups on what is taken now, and leaves them elsewhere.
     pub(super) fn reconcile(&mut self) {
         let reports = self.traffic.reconcile(&self.interfaces);
-        self.tell(reports);
+        self.tell_memberships(reports);
         self.follow();
     }
 
@@ -88,11 +88,11 @@ impl Node {
         let which = |index, family| places.contains(&(index, family));
         let reports = self.traffic.fanout.rejoin(&self.traffic.sockets, which);
         self.core.counters_mut().rejoined += places.len() as u64;
-        self.tell(reports);
+        self.tell_memberships(reports);
         self.follow();
     }
 
-    fn tell(&self, reports: Vec<Report>) {
+    fn tell_memberships(&self, reports: Vec<Report>) {
         for report in reports {
             let (interface, family) = (report.interface, report.family);
             match report.what {

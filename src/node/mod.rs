@@ -11,8 +11,10 @@ mod counters;
 pub mod doctor;
 mod explain;
 mod export;
+mod files;
 mod mdns;
 mod memberships;
+pub mod session;
 mod shell;
 mod silence;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod state_dir;
 mod ticker;
 mod traffic;
 mod views;
+mod watchers;
 mod wiring;
 
 use crate::config::Unavailable;
@@ -48,6 +51,12 @@ pub enum RunError {
     /// No socket could be bound.
     #[error("failed to {0}")]
     Bind(#[from] crate::net::BindError),
+    /// The sessions' port can't be had.
+    #[error("failed to {0}")]
+    Listen(#[from] crate::net::TcpBindError),
+    /// The thread that serves sessions can't be started.
+    #[error("failed to serve sessions: {0}")]
+    Sessions(#[source] std::io::Error),
     /// The registry's store can't be used.
     #[error("failed to {0}")]
     Store(#[from] crate::registry::StoreError),

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -12,11 +13,14 @@ use super::compat::Compat;
 use super::control::{Change, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
 use super::export::Export;
+use super::files;
 use super::mdns::Mdns;
+use super::session::{self, SessionCounters};
 use super::silence::{Silence, Sleep};
 use super::state_dir::{Lock, StateDir};
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
+use super::watchers::Watchers;
 use super::{RunError, explain, wiring};
 use crate::api::control::{self, Call};
 use crate::config::{Config, StoreConfig};
@@ -58,6 +62,14 @@ pub struct Node {
     pub(super) mdns: Mdns,
     heard: Option<mpsc::Receiver<Heard>>,
     pub(super) compat: Compat,
+    pub(super) watchers: Watchers,
+    pub(super) session_counters: Arc<SessionCounters>,
+    pub(super) files: files::Files,
+    pub(super) multicast: Option<Arc<Message>>,
+    file_tasks: Option<files::Tasks>,
+    /// Where sessions come in, on a server.
+    pub(super) tcp_address: Option<SocketAddr>,
+    tcp: Option<TcpListener>,
     export: Option<Export>,
     watch: Option<Watch>,
     listener: Option<control::Listener>,
@@ -98,12 +110,17 @@ impl Node {
         let listener = control::Listener::bind(state.path())?;
         let (ring, made_key) = wiring::key_ring(&config, Some(&state))?;
         let sockets = wiring::bound(&config)?;
+        let tcp = match config.role.serves() {
+            true => Some(net::bind_tcp(config.listen.address, sockets.port())?),
+            false => None,
+        };
         let compat = Compat::bind(&config)?;
         let new_node = state.is_new();
         let identity = state.identity()?;
         let epoch = state.next_epoch(now.wall, new_node)?;
         let node_id = identity.id();
 
+        let (files, file_tasks) = files::start(&config, &state, &identity, &ring);
         let keys: Vec<_> = ring.ids().collect();
         let own = wiring::own(&config, epoch, sockets.port());
         let responder = Responder::new(now, ResponderSettings::new(random_seed()), own.name.clone(), config.role);
@@ -120,7 +137,7 @@ impl Node {
             }
             _ => None,
         };
-        let settings = CoreSettings { info: config.info.clone(), keys };
+        let settings = CoreSettings { info: config.info.clone(), keys, accepts: wiring::accepts(&config) };
         let core = Core::new(now, engine, responder, table, settings);
         let traffic = Traffic::new(sockets, wiring::fanout(&config), wiring::policy(&config), ring);
         let (mdns, heard) = Mdns::new(wiring::mdns(&config, traffic.sockets.port()));
@@ -151,6 +168,13 @@ impl Node {
             mdns,
             heard: Some(heard),
             compat,
+            watchers: Watchers::default(),
+            files,
+            multicast: None,
+            file_tasks: Some(file_tasks),
+            session_counters: Arc::default(),
+            tcp_address: tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()),
+            tcp,
             export,
             watch: Some(watch),
             listener: Some(listener),
@@ -164,6 +188,17 @@ impl Node {
         })
     }
 
+    fn session_shared(&self, calls: mpsc::Sender<Call>) -> session::Shared {
+        let channel = self.config.channel.name.as_str().to_owned();
+        let limits = wiring::sessions(&self.config);
+        let files = session::Served {
+            identity: self.core.engine().own().identity().clone(),
+            offers: self.files.offers.clone(),
+            events: self.files.events.clone(),
+        };
+        session::Shared::new(self.traffic.ring.clone(), channel, limits, calls, self.session_counters.clone(), files)
+    }
+
     /// The addresses that are bound.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.traffic.sockets.addresses().collect()
@@ -172,6 +207,12 @@ impl Node {
     /// Runs until `stop` is ready, then says goodbye and drains. `ready` is called when the node serves.
     pub async fn run(mut self, stop: impl Future<Output = ()>, ready: impl FnOnce(&Self)) -> Result<(), RunError> {
         let (calls, mut called) = mpsc::channel::<Call>(CALLS);
+        let Some(files::Tasks { tasks, events: mut file_events }) = self.file_tasks.take() else { return Ok(()) };
+        let serving = self.tcp.take().map(|listener| (listener, self.session_shared(calls.clone())));
+        let _sessions = match (&serving, tasks.is_empty()) {
+            (None, true) => None,
+            _ => Some(session::Thread::start(serving, tasks).map_err(RunError::Sessions)?),
+        };
         let serving = self.listener.take().map(|listener| tokio::spawn(control::serve(listener, calls)));
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
         let (Some(mut watch), Some(mut heard)) = (self.watch.take(), self.heard.take()) else { return Ok(()) };
@@ -211,6 +252,7 @@ impl Node {
                 }
                 Some(call) = called.recv() => self.call(call),
                 Some(claim) = claims.recv() => self.heard_claims(&claim, &mut claims),
+                Some(event) = file_events.recv() => self.file_event(event),
                 Some(Resolution { configured, result }) = resolved.recv() => self.resolved(configured, result),
                 () = changed(&mut progress) => self.progressed(),
                 Some(heard) = heard.recv() => self.heard(heard),
@@ -261,8 +303,10 @@ impl Node {
     fn deadline(&self) -> Option<Duration> {
         let export = self.export.as_ref().and_then(Export::deadline);
         let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
+        let pushes = self.files.pushes.deadline();
         let [mdns, silence] = [self.mdns.deadline(), self.silence.deadline()];
-        [self.core.deadline(), mdns, self.rejoin_at, silence, export, announces].into_iter().flatten().min()
+        let deadlines = [self.core.deadline(), mdns, self.rejoin_at, silence, export, announces, pushes];
+        deadlines.into_iter().flatten().min()
     }
 
     fn advance(&mut self) {
@@ -275,6 +319,7 @@ impl Node {
         self.rejoin_silent(now);
         self.answer_reannounces(now);
         self.export_if_due(now);
+        self.files.pushes.end(now.elapsed);
     }
 
     /// Does what the core wants done, until it wants nothing more.
@@ -294,9 +339,11 @@ impl Node {
                     self.core.sent(Method::Mdns, self.mdns.failure().filter(|_| on));
                 }
                 Output::Store { ticket, batch } => self.submit(ticket, batch),
+                Output::Notice { notice, from } => self.noticed(notice, from),
                 Output::Event(event) => self.event(&event),
             }
         }
+        self.send_notices().await;
         self.traffic.flush(self.core.counters_mut()).await;
         let now = self.ticker.now();
         if !self.reannounces.is_empty() {
@@ -367,13 +414,14 @@ impl Node {
 
     fn event(&mut self, event: &Event) {
         explain::log(event);
+        self.tell_event(event);
         match event {
             Event::Discovery(discovery::Event::EpochRaised { epoch }) => {
                 if let Err(error) = self.state.set_epoch(*epoch) {
                     tracing::error!("failed to {error}");
                 }
             }
-            Event::Discovery(_) => {}
+            Event::Discovery(_) => self.tell_servers(),
             _ => {
                 let now = self.ticker.now();
                 if let Some(export) = &mut self.export {

@@ -273,7 +273,7 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
 }
 
 /// Writes a file of mode 0600 so that after a crash it is either as before or as wanted.
-fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
+pub(super) fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
     let error = |source| StateError::file(path, source);
     let beside = path.with_extension("new");
     let mut file =

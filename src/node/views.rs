@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::core::Core;
 use super::explain;
 use super::mdns::Mdns;
+use super::session::SessionCounters;
 use crate::api::view::{
     AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView, MethodState, MethodView,
     NodeView, PublicationState, PublicationView, Seen, ServerView, SocketView,
@@ -38,6 +39,7 @@ pub(super) fn node(node: &NodeRef<'_>, now: Now) -> NodeView {
         epoch: record.epoch,
         cloned: node.twin().is_some(),
         former_names: node.former_names().map(|(name, _)| name.clone()).collect(),
+        files: Vec::new(),
     }
 }
 
@@ -240,8 +242,11 @@ pub(super) fn clones(core: &Core) -> Vec<CloneView> {
 }
 
 /// All counters, in groups.
-pub(super) fn counters(core: &Core, mdns: &Mdns) -> Counters {
+pub(super) fn counters(core: &Core, mdns: &Mdns, sessions: &SessionCounters) -> Counters {
     let mut groups = Counters::new();
+    for (name, count) in sessions.all() {
+        groups.entry("sessions".to_owned()).or_default().insert(name.to_owned(), count);
+    }
     for (name, count) in core.counters().all() {
         let (group, name) = name.split_once('.').unwrap_or(("datagrams", name.as_str()));
         groups.entry(group.to_owned()).or_default().insert(name.to_owned(), count);

@@ -3,11 +3,16 @@
 use std::net::IpAddr;
 
 use super::RunError;
+use super::files::puller::Accepted;
 use super::mdns::MdnsSettings;
+use super::session;
 use super::state_dir::StateDir;
 use super::traffic::random_seed;
-use crate::config::{self, Config, PublishTarget};
+use rustix::process::Signal;
+
+use crate::config::{self, AfterAction, Config, PublishTarget, SignalName};
 use crate::discovery::{EngineSettings, Method, OwnSettings};
+use crate::files::after::After;
 use crate::model::{Address, Lease, Origin, Record};
 use crate::net::{BindError, FanoutSettings, Interface, Pattern, Policy, SocketSettings, Sockets};
 use crate::registry;
@@ -136,6 +141,43 @@ pub(super) fn own(config: &Config, epoch: u64, port: u16) -> OwnSettings {
         port,
         role: config.role,
         labels: config.node.labels.clone(),
+    }
+}
+
+/// How many sessions there may be.
+pub(super) fn sessions(config: &Config) -> session::Limits {
+    let config::SessionsConfig { max, max_per_source, idle } = &config.sessions;
+    session::Limits { sessions: usize::from(*max), per_source: usize::from(*max_per_source), idle: idle.0 }
+}
+
+/// The names of the files that the node takes.
+pub(super) fn accepts(config: &Config) -> Vec<Box<str>> {
+    config.files.accept.iter().map(|accept| accept.name.as_str().into()).collect()
+}
+
+/// A file that the node takes.
+pub(super) fn accepted(accept: &config::Accept) -> Accepted {
+    let after = match &accept.after {
+        Some(AfterAction::Exec { command, limit }) => Some(After::Exec { command: command.clone(), limit: limit.0 }),
+        Some(AfterAction::Signal { pid_file, signal }) => {
+            let signal = match signal {
+                SignalName::Hup => Signal::HUP,
+                SignalName::Usr1 => Signal::USR1,
+                SignalName::Usr2 => Signal::USR2,
+                SignalName::Term => Signal::TERM,
+            };
+            Some(After::Signal { pid_file: pid_file.clone(), signal })
+        }
+        // `run` refuses it before.
+        Some(AfterAction::Webhook { .. }) | None => None,
+    };
+    Accepted {
+        name: accept.name.as_str().into(),
+        path: accept.path.clone(),
+        mode: accept.mode.0,
+        max_size: accept.max_size.0,
+        server: accept.server,
+        after,
     }
 }
 

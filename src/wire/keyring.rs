@@ -62,9 +62,17 @@ impl ChannelKey {
         self.id
     }
 
-    /// The key itself, for what is no datagram: the pre-shared key of a session.
+    /// The key itself.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.bytes
+    }
+
+    /// The pre-shared key of sessions: HKDF-Expand(channel key, "hereabouts/1 session"), so that sessions and datagrams
+    /// share no key.
+    pub fn session_psk(&self) -> Zeroizing<[u8; 32]> {
+        let mut psk = Zeroizing::new([0; 32]);
+        expand(&self.bytes, b"hereabouts/1 session", &mut *psk);
+        psk
     }
 
     pub(super) fn xaes(&self) -> &Xaes {

@@ -8,7 +8,8 @@
 //! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
 //! - [`replay`]: which queries were answered already;
 //! - [`stand_in`]: ids for names that nobody proved to hold;
-//! - [`v1`]: the messages and their bytes.
+//! - [`v1`]: the messages of datagrams and their bytes;
+//! - [`session`]: the handshake, frames and messages of sessions over a stream.
 //!
 //! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
 
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod keyring;
 pub mod replay;
 pub mod seal;
+pub mod session;
 pub mod stand_in;
 pub mod v1;
 mod xaes;

@@ -6,7 +6,6 @@
 
 mod lab;
 #[path = "../namespaces/mod.rs"]
-#[allow(dead_code, reason = "shared with tests that use other parts of it")]
 mod namespaces;
 
 use std::net::IpAddr;

@@ -61,10 +61,11 @@ fn owner_text(owner: Option<u32>) -> String {
     owner.map_or_else(|| "the user that runs the node".to_owned(), |uid| format!("user id {uid}, who runs the node"))
 }
 
-/// Asks the node behind a socket file. `limit` bounds the whole answer, further pages included.
+/// Asks the node behind a socket file. `limit` bounds the whole answer, further pages included; [`Duration::MAX`] does not.
 pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Answers, AskError> {
-    let deadline = Instant::now() + limit;
-    let mut answers = Answers { stream: open(socket, limit)?, request: request.clone(), deadline, limit, done: false };
+    let deadline = Instant::now().checked_add(limit);
+    let stream = open(socket, limit.min(IDLE_LIMIT))?;
+    let mut answers = Answers { stream, request: request.clone(), deadline, limit, done: false };
     answers.send()?;
     Ok(answers)
 }
@@ -90,7 +91,7 @@ fn open(path: &Path, limit: Duration) -> Result<BufReader<UnixStream>, AskError>
 pub struct Answers {
     stream: BufReader<UnixStream>,
     request: Request,
-    deadline: Instant,
+    deadline: Option<Instant>,
     limit: Duration,
     done: bool,
 }
@@ -129,7 +130,7 @@ impl Answers {
         let mut line = serde_json::to_vec(&self.request).map_err(|error| AskError::Io(error.into()))?;
         line.push(b'\n');
         let left = self.left()?;
-        self.stream.get_ref().set_write_timeout(Some(left)).map_err(AskError::Io)?;
+        self.stream.get_ref().set_write_timeout(left).map_err(AskError::Io)?;
         match self.stream.get_mut().write_all(&line) {
             Ok(()) => Ok(()),
             // The node closed already; why stands in a line that can still be read.
@@ -142,7 +143,7 @@ impl Answers {
         let mut line = Vec::new();
         loop {
             let left = self.left()?;
-            self.stream.get_ref().set_read_timeout(Some(left)).map_err(AskError::Io)?;
+            self.stream.get_ref().set_read_timeout(left).map_err(AskError::Io)?;
             let room = (MAX_RESPONSE - line.len()) as u64;
             match self.stream.by_ref().take(room).read_until(b'\n', &mut line) {
                 Ok(_) if line.ends_with(b"\n") => break,
@@ -157,10 +158,10 @@ impl Answers {
         serde_json::from_slice(&line).map_err(|error| AskError::WrongAnswer { reason: error.to_string() })
     }
 
-    /// The time left; a read limit of zero would mean none.
-    fn left(&self) -> Result<Duration, AskError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(AskError::TimedOut { limit: self.limit }) } else { Ok(left) }
+    /// The time left, if there is a limit; a read limit of zero would mean none.
+    fn left(&self) -> Result<Option<Duration>, AskError> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) { Err(AskError::TimedOut { limit: self.limit }) } else { Ok(left) }
     }
 
     fn failed(&self, error: io::Error) -> AskError {

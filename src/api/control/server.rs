@@ -250,11 +250,46 @@ impl Connection {
                 Ok(Some(Err(LinesCodecError::Io(error)))) => return Err(error.into()),
             };
             match serde_json::from_str(&line) {
+                Ok(request) if Request::is_stream(&request) => return self.stream(request, &mut lines).await,
                 Ok(request) => self.answer(request).await?,
                 Err(error) => {
                     self.refuse(ErrorKind::BadRequest, format!("the request can't be read: {error}")).await?;
                 }
             }
+        }
+    }
+
+    /// Passes on what comes, however long it takes, until the asker leaves or says anything else.
+    async fn stream(
+        &mut self,
+        request: Request,
+        lines: &mut FramedRead<OwnedReadHalf, LinesCodec>,
+    ) -> Result<(), Ended> {
+        let (reply, mut responses) = mpsc::channel(REPLY_CAPACITY);
+        let call = Call { request, reply };
+        match timeout(self.limits.call, self.calls.send(call)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                self.refuse(ErrorKind::Busy, "the node stops").await?;
+                return Err(Ended::Stopping);
+            }
+            Err(_) => return self.refuse(ErrorKind::Busy, "the node is busy: try again").await,
+        }
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                _ = lines.next() => return Ok(()),
+                received = responses.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return self.refuse(ErrorKind::Busy, "the node stops").await;
+                    }
+                }
+            }
+            self.send(&batch).await?;
+            if batch.iter().any(|response| !matches!(response, Response::Item { .. })) {
+                return Ok(());
+            }
+            batch.clear();
         }
     }
 

@@ -26,6 +26,9 @@ pub struct StatusView {
     pub servers: Vec<ServerView>,
     /// Its registry; null when it keeps none.
     pub registry: Option<RegistryView>,
+    /// The files that it offers.
+    #[serde(default)]
+    pub offers: Vec<OfferView>,
     /// What it counted since its start.
     pub counters: Counters,
     /// Names that two nodes claim.
@@ -62,6 +65,23 @@ pub struct PydiscoverView {
     pub info: BTreeMap<String, String>,
     /// When it answered last.
     pub last_time: Timestamp,
+}
+
+/// A file that a server offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferView {
+    /// Its name.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// The generation served; null until the file could be read.
+    pub generation: Option<u64>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// Its BLAKE3 digest, hexadecimal.
+    pub digest: Option<String>,
+    /// Why the newest content is not served; null if it is.
+    pub error: Option<String>,
 }
 
 /// Who a running node is.

@@ -30,6 +30,12 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
         epoch: 3,
         cloned: false,
         former_names: Vec::new(),
+        files: vec![FileView {
+            name: "catalogue".to_owned(),
+            generation: 4,
+            reported: TIME,
+            error: Some("the disk is full".to_owned()),
+        }],
     }
 }
 
@@ -109,7 +115,7 @@ pub(crate) fn status() -> StatusView {
         config: ConfigView { file: None, state_dir: "/var/lib/hereabouts".to_owned() },
         health: HealthView { ready: false, reasons: vec!["no server yet".to_owned()] },
         sockets: vec![SocketView {
-            purpose: "server".to_owned(),
+            purpose: "sessions (TCP)".to_owned(),
             address: "[::]:24373".parse().unwrap(),
             interface: None,
         }],
@@ -188,6 +194,14 @@ pub(crate) fn status() -> StatusView {
                 last_error: None,
             },
         }),
+        offers: vec![OfferView {
+            name: "catalogue".to_owned(),
+            path: "/srv/catalogue.db".to_owned(),
+            generation: Some(4),
+            size: Some(1_048_576),
+            digest: Some("ab".repeat(32)),
+            error: Some("it was written while it was read".to_owned()),
+        }],
         counters: [("dropped".to_owned(), [("replayed".to_owned(), 4)].into())].into(),
         conflicts: vec![ConflictView {
             name: "laptop".parse().unwrap(),
@@ -214,5 +228,17 @@ pub(crate) fn status() -> StatusView {
             sources: vec!["192.168.1.30:24373".parse().unwrap(), "192.168.1.31:24373".parse().unwrap()],
             last_time: TIME,
         }],
+    }
+}
+
+pub(crate) fn change() -> ChangeView {
+    let node = node("laptop", &["10.9.0.5"]);
+    ChangeView {
+        time: TIME,
+        change: ChangeKind::Arrived,
+        name: node.name.clone(),
+        source: node.source,
+        node: Some(node),
+        missed: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! What programs read, and the status as people read it, as snapshots.
 
-use super::made_up::{TIME, announced, found, holder, interval, node, status};
+use super::made_up::{TIME, announced, change, found, holder, interval, node, status};
 use super::*;
 
 #[test]
@@ -23,6 +23,7 @@ fn json_shapes_are_stable() {
         items([holder(true)]),
         items([announced(None)]),
         items([status()]),
+        items([change()]),
         refused(ErrorKind::NotServer),
     ];
     let values: Vec<serde_json::Value> =
@@ -51,6 +52,7 @@ fn requests_read_as_documented() {
         Request::Node { name: "laptop".parse().unwrap(), at: Some(TIME) },
         Request::Holder { address: "192.168.1.20".parse().unwrap(), at: None },
         Request::History { name: "laptop".parse().unwrap(), after: None },
+        Request::Watch,
         Request::Forget { name: "laptop".parse().unwrap() },
         Request::Announce,
         Request::Lookup { name: "laptop".parse().unwrap() },

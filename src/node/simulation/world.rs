@@ -190,7 +190,7 @@ impl World {
             }
             table
         });
-        let settings = CoreSettings { info: Labels::default(), keys };
+        let settings = CoreSettings { info: Labels::default(), keys, accepts: Vec::new() };
         host.core = Some(Core::new(now, engine, responder, table, settings));
         self.set_address(index, self.hosts[index].address.ip());
         self.settle(index);
@@ -427,7 +427,7 @@ impl World {
                     let delay = Duration::from_millis(self.dice.u64(1..30));
                     self.plan(delay, Happening::Synced { host: index, incarnation, ticket });
                 }
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Notice { .. } => {}
             }
         }
     }

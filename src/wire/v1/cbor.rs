@@ -17,65 +17,65 @@ const MAP: u8 = 5;
 const TAG: u8 = 6;
 const SIMPLE: u8 = 7;
 
-pub(super) struct Reader<'b> {
+pub(in crate::wire) struct Reader<'b> {
     rest: &'b [u8],
 }
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(input: &'b [u8]) -> Self {
+    pub(in crate::wire) fn new(input: &'b [u8]) -> Self {
         Self { rest: input }
     }
 
     /// Refuses bytes after the last item.
-    pub(super) fn finish(self, field: &'static str) -> Result<(), DecodeError> {
+    pub(in crate::wire) fn finish(self, field: &'static str) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(Fault::Trailing.at(field)) }
     }
 
-    pub(super) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    pub(in crate::wire) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         self.expect(UNSIGNED, field)
     }
 
     /// An unsigned integer of a smaller type.
-    pub(super) fn uint<T: TryFrom<u64>>(&mut self, field: &'static str) -> Result<T, DecodeError> {
+    pub(in crate::wire) fn uint<T: TryFrom<u64>>(&mut self, field: &'static str) -> Result<T, DecodeError> {
         T::try_from(self.u64(field)?).map_err(|_| Fault::Range.at(field))
     }
 
     /// A byte string of at most `limit` bytes.
-    pub(super) fn bytes(&mut self, limit: usize, field: &'static str) -> Result<&'b [u8], DecodeError> {
+    pub(in crate::wire) fn bytes(&mut self, limit: usize, field: &'static str) -> Result<&'b [u8], DecodeError> {
         let length = self.expect(BYTES, field)?;
         self.take(length, limit, field)
     }
 
     /// A byte string of exactly `N` bytes.
-    pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+    pub(in crate::wire) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         self.bytes(N, field)?.try_into().map_err(|_| Fault::Length.at(field))
     }
 
     /// UTF-8 of at most `limit` bytes.
-    pub(super) fn text(&mut self, limit: usize, field: &'static str) -> Result<&'b str, DecodeError> {
+    pub(in crate::wire) fn text(&mut self, limit: usize, field: &'static str) -> Result<&'b str, DecodeError> {
         let length = self.expect(TEXT, field)?;
         std::str::from_utf8(self.take(length, limit, field)?).map_err(|_| Fault::Utf8.at(field))
     }
 
     /// The number of items of an array, at most `limit`.
-    pub(super) fn items(&mut self, limit: usize, field: &'static str) -> Result<usize, DecodeError> {
+    pub(in crate::wire) fn items(&mut self, limit: usize, field: &'static str) -> Result<usize, DecodeError> {
         let count = self.expect(ARRAY, field)?;
         usize::try_from(count).ok().filter(|count| *count <= limit).ok_or(Fault::TooLong { limit }.at(field))
     }
 
     /// The number of pairs of a map with text keys, at most `limit`.
-    pub(super) fn pairs(&mut self, limit: usize, field: &'static str) -> Result<usize, DecodeError> {
+    pub(in crate::wire) fn pairs(&mut self, limit: usize, field: &'static str) -> Result<usize, DecodeError> {
         let count = self.expect(MAP, field)?;
         usize::try_from(count).ok().filter(|count| *count <= limit).ok_or(Fault::TooLong { limit }.at(field))
     }
 
     /// A map with numbered fields.
-    pub(super) fn fields(&mut self, of: &'static str) -> Result<Fields, DecodeError> {
+    pub(in crate::wire) fn fields(&mut self, of: &'static str) -> Result<Fields, DecodeError> {
         Ok(Fields { left: self.expect(MAP, of)?, last: None, of })
     }
 
     /// Passes over the value of a field that this version does not know.
-    pub(super) fn skip(&mut self, field: &'static str) -> Result<(), DecodeError> {
+    pub(in crate::wire) fn skip(&mut self, field: &'static str) -> Result<(), DecodeError> {
         self.skip_at(0, field)
     }
 
@@ -155,7 +155,7 @@ fn shortest(argument: u64) -> usize {
 }
 
 /// The fields of a map still to come.
-pub(super) struct Fields {
+pub(in crate::wire) struct Fields {
     left: u64,
     last: Option<u64>,
     of: &'static str,
@@ -163,7 +163,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// The number of the next field; `None` after the last.
-    pub(super) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
+    pub(in crate::wire) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
         if self.left == 0 {
             return Ok(None);
         }

@@ -62,21 +62,21 @@ pub const QUERY_PAYLOAD: usize = QUERY_DATAGRAM - OVERHEAD;
 /// The longest window of a query, in ms.
 const MAX_WINDOW: u64 = u16::MAX as u64;
 
-type Written<W> = Result<(), minicbor::encode::Error<<W as Write>::Error>>;
+pub(in crate::wire) type Written<W> = Result<(), minicbor::encode::Error<<W as Write>::Error>>;
 
 /// What has a CBOR form.
-pub(super) trait Encoded {
+pub(in crate::wire) trait Encoded {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W>;
 }
 
 /// Writes into `out` and gives the length; `None` if it does not fit.
-pub(super) fn encode_to(value: &impl Encoded, out: &mut [u8]) -> Option<usize> {
+pub(in crate::wire) fn encode_to(value: &impl Encoded, out: &mut [u8]) -> Option<usize> {
     let mut encoder = Encoder::new(Cursor::new(out));
     value.encode(&mut encoder).ok()?;
     Some(encoder.writer().position())
 }
 
-pub(super) fn encoded_len(value: &impl Encoded) -> usize {
+pub(in crate::wire) fn encoded_len(value: &impl Encoded) -> usize {
     struct Count(usize);
     impl Write for Count {
         type Error = std::convert::Infallible;
@@ -418,13 +418,26 @@ impl Encoded for Sighting {
         e.map(3)?;
         encode_socket(e.u8(1)?, *source)?;
         e.u8(2)?.u64(last_seen.0)?;
-        e.u8(3)?.u8(match state {
-            State::Present => 0,
-            State::Expired => 1,
-            State::Left => 2,
-        })?;
+        e.u8(3)?.u8(state_number(*state))?;
         Ok(())
     }
+}
+
+pub(in crate::wire) fn state_number(state: State) -> u8 {
+    match state {
+        State::Present => 0,
+        State::Expired => 1,
+        State::Left => 2,
+    }
+}
+
+pub(in crate::wire) fn read_state(r: &mut Reader<'_>, field: &'static str) -> Result<State, DecodeError> {
+    Ok(match r.u64(field)? {
+        0 => State::Present,
+        1 => State::Expired,
+        2 => State::Left,
+        value => return Err(Fault::Unknown { value }.at(field)),
+    })
 }
 
 fn read_sighting(r: &mut Reader<'_>) -> Result<Sighting, DecodeError> {
@@ -434,14 +447,7 @@ fn read_sighting(r: &mut Reader<'_>) -> Result<Sighting, DecodeError> {
         match number {
             1 => source = Some(read_socket(r, "sighting.source")?),
             2 => last_seen = Some(Timestamp(r.u64("sighting.last_seen")?)),
-            3 => {
-                state = Some(match r.u64("sighting.state")? {
-                    0 => State::Present,
-                    1 => State::Expired,
-                    2 => State::Left,
-                    value => return Err(Fault::Unknown { value }.at("sighting.state")),
-                });
-            }
+            3 => state = Some(read_state(r, "sighting.state")?),
             _ => r.skip("sighting")?,
         }
     }
@@ -566,7 +572,7 @@ impl Encoded for Notice {
     }
 }
 
-fn read_notice(r: &mut Reader<'_>) -> Result<Notice, DecodeError> {
+pub(in crate::wire) fn read_notice(r: &mut Reader<'_>) -> Result<Notice, DecodeError> {
     let (mut server, mut name, mut generation) = (None, None, None);
     let (mut size, mut digest, mut signature) = (None, None, None);
     let mut fields = r.fields("notice")?;
@@ -690,7 +696,7 @@ fn refuse<T>(field: &Option<T>, name: &'static str) -> Result<(), DecodeError> {
     if field.is_some() { Err(Fault::Unexpected.at(name)) } else { Ok(()) }
 }
 
-pub(super) fn encode_ip<W: Write>(e: &mut Encoder<W>, ip: IpAddr) -> Written<W> {
+pub(in crate::wire) fn encode_ip<W: Write>(e: &mut Encoder<W>, ip: IpAddr) -> Written<W> {
     match ip.to_canonical() {
         IpAddr::V4(ip) => e.bytes(&ip.octets())?,
         IpAddr::V6(ip) => e.bytes(&ip.octets())?,
@@ -698,7 +704,7 @@ pub(super) fn encode_ip<W: Write>(e: &mut Encoder<W>, ip: IpAddr) -> Written<W> 
     Ok(())
 }
 
-pub(super) fn read_ip(r: &mut Reader<'_>, field: &'static str) -> Result<IpAddr, DecodeError> {
+pub(in crate::wire) fn read_ip(r: &mut Reader<'_>, field: &'static str) -> Result<IpAddr, DecodeError> {
     let bytes = r.bytes(16, field)?;
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
         Ok(octets.into())
@@ -709,20 +715,20 @@ pub(super) fn read_ip(r: &mut Reader<'_>, field: &'static str) -> Result<IpAddr,
     }
 }
 
-fn encode_socket<W: Write>(e: &mut Encoder<W>, socket: SocketAddr) -> Written<W> {
+pub(in crate::wire) fn encode_socket<W: Write>(e: &mut Encoder<W>, socket: SocketAddr) -> Written<W> {
     encode_ip(e.array(2)?, socket.ip())?;
     e.u16(socket.port())?;
     Ok(())
 }
 
-fn read_socket(r: &mut Reader<'_>, field: &'static str) -> Result<SocketAddr, DecodeError> {
+pub(in crate::wire) fn read_socket(r: &mut Reader<'_>, field: &'static str) -> Result<SocketAddr, DecodeError> {
     if r.items(2, field)? != 2 {
         return Err(Fault::Length.at(field));
     }
     Ok(SocketAddr::new(read_ip(r, field)?, r.uint(field)?))
 }
 
-pub(super) fn encode_labels<W: Write>(e: &mut Encoder<W>, labels: &Labels) -> Written<W> {
+pub(in crate::wire) fn encode_labels<W: Write>(e: &mut Encoder<W>, labels: &Labels) -> Written<W> {
     let pairs = labels.iter();
     e.map(pairs.len() as u64)?;
     for (key, value) in pairs {
@@ -731,7 +737,7 @@ pub(super) fn encode_labels<W: Write>(e: &mut Encoder<W>, labels: &Labels) -> Wr
     Ok(())
 }
 
-pub(super) fn read_labels(r: &mut Reader<'_>, field: &'static str) -> Result<Labels, DecodeError> {
+pub(in crate::wire) fn read_labels(r: &mut Reader<'_>, field: &'static str) -> Result<Labels, DecodeError> {
     let mut labels = Labels::default();
     let mut last = None;
     for _ in 0..r.pairs(Labels::MAX_PAIRS, field)? {
@@ -748,7 +754,7 @@ pub(super) fn read_labels(r: &mut Reader<'_>, field: &'static str) -> Result<Lab
 }
 
 /// An offer's name is what a label's key is.
-pub(super) fn is_offer_name(text: &str) -> bool {
+pub(in crate::wire) fn is_offer_name(text: &str) -> bool {
     (1..=Notice::MAX_NAME).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
 }

@@ -79,7 +79,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub(super) fn at(self, field: &'static str) -> DecodeError {
+    pub(in crate::wire) fn at(self, field: &'static str) -> DecodeError {
         DecodeError { field, fault: self }
     }
 }

@@ -1,10 +1,10 @@
 //! Protocol version 1, frozen once released.
 
-mod cbor;
+pub(in crate::wire) mod cbor;
 pub mod codec;
 mod error;
 mod message;
-mod record;
+pub(in crate::wire) mod record;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,9 @@ use minicbor::Encoder;
 use minicbor::encode::Write;
 
 use super::cbor::Reader;
-use super::codec::{Encoded, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip, read_labels};
+use super::codec::{
+    Encoded, Written, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip, read_labels,
+};
 use super::error::{DecodeError, EncodeError, Fault};
 use super::message::{Notice, SignedRecord};
 use crate::model::{Address, InterfaceName, Lease, NodeId, NodeName, Origin, Record, Role};
@@ -110,30 +112,48 @@ impl Encoded for Record {
         e.u8(3)?.u64(*sequence)?;
         e.u8(4)?.u64(*boot)?;
         e.u8(5)?.u32(lease.0)?;
-        e.u8(6)?.array(addresses.len() as u64)?;
-        for Address { ip, interface, origin } in addresses {
-            e.array(if interface.is_some() { 3 } else { 2 })?;
-            encode_ip(e, *ip)?;
-            e.u8(match origin {
-                Origin::Interface => 0,
-                Origin::Advertised => 1,
-            })?;
-            if let Some(interface) = interface {
-                e.str(interface.as_str())?;
-            }
-        }
+        encode_addresses(e.u8(6)?, addresses)?;
         e.u8(7)?.u16(*port)?;
-        e.u8(8)?.u8(match role {
-            Role::Client => 0,
-            Role::Server => 1,
-            Role::Both => 2,
-        })?;
+        e.u8(8)?.u8(role_number(*role))?;
         if !labels.is_empty() {
             e.u8(9)?;
             encode_labels(e, labels)?;
         }
         Ok(())
     }
+}
+
+pub(in crate::wire) fn encode_addresses<W: Write>(e: &mut Encoder<W>, addresses: &[Address]) -> Written<W> {
+    e.array(addresses.len() as u64)?;
+    for Address { ip, interface, origin } in addresses {
+        e.array(if interface.is_some() { 3 } else { 2 })?;
+        encode_ip(e, *ip)?;
+        e.u8(match origin {
+            Origin::Interface => 0,
+            Origin::Advertised => 1,
+        })?;
+        if let Some(interface) = interface {
+            e.str(interface.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+pub(in crate::wire) fn role_number(role: Role) -> u8 {
+    match role {
+        Role::Client => 0,
+        Role::Server => 1,
+        Role::Both => 2,
+    }
+}
+
+pub(in crate::wire) fn read_role(r: &mut Reader<'_>, field: &'static str) -> Result<Role, DecodeError> {
+    Ok(match r.u64(field)? {
+        0 => Role::Client,
+        1 => Role::Server,
+        2 => Role::Both,
+        value => return Err(Fault::Unknown { value }.at(field)),
+    })
 }
 
 fn read_record(r: &mut Reader<'_>) -> Result<Record, DecodeError> {
@@ -147,16 +167,9 @@ fn read_record(r: &mut Reader<'_>) -> Result<Record, DecodeError> {
             3 => sequence = Some(r.u64("record.sequence")?),
             4 => boot = Some(r.u64("record.boot")?),
             5 => lease = Some(Lease(r.uint("record.lease")?)),
-            6 => addresses = Some(read_addresses(r)?),
+            6 => addresses = Some(read_addresses(r, "record.addresses", "record.address")?),
             7 => port = Some(r.uint("record.port")?),
-            8 => {
-                role = Some(match r.u64("record.role")? {
-                    0 => Role::Client,
-                    1 => Role::Server,
-                    2 => Role::Both,
-                    value => return Err(Fault::Unknown { value }.at("record.role")),
-                });
-            }
+            8 => role = Some(read_role(r, "record.role")?),
             9 => labels = Some(read_labels(r, "record.labels")?),
             _ => r.skip("record")?,
         }
@@ -174,25 +187,29 @@ fn read_record(r: &mut Reader<'_>) -> Result<Record, DecodeError> {
     })
 }
 
-fn read_addresses(r: &mut Reader<'_>) -> Result<Vec<Address>, DecodeError> {
-    let count = r.items(Record::MAX_ADDRESSES, "record.addresses")?;
+pub(in crate::wire) fn read_addresses(
+    r: &mut Reader<'_>,
+    field: &'static str,
+    item: &'static str,
+) -> Result<Vec<Address>, DecodeError> {
+    let count = r.items(Record::MAX_ADDRESSES, field)?;
     let mut addresses = Vec::with_capacity(count);
     for _ in 0..count {
-        let parts = r.items(3, "record.address")?;
+        let parts = r.items(3, item)?;
         if parts < 2 {
-            return Err(Fault::Length.at("record.address"));
+            return Err(Fault::Length.at(item));
         }
-        let ip = read_ip(r, "record.address")?;
-        let origin = match r.u64("record.address")? {
+        let ip = read_ip(r, item)?;
+        let origin = match r.u64(item)? {
             0 => Origin::Interface,
             1 => Origin::Advertised,
-            value => return Err(Fault::Unknown { value }.at("record.address")),
+            value => return Err(Fault::Unknown { value }.at(item)),
         };
         let interface = match parts {
             2 => None,
             _ => {
-                let text = r.text(InterfaceName::MAX, "record.address")?;
-                Some(InterfaceName::parse(text).map_err(|_| Fault::Text.at("record.address"))?)
+                let text = r.text(InterfaceName::MAX, item)?;
+                Some(InterfaceName::parse(text).map_err(|_| Fault::Text.at(item))?)
             }
         };
         addresses.push(Address { ip, interface, origin });
@@ -201,7 +218,7 @@ fn read_addresses(r: &mut Reader<'_>) -> Result<Vec<Address>, DecodeError> {
 }
 
 /// A node name in its one form: lower case, no final dot.
-pub(super) fn read_name(r: &mut Reader<'_>, field: &'static str) -> Result<NodeName, DecodeError> {
+pub(in crate::wire) fn read_name(r: &mut Reader<'_>, field: &'static str) -> Result<NodeName, DecodeError> {
     let text = r.text(NodeName::MAX, field)?;
     match NodeName::parse(text) {
         Ok(name) if name.as_str() == text => Ok(name),

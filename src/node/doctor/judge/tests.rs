@@ -107,6 +107,7 @@ fn status() -> StatusView {
         clones: Vec::new(),
         publications: Vec::new(),
         compat: Vec::new(),
+        offers: Vec::new(),
         pydiscover: Vec::new(),
     }
 }

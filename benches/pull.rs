@@ -1,0 +1,164 @@
+//! A pull over loopback against a plain TCP copy of the same file, in one run: `cargo bench --bench pull`.
+//!
+//! Both read a file, send it over TCP and write it to a file beside; the pull also seals, opens and hashes it, and syncs it. What
+//! counts is the ratio. The file's size in MiB can be given in `PULL_MIB`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on fails by a panic")]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PORT: u16 = 41_373;
+const RUNS: usize = 3;
+
+fn main() {
+    let mib: usize = std::env::var("PULL_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(256);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("key"), data_encoding::BASE64.encode(&[7; 32])).unwrap();
+    fs::set_permissions(folder.join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    config(folder, "hub", "both", "[]", "offer: [{ name: f, path: offered }]");
+    config(
+        folder,
+        "node",
+        "client",
+        &format!("[\"127.0.0.1:{PORT}\"]"),
+        "spread: 0s, accept: [{ name: f, path: taken }]",
+    );
+    fill(&folder.join("offered"), mib, 0);
+    let _hub = Running::start(folder, "hub");
+    let _node = Running::start(folder, "node");
+    await_pull(folder);
+
+    let (mut plain, mut pulled) = (Duration::MAX, Duration::MAX);
+    for run in 1..=RUNS {
+        fill(&folder.join("offered"), mib, run as u8);
+        plain = plain.min(plain_copy(&folder.join("offered"), &folder.join("copied")));
+        // Hashing on the server is no part of a pull: it is done once for all nodes.
+        settle(folder, run as u8);
+        let started = Instant::now();
+        hereabouts(folder, "node", &["pull"]);
+        pulled = pulled.min(started.elapsed());
+        assert!(fs::read(folder.join("offered")).unwrap() == fs::read(folder.join("node/taken")).unwrap());
+    }
+    let rate = |took: Duration| mib as f64 / took.as_secs_f64();
+    println!("plain TCP copy   {:8.0} MiB/s", rate(plain));
+    println!("pull             {:8.0} MiB/s", rate(pulled));
+    println!("ratio            {:8.2}   (target: at least 0.5)", plain.as_secs_f64() / pulled.as_secs_f64());
+}
+
+fn config(folder: &Path, name: &str, role: &str, servers: &str, files: &str) {
+    let port = if name == "hub" { PORT } else { PORT + 1 };
+    let text = format!(
+        "role: {role}\n\
+         node: {{ name: {name}, state_dir: {name} }}\n\
+         channel: {{ name: bench, keys: [{{ file: key }}] }}\n\
+         listen: {{ address: 127.0.0.1, port: {port} }}\n\
+         discovery: {{ methods: [], servers: {servers} }}\n\
+         interfaces: {{ include: [lo], exclude: [], addresses: {{ loopback: true }} }}\n\
+         files: {{ {files} }}\n"
+    );
+    fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+}
+
+/// Content that is another one in each run.
+fn fill(path: &Path, mib: usize, seed: u8) {
+    let mut random = fastrand::Rng::with_seed(seed.into());
+    let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();
+    let mut file = File::create(path).unwrap();
+    (0..mib).for_each(|_| file.write_all(&block).unwrap());
+    file.sync_all().unwrap();
+}
+
+fn plain_copy(from: &Path, to: &Path) -> Duration {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let from = from.to_owned();
+    let started = Instant::now();
+    let sender = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Not io::copy: that would use splice and copy nothing through the program.
+        pass(&mut File::open(from).unwrap(), &mut stream);
+    });
+    let mut file = File::create(to).unwrap();
+    pass(&mut TcpStream::connect(address).unwrap(), &mut file);
+    file.sync_all().unwrap();
+    sender.join().unwrap();
+    started.elapsed()
+}
+
+fn pass(from: &mut impl Read, to: &mut impl Write) {
+    let mut block = vec![0; 256 * 1024];
+    loop {
+        match from.read(&mut block).unwrap() {
+            0 => return,
+            read => to.write_all(&block[..read]).unwrap(),
+        }
+    }
+}
+
+/// Waits until the server serves what was written last; a push to nobody makes it look.
+fn settle(folder: &Path, run: u8) {
+    let expected = {
+        let mut random = fastrand::Rng::with_seed(run.into());
+        let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();
+        let mut hasher = blake3::Hasher::new();
+        let size = fs::metadata(folder.join("offered")).unwrap().len();
+        for _ in 0..size >> 20 {
+            hasher.update(&block);
+        }
+        hasher.finalize().to_hex().to_string()
+    };
+    for _ in 0..600 {
+        if hereabouts(folder, "hub", &["status", "--output", "json"]).contains(&expected) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the server did not serve the file within 60 s");
+}
+
+fn await_pull(folder: &Path) {
+    for _ in 0..300 {
+        if folder.join("node/taken").exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the node did not pull within 30 s: {}", fs::read_to_string(folder.join("node.log")).unwrap());
+}
+
+fn hereabouts(folder: &Path, name: &str, args: &[&str]) -> String {
+    let config = folder.join(format!("{name}.yaml"));
+    let output = Command::new(env!("CARGO_BIN_EXE_hereabouts")).arg("-c").arg(config).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+struct Running(Child);
+
+impl Running {
+    fn start(folder: &Path, name: &str) -> Self {
+        let log = File::create(folder.join(format!("{name}.log"))).unwrap();
+        let config = folder.join(format!("{name}.yaml"));
+        let command = Command::new(env!("CARGO_BIN_EXE_hereabouts"))
+            .arg("-c")
+            .arg(config)
+            .arg("run")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        Self(command.unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

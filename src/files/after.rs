@@ -1,0 +1,147 @@
+//! What is done after a file was replaced.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Output of a command that goes to the log; the rest is read and dropped.
+const OUTPUT: usize = 16 * 1024;
+/// How long output may follow after a command ended, from what it left running.
+const AFTERGLOW: Duration = Duration::from_millis(200);
+
+/// What is done after a file was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// A program is started, without a shell.
+    Exec {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// A signal is sent to the process in a PID file.
+    Signal {
+        /// The PID file.
+        pid_file: PathBuf,
+        /// The signal.
+        signal: Signal,
+    },
+}
+
+/// Why that failed. The file is in its place all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum AfterError {
+    /// The program could not be started.
+    #[error("failed to start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended with another code than 0.
+    #[error("{program} ended with {status}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// It took too long, and was killed.
+    #[error("{program} did not end within {} s and was killed", limit.as_secs_f32())]
+    TimedOut {
+        /// The program.
+        program: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The PID file can't be used.
+    #[error("can't signal by {}: {reason}", pid_file.display())]
+    Signal {
+        /// The PID file.
+        pid_file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl After {
+    /// Does it; what a command prints goes to the log.
+    pub async fn run(&self, name: &str, generation: u64, path: &Path) -> Result<(), AfterError> {
+        match self {
+            Self::Exec { command, limit } => exec(command, *limit, name, generation, path).await,
+            Self::Signal { pid_file, signal } => {
+                send(pid_file, *signal).map_err(|reason| AfterError::Signal { pid_file: pid_file.clone(), reason })
+            }
+        }
+    }
+}
+
+async fn exec(command: &[String], limit: Duration, name: &str, generation: u64, path: &Path) -> Result<(), AfterError> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let program = program.clone();
+    let started = Command::new(&program)
+        .args(arguments)
+        .env("HEREABOUTS_FILE", path)
+        .env("HEREABOUTS_NAME", name)
+        .env("HEREABOUTS_GENERATION", generation.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own, so that what it starts is killed with it.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = started.map_err(|source| AfterError::Start { program: program.clone(), source })?;
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let outputs = tokio::spawn({
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        async move { tokio::join!(head(stdout), head(stderr)) }
+    });
+    let ended = timeout(limit, child.wait()).await;
+    if ended.is_err()
+        && let Some(group) = group
+    {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        let _ = child.wait().await;
+    }
+    if let Ok(Ok((stdout, stderr))) = timeout(AFTERGLOW, outputs).await {
+        for (stream, text) in [("stdout", stdout), ("stderr", stderr)] {
+            for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                tracing::info!(file = name, %program, stream, "{line}");
+            }
+        }
+    }
+    match ended {
+        Err(_) => Err(AfterError::TimedOut { program, limit }),
+        Ok(Err(source)) => Err(AfterError::Start { program, source }),
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(AfterError::Failed { program, status }),
+    }
+}
+
+/// The beginning of a stream; all of it is read, so that its writer does not wait.
+async fn head(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let mut kept = Vec::new();
+    if let Some(mut stream) = stream {
+        let mut block = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut block).await {
+            kept.extend_from_slice(&block[..read.min(OUTPUT - kept.len())]);
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+fn send(pid_file: &Path, signal: Signal) -> Result<(), String> {
+    let text = std::fs::read_to_string(pid_file).map_err(|error| error.to_string())?;
+    let number = text.trim().parse::<i32>().ok().filter(|number| *number > 0);
+    let pid = number.and_then(Pid::from_raw).ok_or("it holds no process id")?;
+    kill_process(pid, signal)
+        .map_err(|error| format!("process {}: {}", pid.as_raw_nonzero(), std::io::Error::from(error)))
+}

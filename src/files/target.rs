@@ -1,0 +1,314 @@
+//! The place that a pulled file goes to.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstatvfs, fsync, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::{BLOCK, Digest};
+
+/// Bytes of the digest in the name of a part: enough to tell generations apart; what decides is the digest in the end.
+const DIGEST_IN_NAME: usize = 8;
+/// Entries of the folder that are looked at for parts of earlier generations.
+const ENTRIES: usize = 100_000;
+
+/// Why a file can't be put where it belongs. The old one is whole then.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The path has no file name.
+    #[error("{} names no file", path.display())]
+    NoName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder can't be opened.
+    #[error("can't open the folder {}: {source} (it must exist, and belong to the user that runs hereabouts)", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder stands in the target's place.
+    #[error("{} is a folder: name a file in files.accept, or move the folder away", path.display())]
+    IsFolder {
+        /// The target.
+        path: PathBuf,
+    },
+    /// A symbolic link stands in the target's place.
+    #[error("{} is a symbolic link: files are never written through one. Name the file itself in files.accept", path.display())]
+    IsLink {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Something else stands there.
+    #[error("{} is no regular file", path.display())]
+    NotFile {
+        /// The target.
+        path: PathBuf,
+    },
+    /// There is not enough room.
+    #[error("the disk of {} is full: {needed} bytes are needed, {free} are free", path.display())]
+    Full {
+        /// The target.
+        path: PathBuf,
+        /// What is still to be written.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
+    /// What was pulled is not what was offered.
+    #[error("what came for {} is not what was offered: {what}. Nothing was replaced", path.display())]
+    Wrong {
+        /// The target.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// Something failed.
+    #[error("failed to {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The place that a pulled file goes to: its folder is held open, so that whatever is written lies in that one folder.
+#[derive(Debug)]
+pub struct Target {
+    path: PathBuf,
+    folder: OwnedFd,
+    name: OsString,
+    mode: Mode,
+}
+
+impl Target {
+    /// Opens the folder of a path, and refuses what can't be replaced by a file.
+    pub fn open(path: &Path, mode: u32) -> Result<Self, TargetError> {
+        let name = path.file_name().ok_or_else(|| TargetError::NoName { path: path.to_owned() })?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, parent, flags, Mode::empty())
+            .map_err(|error| TargetError::Folder { path: parent.to_owned(), source: error.into() })?;
+        let target = Self { path: path.to_owned(), folder, name, mode: Mode::from_raw_mode(mode) };
+        target.check()?;
+        Ok(target)
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses what can't be replaced by a file; gives the size of what is there.
+    fn check(&self) -> Result<Option<u64>, TargetError> {
+        let path = || self.path.clone();
+        match statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
+                FileType::Directory => Err(TargetError::IsFolder { path: path() }),
+                FileType::Symlink => Err(TargetError::IsLink { path: path() }),
+                _ => Err(TargetError::NotFile { path: path() }),
+            },
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.failed("look at", error.into())),
+        }
+    }
+
+    /// The size of the file that is there; `None` if there is none.
+    pub fn size(&self) -> Result<Option<u64>, TargetError> {
+        self.check()
+    }
+
+    /// The digest of the file that is there, if it has that size.
+    pub fn digest(&self, size: u64) -> Result<Option<Digest>, TargetError> {
+        if self.check()? != Some(size) {
+            return Ok(None);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.folder, &self.name, flags, Mode::empty());
+        let mut file = File::from(file.map_err(|error| self.failed("open", error.into()))?);
+        let mut hasher = blake3::Hasher::new();
+        let length = hash(&mut file, &mut hasher).map_err(|error| self.failed("read", error))?;
+        Ok((length == size).then(|| hasher.finalize().into()))
+    }
+
+    /// Opens the part of a pull, with what an earlier try left of the same content; parts of other contents are removed.
+    pub fn part(&self, size: u64, digest: &Digest) -> Result<Part<'_>, TargetError> {
+        let name = self.part_name(digest);
+        self.remove_parts(Some(&name));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR);
+        let opened = match open() {
+            // Somebody put a link there: it is not ours, and not followed.
+            Err(Errno::LOOP) => {
+                unlinkat(&self.folder, &name, AtFlags::empty())
+                    .map_err(|error| self.failed("replace", error.into()))?;
+                open()
+            }
+            opened => opened,
+        };
+        let mut file = File::from(opened.map_err(|error| self.failed("write beside", error.into()))?);
+        let metadata = file.metadata().map_err(|error| self.failed("look at the part of", error))?;
+        if !metadata.is_file() {
+            return Err(TargetError::NotFile { path: self.path.clone() });
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut held = hash(&mut file, &mut hasher).map_err(|error| self.failed("read the part of", error))?;
+        if held > size {
+            file.set_len(0).map_err(|error| self.failed("write beside", error))?;
+            io::Seek::rewind(&mut file).map_err(|error| self.failed("write beside", error))?;
+            (hasher, held) = (blake3::Hasher::new(), 0);
+        }
+        self.refuse_full(size - held)?;
+        Ok(Part { target: self, name, file, hasher, held, size, digest: *digest })
+    }
+
+    /// Refuses early where the disk has no room, so that a large pull does not fill it for others first.
+    fn refuse_full(&self, needed: u64) -> Result<(), TargetError> {
+        let stat = fstatvfs(&self.folder).map_err(|error| self.failed("look at the disk of", error.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if needed > free { Err(TargetError::Full { path: self.path.clone(), needed, free }) } else { Ok(()) }
+    }
+
+    fn part_name(&self, digest: &Digest) -> OsString {
+        let mut name = self.part_prefix();
+        name.push(data_encoding::HEXLOWER.encode(&digest[..DIGEST_IN_NAME]));
+        name.push(PART_SUFFIX);
+        name
+    }
+
+    fn part_prefix(&self) -> OsString {
+        let mut name = OsString::from(".");
+        name.push(&self.name);
+        name.push(".");
+        name
+    }
+
+    /// Removes parts of this target but one; what can't be removed is only untidy.
+    pub fn remove_parts(&self, but: Option<&OsStr>) {
+        let prefix = self.part_prefix();
+        let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else { return };
+        for entry in entries.take(ENTRIES).filter_map(Result::ok) {
+            use std::os::unix::ffi::OsStrExt;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let middle = name.as_bytes().strip_prefix(prefix.as_bytes());
+            let middle = middle.and_then(|rest| rest.strip_suffix(PART_SUFFIX.as_bytes()));
+            let ours = middle.is_some_and(|hex| {
+                hex.len() == 2 * DIGEST_IN_NAME && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            });
+            if ours && Some(name) != but {
+                let _ = unlinkat(&self.folder, name, AtFlags::empty());
+            }
+        }
+    }
+
+    fn failed(&self, what: &'static str, source: io::Error) -> TargetError {
+        TargetError::Io { what, path: self.path.clone(), source }
+    }
+}
+
+const PART_SUFFIX: &str = ".part";
+
+/// A file on its way in, beside its target.
+#[derive(Debug)]
+pub struct Part<'t> {
+    target: &'t Target,
+    name: OsString,
+    file: File,
+    hasher: blake3::Hasher,
+    held: u64,
+    size: u64,
+    digest: Digest,
+}
+
+impl Part<'_> {
+    /// How many bytes are there.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Forgets what is there: the server begins at the start.
+    pub fn restart(&mut self) -> Result<(), TargetError> {
+        let restarted = self.file.set_len(0).and_then(|()| io::Seek::rewind(&mut self.file));
+        restarted.map_err(|error| self.target.failed("write beside", error))?;
+        self.hasher = blake3::Hasher::new();
+        self.held = 0;
+        Ok(())
+    }
+
+    /// Adds what came.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
+        if self.held + bytes.len() as u64 > self.size {
+            self.discard();
+            return Err(TargetError::Wrong { path: self.target.path.clone(), what: "it is longer than was said" });
+        }
+        if let Err(error) = self.file.write_all(bytes) {
+            if error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded {
+                // Somebody else filled the disk meanwhile: give back what we took of it.
+                let (needed, path) = (self.size - self.held, self.target.path.clone());
+                self.discard();
+                return Err(TargetError::Full { path, needed, free: 0 });
+            }
+            return Err(self.target.failed("write beside", error));
+        }
+        self.hasher.update(bytes);
+        self.held += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Checks size and digest, brings all to the disk and takes the target's place.
+    ///
+    /// After a crash at any moment the target is wholly old or wholly new.
+    pub fn commit(self) -> Result<(), TargetError> {
+        let wrong = |what| Err(TargetError::Wrong { path: self.target.path.clone(), what });
+        if self.held != self.size {
+            return wrong("it ended too soon");
+        }
+        if *self.hasher.finalize().as_bytes() != self.digest {
+            self.discard();
+            return wrong("its digest is another one");
+        }
+        let target = self.target;
+        fchmod(&self.file, target.mode).map_err(|error| target.failed("set the mode of", error.into()))?;
+        self.file.sync_all().map_err(|error| target.failed("bring to the disk", error))?;
+        // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
+        // same, as whoever made it expects the file elsewhere.
+        target.check()?;
+        renameat(&target.folder, &self.name, &target.folder, &target.name)
+            .map_err(|error| target.failed("replace", error.into()))?;
+        fsync(&target.folder).map_err(|error| target.failed("bring the folder to the disk of", error.into()))
+    }
+
+    /// Removes what is there.
+    fn discard(&self) {
+        // What can't be removed is found and judged by the next try.
+        let _ = unlinkat(&self.target.folder, &self.name, AtFlags::empty());
+    }
+}
+
+fn hash(file: &mut File, hasher: &mut blake3::Hasher) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut length = 0;
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(length),
+            Ok(read) => {
+                hasher.update(&block[..read]);
+                length += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Files in a temporary folder.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use super::after::{After, AfterError};
+use super::ledger::{self, Entry, Ledger};
+use super::offer::{OfferError, Snapshot};
+use super::target::{Target, TargetError};
+use super::*;
+use crate::model::NodeId;
+
+fn digest(bytes: &[u8]) -> Digest {
+    blake3::hash(bytes).into()
+}
+
+fn pull(path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+    let target = Target::open(path, 0o640)?;
+    let mut part = target.part(bytes.len() as u64, &digest(bytes))?;
+    let held = usize::try_from(part.held()).unwrap();
+    part.write(&bytes[held..])?;
+    part.commit()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_snapshot_outlives_a_rename_over_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, "old content").unwrap();
+    let snapshot = Snapshot::take(&path).unwrap();
+    assert_eq!((snapshot.size(), *snapshot.digest()), (11, digest(b"old content")));
+    fs::write(folder.path().join("b"), "new content").unwrap();
+    fs::rename(folder.path().join("b"), &path).unwrap();
+    let mut buffer = [0; 64];
+    assert_eq!(snapshot.read_at(&mut buffer, 4).unwrap(), 7);
+    assert_eq!(&buffer[..7], b"content");
+    assert_eq!(*Snapshot::take(&path).unwrap().digest(), digest(b"new content"));
+}
+
+#[test]
+fn a_snapshot_refuses_a_file_that_was_written_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, "content").unwrap();
+    let snapshot = Snapshot::take(&path).unwrap();
+    fs::write(&path, "other content").unwrap();
+    assert!(matches!(snapshot.read_at(&mut [0; 64], 0), Err(OfferError::Changed { .. })));
+}
+
+#[test]
+fn what_is_no_file_is_not_offered() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(Snapshot::take(folder.path()), Err(OfferError::NotFile { .. })));
+    assert!(matches!(Snapshot::take(&folder.path().join("none")), Err(OfferError::Io { .. })));
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    assert!(matches!(Snapshot::take(&pipe), Err(OfferError::NotFile { .. })), "and nobody waits for a writer");
+}
+
+#[test]
+fn a_database_that_is_being_written_is_not_offered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    fs::write(&path, b"SQLite format 3\0 and pages").unwrap();
+    assert!(Snapshot::take(&path).is_ok());
+    fs::write(folder.path().join("a.db-wal"), "").unwrap();
+    assert!(Snapshot::take(&path).is_ok(), "an empty log holds nothing");
+    for journal in ["a.db-wal", "a.db-journal"] {
+        fs::write(folder.path().join(journal), "pages").unwrap();
+        let error = Snapshot::take(&path).unwrap_err().to_string();
+        assert!(error.contains(journal) && error.contains("VACUUM INTO"), "{error}");
+        fs::remove_file(folder.path().join(journal)).unwrap();
+    }
+    // Any other file may have such neighbours.
+    fs::write(&path, "text").unwrap();
+    fs::write(folder.path().join("a.db-wal"), "pages").unwrap();
+    assert!(Snapshot::take(&path).is_ok());
+}
+
+#[test]
+fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    pull(&path, b"first").unwrap();
+    pull(&path, b"second").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"second");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(names(folder.path()), ["a"]);
+    let target = Target::open(&path, 0o640).unwrap();
+    assert_eq!(target.digest(6).unwrap(), Some(digest(b"second")));
+    assert_eq!((target.digest(5).unwrap(), target.size().unwrap()), (None, Some(6)));
+}
+
+#[test]
+fn a_pull_goes_on_where_it_stopped_and_parts_of_others_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let (old, new) = (b"a part of an old generation", b"the new generation");
+    let target = Target::open(&path, 0o644).unwrap();
+    target.part(old.len() as u64, &digest(old)).unwrap().write(&old[..5]).unwrap();
+    target.part(new.len() as u64, &digest(new)).unwrap().write(&new[..9]).unwrap();
+    assert_eq!(names(folder.path()).len(), 1, "{:?}", names(folder.path()));
+    let part = target.part(new.len() as u64, &digest(new)).unwrap();
+    assert_eq!(part.held(), 9);
+    drop(part);
+    pull(&path, new).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), new);
+    // What only looks like a part stays.
+    fs::write(folder.path().join(".a.notes.part"), "").unwrap();
+    target.remove_parts(None);
+    assert_eq!(names(folder.path()), [".a.notes.part", "a"]);
+}
+
+#[test]
+fn wrong_content_leaves_the_old_file_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    pull(&path, b"old").unwrap();
+    let target = Target::open(&path, 0o644).unwrap();
+    let wrong = |part: &mut target::Part<'_>, bytes: &[u8]| part.write(bytes);
+    let mut part = target.part(3, &digest(b"new")).unwrap();
+    wrong(&mut part, b"bad").unwrap();
+    assert!(part.commit().unwrap_err().to_string().contains("digest"));
+    let mut part = target.part(3, &digest(b"new")).unwrap();
+    assert_eq!(part.held(), 0, "what was wrong is not kept");
+    assert!(wrong(&mut part, b"news").unwrap_err().to_string().contains("longer"));
+    drop(part);
+    let mut part = target.part(3, &digest(b"new")).unwrap();
+    wrong(&mut part, b"ne").unwrap();
+    assert!(part.commit().unwrap_err().to_string().contains("too soon"));
+    let mut part = target.part(3, &digest(b"new")).unwrap();
+    assert_eq!(part.held(), 2);
+    part.restart().unwrap();
+    assert_eq!(part.held(), 0);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+}
+
+#[test]
+fn links_and_folders_are_never_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = folder.path().join("outside");
+    fs::write(&outside, "mine").unwrap();
+    let path = folder.path().join("a");
+    symlink(&outside, &path).unwrap();
+    assert!(matches!(pull(&path, b"new"), Err(TargetError::IsLink { .. })));
+    fs::remove_file(&path).unwrap();
+    // A link in the place of the part is removed, not followed.
+    let target = Target::open(&path, 0o644).unwrap();
+    let part = format!(".a.{}.part", data_encoding::HEXLOWER.encode(&digest(b"new")[..8]));
+    symlink(&outside, folder.path().join(part)).unwrap();
+    pull(&path, b"new").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    // A link that appears in between.
+    fs::remove_file(&path).unwrap();
+    let mut part = target.part(3, &digest(b"two")).unwrap();
+    part.write(b"two").unwrap();
+    symlink(&outside, &path).unwrap();
+    assert!(matches!(part.commit(), Err(TargetError::IsLink { .. })));
+    assert_eq!(fs::read(&outside).unwrap(), b"mine");
+    assert!(matches!(Target::open(folder.path(), 0o644).map(drop), Err(TargetError::IsFolder { .. })));
+    let nowhere = folder.path().join("none/a");
+    assert!(Target::open(&nowhere, 0o644).unwrap_err().to_string().contains("must exist"));
+}
+
+#[test]
+fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.json");
+    assert_eq!(ledger::read(&path), Ledger::new());
+    let entry = Entry { server: NodeId([1; 32]), generation: 7, size: 3, digest: [9; 32], unfinished: true };
+    let ledger = Ledger::from([("catalogue".to_owned(), entry)]);
+    fs::write(&path, ledger::text(&ledger)).unwrap();
+    assert_eq!(ledger::read(&path), ledger);
+    fs::write(&path, &ledger::text(&ledger)[..50]).unwrap();
+    assert_eq!(ledger::read(&path), Ledger::new());
+}
+
+fn exec(command: &[&str], limit: Duration) -> After {
+    After::Exec { command: command.iter().map(|word| (*word).to_owned()).collect(), limit }
+}
+
+#[tokio::test]
+async fn commands_get_what_they_need_and_are_killed_when_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let script = format!("echo $HEREABOUTS_NAME $HEREABOUTS_GENERATION $HEREABOUTS_FILE > {}", out.display());
+    let soon = Duration::from_secs(20);
+    exec(&["sh", "-c", &script], soon).run("catalogue", 7, Path::new("/srv/a")).await.unwrap();
+    assert_eq!(fs::read_to_string(&out).unwrap(), "catalogue 7 /srv/a\n");
+    let failed = exec(&["sh", "-c", "exit 3"], soon).run("c", 1, Path::new("/")).await.unwrap_err();
+    assert!(failed.to_string().contains("exit status: 3"), "{failed}");
+    let missing = exec(&["/no/such/program"], soon).run("c", 1, Path::new("/")).await;
+    assert!(matches!(missing, Err(AfterError::Start { .. })));
+    let late = exec(&["sh", "-c", "sleep 100"], Duration::from_millis(100)).run("c", 1, Path::new("/")).await;
+    assert!(matches!(late, Err(AfterError::TimedOut { .. })));
+    // More output than is kept holds up nobody.
+    exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon).run("c", 1, Path::new("/")).await.unwrap();
+}
+
+#[tokio::test]
+async fn signals_go_to_the_process_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let mut child = tokio::process::Command::new("sleep").arg("100").spawn().unwrap();
+    fs::write(&pid_file, format!("{}\n", child.id().unwrap())).unwrap();
+    let after = After::Signal { pid_file: pid_file.clone(), signal: rustix::process::Signal::TERM };
+    after.run("c", 1, Path::new("/")).await.unwrap();
+    assert!(!child.wait().await.unwrap().success());
+    for wrong in ["", "-1", "0", "words"] {
+        fs::write(&pid_file, wrong).unwrap();
+        let error = after.run("c", 1, Path::new("/")).await.unwrap_err().to_string();
+        assert!(error.contains("no process id"), "{wrong:?}: {error}");
+    }
+}

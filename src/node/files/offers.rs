@@ -1,0 +1,199 @@
+//! What a server offers: looked at every second, hashed when it changed and is quiet again.
+//!
+//! Looking is a `stat` of at most 64 files a second. No events of the kernel: they don't come for files on NFS or behind a bind
+//! mount, and a ConfigMap's file is a link to a link that changes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::files::ledger::{self, Entry, Ledger};
+use crate::files::offer::{Snapshot, Stamp};
+use crate::model::{NodeId, Timestamp};
+use crate::node::state_dir::write_durably;
+
+/// How often files are looked at. A change is taken when the next look finds it unchanged.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// One generation of an offered file, as it is served.
+#[derive(Debug)]
+pub(in crate::node) struct Generation {
+    pub(in crate::node) number: u64,
+    pub(in crate::node) snapshot: Snapshot,
+}
+
+/// An offered file as it stands.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Offered {
+    pub(in crate::node) path: PathBuf,
+    /// What is served; `None` until the file could be read once.
+    pub(in crate::node) current: Option<Arc<Generation>>,
+    /// Why the newest content is not served.
+    pub(in crate::node) error: Option<String>,
+}
+
+/// All offered files, for sessions and for the node.
+#[derive(Debug, Clone, Default)]
+pub(in crate::node) struct Offers(Arc<RwLock<BTreeMap<Box<str>, Offered>>>);
+
+impl Offers {
+    /// Files by name, none of them read yet.
+    pub(in crate::node) fn new(offers: impl IntoIterator<Item = (Box<str>, PathBuf)>) -> Self {
+        let offered = |(name, path)| (name, Offered { path, current: None, error: None });
+        Self(Arc::new(RwLock::new(offers.into_iter().map(offered).collect())))
+    }
+
+    /// What is served under a name.
+    pub(in crate::node) fn current(&self, name: &str) -> Option<Arc<Generation>> {
+        self.read(|offers| offers.get(name)?.current.clone())
+    }
+
+    /// Whether a name is offered at all, be it readable now or not.
+    pub(in crate::node) fn has(&self, name: &str) -> bool {
+        self.read(|offers| offers.contains_key(name))
+    }
+
+    /// Every file with its name.
+    pub(in crate::node) fn all(&self) -> Vec<(Box<str>, Offered)> {
+        self.read(|offers| offers.iter().map(|(name, offered)| (name.clone(), offered.clone())).collect())
+    }
+
+    fn read<T>(&self, with: impl FnOnce(&BTreeMap<Box<str>, Offered>) -> T) -> T {
+        // Each change is one assignment, so what a panic left is whole.
+        with(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, name: &str, change: impl FnOnce(&mut Offered)) {
+        if let Some(offered) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+            change(offered);
+        }
+    }
+}
+
+/// Asks for a file to be looked at now; answered with what is served then, or why it is not the newest content.
+pub(in crate::node) struct Refresh {
+    pub(in crate::node) name: Box<str>,
+    pub(in crate::node) done: oneshot::Sender<Result<Arc<Generation>, String>>,
+}
+
+/// Keeps offers up to date.
+pub(in crate::node) struct Keeper {
+    offers: Offers,
+    server: NodeId,
+    ledger: Ledger,
+    ledger_path: PathBuf,
+    /// The last stamp seen, or that nothing could be seen.
+    seen: BTreeMap<Box<str>, Option<Stamp>>,
+    /// The stamp that was judged last, whether it is served or was refused.
+    judged: BTreeMap<Box<str>, Option<Stamp>>,
+}
+
+impl Keeper {
+    pub(in crate::node) fn new(offers: Offers, server: NodeId, ledger_path: PathBuf) -> Self {
+        let ledger = ledger::read(&ledger_path);
+        Self { offers, server, ledger, ledger_path, seen: BTreeMap::new(), judged: BTreeMap::new() }
+    }
+
+    /// Looks at every file for ever, and at once at those that are asked for.
+    pub(in crate::node) async fn run(mut self, mut refreshes: mpsc::Receiver<Refresh>) {
+        // What is there at the start is taken as it is: nobody waits a second for a file that lies there since long. What is
+        // wrong with it is in the log and in the status.
+        for (name, offered) in self.offers.all() {
+            let _ = self.take(&name, &offered).await;
+        }
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.look().await,
+                Some(refresh) = refreshes.recv() => {
+                    let offered = self.offers.all().into_iter().find(|(name, _)| *name == refresh.name);
+                    let outcome = match offered {
+                        None => Err(format!("this server offers no file called '{}'", refresh.name)),
+                        Some((name, offered)) => self.take(&name, &offered).await,
+                    };
+                    // Who asked has left: nothing to do.
+                    let _ = refresh.done.send(outcome);
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        for (name, offered) in self.offers.all() {
+            let path = offered.path.clone();
+            let stamp = spawn_blocking(move || Stamp::of(&path).ok()).await.unwrap_or_default();
+            let last = self.seen.insert(name.clone(), stamp);
+            // Two looks with the same result: whoever wrote has paused for a second at least.
+            if last == Some(stamp) && self.judged.get(&name) != Some(&stamp) {
+                // What is wrong is in the log and in the status.
+                let _ = self.take(&name, &offered).await;
+            }
+        }
+    }
+
+    /// Reads a file if it changed, and serves it if it is whole.
+    async fn take(&mut self, name: &str, offered: &Offered) -> Result<Arc<Generation>, String> {
+        let path = offered.path.clone();
+        if let Some(current) = &offered.current
+            && Stamp::of(&path).is_ok_and(|stamp| stamp == current.snapshot.stamp())
+        {
+            return Ok(current.clone());
+        }
+        let (stamp, taken) = match spawn_blocking(move || (Stamp::of(&path).ok(), Snapshot::take(&path))).await {
+            Ok(taken) => taken,
+            Err(error) => return Err(error.to_string()),
+        };
+        match taken.map_err(|error| error.to_string()).and_then(|snapshot| self.number(name, snapshot)) {
+            Ok(generation) => {
+                self.judged.insert(name.into(), Some(generation.snapshot.stamp()));
+                let generation = Arc::new(generation);
+                let (number, size) = (generation.number, generation.snapshot.size());
+                if offered.current.as_ref().is_none_or(|current| current.number != number) {
+                    tracing::info!(file = name, generation = number, size, "offering");
+                }
+                self.offers.set(name, |offered| {
+                    offered.current = Some(generation.clone());
+                    offered.error = None;
+                });
+                Ok(generation)
+            }
+            Err(error) => {
+                self.judged.insert(name.into(), stamp);
+                if offered.error.as_ref() != Some(&error) {
+                    tracing::warn!(file = name, "not offered as it is now: {error}");
+                }
+                self.offers.set(name, |offered| offered.error = Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a content its generation: the one it had, or one more. It is durable before anybody sees it.
+    fn number(&mut self, name: &str, snapshot: Snapshot) -> Result<Generation, String> {
+        let known = self.ledger.get(name).filter(|entry| entry.server == self.server);
+        if let Some(entry) = known.filter(|entry| entry.digest == *snapshot.digest()) {
+            return Ok(Generation { number: entry.generation, snapshot });
+        }
+        // Where the count was lost, the clock's seconds are more than any count of changes: nodes don't go back.
+        let clock = Timestamp::from_system(std::time::SystemTime::now()).0 / 1000;
+        let number = known.map_or(clock, |entry| entry.generation + 1).max(1);
+        let entry = Entry {
+            server: self.server,
+            generation: number,
+            size: snapshot.size(),
+            digest: *snapshot.digest(),
+            unfinished: false,
+        };
+        let mut ledger = self.ledger.clone();
+        ledger.insert(name.to_owned(), entry);
+        write_durably(&self.ledger_path, ledger::text(&ledger).as_bytes())
+            .map_err(|error| format!("its generation can't be kept: failed to {error}"))?;
+        self.ledger = ledger;
+        Ok(Generation { number, snapshot })
+    }
+}

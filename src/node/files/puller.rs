@@ -1,0 +1,467 @@
+//! What a node takes: servers are visited at the start, when one is new, after a notice, and once a minute.
+//!
+//! A renewal's acknowledgement has no place for a generation (version 1 is frozen), so a visit asks for the offers; it costs a
+//! handshake, and tells the server what this node holds, so that a server that restarted knows it again within a minute.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::fetch::{self, FetchError, Place};
+use crate::api::request::{ErrorKind, Item, Response};
+use crate::api::view::{Progress, PullView};
+use crate::files::after::After;
+use crate::files::ledger::{self, Entry, Ledger};
+use crate::files::target::Target;
+use crate::model::NodeId;
+use crate::node::ask::FoundServer;
+use crate::node::session::client;
+use crate::node::state_dir::write_durably;
+use crate::session::{Session, SessionError};
+use crate::wire::Identity;
+use crate::wire::keyring::KeyRing;
+use crate::wire::session::{Answer, Report, Request};
+use crate::wire::v1::Notice;
+
+/// Between two visits of all servers, give or take a tenth.
+const VISIT_EVERY: Duration = Duration::from_secs(60);
+/// Until a visit that failed is tried again: doubled each time, up to [`VISIT_EVERY`].
+const RETRY: Duration = Duration::from_secs(2);
+/// How long a server may take for a short answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Offers of one server that are looked at.
+const OFFERS: usize = 256;
+/// Between two lines of progress of one pull.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// A file that this node takes.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Accepted {
+    pub(in crate::node) name: Box<str>,
+    pub(in crate::node) path: PathBuf,
+    pub(in crate::node) mode: u32,
+    pub(in crate::node) max_size: u64,
+    pub(in crate::node) server: Option<NodeId>,
+    pub(in crate::node) after: Option<After>,
+}
+
+/// What the puller is told.
+pub(in crate::node) enum Told {
+    /// The servers that hold this node's record.
+    Servers(Vec<FoundServer>),
+    /// A server has something newer.
+    Notice(Notice),
+    /// Somebody waits: pull now.
+    Now { name: Option<Box<str>>, reply: mpsc::Sender<Response> },
+}
+
+/// Takes files.
+pub(in crate::node) struct Puller {
+    pub(in crate::node) ring: KeyRing,
+    pub(in crate::node) channel: String,
+    pub(in crate::node) identity: Identity,
+    pub(in crate::node) accepted: Vec<Accepted>,
+    pub(in crate::node) spread: Duration,
+    pub(in crate::node) ledger_path: PathBuf,
+}
+
+struct State {
+    settings: Puller,
+    ledger: Ledger,
+    servers: Vec<FoundServer>,
+    /// When servers are visited next; `None` while there is none.
+    due: Option<Instant>,
+    failures: u32,
+    /// What was said last of each file and server; as many as servers and names.
+    said: HashMap<(Box<str>, NodeId), String>,
+}
+
+/// Why a file was not taken, and whether it is worth another try soon.
+struct NotTaken {
+    error: String,
+    again: bool,
+}
+
+fn again(error: impl ToString) -> NotTaken {
+    NotTaken { error: error.to_string(), again: true }
+}
+
+fn later(error: impl ToString) -> NotTaken {
+    NotTaken { error: error.to_string(), again: false }
+}
+
+/// Who is told how a pull goes, besides the log.
+type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
+
+impl Puller {
+    /// Takes files for ever.
+    pub(in crate::node) async fn run(self, mut told: mpsc::Receiver<Told>) {
+        let ledger = ledger::read(&self.ledger_path);
+        let mut state =
+            State { settings: self, ledger, servers: Vec::new(), due: None, failures: 0, said: HashMap::new() };
+        state.finish().await;
+        loop {
+            let due = state.due;
+            tokio::select! {
+                message = told.recv() => match message {
+                    None => return,
+                    Some(Told::Servers(servers)) => state.set_servers(servers),
+                    Some(Told::Notice(notice)) => state.noticed(&notice),
+                    Some(Told::Now { name, reply }) => state.now(name.as_deref(), &reply).await,
+                },
+                () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
+                    state.visit_all(None, None).await;
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn set_servers(&mut self, servers: Vec<FoundServer>) {
+        let new = servers.iter().any(|server| !self.servers.iter().any(|known| known.id == server.id));
+        self.said.retain(|(_, id), _| servers.iter().any(|server| server.id == *id));
+        self.servers = servers;
+        if self.servers.is_empty() {
+            self.due = None;
+        } else if new || self.due.is_none() {
+            self.visit_within(self.settings.spread);
+        }
+    }
+
+    /// A notice counts unless it tells of something older, whoever sent it: the visit judges for itself.
+    fn noticed(&mut self, notice: &Notice) {
+        let held = self.ledger.get(&*notice.name).filter(|entry| entry.server == notice.server);
+        // With the same generation too: a server that was restarted may not know that it is here.
+        if held.is_none_or(|entry| entry.generation <= notice.generation) && !self.servers.is_empty() {
+            self.visit_within(self.settings.spread);
+        }
+    }
+
+    /// Brings the next visit forward to a random moment within a time.
+    fn visit_within(&mut self, spread: Duration) {
+        let at = Instant::now() + spread.mul_f64(fastrand::f64());
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    async fn now(&mut self, name: Option<&str>, reply: &mpsc::Sender<Response>) {
+        let end = if name.is_some_and(|name| !self.settings.accepted.iter().any(|accepted| *accepted.name == *name)) {
+            Response::error(ErrorKind::NotFound, "files.accept of this node has no such name")
+        } else if self.servers.is_empty() {
+            Response::error(
+                ErrorKind::Failed,
+                "no server has acknowledged this node yet ('hereabouts status' says why)",
+            )
+        } else {
+            self.visit_all(name, Some(reply)).await;
+            Response::END
+        };
+        // Nobody waits any more: nothing to do.
+        let _ = reply.send(end).await;
+    }
+
+    /// Visits every server, and says when to do so next.
+    async fn visit_all(&mut self, only: Option<&str>, listener: Listener<'_>) {
+        let mut failed = false;
+        let mut offered = HashMap::new();
+        for server in self.servers.clone() {
+            if let Err(error) = self.visit(&server, only, listener, &mut offered, &mut failed).await {
+                failed = true;
+                tracing::warn!(server = %server.name, address = %server.address, "files could not be asked for: {error}");
+                for accepted in &self.settings.accepted {
+                    if only.is_none_or(|only| *accepted.name == *only) && !offered.contains_key(&accepted.name) {
+                        let error = format!("no session with {} ({}): {error}", server.name, server.address);
+                        tell(listener, &self.view(&accepted.name, Some(&server), Progress::Failed, Some(error))).await;
+                    }
+                }
+            }
+        }
+        if listener.is_some() {
+            for accepted in &self.settings.accepted {
+                if only.is_none_or(|only| *accepted.name == *only) && !offered.contains_key(&accepted.name) && !failed {
+                    let error = "no server offers it".to_owned();
+                    tell(listener, &self.view(&accepted.name, None, Progress::Failed, Some(error))).await;
+                }
+            }
+        }
+        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+        let wait = match self.failures {
+            0 => VISIT_EVERY,
+            failures => RETRY.saturating_mul(1 << (failures - 1).min(8)).min(VISIT_EVERY),
+        };
+        self.due = (!self.servers.is_empty()).then(|| Instant::now() + wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
+    }
+
+    /// Asks one server what it offers, takes what is newer, and reports.
+    async fn visit(
+        &mut self,
+        server: &FoundServer,
+        only: Option<&str>,
+        listener: Listener<'_>,
+        offered: &mut HashMap<Box<str>, ()>,
+        failed: &mut bool,
+    ) -> Result<(), SessionError> {
+        let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
+        let introduction = Request::introduce(&self.settings.identity, session.binding());
+        done(&mut session, &introduction).await?;
+        let offers = self.offers(&mut session).await?;
+        for accepted in self.settings.accepted.clone() {
+            if only.is_some_and(|only| *accepted.name != *only) {
+                continue;
+            }
+            let Some(notice) = offers.iter().find(|notice| notice.name == accepted.name) else {
+                // Not offered, or not readable yet: the server learns that it would be taken, and a push waits for it.
+                let held = self.ledger.get(&*accepted.name).filter(|entry| entry.server == server.id);
+                let generation = held.map_or(0, |entry| entry.generation);
+                let report = Report { name: accepted.name.clone(), generation, error: None };
+                done(&mut session, &Request::Report(report)).await?;
+                continue;
+            };
+            offered.insert(accepted.name.clone(), ());
+            let outcome = self.take(&mut session, server, &accepted, notice, listener).await;
+            let error = match outcome {
+                Ok(()) => None,
+                Err(NotTaken { error, again }) => {
+                    *failed |= again;
+                    self.log(&accepted.name, server, &error);
+                    Some(error)
+                }
+            };
+            let state = if error.is_some() { Progress::Failed } else { Progress::Done };
+            tell(listener, &self.view(&accepted.name, Some(server), state, error.clone())).await;
+            let generation = self.ledger.get(&*accepted.name).filter(|entry| entry.server == notice.server);
+            let generation = generation.map_or(0, |entry| entry.generation);
+            let error = error.map(|error| error[..error.floor_char_boundary(Report::MAX_ERROR)].into());
+            let report = Request::Report(Report { name: accepted.name.clone(), generation, error });
+            if let Err(broken) = done(&mut session, &report).await {
+                // The pull broke the session: the report goes over a new one, if the server is still there.
+                session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
+                let introduction = Request::introduce(&self.settings.identity, session.binding());
+                done(&mut session, &introduction).await?;
+                done(&mut session, &report).await?;
+                tracing::debug!("the session broke and was opened again: {broken}");
+            }
+        }
+        Ok(())
+    }
+
+    /// What the server offers, as far as its signature holds.
+    async fn offers(&self, session: &mut Session<TcpStream>) -> Result<Vec<Notice>, SessionError> {
+        session.ask(&Request::Offers).await?;
+        let key = session.key();
+        let mut offers = Vec::new();
+        loop {
+            match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
+                Answer::Offer(notice) if offers.len() < OFFERS => match notice.verify(key) {
+                    Ok(()) => offers.push(notice),
+                    Err(error) => tracing::warn!(file = %notice.name, "an offer was passed over: {error}"),
+                },
+                Answer::End | Answer::Failed { .. } => return Ok(offers),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes one file if it is newer than what is held, and does what follows.
+    async fn take(
+        &mut self,
+        session: &mut Session<TcpStream>,
+        server: &FoundServer,
+        accepted: &Accepted,
+        notice: &Notice,
+        listener: Listener<'_>,
+    ) -> Result<(), NotTaken> {
+        let (path, mode) = (accepted.path.clone(), accepted.mode);
+        let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
+        let size = size.await.map_err(again)?.map_err(later)?;
+        if !decide(self.ledger.get(&*accepted.name), accepted, size, notice).map_err(later)? {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut next = started;
+        let mut progress = |bytes| {
+            let now = Instant::now();
+            if now >= next {
+                next = now + PROGRESS_EVERY;
+                let view = PullView {
+                    name: notice.name.to_string(),
+                    server: Some(server.name.clone()),
+                    state: Progress::Pulling,
+                    generation: notice.generation,
+                    bytes,
+                    size: notice.size,
+                    error: None,
+                };
+                // Whoever reads too slowly sees fewer lines.
+                if let Some(listener) = listener {
+                    let _ = listener.try_send(view.into());
+                }
+            }
+        };
+        let place = Place { path: accepted.path.clone(), mode: accepted.mode };
+        let came = fetch::fetch(session, notice, place, &mut progress).await.map_err(|error| match error {
+            FetchError::Outdated => again("the file changed on the server meanwhile; the newer one is taken next"),
+            // A folder in the way, or a full disk, is there in two seconds too.
+            FetchError::Target(error) => later(error),
+            error => again(error),
+        })?;
+        let took = started.elapsed();
+        let (file, generation) = (&accepted.name, notice.generation);
+        tracing::info!(%file, generation, size = notice.size, came, ?took, server = %server.name, "took a file");
+        let entry = Entry {
+            server: notice.server,
+            generation,
+            size: notice.size,
+            digest: notice.digest,
+            unfinished: accepted.after.is_some(),
+        };
+        self.note(&accepted.name, entry).map_err(later)?;
+        self.follow(accepted).await.map_err(later)
+    }
+
+    /// Says once what is wrong: the same again every minute is no news.
+    fn log(&mut self, name: &str, server: &FoundServer, error: &str) {
+        let said = self.said.entry((name.into(), server.id)).or_default();
+        if said != error {
+            tracing::warn!(file = name, server = %server.name, "not taken: {error}");
+            error.clone_into(said);
+        }
+    }
+
+    /// Does what follows a replacement.
+    async fn follow(&mut self, accepted: &Accepted) -> Result<(), String> {
+        let Some(entry) = self.ledger.get(&*accepted.name).filter(|entry| entry.unfinished).cloned() else {
+            return Ok(());
+        };
+        let Some(after) = &accepted.after else { return Ok(()) };
+        let done = after.run(&accepted.name, entry.generation, &accepted.path).await;
+        // Done once, whatever came of it: a command that fails would fail every minute.
+        self.note(&accepted.name, Entry { unfinished: false, ..entry })?;
+        done.map_err(|error| format!("the file is in its place, but what follows failed: {error}"))
+    }
+
+    /// What a crash left undone.
+    async fn finish(&mut self) {
+        for accepted in self.settings.accepted.clone() {
+            if let Err(error) = self.follow(&accepted).await {
+                tracing::warn!(file = %accepted.name, "{error}");
+            }
+        }
+    }
+
+    fn note(&mut self, name: &str, entry: Entry) -> Result<(), String> {
+        self.ledger.insert(name.to_owned(), entry);
+        write_durably(&self.settings.ledger_path, ledger::text(&self.ledger).as_bytes())
+            .map_err(|error| format!("what is held can't be kept: failed to {error}"))
+    }
+
+    fn view(&self, name: &str, server: Option<&FoundServer>, state: Progress, error: Option<String>) -> PullView {
+        let held = self.ledger.get(name);
+        let (generation, size) = held.map_or((0, 0), |entry| (entry.generation, entry.size));
+        let server = server.map(|server| server.name.clone());
+        PullView { name: name.to_owned(), server, state, generation, bytes: size, size, error }
+    }
+}
+
+/// Whether an offer is to be pulled; why it must not be.
+fn decide(held: Option<&Entry>, accepted: &Accepted, there: Option<u64>, notice: &Notice) -> Result<bool, String> {
+    let trusted = accepted.server.or(held.map(|entry| entry.server));
+    if let Some(trusted) = trusted.filter(|trusted| *trusted != notice.server) {
+        return Err(format!(
+            "it is the file of the server {}, and this node takes that of {trusted}: to change it, set files.accept[…].server",
+            notice.server
+        ));
+    }
+    if notice.size > accepted.max_size {
+        return Err(format!("it has {} bytes, and files.accept takes {} (max_size)", notice.size, accepted.max_size));
+    }
+    let Some(held) = held.filter(|entry| entry.server == notice.server) else { return Ok(true) };
+    if notice.generation < held.generation {
+        return Err(format!(
+            "the server offers generation {}, older than generation {} which is here: it is kept",
+            notice.generation, held.generation
+        ));
+    }
+    if notice.generation == held.generation && notice.digest != held.digest {
+        return Err(format!("the server offers two contents as generation {}: the one here is kept", held.generation));
+    }
+    // What somebody removed or replaced here is put back.
+    Ok(notice.generation > held.generation || there != Some(held.size))
+}
+
+/// Asks for something that is answered by an end.
+async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
+    session.ask(request).await?;
+    match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
+        Answer::End => Ok(()),
+        Answer::Failed { message, .. } => Err(std::io::Error::other(String::from(message)).into()),
+        _ => Err(std::io::Error::other("the server answered something else").into()),
+    }
+}
+
+fn late() -> SessionError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER.as_secs())).into()
+}
+
+async fn tell(listener: Listener<'_>, view: &PullView) {
+    if let Some(listener) = listener {
+        // Nobody reads any more: nothing to do.
+        let _ = listener.send(Response::from(Item::Pulled(view.clone()))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted() -> Accepted {
+        Accepted { name: "a".into(), path: "/a".into(), mode: 0o644, max_size: 100, server: None, after: None }
+    }
+
+    fn notice(server: u8, generation: u64, digest: u8) -> Notice {
+        Notice {
+            server: NodeId([server; 32]),
+            name: "a".into(),
+            generation,
+            size: 10,
+            digest: [digest; 32],
+            signature: [0; 64],
+        }
+    }
+
+    fn held(generation: u64) -> Entry {
+        Entry { server: NodeId([1; 32]), generation, size: 10, digest: [5; 32], unfinished: false }
+    }
+
+    #[test]
+    fn only_what_is_newer_is_pulled() {
+        let accepted = accepted();
+        assert_eq!(decide(None, &accepted, None, &notice(1, 1, 5)), Ok(true));
+        assert_eq!(decide(Some(&held(2)), &accepted, Some(10), &notice(1, 3, 6)), Ok(true));
+        assert_eq!(decide(Some(&held(2)), &accepted, Some(10), &notice(1, 2, 5)), Ok(false));
+        assert_eq!(decide(Some(&held(2)), &accepted, None, &notice(1, 2, 5)), Ok(true), "somebody removed it");
+        let older = decide(Some(&held(2)), &accepted, Some(10), &notice(1, 1, 6)).unwrap_err();
+        assert!(older.contains("generation 1, older than generation 2"), "{older}");
+        assert!(decide(Some(&held(2)), &accepted, Some(10), &notice(1, 2, 6)).unwrap_err().contains("two contents"));
+    }
+
+    #[test]
+    fn the_first_server_stays_the_only_one_unless_the_config_names_another() {
+        let other = decide(Some(&held(2)), &accepted(), Some(10), &notice(2, 9, 6)).unwrap_err();
+        assert!(other.contains("files.accept") && other.contains(&NodeId([1; 32]).to_string()), "{other}");
+        let named = Accepted { server: Some(NodeId([2; 32])), ..accepted() };
+        assert_eq!(decide(Some(&held(2)), &named, Some(10), &notice(2, 1, 6)), Ok(true));
+        assert!(decide(Some(&held(2)), &named, Some(10), &notice(1, 9, 6)).is_err());
+        assert!(decide(None, &named, None, &notice(1, 9, 6)).is_err());
+    }
+
+    #[test]
+    fn files_over_the_limit_are_not_pulled() {
+        let small = Accepted { max_size: 9, ..accepted() };
+        assert!(decide(None, &small, None, &notice(1, 1, 5)).unwrap_err().contains("max_size"));
+    }
+}

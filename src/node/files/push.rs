@@ -1,0 +1,268 @@
+//! `hereabouts push`: notices out, and how far each node is.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+
+use super::FileEvent;
+use super::offers::{Generation, Refresh};
+use crate::api::control::Call;
+use crate::api::request::{ErrorKind, Item, Request, Response};
+use crate::api::view::{Progress, PushView};
+use crate::model::{NodeId, NodeName, State};
+use crate::node::shell::Node;
+use crate::registry::Filter;
+use crate::wire::session::Report;
+use crate::wire::v1::{Message, Notice};
+
+/// Pushes at a time.
+const PUSHES: usize = 16;
+/// Unicast notices sent in one go; queries have their turn in between.
+const AT_ONCE: usize = 256;
+/// The longest time that nodes get.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// How soon last lines are tried again whose reader had no room.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// How long a file may take to be looked at: a terabyte from a slow disk.
+const REFRESH_LIMIT: Duration = Duration::from_secs(3600);
+
+/// A file that is to be pushed was looked at.
+pub(in crate::node) struct Refreshed {
+    call: Call,
+    outcome: Result<Arc<Generation>, String>,
+}
+
+/// Pushes under way, and notices that still have to leave.
+#[derive(Default)]
+pub(in crate::node) struct Pushes {
+    running: Vec<Push>,
+    unicast: VecDeque<(SocketAddr, Arc<Message>)>,
+    /// When last lines are tried again whose reader had no room.
+    flush_at: Option<Duration>,
+}
+
+struct Push {
+    call: Call,
+    name: Box<str>,
+    generation: u64,
+    size: u64,
+    /// Nodes that neither have it nor failed.
+    waiting: Vec<(NodeId, NodeName)>,
+    /// Last lines of nodes that the reader has no room for yet: those are never left out.
+    last: VecDeque<PushView>,
+    deadline: Duration,
+}
+
+impl Push {
+    fn view(&self, node: &(NodeId, NodeName), state: Progress, bytes: u64) -> PushView {
+        PushView {
+            node: node.1.clone(),
+            node_id: node.0,
+            state,
+            generation: self.generation,
+            bytes,
+            size: self.size,
+            error: None,
+        }
+    }
+
+    /// Tells how far a node is; whoever reads too slowly sees fewer of these.
+    fn tell(&self, view: PushView) {
+        if self.last.is_empty() {
+            let _ = self.call.reply.try_send(view.into());
+        }
+    }
+
+    /// Passes last lines on as there is room; whether the push is over.
+    fn flush(&mut self) -> bool {
+        while let Some(view) = self.last.pop_front() {
+            match self.call.reply.try_send(view.into()) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Response::Item { item: Item::Pushed(view) })) => {
+                    self.last.push_front(view);
+                    return false;
+                }
+                Err(_) => return true,
+            }
+        }
+        if !self.waiting.is_empty() {
+            return self.call.reply.is_closed();
+        }
+        !matches!(self.call.reply.try_send(Response::END), Err(TrySendError::Full(_)))
+    }
+}
+
+impl Pushes {
+    /// Notes that bytes are on their way.
+    pub(super) fn sending(&mut self, node: &NodeId, name: &str, generation: u64, bytes: u64) {
+        for push in self.running.iter().filter(|push| *push.name == *name && push.generation == generation) {
+            if let Some(waiting) = push.waiting.iter().find(|(id, _)| id == node) {
+                push.tell(push.view(waiting, Progress::Pulling, bytes));
+            }
+        }
+    }
+
+    /// Notes what a node says it holds.
+    pub(super) fn reported(&mut self, node: &NodeId, report: &Report) {
+        for push in self.running.iter_mut().filter(|push| push.name == report.name) {
+            let Some(place) = push.waiting.iter().position(|(id, _)| id == node) else { continue };
+            let view = if report.generation >= push.generation {
+                // What followed may have failed all the same.
+                let state = if report.error.is_some() { Progress::Failed } else { Progress::Done };
+                PushView {
+                    error: report.error.as_deref().map(str::to_owned),
+                    ..push.view(&push.waiting[place], state, push.size)
+                }
+            } else if let Some(error) = &report.error {
+                PushView {
+                    generation: report.generation,
+                    error: Some(error.as_ref().to_owned()),
+                    ..push.view(&push.waiting[place], Progress::Failed, 0)
+                }
+            } else {
+                continue;
+            };
+            push.waiting.swap_remove(place);
+            push.last.push_back(view);
+        }
+        self.flush_at = Some(Duration::ZERO);
+    }
+
+    /// Ends pushes that nobody is waited for in, or whose time is over.
+    pub(in crate::node) fn end(&mut self, now: Duration) {
+        for push in self.running.iter_mut().filter(|push| push.deadline <= now) {
+            for node in std::mem::take(&mut push.waiting) {
+                let error = Some("it did not say in time that it has it".to_owned());
+                let view = PushView { error, ..push.view(&node, Progress::Failed, 0) };
+                push.last.push_back(view);
+            }
+            push.deadline = Duration::MAX;
+        }
+        self.running.retain_mut(|push| !push.flush());
+        let slow = self.running.iter().any(|push| !push.last.is_empty() || push.waiting.is_empty());
+        self.flush_at = slow.then(|| now + FLUSH_EVERY);
+    }
+
+    /// When [`Self::end`] or [`Node::send_notices`] is to be called at the latest.
+    pub(in crate::node) fn deadline(&self) -> Option<Duration> {
+        if self.unicast.is_empty() {
+            self.running.iter().map(|push| push.deadline).chain(self.flush_at).min()
+        } else {
+            Some(Duration::ZERO)
+        }
+    }
+}
+
+fn refuse(call: &Call, kind: ErrorKind, message: impl Into<String>) {
+    // Nobody waits for the answer any more: nothing to do.
+    let _ = call.reply.try_send(Response::error(kind, message));
+}
+
+impl Node {
+    /// Has the file looked at; the push starts when that is done.
+    pub(in crate::node) fn push(&mut self, call: Call) {
+        let Request::Push { name, .. } = &call.request else { return };
+        let Some(refreshes) = self.files.refreshes.clone() else {
+            return refuse(&call, ErrorKind::NotServer, "this node offers no files (files.offer is empty)");
+        };
+        if self.files.pushes.running.len() >= PUSHES {
+            return refuse(&call, ErrorKind::Busy, "too many pushes run already");
+        }
+        let (done, outcome) = oneshot::channel();
+        let (name, events) = (name.as_str().into(), self.files.events.clone());
+        tokio::spawn(async move {
+            let asked = async {
+                refreshes.send(Refresh { name, done }).await.ok()?;
+                outcome.await.ok()
+            };
+            let outcome = match tokio::time::timeout(REFRESH_LIMIT, asked).await {
+                Ok(Some(outcome)) => outcome,
+                _ => Err("the file could not be looked at in time".to_owned()),
+            };
+            // The node stops if nobody receives.
+            let _ = events.send(FileEvent::Refreshed(Refreshed { call, outcome })).await;
+        });
+    }
+
+    /// Tells the nodes, and waits for them.
+    pub(super) fn start_push(&mut self, Refreshed { call, outcome }: Refreshed) {
+        let Request::Push { name, to, timeout_ms } = &call.request else { return };
+        let generation = match outcome {
+            Ok(generation) => generation,
+            Err(error) => return refuse(&call, ErrorKind::Failed, error),
+        };
+        let Some(table) = self.core.table() else {
+            return refuse(&call, ErrorKind::NotServer, "this node keeps no registry");
+        };
+        let own = self.core.engine().own();
+        let mut nodes = Vec::new();
+        for wanted in to {
+            match table.by_name(wanted) {
+                Some(node) if node.state() == State::Present => nodes.push(node),
+                Some(_) => return refuse(&call, ErrorKind::Failed, format!("'{wanted}' is not present now")),
+                None => return refuse(&call, ErrorKind::NotFound, format!("no node called '{wanted}' is known here")),
+            }
+        }
+        let all = to.is_empty();
+        if all {
+            nodes.extend(table.nodes(Filter { present: true, gone: false }, None).filter(|node| node.id() != own.id()));
+        }
+        let key = self.traffic.ring.first().id();
+        let (number, size) = (generation.number, generation.snapshot.size());
+        let notice = Notice::sign(own.identity(), key, name, number, size, *generation.snapshot.digest());
+        let Ok(notice) = notice else {
+            return refuse(&call, ErrorKind::BadRequest, format!("'{name}' can't be the name of an offer"));
+        };
+        let message = Arc::new(Message::Notice(notice));
+        let now = self.ticker.now().elapsed;
+        let deadline = now + Duration::from_millis(*timeout_ms).min(LONGEST);
+        let mut push = Push {
+            name: name.as_str().into(),
+            generation: number,
+            size,
+            waiting: Vec::new(),
+            last: VecDeque::new(),
+            deadline,
+            call,
+        };
+        for node in nodes {
+            self.files.pushes.unicast.push_back((node.source(), message.clone()));
+            let entry = (node.id(), node.name().clone());
+            match self.files.held.generation(&entry.0, &push.name) {
+                // Of all nodes, only those that take the file are waited for; a node that is named is.
+                None if all => {}
+                Some(held) if held >= number => push.last.push_back(push.view(&entry, Progress::Done, size)),
+                _ => {
+                    push.tell(push.view(&entry, Progress::Told, 0));
+                    push.waiting.push(entry);
+                }
+            }
+        }
+        tracing::info!(file = %push.name, generation = number, nodes = push.waiting.len(), "pushing");
+        self.files.pushes.running.push(push);
+        self.files.pushes.end(now);
+        if all {
+            self.multicast = Some(message);
+        }
+    }
+
+    /// Sends notices that wait, as many as fit in between.
+    pub(in crate::node) async fn send_notices(&mut self) {
+        if let Some(message) = self.multicast.take() {
+            for method in super::super::wiring::methods(&self.config) {
+                if let Err(error) = self.traffic.send_to_all(method, &message, self.core.counters_mut()).await {
+                    tracing::debug!(%method, "a notice could not be sent to all: {error}");
+                }
+            }
+        }
+        for _ in 0..AT_ONCE {
+            let Some((to, message)) = self.files.pushes.unicast.pop_front() else { break };
+            self.traffic.send(to, &message, self.core.counters_mut()).await;
+        }
+        self.traffic.flush(self.core.counters_mut()).await;
+    }
+}

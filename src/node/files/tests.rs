@@ -1,0 +1,354 @@
+//! A puller and a server over loopback: the real threads and sockets, without datagrams.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::offers::{Keeper, Offers, Refresh};
+use super::puller::{Accepted, Puller, Told};
+use super::*;
+use crate::api::request::Item;
+use crate::api::view::{Progress, PullView};
+use crate::node::ask::FoundServer;
+use crate::node::session::{Limits, Served, SessionCounters, Shared, Thread};
+use crate::session;
+use crate::wire::keyring::Secret;
+use crate::wire::session::{Answer, MAX_CONTENT};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn ring() -> KeyRing {
+    KeyRing::new("home", &[Secret::key([1; 32])]).unwrap()
+}
+
+/// A server that offers one file, `catalogue`.
+struct Server {
+    address: SocketAddr,
+    identity: Identity,
+    counters: Arc<SessionCounters>,
+    events: mpsc::Receiver<FileEvent>,
+    refreshes: mpsc::Sender<Refresh>,
+    _thread: Thread,
+}
+
+impl Server {
+    fn start(seed: u8, path: &Path, state: &Path) -> Self {
+        let identity = Identity::from_seed(&[seed; 32]);
+        let listener = crate::net::bind_tcp("127.0.0.1".parse().unwrap(), 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let offers = Offers::new([("catalogue".into(), path.to_owned())]);
+        let (events, received) = mpsc::channel(10_000);
+        let counters = Arc::<SessionCounters>::default();
+        let files = Served { identity: identity.clone(), offers: offers.clone(), events };
+        let limits = Limits { sessions: 64, per_source: 64, idle: SOON };
+        let (calls, _) = mpsc::channel(1);
+        let shared = Shared::new(ring(), "home".into(), limits, calls, counters.clone(), files);
+        let (refreshes, asked) = mpsc::channel(8);
+        let keeper = Keeper::new(offers, identity.id(), state.join("offers.json"));
+        let thread = Thread::start(Some((listener, shared)), vec![Box::pin(keeper.run(asked))]).unwrap();
+        Self { address, identity, counters, events: received, refreshes, _thread: thread }
+    }
+
+    /// Waits until the newest content is served, and gives its generation.
+    async fn refresh(&self) -> Result<u64, String> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.refreshes.send(Refresh { name: "catalogue".into(), done }).await.unwrap();
+        timeout(SOON, outcome).await.unwrap().unwrap().map(|generation| generation.number)
+    }
+
+    fn found(&self) -> FoundServer {
+        found(self.address, &self.identity)
+    }
+
+    /// Waits for the next report of a node.
+    async fn report(&mut self) -> Report {
+        loop {
+            if let FileEvent::Reported { report, .. } = timeout(SOON, self.events.recv()).await.unwrap().unwrap() {
+                return report;
+            }
+        }
+    }
+
+    fn content_bytes(&self) -> u64 {
+        self.counters.all().find(|(name, _)| *name == "content_bytes").map_or(0, |(_, count)| count)
+    }
+}
+
+fn found(address: SocketAddr, identity: &Identity) -> FoundServer {
+    FoundServer { address, id: identity.id(), name: "hub".parse().unwrap(), clock_ahead: 0 }
+}
+
+/// A node that takes `catalogue`.
+struct Node {
+    path: PathBuf,
+    told: mpsc::Sender<Told>,
+    _folder: TempDir,
+}
+
+impl Node {
+    fn start(change: impl FnOnce(&mut Accepted)) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("catalogue.db");
+        let mut accepted = Accepted {
+            name: "catalogue".into(),
+            path: path.clone(),
+            mode: 0o644,
+            max_size: 1 << 30,
+            server: None,
+            after: None,
+        };
+        change(&mut accepted);
+        let puller = Puller {
+            ring: ring(),
+            channel: "home".into(),
+            identity: Identity::from_seed(&[77; 32]),
+            accepted: vec![accepted],
+            spread: Duration::ZERO,
+            ledger_path: folder.path().join("accepted.json"),
+        };
+        let (told, tell) = mpsc::channel(8);
+        tokio::spawn(puller.run(tell));
+        Self { path, told, _folder: folder }
+    }
+
+    async fn servers(&self, servers: &[FoundServer]) {
+        self.told.send(Told::Servers(servers.to_vec())).await.unwrap();
+    }
+
+    /// Pulls now, and gives how that ended.
+    async fn pull(&self) -> PullView {
+        let (reply, mut responses) = mpsc::channel(1000);
+        self.told.send(Told::Now { name: None, reply }).await.unwrap();
+        let mut last = None;
+        loop {
+            match timeout(SOON, responses.recv()).await.unwrap() {
+                Some(Response::Item { item: Item::Pulled(view) }) => last = Some(view),
+                Some(Response::End { .. }) | None => return last.unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn content(&self) -> Option<Vec<u8>> {
+        fs::read(&self.path).ok()
+    }
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(length as u64);
+    (0..length).map(|_| random.u8(..)).collect()
+}
+
+#[tokio::test]
+async fn a_node_takes_each_generation_and_tells_the_server() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, noise(2_500_000)).unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    let first = server.refresh().await.unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[server.found()]).await;
+    assert_eq!(server.report().await, Report { name: "catalogue".into(), generation: first, error: None });
+    assert_eq!(node.content().unwrap(), noise(2_500_000));
+
+    // A new content is a new generation, a touch is none.
+    fs::write(&path, b"small").unwrap();
+    assert_eq!(server.refresh().await.unwrap(), first + 1);
+    fs::write(&path, b"small").unwrap();
+    assert_eq!(server.refresh().await.unwrap(), first + 1);
+    let view = node.pull().await;
+    assert_eq!((view.state, view.generation), (Progress::Done, first + 1), "{view:?}");
+    assert_eq!(node.content().unwrap(), b"small");
+
+    // A restart of the server keeps the count.
+    drop(server);
+    let server = Server::start(1, &path, folder.path());
+    assert_eq!(server.refresh().await.unwrap(), first + 1);
+}
+
+#[tokio::test]
+async fn a_change_is_offered_without_being_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"one").unwrap();
+    let server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    fs::write(folder.path().join("new"), b"another").unwrap();
+    fs::rename(folder.path().join("new"), &path).unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[server.found()]).await;
+    timeout(SOON, async {
+        while node.content().as_deref() != Some(b"another") {
+            node.pull().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_pull_goes_on_where_the_server_was_lost() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    let content = noise(8_000_000);
+    fs::write(&path, &content).unwrap();
+    let server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    // In between stands somebody who cuts the line after 3 MB.
+    let cut = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, behind) = (cut.local_addr().unwrap(), server.address);
+    tokio::spawn(async move {
+        let (near, _) = cut.accept().await.unwrap();
+        let far = tokio::net::TcpStream::connect(behind).await.unwrap();
+        let ((mut near_read, mut near_write), (far_read, mut far_write)) = (near.into_split(), far.into_split());
+        let up = tokio::spawn(async move { tokio::io::copy(&mut near_read, &mut far_write).await });
+        tokio::io::copy(&mut tokio::io::AsyncReadExt::take(far_read, 3_000_000), &mut near_write).await.unwrap();
+        up.abort();
+    });
+    let node = Node::start(|_| ());
+    node.servers(&[found(address, &server.identity)]).await;
+    let view = node.pull().await;
+    assert_eq!(view.state, Progress::Failed, "{view:?}");
+    assert_eq!(node.content(), None);
+    // The server is back at its own address.
+    node.servers(&[server.found()]).await;
+    let before = server.content_bytes();
+    let view = node.pull().await;
+    assert_eq!(view.state, Progress::Done, "{view:?}");
+    assert_eq!(node.content().unwrap(), content);
+    let again = server.content_bytes() - before;
+    assert!(again <= 8_000_000 - 2_000_000, "{again} bytes were sent again: those held are not");
+}
+
+#[tokio::test]
+async fn another_servers_file_is_refused_once_one_is_known() {
+    let folder = TempDir::new().unwrap();
+    let (genuine, forged) = (folder.path().join("genuine"), folder.path().join("forged"));
+    fs::write(&genuine, b"genuine").unwrap();
+    fs::write(&forged, b"forged").unwrap();
+    let server = Server::start(1, &genuine, folder.path());
+    server.refresh().await.unwrap();
+    let other_state = TempDir::new().unwrap();
+    let member = Server::start(2, &forged, other_state.path());
+    member.refresh().await.unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[server.found()]).await;
+    assert_eq!(node.pull().await.state, Progress::Done);
+    node.servers(&[member.found()]).await;
+    let view = node.pull().await;
+    assert!(view.error.unwrap().contains("files.accept"), "{:?}", view.state);
+    assert_eq!(node.content().unwrap(), b"genuine");
+}
+
+/// A member of the channel that serves other bytes than it signed, or signs in another's name.
+async fn liar(identity: Identity, signer: Identity, content: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut session) = session::accept(stream, &ring(), "home", |_, _| true).await else { continue };
+            let digest = blake3::hash(b"what was promised").into();
+            let mut notice = Notice::sign(&signer, session.key(), "catalogue", 9, 17, digest).unwrap();
+            notice.server = identity.id();
+            while let Ok(Some(request)) = session.request().await {
+                match request {
+                    crate::wire::session::Request::Offers => session.queue(&Answer::Offer(notice.clone())).unwrap(),
+                    crate::wire::session::Request::Pull { .. } => {
+                        session.queue(&Answer::File { notice: notice.clone(), offset: 0 }).unwrap();
+                        content.chunks(MAX_CONTENT).for_each(|part| session.queue(&Answer::Content(part)).unwrap());
+                    }
+                    _ => {}
+                }
+                session.queue(&Answer::End).unwrap();
+                if session.flush().await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn bytes_that_were_not_signed_never_take_the_files_place() {
+    let identity = Identity::from_seed(&[1; 32]);
+    for (content, says) in [
+        (&b"what was PROMISED"[..], "digest"),
+        (b"too short", "too soon"),
+        (b"what was promised and more of it", "longer"),
+    ] {
+        let address = liar(identity.clone(), identity.clone(), content).await;
+        let node = Node::start(|_| ());
+        fs::write(&node.path, "old").unwrap();
+        node.servers(&[found(address, &identity)]).await;
+        let view = node.pull().await;
+        assert!(view.error.as_deref().is_some_and(|error| error.contains(says)), "{says}: {view:?}");
+        assert_eq!(node.content().unwrap(), b"old");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_with_a_forged_signature_is_passed_over() {
+    let (victim, member) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let address = liar(victim.clone(), member, b"what was promised").await;
+    let node = Node::start(|_| ());
+    node.servers(&[found(address, &victim)]).await;
+    let view = node.pull().await;
+    assert_eq!((view.state, view.error.as_deref()), (Progress::Failed, Some("no server offers it")));
+    assert_eq!(node.content(), None);
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, noise(100)).unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    let outside = folder.path().join("outside");
+    fs::write(&outside, "mine").unwrap();
+    let nodes = [
+        (Node::start(|accepted| accepted.path.push("none/file")), "must exist"),
+        (Node::start(|accepted| accepted.max_size = 99), "max_size"),
+        (Node::start(|accepted| fs::create_dir(&accepted.path).unwrap()), "is a folder"),
+        (Node::start(|accepted| std::os::unix::fs::symlink(&outside, &accepted.path).unwrap()), "is a symbolic link"),
+        (
+            Node::start(|accepted| {
+                let command = vec!["sh".into(), "-c".into(), "exit 7".into()];
+                accepted.after = Some(crate::files::after::After::Exec { command, limit: SOON });
+            }),
+            "exit status: 7",
+        ),
+    ];
+    for (node, says) in &nodes {
+        node.servers(&[server.found()]).await;
+        let report = server.report().await;
+        assert!(report.error.as_deref().is_some_and(|error| error.contains(says)), "{says}: {report:?}");
+    }
+    assert_eq!(fs::read(&outside).unwrap(), b"mine");
+    assert_eq!(nodes[4].0.content().unwrap(), noise(100), "the file is in its place, whatever followed");
+}
+
+#[tokio::test]
+async fn reports_need_an_introduction() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, "x").unwrap();
+    let server = Server::start(1, &path, folder.path());
+    let mut session = crate::node::session::client::connect(&server.found(), &ring(), "home").await.unwrap();
+    let report = Report { name: "catalogue".into(), generation: 5, error: None };
+    session.ask(&crate::wire::session::Request::Report(report)).await.unwrap();
+    assert!(matches!(session.answer().await.unwrap(), Answer::Failed { .. }));
+    // An introduction of another session proves nothing here.
+    let introduction = crate::wire::session::Request::introduce(&Identity::from_seed(&[5; 32]), &[0; 32]);
+    session.ask(&introduction).await.unwrap();
+    assert!(matches!(session.answer().await.unwrap(), Answer::Failed { .. }));
+}

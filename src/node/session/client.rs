@@ -1,0 +1,140 @@
+//! The asking side: a server is found, then asked over a session.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::serve::ALIVE_EVERY;
+use super::views;
+use crate::api::request::{ErrorKind, Item, Request as Asked};
+use crate::config::Config;
+use crate::model::Timestamp;
+use crate::node::ask::{Asker, FoundServer};
+use crate::node::ticker::Ticker;
+use crate::node::{RunError, wiring};
+use crate::session::{self, Session, SessionError};
+use crate::wire::keyring::KeyRing;
+use crate::wire::session::{Answer, Request};
+
+/// After how long without a word a server counts as gone.
+const SILENCE: Duration = ALIVE_EVERY.saturating_mul(3);
+
+/// Why a server could not be asked, or did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The config can't be used, or no socket be had.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Nobody answered the search.
+    #[error("no server of this channel answered within {} s (`hereabouts discover` shows who does)", .limit.as_secs_f32())]
+    NoServer {
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// Servers answered by UDP, and with none a session came about.
+    #[error("{}", .0.iter().map(|(server, error)| format!("no session with {} ({}): {error}", server.name, server.address)).collect::<Vec<_>>().join("; "))]
+    Unreachable(Vec<(FoundServer, SessionError)>),
+    /// The session ended within the answer.
+    #[error("the session with {server} ended: {source}")]
+    Session {
+        /// The server.
+        server: String,
+        /// Why.
+        #[source]
+        source: SessionError,
+    },
+    /// The whole answer took too long, or nothing at all came for a while.
+    #[error("{server} did not answer within {} s", .limit.as_secs_f32())]
+    TimedOut {
+        /// The server.
+        server: String,
+        /// The limit that passed.
+        limit: Duration,
+    },
+    /// The server says why it does not do it.
+    #[error("{message}")]
+    Refused {
+        /// What can be done about it.
+        kind: ErrorKind,
+        /// The server's words.
+        message: String,
+    },
+    /// Only the node of this machine answers such a request.
+    #[error("this can be asked of the node of this machine only")]
+    LocalOnly,
+}
+
+/// Finds a server within `search` and asks it; each item is handed on as it comes, until `each` breaks.
+///
+/// `limit` bounds the whole answer; [`Duration::MAX`] does not. Must be called within a tokio runtime.
+pub async fn ask_network(
+    config: &Config,
+    asked: &Asked,
+    search: Duration,
+    limit: Duration,
+    each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+) -> Result<(), AskError> {
+    let request = views::request(asked).ok_or(AskError::LocalOnly)?;
+    let (ring, _) = wiring::key_ring(config, None)?;
+    let servers = Asker::open(config).await?.servers(search).await;
+    if servers.is_empty() {
+        return Err(AskError::NoServer { limit: search });
+    }
+    let mut failures = Vec::new();
+    for server in servers {
+        match connect(&server, &ring, config.channel.name.as_str()).await {
+            Ok(session) => {
+                let name = format!("{} ({})", server.name, server.address);
+                return match timeout(limit, ask(session, &name, &request, each)).await {
+                    Ok(answered) => answered,
+                    Err(_) => Err(AskError::TimedOut { server: name, limit }),
+                };
+            }
+            Err(error) => failures.push((server, error)),
+        }
+    }
+    Err(AskError::Unreachable(failures))
+}
+
+/// Opens a session with a server, by the clock that it has.
+pub(in crate::node) async fn connect(
+    server: &FoundServer,
+    ring: &KeyRing,
+    channel: &str,
+) -> Result<Session<TcpStream>, SessionError> {
+    let clock = Ticker::new().now().wall;
+    let ahead = Duration::from_millis(server.clock_ahead.unsigned_abs());
+    let clock: Timestamp = if server.clock_ahead < 0 { clock.minus(ahead) } else { clock.plus(ahead) };
+    session::connect(server.address, ring.first(), channel, clock).await
+}
+
+async fn ask(
+    mut session: Session<TcpStream>,
+    server: &str,
+    request: &Request,
+    each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+) -> Result<(), AskError> {
+    let failed = |source| AskError::Session { server: server.to_owned(), source };
+    session.ask(request).await.map_err(failed)?;
+    loop {
+        let answer = match timeout(SILENCE, session.answer()).await {
+            Ok(answer) => answer.map_err(failed)?,
+            Err(_) => return Err(AskError::TimedOut { server: server.to_owned(), limit: SILENCE }),
+        };
+        match answer {
+            Answer::End => return Ok(()),
+            Answer::Failed { kind, message } => {
+                return Err(AskError::Refused { kind: views::error_kind(kind), message: message.into() });
+            }
+            answer => {
+                if let Some(item) = views::item(answer)
+                    && each(item).is_break()
+                {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

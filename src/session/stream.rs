@@ -1,0 +1,232 @@
+//! One side of an established session.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::wire::KeyId;
+use crate::wire::session::{
+    Answer, Established, LENGTH, MAX_MESSAGE, MAX_SEALED, Request, TAG, TransportError, content_frame,
+};
+use crate::wire::v1::{DecodeError, EncodeError};
+
+/// The longest request, in bytes: the longest labels and a name are far below.
+pub const MAX_REQUEST: usize = 4096;
+/// Sealed bytes that wait until they are written; a caller flushes at this much.
+const OUTBOX: usize = 256 * 1024;
+/// How much is read at once beyond the frame that is waited for, so that small frames cost few system calls.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// Why a session is over.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The other side closed it before the answer was whole.
+    #[error("the connection ended before the answer was whole")]
+    Closed,
+    /// A frame is longer than the side takes.
+    #[error("a frame of {length} bytes came: at most {limit} fit")]
+    TooLong {
+        /// The frame's length.
+        length: usize,
+        /// What fits.
+        limit: usize,
+    },
+    /// A frame does not open.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A message can't be read.
+    #[error("{0}: is the other side of another version?")]
+    Decode(#[from] DecodeError),
+    /// A message can't be sent: a bug.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// One side of an established session: frames in, frames out.
+///
+/// Memory: a request's length and what is read ahead on the server's side; a frame each way on the caller's, and what waits
+/// to be written, at most 256 KiB and a frame.
+#[derive(Debug)]
+pub struct Session<S> {
+    stream: S,
+    noise: Established,
+    /// The longest frame taken.
+    limit: usize,
+    read_ahead: usize,
+    /// Bytes that came, of which those before `taken` are done with.
+    inbox: Vec<u8>,
+    taken: usize,
+    filled: usize,
+    message: Vec<u8>,
+    outbox: Vec<u8>,
+    written: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    pub(super) fn caller(stream: S, noise: Established) -> Self {
+        Self::new(stream, noise, MAX_SEALED, READ_AHEAD * 4)
+    }
+
+    pub(super) fn server(stream: S, noise: Established) -> Self {
+        Self::new(stream, noise, MAX_REQUEST + TAG, 0)
+    }
+
+    fn new(stream: S, noise: Established, limit: usize, read_ahead: usize) -> Self {
+        let (inbox, message, outbox) = (Vec::new(), Vec::new(), Vec::new());
+        Self { stream, noise, limit, read_ahead, inbox, taken: 0, filled: 0, message, outbox, written: 0 }
+    }
+
+    /// The key under which the session is sealed.
+    pub fn key(&self) -> KeyId {
+        self.noise.key()
+    }
+
+    /// The handshake's hash, which is another in every session.
+    pub fn binding(&self) -> &[u8; 32] {
+        self.noise.binding()
+    }
+
+    /// The stream beneath.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Waits for the next message; `None` when the other side closed the stream between two frames.
+    ///
+    /// May be dropped and called again: what came meanwhile is kept.
+    pub async fn receive(&mut self) -> Result<Option<&[u8]>, SessionError> {
+        loop {
+            if let Some(sealed) = self.whole_frame()? {
+                let (start, end) = (self.taken + LENGTH, self.taken + LENGTH + sealed);
+                self.message.resize(self.message.len().max(sealed), 0);
+                let length = self.noise.open(&self.inbox[start..end], &mut self.message)?;
+                self.taken = end;
+                return Ok(Some(&self.message[..length]));
+            }
+            self.make_room();
+            match self.stream.read(&mut self.inbox[self.filled..]).await? {
+                0 if self.filled == self.taken => return Ok(None),
+                0 => return Err(SessionError::Closed),
+                read => self.filled += read,
+            }
+        }
+    }
+
+    /// Waits for the next answer; a stream that ends before is a failure.
+    pub async fn answer(&mut self) -> Result<Answer<'_>, SessionError> {
+        match self.receive().await? {
+            Some(message) => Ok(Answer::decode(message)?),
+            None => Err(SessionError::Closed),
+        }
+    }
+
+    /// Waits for the next request; `None` when the caller is done.
+    pub async fn request(&mut self) -> Result<Option<Request>, SessionError> {
+        match self.receive().await? {
+            Some(message) => Ok(Some(Request::decode(message)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Seals a request and writes it.
+    pub async fn ask(&mut self, request: &Request) -> Result<(), SessionError> {
+        let mut message = [0; MAX_REQUEST];
+        let length = request.encode(&mut message)?;
+        self.seal(&message[..length])?;
+        self.flush().await
+    }
+
+    /// Seals an answer; it leaves with the next [`Self::flush`].
+    pub fn queue(&mut self, answer: &Answer<'_>) -> Result<(), SessionError> {
+        let mut message = std::mem::take(&mut self.message);
+        message.resize(MAX_MESSAGE, 0);
+        let sealed =
+            answer.encode(&mut message).map_err(SessionError::from).and_then(|length| self.seal(&message[..length]));
+        self.message = message;
+        sealed
+    }
+
+    /// Seals bytes of a file that stand in `buffer` from [`content_frame::HEAD`] on.
+    pub fn queue_content(&mut self, buffer: &mut [u8], length: usize) -> Result<(), SessionError> {
+        let start = content_frame::write(buffer, length).ok_or(TransportError::Length)?;
+        self.seal(&buffer[start..content_frame::HEAD + length])
+    }
+
+    /// Whether so much waits that it should be flushed before more is queued.
+    pub fn is_full(&self) -> bool {
+        self.outbox.len() - self.written >= OUTBOX
+    }
+
+    /// How many sealed bytes wait.
+    pub fn waiting(&self) -> usize {
+        self.outbox.len() - self.written
+    }
+
+    /// Writes all that waits.
+    pub async fn flush(&mut self) -> Result<(), SessionError> {
+        while self.waiting() > 0 {
+            self.write_some().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a part of what waits. May be dropped and called again.
+    pub async fn write_some(&mut self) -> Result<(), SessionError> {
+        match self.stream.write(&self.outbox[self.written..]).await? {
+            0 => Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            written => {
+                self.written += written;
+                if self.written == self.outbox.len() {
+                    self.outbox.clear();
+                    self.written = 0;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn seal(&mut self, message: &[u8]) -> Result<(), SessionError> {
+        let start = self.outbox.len();
+        let sealed = message.len() + TAG;
+        // A message is at most `MAX_MESSAGE` long, which `seal` checks, so its length fits.
+        let length = u16::try_from(sealed).map_err(|_| TransportError::Length)?;
+        self.outbox.extend_from_slice(&length.to_be_bytes());
+        self.outbox.resize(start + LENGTH + sealed, 0);
+        self.noise.seal(message, &mut self.outbox[start + LENGTH..])?;
+        Ok(())
+    }
+
+    /// The sealed length of the next frame, if it is there as a whole.
+    fn whole_frame(&self) -> Result<Option<usize>, SessionError> {
+        let Some(sealed) = self.announced()? else { return Ok(None) };
+        Ok((self.filled - self.taken >= LENGTH + sealed).then_some(sealed))
+    }
+
+    /// The sealed length of the next frame, if it is known yet.
+    fn announced(&self) -> Result<Option<usize>, SessionError> {
+        let Some([a, b]) = self.inbox[self.taken..self.filled].first_chunk() else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes([*a, *b]));
+        if length > self.limit {
+            return Err(SessionError::TooLong { length, limit: self.limit });
+        }
+        Ok(Some(length))
+    }
+
+    /// Makes room for the frame that is waited for, and for what is read ahead.
+    fn make_room(&mut self) {
+        let sealed = self.announced().ok().flatten().unwrap_or(TAG + 1);
+        let wanted = LENGTH + sealed + self.read_ahead;
+        if self.taken > 0 && self.inbox.len() - self.taken < wanted {
+            self.inbox.copy_within(self.taken..self.filled, 0);
+            self.filled -= self.taken;
+            self.taken = 0;
+        }
+        // At most a frame and what is read ahead: `announced` refuses longer ones.
+        if self.inbox.len() < wanted {
+            self.inbox.resize(wanted, 0);
+        }
+    }
+}

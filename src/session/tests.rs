@@ -1,0 +1,169 @@
+//! Sessions over streams in memory.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::model::Timestamp;
+use crate::wire::keyring::{KeyRing, Secret};
+use crate::wire::session::{Answer, HELLO, MAX_CONTENT, Request, content_frame};
+
+const CLOCK: Timestamp = Timestamp(1_795_200_000_000);
+
+fn ring(byte: u8) -> KeyRing {
+    KeyRing::new("home", &[Secret::key([byte; 32])]).unwrap()
+}
+
+async fn pair(capacity: usize) -> (Session<DuplexStream>, Session<DuplexStream>) {
+    let (near, far) = duplex(capacity);
+    let ring = ring(1);
+    let (caller, server) =
+        tokio::join!(call(near, ring.first(), "home", CLOCK), accept(far, &ring, "home", |clock, _| clock == CLOCK));
+    (caller.unwrap(), server.unwrap())
+}
+
+#[tokio::test]
+async fn requests_and_answers_pass_through_a_pipe_of_eight_bytes() {
+    let (mut caller, mut server) = pair(8).await;
+    let asking = async {
+        caller.ask(&Request::Watch).await.unwrap();
+        assert_eq!(caller.answer().await.unwrap(), Answer::Alive);
+        assert_eq!(caller.answer().await.unwrap(), Answer::End);
+    };
+    let answering = async {
+        assert_eq!(server.request().await.unwrap(), Some(Request::Watch));
+        server.queue(&Answer::Alive).unwrap();
+        server.queue(&Answer::End).unwrap();
+        server.flush().await.unwrap();
+    };
+    tokio::join!(asking, answering);
+    drop(caller);
+    assert_eq!(server.request().await.unwrap(), None, "the caller is done");
+}
+
+#[tokio::test]
+async fn contents_of_every_length_arrive_whole() {
+    let (mut caller, mut server) = pair(100_000).await;
+    let lengths = [0, 1, 255, 256, 4000, MAX_CONTENT];
+    let sending = async {
+        for length in lengths {
+            let mut buffer = vec![length as u8; content_frame::HEAD + length];
+            server.queue_content(&mut buffer, length).unwrap();
+            server.flush().await.unwrap();
+        }
+    };
+    let receiving = async {
+        for length in lengths {
+            assert_eq!(caller.answer().await.unwrap(), Answer::Content(&vec![length as u8; length]));
+        }
+    };
+    tokio::join!(sending, receiving);
+}
+
+#[tokio::test]
+async fn a_receive_that_is_dropped_loses_nothing() {
+    let (mut caller, mut server) = pair(8).await;
+    let answering = async {
+        for _ in 0..20 {
+            server.queue(&Answer::Alive).unwrap();
+            server.flush().await.unwrap();
+        }
+    };
+    let receiving = async {
+        let mut received = 0;
+        while received < 20 {
+            // The pipe takes eight bytes at a time, so most of these are dropped inside a frame.
+            tokio::select! {
+                biased;
+                answer = caller.answer() => {
+                    assert_eq!(answer.unwrap(), Answer::Alive);
+                    received += 1;
+                }
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    };
+    tokio::join!(answering, receiving);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_within_an_answer_is_a_failure() {
+    let (mut caller, server) = pair(64).await;
+    drop(server);
+    assert!(matches!(caller.answer().await, Err(SessionError::Closed)));
+}
+
+#[tokio::test]
+async fn very_long_requests_are_refused_before_they_are_read() {
+    let (mut caller, mut server) = pair(100_000).await;
+    // A caller that does not keep to the limit: a whole frame of content in the place of a request.
+    let mut buffer = vec![0; content_frame::HEAD + MAX_CONTENT];
+    caller.queue_content(&mut buffer, MAX_CONTENT).unwrap();
+    caller.flush().await.unwrap();
+    assert!(matches!(server.request().await, Err(SessionError::TooLong { .. })));
+}
+
+#[tokio::test]
+async fn without_the_key_not_a_byte_comes_back() {
+    let holder = ring(1);
+    let (_, recorded) =
+        crate::wire::session::Initiator::new(holder.first(), "home", CLOCK, zeroize::Zeroizing::new([3; 32])).unwrap();
+    let cases: [(&str, Vec<u8>, bool); 5] = [
+        ("noise", vec![0x41; HELLO], true),
+        (
+            "another key",
+            {
+                let stranger = ring(2);
+                let seed = zeroize::Zeroizing::new([3; 32]);
+                crate::wire::session::Initiator::new(stranger.first(), "home", CLOCK, seed).unwrap().1.to_vec()
+            },
+            true,
+        ),
+        (
+            "a damaged hello",
+            {
+                let mut hello = recorded;
+                hello[40] ^= 1;
+                hello.to_vec()
+            },
+            true,
+        ),
+        ("a hello that was played back", recorded.to_vec(), false),
+        ("a part of a hello", recorded[..HELLO - 1].to_vec(), true),
+    ];
+    for (what, sent, fresh) in cases {
+        let (mut near, far) = duplex(1024);
+        near.write_all(&sent).await.unwrap();
+        near.shutdown().await.unwrap();
+        assert!(accept(far, &holder, "home", |_, _| fresh).await.is_err(), "{what}");
+        let mut received = Vec::new();
+        near.read_to_end(&mut received).await.unwrap();
+        assert!(received.is_empty(), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_says_nothing_is_left_after_five_seconds() {
+    let (near, far) = duplex(64);
+    let started = tokio::time::Instant::now();
+    assert!(matches!(accept(far, &ring(1), "home", |_, _| true).await, Err(AcceptError::Incomplete)));
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+    drop(near);
+    // The caller's side does not wait for ever either.
+    let (near, far) = duplex(64);
+    let error = call(near, ring(1).first(), "home", CLOCK).await.unwrap_err().to_string();
+    assert!(error.contains("within 5 s"), "{error}");
+    drop(far);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_without_a_word_is_explained() {
+    let (near, far) = duplex(64);
+    let (stranger, holder) = (ring(2), ring(1));
+    let (called, accepted) =
+        tokio::join!(call(near, stranger.first(), "home", CLOCK), accept(far, &holder, "home", |_, _| true));
+    assert!(accepted.is_err());
+    let error = called.unwrap_err().to_string();
+    assert!(error.contains("another key") && error.contains("clock"), "{error}");
+}
