@@ -34,7 +34,7 @@ fn server() -> Core {
     let engine = Engine::new(at(0), settings, OwnRecord::new(Identity::from_seed(&[SERVER; 32]), KEY, own.clone()));
     let responder = Responder::new(at(0), ResponderSettings::new(1), own.name, own.role);
     let table = Table::new(registry::Settings::default());
-    let settings = CoreSettings { info: Labels::default(), keys: vec![KEY] };
+    let settings = CoreSettings { info: Labels::default(), keys: vec![KEY], accepts: Vec::new() };
     let mut core = Core::new(at(0), engine, responder, Some(table), settings);
     core.store();
     for (ticket, _) in batches(&outputs(&mut core)) {
