@@ -45,7 +45,7 @@ fn whole_help() {
 }
 
 #[test]
-fn every_designed_command_is_there_and_no_later_one() {
+fn every_designed_command_is_there() {
     let commands = commands();
     for name in [
         "run", "discover", "announce", "where", "who", "nodes", "history", "watch", "push", "pull", "forget", "status",
@@ -53,9 +53,7 @@ fn every_designed_command_is_there_and_no_later_one() {
     ] {
         assert!(commands.iter().any(|command| command == name), "{name}");
     }
-    for name in ["serve"] {
-        assert_eq!(output(&[name]).status.code(), Some(2), "{name}");
-    }
+    assert_eq!(output(&["serve"]).status.code(), Some(2), "no such command");
 }
 
 #[test]

@@ -65,7 +65,6 @@ pub struct Node {
     pub(super) watchers: Watchers,
     pub(super) session_counters: Arc<SessionCounters>,
     pub(super) files: files::Files,
-    pub(super) multicast: Option<Arc<Message>>,
     file_tasks: Option<files::Tasks>,
     /// Where sessions come in, on a server.
     pub(super) tcp_address: Option<SocketAddr>,
@@ -170,7 +169,6 @@ impl Node {
             compat,
             watchers: Watchers::default(),
             files,
-            multicast: None,
             file_tasks: Some(file_tasks),
             session_counters: Arc::default(),
             tcp_address: tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()),

@@ -12,6 +12,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -31,7 +32,7 @@ use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
 use crate::wire::session::Report;
 use crate::wire::v1::Notice;
-use offers::{Keeper, Offers, Refresh};
+use offers::{Generation, Keeper, Offers, Refresh};
 use puller::{Puller, Told};
 
 /// What sessions tell the node of files.
@@ -40,6 +41,8 @@ pub(super) enum FileEvent {
     Sending { node: NodeId, name: Box<str>, generation: u64, bytes: u64 },
     /// A node, which introduced itself, says what it holds.
     Reported { node: NodeId, report: Report },
+    /// A file has a newer generation.
+    Newer { name: Box<str>, generation: Arc<Generation> },
     /// A file that is to be pushed was looked at.
     Refreshed(Refreshed),
 }
@@ -81,7 +84,7 @@ pub(super) fn start(config: &Config, state: &StateDir, identity: &Identity, ring
         servers: Vec::new(),
     };
     if !offers.all().is_empty() {
-        let keeper = Keeper::new(offers, identity.id(), state.path().join("offers.json"));
+        let keeper = Keeper::new(offers, identity.id(), state.path().join("offers.json"), files.events.clone());
         let (refreshes, asked) = mpsc::channel(QUEUE);
         tasks.push(Box::pin(keeper.run(asked)));
         files.refreshes = Some(refreshes);
@@ -139,6 +142,7 @@ impl Node {
                 self.files.pushes.sending(&node, &name, generation, bytes);
             }
             FileEvent::Reported { node, report } => self.reported(node, report),
+            FileEvent::Newer { name, generation } => self.tell_newer(&name, &generation),
             FileEvent::Refreshed(refreshed) => self.start_push(refreshed),
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::FileEvent;
 use crate::files::ledger::{self, Entry, Ledger};
 use crate::files::offer::{Snapshot, Stamp};
 use crate::model::{NodeId, Timestamp};
@@ -86,6 +87,8 @@ pub(in crate::node) struct Keeper {
     server: NodeId,
     ledger: Ledger,
     ledger_path: PathBuf,
+    /// Where newer generations are told.
+    events: mpsc::Sender<FileEvent>,
     /// The last stamp seen, or that nothing could be seen.
     seen: BTreeMap<Box<str>, Option<Stamp>>,
     /// The stamp that was judged last, whether it is served or was refused.
@@ -93,9 +96,14 @@ pub(in crate::node) struct Keeper {
 }
 
 impl Keeper {
-    pub(in crate::node) fn new(offers: Offers, server: NodeId, ledger_path: PathBuf) -> Self {
+    pub(in crate::node) fn new(
+        offers: Offers,
+        server: NodeId,
+        ledger_path: PathBuf,
+        events: mpsc::Sender<FileEvent>,
+    ) -> Self {
         let ledger = ledger::read(&ledger_path);
-        Self { offers, server, ledger, ledger_path, seen: BTreeMap::new(), judged: BTreeMap::new() }
+        Self { offers, server, ledger, ledger_path, events, seen: BTreeMap::new(), judged: BTreeMap::new() }
     }
 
     /// Looks at every file for ever, and at once at those that are asked for.
@@ -153,13 +161,17 @@ impl Keeper {
                 self.judged.insert(name.into(), Some(generation.snapshot.stamp()));
                 let generation = Arc::new(generation);
                 let (number, size) = (generation.number, generation.snapshot.size());
-                if offered.current.as_ref().is_none_or(|current| current.number != number) {
-                    tracing::info!(file = name, generation = number, size, "offering");
-                }
+                let newer = offered.current.as_ref().is_none_or(|current| current.number != number);
                 self.offers.set(name, |offered| {
                     offered.current = Some(generation.clone());
                     offered.error = None;
                 });
+                if newer {
+                    tracing::info!(file = name, generation = number, size, "offering");
+                    // A notice that is not sent is made good by the nodes' next visits.
+                    let _ =
+                        self.events.try_send(FileEvent::Newer { name: name.into(), generation: generation.clone() });
+                }
                 Ok(generation)
             }
             Err(error) => {

@@ -15,12 +15,15 @@ use crate::api::request::{ErrorKind, Item, Request, Response};
 use crate::api::view::{Progress, PushView};
 use crate::model::{NodeId, NodeName, State};
 use crate::node::shell::Node;
+use crate::node::wiring;
 use crate::registry::Filter;
 use crate::wire::session::Report;
 use crate::wire::v1::{Message, Notice};
 
 /// Pushes at a time.
 const PUSHES: usize = 16;
+/// Notices to all that wait: one for each file that can be offered.
+const MULTICASTS: usize = 64;
 /// Unicast notices sent in one go; queries have their turn in between.
 const AT_ONCE: usize = 256;
 /// The longest time that nodes get.
@@ -40,6 +43,8 @@ pub(in crate::node) struct Refreshed {
 #[derive(Default)]
 pub(in crate::node) struct Pushes {
     running: Vec<Push>,
+    /// Notices to all that leave next.
+    multicast: Vec<Arc<Message>>,
     unicast: VecDeque<(SocketAddr, Arc<Message>)>,
     /// When last lines are tried again whose reader had no room.
     flush_at: Option<Duration>,
@@ -246,14 +251,30 @@ impl Node {
         self.files.pushes.running.push(push);
         self.files.pushes.end(now);
         if all {
-            self.multicast = Some(message);
+            self.multicast(message);
+        }
+    }
+
+    /// Tells everybody at once that a file changed; nobody is waited for.
+    pub(super) fn tell_newer(&mut self, name: &str, generation: &Generation) {
+        let (key, snapshot) = (self.traffic.ring.first().id(), &generation.snapshot);
+        let identity = self.core.engine().own().identity();
+        let notice = Notice::sign(identity, key, name, generation.number, snapshot.size(), *snapshot.digest());
+        if let Ok(notice) = notice {
+            self.multicast(Arc::new(Message::Notice(notice)));
+        }
+    }
+
+    fn multicast(&mut self, message: Arc<Message>) {
+        if self.files.pushes.multicast.len() < MULTICASTS {
+            self.files.pushes.multicast.push(message);
         }
     }
 
     /// Sends notices that wait, as many as fit in between.
     pub(in crate::node) async fn send_notices(&mut self) {
-        if let Some(message) = self.multicast.take() {
-            for method in super::super::wiring::methods(&self.config) {
+        for message in std::mem::take(&mut self.files.pushes.multicast) {
+            for method in wiring::methods(&self.config) {
                 if let Err(error) = self.traffic.send_to_all(method, &message, self.core.counters_mut()).await {
                     tracing::debug!(%method, "a notice could not be sent to all: {error}");
                 }

@@ -46,12 +46,12 @@ impl Server {
         let offers = Offers::new([("catalogue".into(), path.to_owned())]);
         let (events, received) = mpsc::channel(10_000);
         let counters = Arc::<SessionCounters>::default();
-        let files = Served { identity: identity.clone(), offers: offers.clone(), events };
+        let files = Served { identity: identity.clone(), offers: offers.clone(), events: events.clone() };
         let limits = Limits { sessions: 64, per_source: 64, idle: SOON };
         let (calls, _) = mpsc::channel(1);
         let shared = Shared::new(ring(), "home".into(), limits, calls, counters.clone(), files);
         let (refreshes, asked) = mpsc::channel(8);
-        let keeper = Keeper::new(offers, identity.id(), state.join("offers.json"));
+        let keeper = Keeper::new(offers, identity.id(), state.join("offers.json"), events);
         let thread = Thread::start(Some((listener, shared)), vec![Box::pin(keeper.run(asked))]).unwrap();
         Self { address, identity, counters, events: received, refreshes, _thread: thread }
     }

@@ -1,7 +1,7 @@
 //! Sessions of a running node: who may open one, and what is answered on it.
 //!
 //! Sessions live on a thread of their own, so that sealing a file for fifty nodes holds up no query. What they tell of the
-//! registry they ask of the node, page by page and over the same queue as the control socket: [`serve`]. The asking
+//! registry they ask of the node, page by page and over the same queue as the control socket (`serve`). The asking
 //! side, for commands and for the node itself, is [`client`].
 
 mod admission;
