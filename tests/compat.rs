@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, reason = "tests/network.rs uses more of it")]
 mod namespaces;
 
 use std::io::{BufRead, BufReader, Write};
