@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, reason = "shared with tests that use other parts of it")]
 mod namespaces;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
