@@ -302,7 +302,10 @@ impl State {
                 }
             }
         };
-        let place = Place { path: accepted.path.clone(), mode: accepted.mode };
+        // What was noted is what lies there, unless its size says otherwise or nothing was noted.
+        let noted = self.ledger.get(&*accepted.name).filter(|entry| Some(entry.size) == size);
+        let is_other = noted.is_some_and(|entry| entry.digest != notice.digest);
+        let place = Place { path: accepted.path.clone(), mode: accepted.mode, is_other };
         let came = fetch::fetch(session, notice, place, &mut progress).await.map_err(|error| match error {
             FetchError::Outdated => again("the file changed on the server meanwhile; the newer one is taken next"),
             // A folder in the way, or a full disk, is there in two seconds too.

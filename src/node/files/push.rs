@@ -214,7 +214,11 @@ impl Node {
         }
         let all = to.is_empty();
         if all {
-            nodes.extend(table.nodes(Filter { present: true, gone: false }, None).filter(|node| node.id() != own.id()));
+            nodes.extend(
+                table
+                    .nodes(Filter { present: true, gone: false }, None)
+                    .filter(|node| node.id() != own.id() && node.wire().is_authenticated()),
+            );
         }
         let key = self.traffic.ring.first().id();
         let (number, size) = (generation.number, generation.snapshot.size());
