@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::traffic::random_seed;
 use crate::api::view::{PublicationState, PublicationView};
-use crate::model::{InterfaceName, Labels, NodeName, Now, Role, Scope};
+use crate::model::{InterfaceName, NodeName, Now, Role, Scope};
 use crate::net::mdns::{Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
@@ -35,7 +35,6 @@ pub(super) struct MdnsSettings {
     pub(super) name: NodeName,
     pub(super) port: u16,
     pub(super) role: Role,
-    pub(super) labels: Labels,
     /// Whether the node's own record is published.
     pub(super) publishes: bool,
     /// Whether this is a server that lets itself be found.

@@ -106,7 +106,6 @@ pub(super) fn mdns(config: &Config, port: u16) -> MdnsSettings {
         name: config.node.name.clone(),
         port,
         role: config.role,
-        labels: config.node.labels.clone(),
         publishes: intent(config, port).mdns,
         advertises: config.role.serves() && config.discovery.methods.contains(&config::Method::Mdns),
         hidden: config.channel.hidden,
