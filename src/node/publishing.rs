@@ -77,3 +77,31 @@ pub(super) fn at_server(server: &Server, own: &OwnRecord) -> Standing {
 fn listed(addresses: &[Address]) -> String {
     addresses.iter().map(|address| address.ip.to_string()).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::model::InterfaceName;
+    use crate::net::Interface;
+    use crate::publish::Network;
+
+    #[test]
+    fn empty_list_of_interfaces_is_unknown_and_one_without_addresses_is_not() {
+        let config = Config::default();
+        let policy = wiring::policy(&config);
+        assert_eq!(wiring::network(&config, &policy, &[]), None);
+        let loopback = Interface {
+            index: 1,
+            name: InterfaceName::parse("lo").unwrap(),
+            up: true,
+            loopback: true,
+            multicast: false,
+            broadcast: false,
+            point_to_point: false,
+            kind: None,
+            addresses: Vec::new(),
+        };
+        assert_eq!(wiring::network(&config, &policy, &[loopback]), Some(Network::default()));
+    }
+}
