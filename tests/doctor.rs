@@ -173,6 +173,18 @@ fn firewall_that_is_closed_by_its_policy_is_told_with_the_command_that_opens_it(
 }
 
 #[test]
+fn incoming_broadcasts_that_are_dropped_are_told_with_the_rule() {
+    let (_lab, a, b) = pair();
+    let _hub = Machine::new(&b, "hub", "server", "").run();
+    a.nft(&["add rule inet lab input udp dport 24373 pkttype broadcast drop"]);
+    a.nft(&["add rule inet lab input ip daddr { 255.255.255.255, 10.77.0.255 } drop"]);
+    let found = doctor(&Machine::new(&a, "laptop", "client", ""));
+    found.says("broadcast_not_heard", "problem", "broadcast");
+    assert_eq!(found.the("broadcast_not_heard")["about"], "eth0");
+    assert!(found.findings.iter().any(|finding| finding["code"] == "multicast"), "{:#?}", found.findings);
+}
+
+#[test]
 fn outgoing_multicast_that_is_dropped_is_told() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
@@ -356,6 +368,35 @@ fn files_that_can_not_be_used_are_told() {
     found.says("key_none", "warning", "hereabouts init --key");
     std::fs::write(&config, "rolle: both\n").unwrap();
     doctor(&laptop).says("config_invalid", "problem", "rolle");
+}
+
+#[test]
+fn state_that_is_held_by_a_node_without_a_control_socket_is_told() {
+    let (_lab, a, _b) = pair();
+    let hub = Machine::new(&a, "hub", "server", "");
+    let running = hub.run();
+    let socket = hub.folder().join("state/control.sock");
+    std::fs::remove_file(socket).unwrap();
+    doctor(&hub).says("state_held", "problem", "its control socket does not answer");
+    drop(running);
+    // The lock went with its holder.
+    doctor(&hub).the("state");
+}
+
+#[test]
+fn address_that_no_interface_has_is_told() {
+    let (_lab, a, _b) = pair();
+    let found = doctor(&Machine::new(&a, "laptop", "both", "listen: { address: 10.77.0.9 }"));
+    found.says("port_unusable", "problem", "10.77.0.9");
+}
+
+#[test]
+fn one_address_that_hears_neither_groups_nor_broadcasts_is_told() {
+    let (_lab, a, b) = pair();
+    let _hub = Machine::new(&b, "hub", "server", "").run();
+    let found = doctor(&Machine::new(&a, "laptop", "both", "listen: { address: 10.77.0.1 }"));
+    found.says("listens_on_one_address", "warning", "listen.address is 10.77.0.1");
+    assert!(found.findings.iter().any(|finding| finding["code"] == "port"), "{:#?}", found.findings);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::api::view::{
 };
 use crate::model::{NodeName, Now, State, Timestamp};
 use crate::net;
+use crate::publish::Target;
 use crate::registry::{Filter, NodeRef, Table};
 use crate::wire::v1::Want;
 
@@ -231,7 +232,7 @@ impl Node {
             health: self.health(now),
             sockets: datagrams.chain(sessions).chain(groups).chain(mdns).chain(self.compat.sockets()).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
-            publications: views::publications(&self.core, self.config.role.registers(), &self.mdns),
+            publications: views::publications(&self.core, self.intent().wants(Target::Servers), &self.mdns),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
             servers: views::servers(&self.core),
             registry: self.registry(now),

@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 
 use super::traffic::random_seed;
 use crate::api::view::{PublicationState, PublicationView};
-use crate::model::{InterfaceName, Labels, NodeName, Now, Role, Scope};
+use crate::model::{InterfaceName, NodeName, Now, Role, Scope};
 use crate::net::mdns::{Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
-    self, Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, Wanted, host_label, plan,
+    self, Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, host_label,
 };
 
 /// What links say and the node has not looked at yet; further words are dropped.
@@ -35,7 +35,6 @@ pub(super) struct MdnsSettings {
     pub(super) name: NodeName,
     pub(super) port: u16,
     pub(super) role: Role,
-    pub(super) labels: Labels,
     /// Whether the node's own record is published.
     pub(super) publishes: bool,
     /// Whether this is a server that lets itself be found.
@@ -61,7 +60,8 @@ pub(super) struct Mdns {
 struct Joined {
     link: Link,
     addresses: Vec<InterfaceAddress>,
-    wanted: Wanted,
+    /// What is to be shown once the name is held.
+    wanted: Option<Publication>,
     standing: Standing,
     claim: Option<Claim>,
     round: u32,
@@ -85,52 +85,52 @@ impl Mdns {
         (mdns, heard)
     }
 
-    /// Takes the interfaces as they are now.
+    /// What stands on each link.
+    pub(super) fn standing(&self) -> impl Iterator<Item = (Target, Standing)> {
+        self.links.iter().map(|(index, joined)| (target(*index, joined), joined.standing.clone()))
+    }
+
+    /// Takes the interfaces as they are now: one link for each of [`links`].
     pub(super) fn update(&mut self, now: Now, interfaces: &[Interface], policy: &Policy) {
         self.remember(now, interfaces);
-        let taken: Vec<_> = policy.taken(interfaces).into_iter().filter(|interface| interface.multicast).collect();
+        let taken = links(interfaces, policy);
         let is_there = |index: &u32, joined: &Joined| {
             taken.iter().any(|interface| interface.index == *index && interface.name == joined.link.name())
         };
         // A link that is dropped says goodbye by itself, where it still can.
         self.links.retain(|index, joined| is_there(index, joined));
-        let mut wanted = BTreeMap::new();
-        for interface in taken.iter().take(LINKS) {
-            let publication = self.publication(policy.on_link(interface));
+        for interface in &taken {
             let said = self.said.clone();
             let joined = self.links.entry(interface.index).or_insert_with(|| Joined {
                 link: Link::start(interface, said),
                 addresses: Vec::new(),
-                wanted: Wanted::Nothing,
+                wanted: None,
                 standing: Standing::Nothing,
                 claim: None,
                 round: 0,
                 failure: None,
             });
             joined.addresses.clone_from(&interface.addresses);
-            joined.wanted = publication;
             if self.settings.publishes && joined.claim.is_none() {
                 joined.claim = Some(Claim::new(now, random_seed()));
             }
-            wanted.insert(target(interface.index, joined), joined.wanted.clone());
         }
-        let standing = self.links.iter().map(|(index, joined)| (target(*index, joined), joined.standing.clone()));
-        for (target, change) in plan(&standing.collect(), &wanted) {
-            tracing::debug!(?target, ?change, "publishing");
-            if let Target::Mdns { index, .. } = target
-                && let Some(joined) = self.links.get_mut(&index)
-            {
-                // It stands when the link says so.
-                joined.standing = if change == Change::Withdraw { Standing::Nothing } else { Standing::Unknown };
-            }
-        }
-        self.follow_all();
+    }
+
+    /// Takes what the plan says of a link; [`Mdns::follow`] carries it out.
+    pub(super) fn publish(&mut self, to: Target, change: Change) {
+        let Target::Mdns { index, .. } = to else { return };
+        // A link that went took with it what stood there.
+        let Some(joined) = self.links.get_mut(&index).filter(|joined| target(index, joined) == to) else { return };
+        joined.wanted = change.into_wanted();
+        // It stands when the link says so.
+        joined.standing = if joined.wanted.is_some() { Standing::Unknown } else { Standing::Nothing };
     }
 
     /// Begins to browse, or stops it.
     pub(super) fn browse(&mut self, on: bool) {
         self.browsing = on;
-        self.follow_all();
+        self.follow();
     }
 
     /// Why nothing is browsed though it should be.
@@ -187,7 +187,7 @@ impl Mdns {
             }
             What::Announced => {
                 let shows = joined.claim.as_ref().is_some_and(|claim| matches!(claim.state(), ClaimState::Held { .. }));
-                if let (true, Wanted::This(publication)) = (shows, &joined.wanted) {
+                if let (true, Some(publication)) = (shows, &joined.wanted) {
                     joined.standing = Standing::This(publication.clone());
                 }
             }
@@ -251,7 +251,7 @@ impl Mdns {
                 (None, ClaimState::Contested { by, .. }, _) => (PublicationState::Conflict, Some(conflict(&whole, by))),
                 (None, ClaimState::Asking, _) => (PublicationState::Asking, None),
                 (None, ClaimState::Held { .. }, Standing::This(_)) => (PublicationState::Published, None),
-                (None, ClaimState::Held { .. }, _) if joined.wanted == Wanted::Nothing => {
+                (None, ClaimState::Held { .. }, _) if joined.wanted.is_none() => {
                     (PublicationState::Waiting, Some("the interface has no address to be told".to_owned()))
                 }
                 (None, ClaimState::Held { .. }, _) => (PublicationState::Waiting, None),
@@ -263,14 +263,6 @@ impl Mdns {
         views
     }
 
-    fn publication(&self, addresses: Vec<IpAddr>) -> Wanted {
-        if !self.settings.publishes || addresses.is_empty() {
-            return Wanted::Nothing;
-        }
-        let MdnsSettings { name, port, role, labels, .. } = self.settings.clone();
-        Wanted::This(Publication { name, port, role, labels, addresses })
-    }
-
     fn claimed(&mut self, index: u32, event: ClaimEvent) {
         let Some(joined) = self.links.get_mut(&index) else { return };
         let interface = joined.link.name();
@@ -279,16 +271,17 @@ impl Mdns {
             ClaimEvent::Won { again: false } => tracing::debug!(%interface, "nobody else has {whole}"),
             ClaimEvent::Won { again: true } => tracing::info!(%interface, "{whole} is free again: published"),
             ClaimEvent::Lost(by) => {
-                joined.standing = Standing::Nothing;
+                // It is wanted there still, and may stand as soon as the claim is won again.
+                joined.standing = Standing::Unknown;
                 tracing::warn!(%interface, "{}", conflict(&whole, &by));
             }
             ClaimEvent::AskAgain => joined.round += 1,
         }
-        self.follow_all();
+        self.follow();
     }
 
     /// Tells each link what it is to do now.
-    fn follow_all(&mut self) {
+    pub(super) fn follow(&mut self) {
         for joined in self.links.values() {
             let before = joined.link.wish();
             let mut shown = self.shown(joined);
@@ -299,10 +292,8 @@ impl Mdns {
             // The crate answers for a host over both families, but says goodbye only over those that the host has
             // addresses of: a node that is published speaks over no others, or it would be remembered there.
             let speaks = |address: &&InterfaceAddress| match &joined.wanted {
-                Wanted::This(publication) => {
-                    publication.addresses.iter().any(|told| told.is_ipv4() == address.ip.is_ipv4())
-                }
-                Wanted::Unknown | Wanted::Nothing => true,
+                Some(publication) => publication.ips().any(|told| told.is_ipv4() == address.ip.is_ipv4()),
+                None => true,
             };
             joined.link.set(Wish {
                 addresses: joined.addresses.iter().filter(speaks).map(|address| address.ip).collect(),
@@ -319,16 +310,16 @@ impl Mdns {
         let (service, port) = (service.clone(), *port);
         let aside: Box<str> = format!("h-{}", self.opaque).into();
         match (joined.claim.as_ref().map(Claim::state), &joined.wanted) {
-            (Some(ClaimState::Held { beside }), Wanted::This(publication)) => {
-                let both = beside.as_ref().map(|beside| {
-                    publication.addresses.iter().copied().filter(|ip| beside.contains(ip)).collect::<Vec<_>>()
-                });
+            (Some(ClaimState::Held { beside }), Some(publication)) => {
+                let both = beside
+                    .as_ref()
+                    .map(|beside| publication.ips().filter(|ip| beside.contains(ip)).collect::<Vec<_>>());
                 let text = publish::text(publication);
                 let instance = name.as_str().into();
                 let (host, addresses) = match both {
-                    None => (host_label(name).into(), publication.addresses.clone()),
+                    None => (host_label(name).into(), publication.ips().collect()),
                     // The other responder tells none of these: the service stands on a host name of its own.
-                    Some(both) if both.is_empty() => (aside, publication.addresses.clone()),
+                    Some(both) if both.is_empty() => (aside, publication.ips().collect()),
                     Some(both) => (host_label(name).into(), both),
                 };
                 Some(Shown { service, instance, host, port, addresses, text, probe: beside.is_none() })
@@ -364,6 +355,11 @@ impl Mdns {
 /// to the world by default, nor answer forged questions with longer answers. Publishing is the operator's own wish.
 fn faces_internet(addresses: &[InterfaceAddress]) -> bool {
     addresses.iter().any(|address| address.ip.is_ipv4() && Scope::of(address.ip) == Scope::Global)
+}
+
+/// The interfaces that multicast DNS is spoken on: those that the policy takes and that can carry it.
+pub(super) fn links(interfaces: &[Interface], policy: &Policy) -> Vec<Interface> {
+    policy.taken(interfaces).into_iter().filter(|interface| interface.multicast).take(LINKS).collect()
 }
 
 fn target(index: u32, joined: &Joined) -> Target {

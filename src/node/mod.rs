@@ -14,6 +14,7 @@ mod export;
 mod files;
 mod mdns;
 mod memberships;
+mod publishing;
 pub mod session;
 mod shell;
 mod silence;

@@ -439,19 +439,8 @@ impl Node {
         let before = std::mem::replace(&mut self.interfaces, interfaces);
         self.reconcile();
         self.rejoin_changed(&before, &joined);
-        let addresses = wiring::addresses(&self.config, &self.traffic.policy, &self.interfaces);
-        let listed: Vec<_> = addresses.iter().map(|address| address.ip.to_string()).collect();
-        if self.core.engine().own().record().addresses != addresses {
-            tracing::info!(addresses = %listed.join(" "), "this node's addresses");
-        }
-        if addresses.is_empty() {
-            tracing::warn!(
-                "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
-            );
-        }
         self.compat.set_interfaces(self.traffic.policy.taken(&self.interfaces));
-        self.core.set_addresses(now, addresses);
-        self.mdns.update(now, &self.interfaces, &self.traffic.policy);
+        self.publish(now);
         self.core.network_changed(now);
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::core::Core;
 use super::explain;
 use super::mdns::Mdns;
+use super::publishing::at_server;
 use super::session::SessionCounters;
 use crate::api::view::{
     AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView, MethodState, MethodView,
@@ -14,7 +15,7 @@ use crate::api::view::{
 use crate::discovery::{self, Server};
 use crate::model::{Now, Record, State};
 use crate::net::{Decision, FamilyStatus, Fanout, GroupStatus, Interface, Policy, Sockets};
-use crate::publish::{Publication, Standing, Target, Wanted, plan};
+use crate::publish::{Publication, Target, Wanted, plan};
 use crate::registry::{self, Interval, NodeRef};
 
 /// A node of the registry.
@@ -145,19 +146,10 @@ fn method(status: discovery::MethodStatus) -> MethodView {
 /// Where the own record is made known, and whether it stands there.
 pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns) -> Vec<PublicationView> {
     let own = core.engine().own();
-    let record = own.record();
-    let wanted = Publication {
-        name: record.name.clone(),
-        port: record.port,
-        role: record.role,
-        labels: record.labels.clone(),
-        addresses: record.addresses.iter().map(|address| address.ip).collect(),
-    };
+    let wanted = Publication::from(own.record());
     let view = |server: &Server| {
-        // What a server was told before is not known to be what stands there now.
-        let standing = if server.has_current(own) { Standing::This(wanted.clone()) } else { Standing::Unknown };
         let changes = plan(
-            &BTreeMap::from([(Target::Servers, standing)]),
+            &BTreeMap::from([(Target::Servers, at_server(server, own))]),
             &BTreeMap::from([(Target::Servers, Wanted::This(wanted.clone()))]),
         );
         let reason = server.refusal.as_ref().map(explain::refusal);
@@ -166,7 +158,7 @@ pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns) -> Vec<Pub
             (true, None) => PublicationState::Published,
             (false, None) => PublicationState::Waiting,
         };
-        let addresses = if state == PublicationState::Published { wanted.addresses.clone() } else { Vec::new() };
+        let addresses = if state == PublicationState::Published { wanted.ips().collect() } else { Vec::new() };
         let (target, name) = (Target::Servers.to_string(), server.name.to_string());
         PublicationView { target, name, interface: None, state, addresses, reason }
     };

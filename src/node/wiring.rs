@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::RunError;
 use super::files::puller::Accepted;
-use super::mdns::MdnsSettings;
+use super::mdns::{self, MdnsSettings};
 use super::session;
 use super::state_dir::StateDir;
 use super::traffic::random_seed;
@@ -15,6 +15,7 @@ use crate::discovery::{EngineSettings, Method, OwnSettings};
 use crate::files::after::After;
 use crate::model::{Address, Lease, Origin, Record};
 use crate::net::{BindError, FanoutSettings, Interface, Pattern, Policy, SocketSettings, Sockets};
+use crate::publish::{Intent, LinkAddresses, Network, Target};
 use crate::registry;
 use crate::wire::KeyId;
 use crate::wire::keyring::{KeyRing, Secret};
@@ -105,8 +106,7 @@ pub(super) fn mdns(config: &Config, port: u16) -> MdnsSettings {
         name: config.node.name.clone(),
         port,
         role: config.role,
-        labels: config.node.labels.clone(),
-        publishes: config.publish.iter().any(|target| matches!(target, PublishTarget::Mdns { .. })),
+        publishes: intent(config, port).mdns,
         advertises: config.role.serves() && config.discovery.methods.contains(&config::Method::Mdns),
         hidden: config.channel.hidden,
     }
@@ -119,9 +119,8 @@ pub(super) fn servers(config: &Config) -> Vec<String> {
 
 /// The search.
 pub(super) fn engine(config: &Config, keys: Vec<KeyId>) -> EngineSettings {
-    let publishes = config.publish.iter().any(|target| matches!(target, PublishTarget::Server {}));
     EngineSettings {
-        registers: config.role.registers() && publishes,
+        registers: intent(config, config.listen.port).wants(Target::Servers),
         methods: methods(config),
         fallback_after: config.discovery.fallback_after.0,
         max_servers: usize::from(config.discovery.max_servers),
@@ -129,6 +128,31 @@ pub(super) fn engine(config: &Config, keys: Vec<KeyId>) -> EngineSettings {
         keys,
         seed: random_seed(),
     }
+}
+
+/// What is to be made known of this node, and where.
+pub(super) fn intent(config: &Config, port: u16) -> Intent {
+    let listed = |is: fn(&PublishTarget) -> bool| config.publish.iter().filter(|target| is(target)).count();
+    Intent {
+        name: config.node.name.clone(),
+        port,
+        role: config.role,
+        labels: config.node.labels.clone(),
+        servers: config.role.registers() && listed(|target| matches!(target, PublishTarget::Server {})) > 0,
+        mdns: listed(|target| matches!(target, PublishTarget::Mdns { .. })) > 0,
+        dynip: listed(|target| matches!(target, PublishTarget::Dynip { .. })),
+    }
+}
+
+/// What the interfaces give to be told. An empty list is one that could not be read: a host has at least its loopback.
+pub(super) fn network(config: &Config, policy: &Policy, interfaces: &[Interface]) -> Option<Network> {
+    let links = mdns::links(interfaces, policy).into_iter().map(|link| {
+        let told = |ip| Address { ip, interface: Some(link.name), origin: Origin::Interface };
+        let addresses = policy.on_link(&link).into_iter().map(told).collect();
+        LinkAddresses { index: link.index, interface: link.name, addresses }
+    });
+    let network = || Network { addresses: addresses(config, policy, interfaces), links: links.collect() };
+    (!interfaces.is_empty()).then(network)
 }
 
 /// What the node says of itself.

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::model::{InterfaceName, Labels, NodeName, Role};
+use crate::model::{Address, InterfaceName, Labels, NodeName, Record, Role};
 
 /// Where a record is made known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
+    /// Everybody of the channel: what is announced, and what a server answers of itself.
+    Channel,
     /// The servers of the channel: the engine registers with each, tries again and renews.
     Servers,
     /// Multicast DNS on one interface.
@@ -21,18 +23,25 @@ pub enum Target {
         /// The interface's name: an index with another name is another interface.
         interface: InterfaceName,
     },
+    /// A DynIP server. It acknowledges nothing, so what stands there is never known.
+    Dynip {
+        /// Its place among those that the configuration names.
+        configured: usize,
+    },
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Channel => f.pad("channel"),
             Self::Servers => f.pad("server"),
             Self::Mdns { .. } => f.pad("mdns"),
+            Self::Dynip { .. } => f.pad("dynip"),
         }
     }
 }
 
-/// A node's record as a target is told it.
+/// A node's record as a target is told it; what a target is not told is empty or zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     /// The node's name.
@@ -44,7 +53,21 @@ pub struct Publication {
     /// Its labels.
     pub labels: Labels,
     /// The addresses that this target is told, best first.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<Address>,
+}
+
+impl Publication {
+    /// The addresses without where they come from.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|address| address.ip)
+    }
+}
+
+impl From<&Record> for Publication {
+    fn from(record: &Record) -> Self {
+        let Record { name, port, role, labels, addresses, .. } = record.clone();
+        Self { name, port, role, labels, addresses }
+    }
 }
 
 /// What is to stand at a target.
@@ -85,6 +108,16 @@ pub enum Change {
     Withdraw,
 }
 
+impl Change {
+    /// What is to stand afterwards; `None` for nothing.
+    pub fn into_wanted(self) -> Option<Publication> {
+        match self {
+            Self::Publish(to) | Self::Replace { to, .. } => Some(to),
+            Self::Withdraw => None,
+        }
+    }
+}
+
 /// The changes that lead from what stands to what is wanted, by target.
 ///
 /// A target that is no longer wanted at all (an interface that went) is withdrawn from.
@@ -111,10 +144,12 @@ pub fn plan(standing: &BTreeMap<Target, Standing>, wanted: &BTreeMap<Target, Wan
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Origin;
 
     fn record(last: u8) -> Publication {
         let name = NodeName::parse("hub").unwrap();
-        let addresses = vec![[10, 0, 0, last].into()];
+        let ip = [10, 0, 0, last].into();
+        let addresses = vec![Address { ip, interface: None, origin: Origin::Interface }];
         Publication { name, port: 24373, role: Role::Both, labels: Labels::default(), addresses }
     }
 
@@ -192,10 +227,7 @@ mod tests {
                 last => Wanted::This(record(last)),
             })).collect();
             for (target, change) in plan(&standing, &wanted) {
-                let now = match change {
-                    Change::Publish(to) | Change::Replace { to, .. } => Standing::This(to),
-                    Change::Withdraw => Standing::Nothing,
-                };
+                let now = change.into_wanted().map_or(Standing::Nothing, Standing::This);
                 standing.insert(target, now);
             }
             proptest::prop_assert_eq!(plan(&standing, &wanted), Vec::new());

@@ -10,7 +10,7 @@ use super::socket::{Ears, Mouth};
 use super::tally::Tally;
 use crate::discovery::Rate;
 use crate::model::{Lease, NodeName, Wire};
-use crate::net::{self, Interface};
+use crate::net;
 use crate::node::ticker::Ticker;
 use crate::registry::Hearsay;
 use crate::wire::compat::dynip;
@@ -44,15 +44,21 @@ pub(super) async fn serve(mut ears: Ears, lease: Lease, heard: mpsc::Sender<Hear
     }
 }
 
-/// Tells a server this node's name now, whenever the addresses change, and every so often, until the node stops.
+/// Tells a server the name that the plan gives, now and every so often, and at once when the plan says it anew.
 pub(super) async fn publish(
-    name: NodeName,
+    mut wanted: watch::Receiver<Option<NodeName>>,
     server: String,
     every: Duration,
-    mut interfaces: watch::Receiver<Vec<Interface>>,
     tally: Tally,
 ) {
     loop {
+        let Some(name) = wanted.borrow_and_update().clone() else {
+            // Without a sender nothing will be wanted any more.
+            if wanted.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
         let result = tell(&name, &server).await;
         tally.count(if result.is_ok() { "dynip.told" } else { "dynip.tell_failed" });
         let failure = result.as_ref().err().cloned();
@@ -62,7 +68,7 @@ pub(super) async fn publish(
                 None => tracing::info!("DynIP server {server} is told again"),
             }
         }
-        pause(every, &mut interfaces).await;
+        pause(every, &mut wanted).await;
     }
 }
 

@@ -28,8 +28,9 @@ use super::core::Heard;
 use super::shell::Node;
 use super::{RunError, wiring};
 use crate::config::{Config, Method, PublishTarget};
-use crate::model::{Lease, Now, Wire};
+use crate::model::{Lease, NodeName, Now, Wire};
 use crate::net::{self, FanoutSettings, Interface};
+use crate::publish::{self, Standing, Target};
 use crate::registry::Hearsay;
 use crate::wire::compat::pydiscover::Channel;
 
@@ -46,6 +47,8 @@ const EXPORT_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Compat {
     parts: Vec<Part>,
     interfaces: watch::Sender<Vec<Interface>>,
+    /// The name that each DynIP server is to be told, in the configuration's order.
+    dynip: Vec<watch::Sender<Option<NodeName>>>,
     tally: Tally,
     tasks: JoinSet<()>,
     warned: Option<Duration>,
@@ -69,7 +72,7 @@ enum Job {
     PydiscoverServer { ears: Ears, channel: Channel, hidden: bool },
     PydiscoverAsker { channel: Channel, port: u16 },
     DynipServer { ears: Ears, lease: Lease },
-    DynipPublisher { server: String, every: Duration },
+    DynipPublisher { wanted: watch::Receiver<Option<NodeName>>, server: String, every: Duration },
     Base { listeners: Vec<TcpListener>, port: u16 },
     Terminal { ears: Ears, port: u16 },
 }
@@ -78,8 +81,14 @@ impl Compat {
     /// Binds the sockets of the wires that the configuration names.
     pub(super) fn bind(config: &Config) -> Result<Self, RunError> {
         let (interfaces, _) = watch::channel(Vec::new());
-        let mut compat =
-            Self { parts: Vec::new(), interfaces, tally: Tally::default(), tasks: JoinSet::new(), warned: None };
+        let mut compat = Self {
+            parts: Vec::new(),
+            interfaces,
+            dynip: Vec::new(),
+            tally: Tally::default(),
+            tasks: JoinSet::new(),
+            warned: None,
+        };
         compat.bind_pydiscover(config)?;
         compat.bind_dynip(config)?;
         compat.bind_terminals(config)?;
@@ -138,7 +147,9 @@ impl Compat {
         for target in &config.publish {
             let PublishTarget::Dynip { server, every } = target else { continue };
             let server = server.to_string();
-            let job = Some(Job::DynipPublisher { server: server.clone(), every: every.0 });
+            let (sender, wanted) = watch::channel(None);
+            self.dynip.push(sender);
+            let job = Some(Job::DynipPublisher { wanted, server: server.clone(), every: every.0 });
             let weakness = "anyone on the way reads this node's name, and anyone can claim it there";
             let (sockets, target) = (Vec::new(), Some(server));
             self.parts.push(Part { wire: "dynip", side: "client", sockets, target, weakness, job });
@@ -204,8 +215,8 @@ impl Compat {
                 Some(Job::DynipServer { ears, lease }) => {
                     self.tasks.spawn(dynip::serve(ears, lease, heard.clone(), tally));
                 }
-                Some(Job::DynipPublisher { server, every }) => {
-                    self.tasks.spawn(dynip::publish(config.node.name.clone(), server, every, interfaces, tally));
+                Some(Job::DynipPublisher { wanted, server, every }) => {
+                    self.tasks.spawn(dynip::publish(wanted, server, every, tally));
                 }
                 Some(Job::Base { listeners, port }) => {
                     self.tasks.spawn(base::call(port, interfaces, tally.clone()));
@@ -223,6 +234,18 @@ impl Compat {
     /// Takes the interfaces that take part now.
     pub(super) fn set_interfaces(&self, taken: Vec<Interface>) {
         self.interfaces.send_replace(taken);
+    }
+
+    /// What stands at each DynIP server: nothing says whether it took the last name, or under which address.
+    pub(super) fn standing(&self) -> impl Iterator<Item = (Target, Standing)> {
+        (0..self.dynip.len()).map(|configured| (Target::Dynip { configured }, Standing::Unknown))
+    }
+
+    /// Tells a DynIP server what the plan says, now and from now on. The wire has no goodbye: a name ends by itself there.
+    pub(super) fn publish(&self, configured: usize, change: publish::Change) {
+        if let Some(wanted) = self.dynip.get(configured) {
+            wanted.send_replace(change.into_wanted().map(|publication| publication.name));
+        }
     }
 
     /// Whether a line about refused claims may go to the log now.
@@ -265,11 +288,11 @@ impl Node {
     }
 }
 
-/// Waits for the next turn: some time, or until the interfaces change.
-async fn pause(every: Duration, interfaces: &mut watch::Receiver<Vec<Interface>>) {
+/// Waits for the next turn: some time, or until what is watched changes.
+async fn pause<T>(every: Duration, watched: &mut watch::Receiver<T>) {
     let changed = async {
         // The sender goes only when the node stops, and this task with it.
-        if interfaces.changed().await.is_err() {
+        if watched.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     };

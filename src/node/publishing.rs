@@ -1,0 +1,107 @@
+//! Making the node's own record known: the plan is asked once per change, and each target's carrier does its part.
+
+use std::collections::BTreeMap;
+
+use super::shell::Node;
+use super::wiring;
+use crate::discovery::{Engine, OwnRecord, Server};
+use crate::model::{Address, Now};
+use crate::publish::{Change, Intent, Publication, Standing, Target};
+
+impl Node {
+    /// Does at each target what became due as the network changed.
+    pub(super) fn publish(&mut self, now: Now) {
+        let network = wiring::network(&self.config, &self.traffic.policy, &self.interfaces);
+        match &network {
+            // A link that goes says goodbye: not because nothing could be read.
+            Some(_) => self.mdns.update(now, &self.interfaces, &self.traffic.policy),
+            None => tracing::debug!("the interfaces are not known: what is published stays"),
+        }
+        if network.as_ref().is_none_or(|network| network.addresses.is_empty()) {
+            tracing::warn!(
+                "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
+            );
+        }
+        for (target, change) in self.intent().changes(&self.standing(), network.as_ref()) {
+            tracing::debug!(?target, ?change, "publishing");
+            match target {
+                Target::Channel | Target::Servers => self.tell_channel(now, change),
+                Target::Mdns { .. } => self.mdns.publish(target, change),
+                Target::Dynip { configured } => self.compat.publish(configured, change),
+            }
+        }
+        self.mdns.follow();
+    }
+
+    /// What the configuration wants made known.
+    pub(super) fn intent(&self) -> Intent {
+        wiring::intent(&self.config, self.traffic.sockets.port())
+    }
+
+    /// What stands at each target, as far as it is known.
+    fn standing(&self) -> BTreeMap<Target, Standing> {
+        let engine = self.core.engine();
+        let channel = Standing::This(Publication::from(engine.own().record()));
+        let mut standing = BTreeMap::from([(Target::Channel, channel), (Target::Servers, at_servers(engine))]);
+        standing.extend(self.mdns.standing());
+        standing.extend(self.compat.standing());
+        standing
+    }
+
+    /// Gives the engine what the record is to say: it announces and registers the change, and tries again by itself.
+    fn tell_channel(&mut self, now: Now, change: Change) {
+        // The channel is always told, and a node leaves its servers only as it stops, by the engine's goodbye.
+        let Some(Publication { addresses, .. }) = change.into_wanted() else { return };
+        if self.core.engine().own().record().addresses != addresses {
+            tracing::info!(addresses = %listed(&addresses), "this node's addresses");
+        }
+        self.core.set_addresses(now, addresses);
+    }
+}
+
+/// What the servers hold, where all of them are known to hold the same.
+fn at_servers(engine: &Engine) -> Standing {
+    let mut each = engine.servers().iter().map(|server| at_server(server, engine.own()));
+    let Some(first) = each.next() else { return Standing::Nothing };
+    if each.all(|other| other == first) { first } else { Standing::Unknown }
+}
+
+/// What a server holds: what it was told before is not known to be what stands there now.
+pub(super) fn at_server(server: &Server, own: &OwnRecord) -> Standing {
+    match server.has_current(own) {
+        true => Standing::This(Publication::from(own.record())),
+        false => Standing::Unknown,
+    }
+}
+
+fn listed(addresses: &[Address]) -> String {
+    addresses.iter().map(|address| address.ip.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::model::InterfaceName;
+    use crate::net::Interface;
+    use crate::publish::Network;
+
+    #[test]
+    fn empty_list_of_interfaces_is_unknown_and_one_without_addresses_is_not() {
+        let config = Config::default();
+        let policy = wiring::policy(&config);
+        assert_eq!(wiring::network(&config, &policy, &[]), None);
+        let loopback = Interface {
+            index: 1,
+            name: InterfaceName::parse("lo").unwrap(),
+            up: true,
+            loopback: true,
+            multicast: false,
+            broadcast: false,
+            point_to_point: false,
+            kind: None,
+            addresses: Vec::new(),
+        };
+        assert_eq!(wiring::network(&config, &policy, &[loopback]), Some(Network::default()));
+    }
+}
