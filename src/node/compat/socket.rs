@@ -152,6 +152,20 @@ impl Mouth {
         (sent, failure)
     }
 
+    /// Broadcasts a datagram; why it went out nowhere, if so.
+    pub(super) async fn broadcast_any(
+        &mut self,
+        interfaces: &[Interface],
+        port: u16,
+        bytes: &[u8],
+    ) -> Result<(), String> {
+        match self.broadcast(interfaces, port, bytes).await {
+            (0, Some(error)) => Err(error.to_string()),
+            (0, None) => Err("no interface that the policy takes can broadcast".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for datagrams, and gives how many there are for [`Self::heard`].
     pub(super) async fn hear(&mut self) -> io::Result<usize> {
         self.sockets.recv(&mut self.batch).await
