@@ -61,7 +61,11 @@ pub(super) async fn call(port: u16, mut interfaces: watch::Receiver<Vec<Interfac
         let taken = interfaces.borrow_and_update().clone();
         if !taken.is_empty() {
             let result = match Mouth::open(Ipv4Addr::UNSPECIFIED.into()) {
-                Ok(mut mouth) => mouth.broadcast_any(&taken, port, Call::ShowYourself.encode()).await,
+                Ok(mut mouth) => match mouth.broadcast(&taken, port, Call::ShowYourself.encode()).await {
+                    (0, Some(error)) => Err(error.to_string()),
+                    (0, None) => Err("no interface that the policy takes can broadcast".to_owned()),
+                    _ => Ok(()),
+                },
                 Err(error) => Err(error.to_string()),
             };
             tally.count("terminals.called");

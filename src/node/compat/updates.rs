@@ -43,7 +43,7 @@ impl Caller {
     pub(in crate::node) async fn call_all(&self) -> Result<(), String> {
         let taken = self.interfaces.borrow().clone();
         let result = match Mouth::open(Ipv4Addr::UNSPECIFIED.into()) {
-            Ok(mut mouth) => mouth.broadcast_any(&taken, self.port, Call::GetUpdates.encode()).await,
+            Ok(mut mouth) => mouth.broadcast_once(&taken, self.port, Call::GetUpdates.encode()).await,
             Err(error) => Err(error.to_string()),
         };
         self.count(result)
