@@ -43,7 +43,8 @@ pub struct Incoming {
     target: Target,
     name: OsString,
     file: File,
-    hasher: blake3::Hasher,
+    /// Two kilobytes, which would be moved along on each way through a queue.
+    hasher: Box<blake3::Hasher>,
     head: Vec<u8>,
     held: u64,
     limit: u64,
@@ -54,7 +55,7 @@ impl Incoming {
     pub fn begin(path: &Path, mode: u32, limit: u64) -> Result<Self, IncomingError> {
         let target = Target::open(path, mode)?;
         let (name, file) = target.beside(SUFFIX)?;
-        let (hasher, head) = (blake3::Hasher::new(), Vec::with_capacity(HEAD));
+        let (hasher, head) = (Box::new(blake3::Hasher::new()), Vec::with_capacity(HEAD));
         Ok(Self { target, name, file, hasher, head, held: 0, limit })
     }
 
