@@ -143,7 +143,7 @@ async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, Pull
     let cut = |held, source| PullError::Cut { held, source };
     stream.write_all(Request::Get.encode()).await.map_err(|source| cut(0, source))?;
     loop {
-        // One more byte than fits is the file's, not the chunk's: the reader stops there.
+        // A buffer grows when it is full: the reader stops before.
         let mut room = (&mut stream).take((CHUNK - chunk.len()) as u64);
         let read = match timeout(STALLED, room.read_buf(&mut chunk)).await {
             Ok(read) => read,
