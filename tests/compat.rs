@@ -368,6 +368,149 @@ fn our_terminal_shows_itself_to_an_old_base() {
     until("it is counted", || new.status()["counters"]["terminals"]["showed_itself"].as_u64() >= Some(1));
 }
 
+/// A file that is larger than any buffer, and its SHA-256.
+fn made_up_file(path: &Path, seed: u8) -> String {
+    let bytes: Vec<u8> = (0..3_000_001_u32).map(|index| (index / 7) as u8 ^ seed).collect();
+    std::fs::write(path, bytes).unwrap();
+    sha256(path)
+}
+
+/// The digest that an old terminal tells next; it may be called to show itself more than once.
+fn got(lines: &mut BufReader<ChildStdout>) -> String {
+    loop {
+        let said = line(lines);
+        if said != "showed" {
+            return said.strip_prefix("got ").unwrap_or_else(|| panic!("{said:?}")).to_owned();
+        }
+    }
+}
+
+fn sha256(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn old_terminals_get_their_file_from_our_base() {
+    let site = Site::new(4);
+    let [hub, first, second, kiosk] = &site.machines[..] else { unreachable!() };
+    let old = [first, second].map(|machine| {
+        let path = machine.folder.join("terminal.db");
+        let (running, mut lines) = machine.start(&["terminal", "9998", "show", path.to_str().unwrap()]);
+        assert_eq!(line(&mut lines), "ready");
+        (running, lines, path)
+    });
+    let [(_first, mut lines, first_file), (_second, mut later, second_file)] = old;
+    let offered = hub.folder.join("catalogue.db");
+    let before = made_up_file(&offered, 1);
+    let offers =
+        "files: { offer: [{ name: catalogue, path: catalogue.db }, { name: other, path: hereabouts.yaml }] }\n";
+    let _hub = hub.node("server", "hub", &format!("{offers}compat: {{ terminals: {{ file: catalogue }} }}\n"));
+    assert_eq!((line(&mut lines).as_str(), line(&mut later).as_str()), ("showed", "showed"));
+    for name in ["terminal-10-77-0-2", "terminal-10-77-0-3"] {
+        until("the terminal is known", || !hub.stdout(&["where", name]).is_empty());
+    }
+    let accept = "files: { spread: 0s, accept: [{ name: catalogue, path: catalogue.db }] }\n";
+    let _kiosk = kiosk.node("client", "kiosk", accept);
+    let ours = kiosk.folder.join("state/catalogue.db");
+    until("our own node has it", || sha256(&ours) == before);
+
+    // To one: the other hears nothing.
+    let note = "terminals do not report back: whether it has it is unknown";
+    let pushed = hub.printed(&["push", "catalogue", "--to", "terminal-10-77-0-2"]);
+    assert!(pushed.starts_with("terminal-10-77-0-2\tsent\t") && pushed.contains(note), "{pushed}");
+    assert_eq!(got(&mut lines), before);
+    assert!(!second_file.exists());
+
+    // To all: the terminals by one broadcast, our node by its own protocol.
+    let after = made_up_file(&offered, 2);
+    let pushed = hub.printed(&["push", "catalogue"]);
+    let mut words: Vec<_> = pushed.lines().map(|line| line.split('\t').take(2).collect::<Vec<_>>()).collect();
+    words.sort();
+    let expected = [["kiosk", "done"], ["terminal-10-77-0-2", "sent"], ["terminal-10-77-0-3", "sent"]];
+    assert_eq!(words, expected, "{pushed}");
+    assert_eq!((got(&mut lines), got(&mut later)), (after.clone(), after.clone()));
+    assert_eq!((sha256(&first_file), sha256(&second_file), sha256(&ours)), (after.clone(), after.clone(), after));
+
+    // Another file is not theirs.
+    let refused = hub.hereabouts(&["push", "other", "--to", "terminal-10-77-0-2"]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("compat.terminals.file"), "{refused:?}");
+}
+
+#[test]
+fn our_terminal_gets_its_file_from_an_old_base_whole_or_not_at_all() {
+    let site = Site::new(2);
+    let [old, new] = &site.machines[..] else { unreachable!() };
+    let accept = "files: { accept: [{ name: catalogue, path: catalogue.db, mode: \"0640\", max_size: 4MiB, after: { type: exec, \
+                  command: [sh, -c, \"echo $HEREABOUTS_NAME >> followed\"] } }] }\n";
+    let _node = new.node("client", "kiosk", &format!("{accept}compat: {{ terminals: {{ file: catalogue }} }}\n"));
+    let taken = new.folder.join("state/catalogue.db");
+    let followed = || std::fs::read_to_string(new.folder.join("followed")).unwrap_or_default();
+    let counted = |what: &str| new.status()["counters"]["terminals"][what].as_u64().unwrap_or(0);
+    let offered = old.folder.join("base.db");
+    let serve = |how: &str| {
+        let (running, mut lines) = old.start(&["base-updates", "9998", offered.to_str().unwrap(), how]);
+        assert_eq!(line(&mut lines), "10.77.0.2 get");
+        running
+    };
+
+    let first = made_up_file(&offered, 1);
+    let base = serve("whole");
+    until("what follows was done", || followed() == "catalogue\n");
+    assert_eq!(sha256(&taken), first);
+    base.kill();
+
+    made_up_file(&offered, 2);
+    for (refusals, how) in [(1, "empty"), (2, "cut")] {
+        let base = serve(how);
+        until("it was refused", || counted("updates_refused") == refusals);
+        assert_eq!(sha256(&taken), first, "{how}");
+        base.kill();
+    }
+    std::fs::write(&offered, vec![7; 4 * 1024 * 1024 + 1]).unwrap();
+    let base = serve("whole");
+    until("it was refused", || counted("updates_refused") == 3);
+    base.kill();
+    assert_eq!((sha256(&taken), followed().as_str()), (first, "catalogue\n"));
+    let beside: Vec<_> = std::fs::read_dir(new.folder.join("state")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!beside.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{beside:?}");
+    let log = std::fs::read_to_string(new.folder.join("log")).unwrap();
+    for reason in ["nothing came", "it was cut after", "max_size"] {
+        assert!(log.contains(reason), "{reason}: {log}");
+    }
+
+    // Whole again, and once more the same: nothing follows what changes nothing.
+    let last = made_up_file(&offered, 3);
+    let base = serve("whole");
+    until("what follows was done", || followed() == "catalogue\ncatalogue\n");
+    base.kill();
+    let _base = serve("whole");
+    until("it was found unchanged", || counted("updates_unchanged") == 1);
+    assert_eq!((sha256(&taken), followed().lines().count()), (last, 2));
+}
+
+#[test]
+fn file_that_a_server_of_the_channel_gave_is_not_changed_by_an_old_base() {
+    let site = Site::new(3);
+    let [hub, old, new] = &site.machines[..] else { unreachable!() };
+    let proved = made_up_file(&hub.folder.join("catalogue.db"), 1);
+    let _hub = hub.node("server", "hub", "files: { offer: [{ name: catalogue, path: catalogue.db }] }\n");
+    let more = "files: { spread: 0s, accept: [{ name: catalogue, path: catalogue.db }] }\n\
+                compat: { terminals: { file: catalogue } }\n";
+    let _node = new.node("client", "kiosk", more);
+    let taken = new.folder.join("state/catalogue.db");
+    until("the server's file is there", || sha256(&taken) == proved);
+    let forged = old.folder.join("base.db");
+    made_up_file(&forged, 6);
+    let (_old, _lines) = old.start(&["base-updates", "9998", forged.to_str().unwrap(), "whole"]);
+    let refused = || new.status()["counters"]["terminals"]["updates_refused"].as_u64() == Some(1);
+    until("it was refused", refused);
+    assert_eq!(sha256(&taken), proved);
+    let log = std::fs::read_to_string(new.folder.join("log")).unwrap();
+    assert!(log.contains("which proved it"), "{log}");
+}
+
 #[test]
 fn bad_names_and_a_thousand_of_everything_at_once_are_borne() {
     let site = Site::new(3);

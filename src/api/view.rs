@@ -121,6 +121,8 @@ pub enum Progress {
     Told,
     /// It is on its way.
     Pulling,
+    /// It was told by an ancestor's wire, and can't say what became of it.
+    Sent,
     /// It is there.
     Done,
     /// It failed, for now.
@@ -133,6 +135,7 @@ impl Progress {
         match self {
             Self::Told => "told",
             Self::Pulling => "pulling",
+            Self::Sent => "sent",
             Self::Done => "done",
             Self::Failed => "failed",
         }

@@ -40,7 +40,7 @@ impl Bars {
 
     /// Shows how far something is; prints the line of what ended.
     pub(super) fn show(&mut self, line: &Line<'_>, output: &mut Output<'_>) -> anyhow::Result<()> {
-        let ended = matches!(line.state, Progress::Done | Progress::Failed);
+        let ended = matches!(line.state, Progress::Sent | Progress::Done | Progress::Failed);
         if let Some(bars) = &self.bars {
             let bar = self.by_subject.entry(line.subject.to_owned()).or_insert_with(|| {
                 let bar = bars.add(ProgressBar::new(line.size));
@@ -60,7 +60,9 @@ impl Bars {
             }
         }
         if ended {
-            let error = line.error.map(|error| format!("\t{}", printable(error))).unwrap_or_default();
+            let note =
+                (line.state == Progress::Sent).then_some("terminals do not report back: whether it has it is unknown");
+            let error = line.error.or(note).map(|error| format!("\t{}", printable(error))).unwrap_or_default();
             let (subject, state, generation) = (printable(line.subject), line.state.word(), line.generation);
             let print = |output: &mut Output<'_>| output.line(format_args!("{subject}\t{state}\t{generation}{error}"));
             match &self.bars {

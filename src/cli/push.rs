@@ -19,6 +19,8 @@ use crate::model::NodeName;
 /// Run it on the server that offers the file. Of all nodes, those that said they take the file are waited for. Each line
 /// is the node, done or failed, the generation and why it failed, with tabs between. Ends with 1 if any node failed, and with 3
 /// if no node takes the file.
+///
+/// The file of compat.terminals.file is told to old terminals as well: they are "sent", as they can't report back.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

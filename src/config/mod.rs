@@ -134,10 +134,6 @@ impl Config {
             (used("registry.store", matches!(self.registry.store, StoreConfig::Etcd { .. })), "the store etcd is"),
             (webhooks.map(|i| format!("files.accept[{i}].after")).collect(), "a webhook is"),
             (used("http.listen", self.http.listen.is_some()), "the HTTP interface is"),
-            (
-                used("compat.terminals.file", self.compat.terminals.as_ref().is_some_and(|wire| wire.file.is_some())),
-                "a file for the terminals is",
-            ),
         ];
         let entries = table
             .into_iter()

@@ -328,8 +328,7 @@ pub struct TerminalsConfig {
     /// The UDP and TCP port.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// The file that terminals get: on a server its name in `files.offer`, on a client in `files.accept`. Null: none. Not
-    /// available yet.
+    /// The file that terminals get: on a server its name in `files.offer`, on a client in `files.accept`. Null: none.
     pub file: Option<OfferName>,
 }
 

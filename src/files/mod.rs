@@ -2,6 +2,7 @@
 //!
 //! - [`offer`]: a file as it was at one moment, with its digest, as it is read for pulls;
 //! - [`target`]: the place that a pulled file goes to, replaced as a whole or not at all;
+//! - [`incoming`]: a file whose size and digest nobody said, on its way to that place;
 //! - [`after`]: what is done after it was replaced;
 //! - [`ledger`]: which generation of which file is offered or held, across restarts.
 //!
@@ -9,6 +10,7 @@
 //! any more than on a server with SHA extensions, and it has no C in it. 32 bytes, as SHA-256.
 
 pub mod after;
+pub mod incoming;
 pub mod ledger;
 pub mod offer;
 pub mod target;

@@ -181,6 +181,33 @@ impl Target {
         if needed > free { Err(TargetError::Full { path: self.path.clone(), needed, free }) } else { Ok(()) }
     }
 
+    /// Makes an empty file beside the target; what lies there under that name is removed, and no link is followed.
+    pub(super) fn beside(&self, suffix: &str) -> Result<(OsString, File), TargetError> {
+        let mut name = self.part_prefix();
+        name.push(suffix);
+        self.remove(&name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(|error| self.failed("write beside", error.into()))?);
+        Ok((name, file))
+    }
+
+    /// Removes a file beside the target. What can't be removed is found and judged by the next try.
+    pub(super) fn remove(&self, name: &OsStr) {
+        let _ = unlinkat(&self.folder, name, AtFlags::empty());
+    }
+
+    /// Brings a whole file that lies beside the target to the disk, and puts it into the target's place.
+    pub(super) fn replace(&self, file: &File, name: &OsStr) -> Result<(), TargetError> {
+        fchmod(file, self.mode).map_err(|error| self.failed("set the mode of", error.into()))?;
+        file.sync_all().map_err(|error| self.failed("bring to the disk", error))?;
+        // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
+        // same, as whoever made it expects the file elsewhere.
+        self.check()?;
+        renameat(&self.folder, name, &self.folder, &self.name).map_err(|error| self.failed("replace", error.into()))?;
+        fsync(&self.folder).map_err(|error| self.failed("bring the folder to the disk of", error.into()))
+    }
+
     fn part_name(&self, digest: &Digest) -> OsString {
         let mut name = self.part_prefix();
         name.push(data_encoding::HEXLOWER.encode(&digest[..DIGEST_IN_NAME]));
@@ -213,7 +240,7 @@ impl Target {
         }
     }
 
-    fn failed(&self, what: &'static str, source: io::Error) -> TargetError {
+    pub(super) fn failed(&self, what: &'static str, source: io::Error) -> TargetError {
         TargetError::Io { what, path: self.path.clone(), source }
     }
 }
@@ -279,21 +306,12 @@ impl Part<'_> {
             self.discard();
             return wrong("its digest is another one");
         }
-        let target = self.target;
-        fchmod(&self.file, target.mode).map_err(|error| target.failed("set the mode of", error.into()))?;
-        self.file.sync_all().map_err(|error| target.failed("bring to the disk", error))?;
-        // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
-        // same, as whoever made it expects the file elsewhere.
-        target.check()?;
-        renameat(&target.folder, &self.name, &target.folder, &target.name)
-            .map_err(|error| target.failed("replace", error.into()))?;
-        fsync(&target.folder).map_err(|error| target.failed("bring the folder to the disk of", error.into()))
+        self.target.replace(&self.file, &self.name)
     }
 
     /// Removes what is there.
     fn discard(&self) {
-        // What can't be removed is found and judged by the next try.
-        let _ = unlinkat(&self.target.folder, &self.name, AtFlags::empty());
+        self.target.remove(&self.name);
     }
 }
 

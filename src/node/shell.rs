@@ -215,7 +215,7 @@ impl Node {
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
         let (Some(mut watch), Some(mut heard)) = (self.watch.take(), self.heard.take()) else { return Ok(()) };
         let mut progress = self.store.as_ref().map(|store| store.progress.clone());
-        let mut claims = self.compat.start(&self.config);
+        let mut claims = self.compat.start(&self.config, &self.files);
         let mut batch = RecvBatch::new();
         let mut errors = 0;
         tokio::pin!(stop);

@@ -5,8 +5,10 @@
 """
 
 import datetime
+import hashlib
 import json
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -81,7 +83,8 @@ def dynip_serve(path, port):
 # Terminals and a base.
 
 
-def terminal(port, line):
+def terminal(port, line, path=None):
+    """Shows itself; with a path, writes what it gets there, in place, and prints its digest."""
     s = udp(int(port))
     say("ready")
     while True:
@@ -92,6 +95,20 @@ def terminal(port, line):
                 while base.recv(1024):
                     pass
             say("showed")
+        elif data == b"get updates" and path is not None:
+            with socket.create_connection((source[0], int(port)), 30) as base, open(path, "wb") as file:
+                base.sendall(b"get\n")
+                try:
+                    while True:
+                        block = base.recv(1024)
+                        if not block:
+                            break
+                        file.write(block)
+                except ConnectionResetError:
+                    say("cut")
+                    continue
+            with open(path, "rb") as file:
+                say("got %s" % hashlib.sha256(file.read()).hexdigest())
 
 
 def base(port):
@@ -109,6 +126,25 @@ def base(port):
             connection.settimeout(5)
             say("%s %s" % (source[0], connection.makefile("rb").readline().decode().rstrip("\n")))
         return
+
+
+def base_updates(port, path, how, target="255.255.255.255"):
+    """Calls once for updates, and serves each `get`: `whole`, `empty` or `cut` by a reset after half; prints each line asked."""
+    listener = socket.create_server(("", int(port)))
+    udp().sendto(b"get updates", (target, int(port)))
+    while True:
+        connection, source = listener.accept()
+        with connection:
+            say("%s %s" % (source[0], connection.recv(64).decode().rstrip("\n")))
+            with open(path, "rb") as file:
+                content = file.read()
+            if how == "whole":
+                connection.sendall(content)
+            elif how == "cut":
+                connection.sendall(content[: len(content) // 2])
+                # Only what the other side has is cut: what is on its way would be dropped with the reset.
+                time.sleep(0.2)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 # What nobody should send.

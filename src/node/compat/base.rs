@@ -98,13 +98,23 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, heard: mpsc::Sender<Hears
         };
         if !limit.admits(ticker.now().elapsed, from.ip()) {
             tally.count("terminals.dropped_rate");
+            reset(&stream);
             continue;
         }
         match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => drop(tokio::spawn(connection(base.clone(), stream, from.ip(), permit))),
-            Err(_) => tally.count("terminals.dropped_busy"),
+            Err(_) => {
+                tally.count("terminals.dropped_busy");
+                reset(&stream);
+            }
         }
     }
+}
+
+/// Has a connection end by a reset: a terminal would take an orderly end for the end of its file.
+fn reset(stream: &TcpStream) {
+    // Where that fails, the connection is broken already.
+    let _ = stream.set_zero_linger();
 }
 
 /// A connection of either family.
@@ -119,14 +129,16 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
     }
 }
 
-async fn connection(base: Base, stream: TcpStream, from: IpAddr, _permit: OwnedSemaphorePermit) {
+async fn connection(base: Base, mut stream: TcpStream, from: IpAddr, _permit: OwnedSemaphorePermit) {
     let source = stream.peer_addr().unwrap_or(SocketAddr::new(from, 0));
-    base.talk(stream, source).await;
+    if !base.talk(&mut stream, source).await {
+        reset(&stream);
+    }
 }
 
 impl Base {
-    /// Reads a terminal's line and does what it says.
-    async fn talk(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, source: SocketAddr) {
+    /// Reads a terminal's line and does what it says; whether the connection may come to an orderly end.
+    async fn talk(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, source: SocketAddr) -> bool {
         match tokio::time::timeout(LINE_WITHIN, request(&mut stream)).await {
             Err(_) => self.tally.count("terminals.dropped_slow"),
             Ok(Err(_)) => self.tally.count("terminals.dropped_broken"),
@@ -146,14 +158,16 @@ impl Base {
                 Err(error) => {
                     tracing::debug!(%source, %error, "a terminal did not get its file");
                     self.tally.count("terminals.not_served");
+                    return false;
                 }
             },
         }
+        true
     }
 
     /// Sends the file. The wire has no length, so a terminal can't tell a whole file from one that was cut: where
-    /// reading fails, the connection is left without an orderly end, which is the most that can be said.
-    async fn give(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    /// reading fails, the connection is reset, which is the most that can be said.
+    async fn give(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
         let Some((name, offers)) = &self.served else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "compat.terminals.file names no file"));
         };
@@ -162,7 +176,14 @@ impl Base {
         loop {
             let count = file.read(&mut buffer).await?;
             if count == 0 {
-                return tokio::time::timeout(STALLED, stream.shutdown()).await?;
+                tokio::time::timeout(STALLED, stream.shutdown()).await??;
+                // What a terminal said after its line would make the kernel reset the connection, and the end of the file be
+                // lost: so the end is waited for, and a reset from there is seen.
+                let ended = async {
+                    while stream.read(&mut buffer).await? > 0 {}
+                    io::Result::Ok(())
+                };
+                return tokio::time::timeout(LINE_WITHIN, ended).await.unwrap_or(Ok(()));
             }
             tokio::time::timeout(STALLED, stream.write_all(buffer.get(..count).unwrap_or_default())).await??;
         }

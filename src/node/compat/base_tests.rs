@@ -29,7 +29,7 @@ async fn say(served: Served, said: &[u8], ends: bool) -> (Vec<u8>, Option<Hearsa
         let _ = terminal.read_to_end(&mut got).await;
         got
     };
-    let ((), got) = tokio::join!(talk, script);
+    let (_, got) = tokio::join!(talk, script);
     let counts = tally.known().counts.keys().copied().collect();
     (got, recorded.try_recv().ok(), counts)
 }

@@ -11,11 +11,14 @@ mod import;
 mod limit;
 mod pydiscover;
 mod report;
+mod served;
 mod socket;
 mod tally;
 mod terminal;
+mod updates;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -24,7 +27,9 @@ use tokio::task::JoinSet;
 
 use self::socket::{Counts, Ears};
 use self::tally::Tally;
+pub(super) use self::updates::Caller;
 use super::core::Heard;
+use super::files::Files;
 use super::shell::Node;
 use super::{RunError, wiring};
 use crate::config::{Config, Method, PublishTarget};
@@ -166,8 +171,12 @@ impl Compat {
                 reason: format!("port {port}/tcp can't be had: {error}; stop who holds it or choose another port"),
             })?;
             let sockets = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-            let weakness =
-                "anyone on this network can appear as a terminal, and can call the terminals in this base's place";
+            let weakness = if wire.file.is_some() {
+                "anyone on this network can appear as a terminal, get the terminals' file, and in this base's place call the \
+                 terminals and give them any file"
+            } else {
+                "anyone on this network can appear as a terminal, and can call the terminals in this base's place"
+            };
             ("base", sockets, weakness, Job::Base { listeners, port })
         } else {
             let counts = Counts {
@@ -177,7 +186,12 @@ impl Compat {
             };
             let ears = self.ears(config, port, None, "compat.terminals.port", counts)?;
             let sockets = ears.addresses().collect();
-            let weakness = "anyone on this network can call this terminal and learn that it is there";
+            let weakness = if wire.file.is_some() {
+                "anyone on this network can call this terminal, and give it any file in the base's place until a server of \
+                 the channel has given it one"
+            } else {
+                "anyone on this network can call this terminal and learn that it is there"
+            };
             ("terminal", sockets, weakness, Job::Terminal { ears, port })
         };
         self.parts.push(Part { wire: "terminals", side, sockets, target: None, weakness, job: Some(job) });
@@ -200,7 +214,8 @@ impl Compat {
     }
 
     /// Starts every part; what they hear comes out of the queue.
-    pub(super) fn start(&mut self, config: &Config) -> mpsc::Receiver<Hearsay> {
+    pub(super) fn start(&mut self, config: &Config, files: &Files) -> mpsc::Receiver<Hearsay> {
+        let file = config.compat.terminals.as_ref().and_then(|wire| wire.file.as_ref());
         let (heard, claims) = mpsc::channel(CLAIMS);
         for part in &mut self.parts {
             let (tally, interfaces) = (self.tally.clone(), self.interfaces.subscribe());
@@ -220,15 +235,31 @@ impl Compat {
                 }
                 Some(Job::Base { listeners, port }) => {
                     self.tasks.spawn(base::call(port, interfaces, tally.clone()));
-                    self.tasks.spawn(base::serve(listeners, heard.clone(), None, tally));
+                    let offers = || -> Arc<dyn base::Offers> { Arc::new(files.offers.clone()) };
+                    let served = file.map(|name| (name.clone(), offers()));
+                    self.tasks.spawn(base::serve(listeners, heard.clone(), served, tally));
                 }
                 Some(Job::Terminal { ears, port }) => {
-                    self.tasks.spawn(terminal::serve(ears, port, tally));
+                    let accept = config.files.accept.iter().find(|accept| Some(&accept.name) == file);
+                    let takes = accept.map(wiring::accepted).zip(files.puller.clone()).map(|(accepted, puller)| {
+                        let (called, calls) = watch::channel(None);
+                        self.tasks.spawn(updates::take(accepted, puller, calls, tally.clone()));
+                        called
+                    });
+                    self.tasks.spawn(terminal::serve(ears, port, takes, tally));
                 }
                 None => {}
             }
         }
         claims
+    }
+
+    /// Who calls the old terminals to get a file; `None` where they don't get that one here.
+    pub(super) fn caller(&self, config: &Config, file: &str) -> Option<Caller> {
+        let wire = config.compat.terminals.as_ref().filter(|_| config.role.serves())?;
+        let (interfaces, tally) = (self.interfaces.subscribe(), self.tally.clone());
+        let is_theirs = wire.file.as_ref().is_some_and(|theirs| theirs.as_str() == file);
+        is_theirs.then_some(Caller { port: wire.port, interfaces, tally })
     }
 
     /// Takes the interfaces that take part now.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::tally::Tally;
 use crate::net::{
     Arrival, BindError, DATAGRAM_MAX, Fanout, FanoutSettings, Interface, RecvBatch, SendBatch, SocketSettings, Sockets,
-    Source, broadcast_targets,
+    Source, Target, broadcast_targets,
 };
 
 /// How long a socket that can't receive rests before it tries again.
@@ -150,6 +150,30 @@ impl Mouth {
             }
         }
         (sent, failure)
+    }
+
+    /// Broadcasts a datagram once on each network; why it went out nowhere, if so.
+    ///
+    /// By the limited broadcast alone, as the old programs did: whoever hears two addresses would do twice what is asked.
+    pub(super) async fn broadcast_once(
+        &mut self,
+        interfaces: &[Interface],
+        port: u16,
+        bytes: &[u8],
+    ) -> Result<(), String> {
+        let targets = broadcast_targets(port, interfaces, &self.sockets);
+        let is_limited = |target: &Target| target.to.ip() == Ipv4Addr::BROADCAST;
+        // The loopback interface has the directed one alone.
+        let has_limited: Vec<_> = targets.iter().filter(|one| is_limited(one)).map(|one| one.source).collect();
+        let mut outcome = Err("no interface that the policy takes can broadcast".to_owned());
+        for target in targets.iter().filter(|target| is_limited(target) || !has_limited.contains(&target.source)) {
+            let sent = send(&self.sockets, &mut self.outgoing, target.to, Some(target.source), bytes).await;
+            // One that left is enough.
+            if outcome.is_err() {
+                outcome = sent.map_err(|error| error.to_string());
+            }
+        }
+        outcome
     }
 
     /// Waits for datagrams, and gives how many there are for [`Self::heard`].

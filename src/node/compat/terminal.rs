@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::limit::Limit;
 use super::socket::Ears;
@@ -24,8 +24,11 @@ const AT_A_TIME: usize = 8;
 /// How long one answer may take.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// Where calls to get updates go, each with the base's address.
+pub(super) type Updates = Option<watch::Sender<Option<SocketAddr>>>;
+
 /// Answers calls until the node stops.
-pub(super) async fn serve(mut ears: Ears, port: u16, tally: Tally) {
+pub(super) async fn serve(mut ears: Ears, port: u16, updates: Updates, tally: Tally) {
     let ticker = Ticker::new();
     let mut limit = Limit::new(ticker.now().elapsed, PER_SOURCE, IN_ALL);
     let room = Arc::new(Semaphore::new(AT_A_TIME));
@@ -55,8 +58,15 @@ pub(super) async fn serve(mut ears: Ears, port: u16, tally: Tally) {
                     }
                     Err(_) => tally.count("terminals.dropped_busy"),
                 },
-                // What is pulled goes through the safe path of accepted files, which has to be there first.
-                Call::GetUpdates => tally.count("terminals.updates_not_taken"),
+                Call::GetUpdates => match &updates {
+                    Some(updates) => {
+                        tally.count("terminals.updates_heard");
+                        let mut base = arrival.from;
+                        base.set_port(port);
+                        updates.send_replace(Some(base));
+                    }
+                    None => tally.count("terminals.updates_not_taken"),
+                },
             }
         }
     }

@@ -7,6 +7,7 @@ mod held;
 pub(super) mod offers;
 pub(super) mod puller;
 mod push;
+mod terminals;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,8 @@ pub(super) enum FileEvent {
     Newer { name: Box<str>, generation: Arc<Generation> },
     /// A file that is to be pushed was looked at.
     Refreshed(Refreshed),
+    /// Old terminals were called.
+    Called(terminals::Called),
 }
 
 /// The node's ends of the queues to and from the thread of the sessions.
@@ -144,6 +147,7 @@ impl Node {
             FileEvent::Reported { node, report } => self.reported(node, report),
             FileEvent::Newer { name, generation } => self.tell_newer(&name, &generation),
             FileEvent::Refreshed(refreshed) => self.start_push(refreshed),
+            FileEvent::Called(called) => self.files.pushes.called(called),
         }
     }
 

@@ -3,6 +3,8 @@
 //! A renewal's acknowledgement has no place for a generation (version 1 is frozen), so a visit asks for the offers; it costs a
 //! handshake, and tells the server what this node holds, so that a server that restarted knows it again within a minute.
 
+mod received;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+
+pub(in crate::node) use received::Received;
 
 use super::fetch::{self, FetchError, Place};
 use crate::api::request::{ErrorKind, Item, Response};
@@ -57,6 +61,8 @@ pub(in crate::node) enum Told {
     Notice(Notice),
     /// Somebody waits: pull now.
     Now { name: Option<Box<str>>, reply: mpsc::Sender<Response> },
+    /// A file came from an old base.
+    Received(Received),
 }
 
 /// Takes files.
@@ -112,6 +118,7 @@ impl Puller {
                     Some(Told::Servers(servers)) => state.set_servers(servers),
                     Some(Told::Notice(notice)) => state.noticed(&notice),
                     Some(Told::Now { name, reply }) => state.now(name.as_deref(), &reply).await,
+                    Some(Told::Received(received)) => state.received(received).await,
                 },
                 () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
                     state.visit_all(None, None).await;

@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use super::FileEvent;
 use super::offers::{Generation, Refresh};
+use super::terminals::{self, Called};
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, Request, Response};
 use crate::api::view::{Progress, PushView};
-use crate::model::{NodeId, NodeName, State};
+use crate::model::{NodeId, NodeName, State, Wire};
 use crate::node::shell::Node;
 use crate::node::wiring;
 use crate::registry::Filter;
@@ -137,6 +138,25 @@ impl Pushes {
         self.flush_at = Some(Duration::ZERO);
     }
 
+    /// Notes which old terminals were called.
+    pub(super) fn called(&mut self, Called { name, terminals }: Called) {
+        for (id, outcome) in terminals {
+            for push in self.running.iter_mut().filter(|push| push.name == name) {
+                let Some(place) = push.waiting.iter().position(|(waiting, _)| *waiting == id) else { continue };
+                let node = push.waiting.swap_remove(place);
+                let view = match &outcome {
+                    Ok(()) => push.view(&node, Progress::Sent, 0),
+                    Err(error) => {
+                        let error = Some(format!("it could not be called: {error}"));
+                        PushView { error, ..push.view(&node, Progress::Failed, 0) }
+                    }
+                };
+                push.last.push_back(view);
+            }
+        }
+        self.flush_at = Some(Duration::ZERO);
+    }
+
     /// Ends pushes that nobody is waited for in, or whose time is over.
     pub(in crate::node) fn end(&mut self, now: Duration) {
         for push in self.running.iter_mut().filter(|push| push.deadline <= now) {
@@ -204,9 +224,22 @@ impl Node {
             return refuse(&call, ErrorKind::NotServer, "this node keeps no registry");
         };
         let own = self.core.engine().own();
-        let mut nodes = Vec::new();
+        let caller = self.compat.caller(&self.config, name);
+        let (mut nodes, mut old) = (Vec::new(), Vec::new());
         for wanted in to {
             match table.by_name(wanted) {
+                Some(node) if !node.wire().is_authenticated() => match (node.wire(), &caller) {
+                    (Wire::Terminals, Some(_)) => old.push(terminals::Terminal::from(&node)),
+                    (Wire::Terminals, None) => {
+                        let reason =
+                            format!("'{wanted}' is an old terminal, and those get compat.terminals.file alone");
+                        return refuse(&call, ErrorKind::Failed, reason);
+                    }
+                    (wire, _) => {
+                        let reason = format!("'{wanted}' is known by hearsay ({wire}), and takes no files");
+                        return refuse(&call, ErrorKind::Failed, reason);
+                    }
+                },
                 Some(node) if node.state() == State::Present => nodes.push(node),
                 Some(_) => return refuse(&call, ErrorKind::Failed, format!("'{wanted}' is not present now")),
                 None => return refuse(&call, ErrorKind::NotFound, format!("no node called '{wanted}' is known here")),
@@ -214,11 +247,13 @@ impl Node {
         }
         let all = to.is_empty();
         if all {
-            nodes.extend(
-                table
-                    .nodes(Filter { present: true, gone: false }, None)
-                    .filter(|node| node.id() != own.id() && node.wire().is_authenticated()),
-            );
+            for node in table.nodes(Filter { present: true, gone: false }, None).filter(|node| node.id() != own.id()) {
+                match node.wire() {
+                    wire if wire.is_authenticated() => nodes.push(node),
+                    Wire::Terminals if caller.is_some() => old.push(terminals::Terminal::from(&node)),
+                    _ => {}
+                }
+            }
         }
         let key = self.traffic.ring.first().id();
         let (number, size) = (generation.number, generation.snapshot.size());
@@ -251,7 +286,15 @@ impl Node {
                 }
             }
         }
+        for terminal in &old {
+            let entry = (terminal.id, terminal.name.clone());
+            push.tell(push.view(&entry, Progress::Told, 0));
+            push.waiting.push(entry);
+        }
         tracing::info!(file = %push.name, generation = number, nodes = push.waiting.len(), "pushing");
+        if let Some(caller) = caller.filter(|_| all || !old.is_empty()) {
+            terminals::call(caller, push.name.clone(), old, all, self.files.events.clone());
+        }
         self.files.pushes.running.push(push);
         self.files.pushes.end(now);
         if all {

@@ -1,0 +1,55 @@
+//! `hereabouts push` to old terminals: they are called, and can't say what became of it.
+
+use std::net::SocketAddr;
+
+use tokio::sync::mpsc;
+
+use super::FileEvent;
+use crate::model::{NodeId, NodeName};
+use crate::node::compat::Caller;
+use crate::registry::NodeRef;
+
+/// An old terminal that is to be called.
+pub(super) struct Terminal {
+    pub(super) id: NodeId,
+    pub(super) name: NodeName,
+    address: SocketAddr,
+}
+
+impl From<&NodeRef<'_>> for Terminal {
+    fn from(node: &NodeRef<'_>) -> Self {
+        Self { id: node.id(), name: node.name().clone(), address: node.source() }
+    }
+}
+
+/// Terminals that were called for a file, each with what went wrong.
+pub(in crate::node) struct Called {
+    pub(super) name: Box<str>,
+    pub(super) terminals: Vec<(NodeId, Result<(), String>)>,
+}
+
+/// Calls terminals: all by one broadcast, as the old base did, or these alone.
+pub(super) fn call(
+    caller: Caller,
+    name: Box<str>,
+    terminals: Vec<Terminal>,
+    all: bool,
+    events: mpsc::Sender<FileEvent>,
+) {
+    tokio::spawn(async move {
+        let mut called = Vec::with_capacity(terminals.len());
+        let everybody = if all { Some(caller.call_all().await) } else { None };
+        if let Some(Err(error)) = &everybody {
+            tracing::warn!(file = %name, "the terminals could not be called: {error}");
+        }
+        for terminal in terminals {
+            let outcome = match &everybody {
+                Some(outcome) => outcome.clone(),
+                None => caller.call(terminal.address).await,
+            };
+            called.push((terminal.id, outcome));
+        }
+        // The node stops if nobody receives.
+        let _ = events.send(FileEvent::Called(Called { name, terminals: called })).await;
+    });
+}
