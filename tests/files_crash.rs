@@ -1,0 +1,126 @@
+//! A file that is being replaced is wholly old or wholly new, whenever its writer is killed; a full disk leaves the old one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hereabouts::files::target::{Target, TargetError};
+
+/// Set for the child alone: the file that it replaces.
+const FILE: &str = "HEREABOUTS_TEST_TARGET";
+const KILLS: u32 = 100;
+const SIZE: usize = 400_000;
+
+/// What a generation holds: another byte and another length each.
+fn content(generation: u8) -> Vec<u8> {
+    vec![generation; SIZE + usize::from(generation)]
+}
+
+fn pull(path: &Path, generation: u8) -> Result<(), TargetError> {
+    let bytes = content(generation);
+    let digest = blake3::hash(&bytes).into();
+    let target = Target::open(path, 0o644)?;
+    let mut part = target.part(bytes.len() as u64, &digest)?;
+    let held = usize::try_from(part.held()).unwrap();
+    for block in bytes[held..].chunks(16 * 1024) {
+        part.write(block)?;
+    }
+    part.commit()
+}
+
+/// Replaces the file for ever, one generation after the other, and tells each.
+#[test]
+#[ignore = "a child process of a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills"]
+fn child() {
+    let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };
+    let mut out = std::io::stdout();
+    // The test harness has begun a line of its own.
+    out.write_all(b"\n").unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    for generation in (1..=250).cycle() {
+        pull(&path, generation).unwrap();
+        if out.write_all(b"replaced\n").and_then(|()| out.flush()).is_err() || Instant::now() > end {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue");
+    fs::write(&path, content(250)).unwrap();
+    for round in 0..KILLS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .env(FILE, &path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Kept open until the kill: a child that can't tell any more ends by itself.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let replaced = lines.by_ref().filter(|line| line == "replaced").take(1 + round as usize % 3).count();
+        assert_eq!(replaced, 1 + round as usize % 3, "the child replaces the file");
+        // Somewhere within the next replacements: each takes some milliseconds, and a third of that is the sync and the rename.
+        let until = Instant::now() + Duration::from_micros(u64::from(round) * 257 % 12_000);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes, content(bytes[0]), "round {round}: neither the old nor the new content");
+    }
+    // What kills left beside it is taken up or removed by the next pull.
+    pull(&path, 7).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), content(7));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the target");
+}
+
+/// A file system of a megabyte, until it is dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a tmpfs, which needs root");
+        Self(folder)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_disk_without_room_is_told_before_and_while_it_is_written_and_the_old_file_stays() {
+    let disk = Small::mount();
+    let path = disk.0.path().join("catalogue");
+    pull(&path, 1).unwrap();
+
+    let bytes = vec![2; 900_000];
+    let digest = blake3::hash(&bytes).into();
+    let target = Target::open(&path, 0o644).unwrap();
+    let told = target.part(bytes.len() as u64, &digest).unwrap_err();
+    assert!(matches!(told, TargetError::Full { needed: 900_000, .. }), "{told}");
+    assert!(told.to_string().contains("is full: 900000 bytes are needed"), "{told}");
+
+    // Somebody else takes the room meanwhile.
+    let bytes = content(3);
+    let mut part = target.part(bytes.len() as u64, &blake3::hash(&bytes).into()).unwrap();
+    fs::write(disk.0.path().join("other"), vec![0; 500_000]).unwrap();
+    let failed = bytes.chunks(16 * 1024).find_map(|block| part.write(block).err()).unwrap();
+    assert!(matches!(failed, TargetError::Full { .. }), "{failed}");
+    assert_eq!(fs::read(&path).unwrap(), content(1), "the old file is whole");
+    let left: Vec<_> = fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "what was written is given back: {left:?}");
+}
