@@ -67,7 +67,7 @@ fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let replaced = lines.by_ref().filter(|line| line == "replaced").take(1 + round as usize % 3).count();
         assert_eq!(replaced, 1 + round as usize % 3, "the child replaces the file");
-        // Somewhere within the next replacements: each takes some milliseconds, and a third of that is the sync and the rename.
+        // Somewhere within the next replacements: each takes some milliseconds.
         let until = Instant::now() + Duration::from_micros(u64::from(round) * 257 % 12_000);
         while Instant::now() < until {
             std::hint::spin_loop();
