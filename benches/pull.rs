@@ -1,7 +1,8 @@
-//! A pull over loopback against a plain TCP copy of the same file, in one run: `cargo bench --bench pull`.
+//! A pull over loopback against a plain TCP copy of the same file, an `rsync` daemon and `scp`, in one run: `cargo bench --bench pull`.
 //!
-//! Both read a file, send it over TCP and write it to a file beside; the pull also seals, opens and hashes it, and syncs it. What
-//! counts is the ratio. The file's size in MiB can be given in `PULL_MIB`.
+//! All read a file, send it over TCP and write it to a file beside. The plain copy syncs it; the pull also seals, opens and hashes
+//! it; `rsync` seals nothing and syncs where it is told to, `scp` seals (AES-GCM, as the pull does) and does not sync. What counts is
+//! the ratio. The file's size in MiB can be given in `PULL_MIB`. Where `rsync` or `scp` with `sshd` is not installed, that is said.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on fails by a panic")]
 
@@ -33,8 +34,13 @@ fn main() {
     let _hub = Running::start(folder, "hub");
     let _node = Running::start(folder, "node");
     await_pull(folder);
+    let others = [rsync(folder, &[]), rsync(folder, &["--fsync"]), scp(folder)];
+    // The first plain copy replaces a file, too.
+    fs::copy(folder.join("offered"), folder.join("copied")).unwrap();
+    fs::copy(folder.join("offered"), folder.join("fetched")).unwrap();
 
     let (mut plain, mut pulled) = (Duration::MAX, Duration::MAX);
+    let mut took = others.each_ref().map(|_| Duration::MAX);
     for run in 1..=RUNS {
         fill(&folder.join("offered"), mib, run as u8);
         plain = plain.min(plain_copy(&folder.join("offered"), &folder.join("copied")));
@@ -43,12 +49,137 @@ fn main() {
         let started = Instant::now();
         hereabouts(folder, "node", &["pull"]);
         pulled = pulled.min(started.elapsed());
-        assert!(fs::read(folder.join("offered")).unwrap() == fs::read(folder.join("node/taken")).unwrap());
+        assert!(same(&folder.join("offered"), &folder.join("node/taken")));
+        for (other, took) in others.iter().zip(&mut took) {
+            if let Some(other) = other {
+                *took = (*took).min(other.copy(folder));
+            }
+        }
     }
     let rate = |took: Duration| mib as f64 / took.as_secs_f64();
     println!("plain TCP copy   {:8.0} MiB/s", rate(plain));
     println!("pull             {:8.0} MiB/s", rate(pulled));
     println!("ratio            {:8.2}   (target: at least 0.5)", plain.as_secs_f64() / pulled.as_secs_f64());
+    for ((name, other), took) in ["rsync daemon", "rsync --fsync", "scp"].iter().zip(&others).zip(took) {
+        match other {
+            Some(_) => println!(
+                "{name:16} {:8.0} MiB/s: the pull is {:.2} times as fast (target: more than 1)",
+                rate(took),
+                took.as_secs_f64() / pulled.as_secs_f64()
+            ),
+            None => println!("{name:16} is not installed"),
+        }
+    }
+}
+
+/// Another program that serves the file, and the command that fetches it.
+struct Other {
+    _server: Running,
+    fetch: Vec<String>,
+}
+
+impl Other {
+    /// Fetches the file into a new one, and gives how long that took.
+    fn copy(&self, folder: &Path) -> Duration {
+        // As the pull's, the file replaces one that is there.
+        let target = folder.join("fetched");
+        let started = Instant::now();
+        let output = Command::new(&self.fetch[0]).args(&self.fetch[1..]).arg(&target).output().unwrap();
+        let took = started.elapsed();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(same(&folder.join("offered"), &target));
+        took
+    }
+}
+
+fn there(program: &str) -> bool {
+    Path::new(program).exists()
+}
+
+/// An `rsync` daemon on loopback, and its client with these options; `None` where it is not installed.
+fn rsync(folder: &Path, options: &[&str]) -> Option<Other> {
+    const PROGRAM: &str = "/usr/bin/rsync";
+    if !there(PROGRAM) {
+        return None;
+    }
+    let port = free_port();
+    let config = folder.join("rsyncd.conf");
+    let text = format!("use chroot = no\n[bench]\npath = {}\nread only = yes\n", folder.display());
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--daemon", "--no-detach", "--address=127.0.0.1"]);
+    command.arg(format!("--port={port}")).arg(format!("--config={}", config.display()));
+    let server = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    await_port(port);
+    let url = format!("rsync://127.0.0.1:{port}/bench/offered");
+    let fetch = [&[PROGRAM, "--whole-file", "--ignore-times"], options, &[&url]]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    Some(Other { _server: server, fetch })
+}
+
+/// An `sshd` of our own on loopback, with keys of its own; `None` where it or `scp` is not installed.
+fn scp(folder: &Path) -> Option<Other> {
+    let (daemon, client, keygen) = ("/usr/sbin/sshd", "/usr/bin/scp", "/usr/bin/ssh-keygen");
+    if ![daemon, client, keygen].into_iter().all(there) {
+        return None;
+    }
+    for key in ["host", "user"] {
+        let made = Command::new(keygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(key)).status();
+        assert!(made.unwrap().success());
+    }
+    // Where the daemon separates its privileges; it belongs to the system's own.
+    fs::create_dir_all("/run/sshd").unwrap();
+    let port = free_port();
+    let config = folder.join("sshd_config");
+    let text = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n\
+         PidFile none\nSubsystem sftp internal-sftp\nCiphers aes256-gcm@openssh.com\n",
+        folder.join("host").display(),
+        folder.join("user.pub").display()
+    );
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new(daemon);
+    command.args(["-D", "-f"]).arg(&config);
+    let server = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    await_port(port);
+    let user = folder.join("user").display().to_string();
+    let options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "LogLevel=ERROR"];
+    let mut fetch = vec![client.to_owned(), "-q".into(), "-P".into(), port.to_string(), "-i".into(), user];
+    fetch.extend(options.iter().flat_map(|option| ["-o".to_owned(), (*option).to_owned()]));
+    fetch.push(format!("127.0.0.1:{}", folder.join("offered").display()));
+    Some(Other { _server: server, fetch })
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn await_port(port: u16) {
+    for _ in 0..100 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("nobody listens on {port}");
+}
+
+/// Whether two files have one content, a block at a time.
+fn same(one: &Path, other: &Path) -> bool {
+    let (mut one, mut other) = (File::open(one).unwrap(), File::open(other).unwrap());
+    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let read = one.read(&mut a).unwrap();
+        if read == 0 {
+            return other.read(&mut b).unwrap() == 0;
+        }
+        if other.read_exact(&mut b[..read]).is_err() || a[..read] != b[..read] {
+            return false;
+        }
+    }
 }
 
 fn config(folder: &Path, name: &str, role: &str, servers: &str, files: &str) {

@@ -256,6 +256,10 @@ fn old_dynip_server_is_told_by_a_node_and_by_a_command() {
     let node = new.node("client", "kiosk", publish);
     until("the old server knows the node", || json(&file)["kiosk"][0] == "10.77.0.2");
     assert_eq!(new.status()["compat"][0]["target"], "10.77.0.1:28630");
+    let told = serde_json::json!({
+        "target": "dynip", "name": "10.77.0.1:28630", "interface": null, "state": "told", "addresses": [], "reason": null
+    });
+    until("the status says so", || new.status()["publications"].as_array().unwrap().contains(&told));
     node.kill();
     std::fs::write(&file, "{}").unwrap();
     assert_eq!(new.printed(&["announce", "--compat", "dynip"]), "10.77.0.1:28630\n");

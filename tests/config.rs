@@ -244,3 +244,56 @@ fn the_files_of_the_page_are_accepted() {
         assert!(loaded.config.unavailable().is_empty(), "{file}");
     }
 }
+
+#[test]
+fn owners_that_this_machine_does_not_know_are_noted_with_their_place() {
+    struct Empty;
+    impl Environment for Empty {
+        fn variable(&self, name: &str) -> Option<String> {
+            Fixed.variable(name)
+        }
+
+        fn host_name(&self) -> Option<String> {
+            Fixed.host_name()
+        }
+
+        fn is_root(&self) -> bool {
+            false
+        }
+
+        fn knows(&self, _: hereabouts::model::Accounts, account: &hereabouts::model::Account) -> bool {
+            matches!(account, hereabouts::model::Account::Number(_))
+        }
+    }
+    let text =
+        "files: { accept: [{ name: a, path: a, owner: \"kiosk:1000\" }, { name: b, path: b, owner: \":media\" }] }\n";
+    let loaded = config::parse("file", text, Path::new("/"), &Empty).unwrap();
+    let notes = loaded.notes.render(false);
+    assert!(notes.contains("/etc/passwd of this machine has no user \"kiosk\""), "{notes}");
+    assert!(notes.contains("/etc/group of this machine has no group \"media\""), "{notes}");
+    assert!(notes.contains("file:1:46") && !notes.contains("\"1000\""), "{notes}");
+    let known = config::parse("file", text, Path::new("/"), &Fixed).unwrap();
+    assert_eq!(known.notes.render(false), "");
+}
+
+#[test]
+fn a_token_in_the_clear_and_an_authority_without_tls_are_noted() {
+    let notes = |after: &str| {
+        let text = format!("files: {{ accept: [{{ name: a, path: a, after: {{ type: webhook, {after} }} }}] }}\n");
+        config::parse("file", &text, Path::new("/"), &Fixed).unwrap().notes.render(false)
+    };
+    assert!(notes("url: \"http://hub/\", token_file: t").contains("in the clear"));
+    assert!(notes("url: \"http://hub/\", ca_file: t").contains("no effect"));
+    for quiet in ["url: \"https://hub/\", token_file: t, ca_file: c", "url: \"http://[::1]/\", token_file: t"] {
+        assert_eq!(notes(quiet), "");
+    }
+}
+
+#[test]
+fn files_of_a_webhook_are_found_beside_the_configuration_and_no_secret_is_shown() {
+    let text = "files: { accept: [{ name: a, path: a, after: { type: webhook, url: \"https://hub/\", token_file: t, ca_file: ca/c } }] }\n";
+    let loaded = config::parse("file", text, Path::new("/etc/hereabouts"), &Fixed).unwrap();
+    let effective = loaded.effective();
+    assert!(effective.contains("/etc/hereabouts/t") && effective.contains("/etc/hereabouts/ca/c"), "{effective}");
+    assert!(loaded.config.unavailable().is_empty());
+}

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use hereabouts::api::view::Code;
 use hereabouts::model::{Address, InterfaceName, Labels, Lease, NodeName, Origin, Record, Role, Timestamp};
 use hereabouts::wire::v1::{Message, QUERY_DATAGRAM, QUERY_PAYLOAD, Registered, SignedRecord};
 use hereabouts::wire::{Identity, KeyRing, MAX_DATAGRAM, MAX_PAYLOAD, MIN_DATAGRAM, Secret};
@@ -40,6 +41,7 @@ fn the_worked_datagram_is_what_we_send() {
         seen: "192.0.2.7:40000".parse().unwrap(),
         lease: Lease(60),
         clock: Timestamp(1_795_200_000_123),
+        offers: None,
     });
     let mut payload = [0; MAX_PAYLOAD];
     let length = message.encode(&mut payload).unwrap();
@@ -105,6 +107,29 @@ fn every_test_that_a_claim_rests_on_exists() {
     assert!(named.len() > 40, "{named:?}");
     let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:#?}");
+}
+
+/// The texts that follow one text in another: of each place, what stands between quotation marks up to an end.
+fn quoted_after<'a>(source: &'a str, begins: &str, ends: char) -> impl Iterator<Item = &'a str> {
+    let places = source.split(begins).skip(1);
+    places.flat_map(move |rest| rest.split(ends).next().unwrap_or_default().split('"').skip(1).step_by(2))
+}
+
+/// The tests of the judge alone show what a finding looks like; these show that its cause leads to it. They run the real
+/// program and fail where it does not tell the code that they name.
+#[test]
+fn every_finding_of_the_doctor_is_caused_by_a_test_of_the_real_program() {
+    let (namespaces, containers) = (read("tests/doctor.rs"), read("integration/doctor.rs"));
+    let mut caused = BTreeSet::new();
+    caused.extend(quoted_after(&namespaces, ".says(", ','));
+    caused.extend(quoted_after(&namespaces, ".the(", ')'));
+    caused.extend(quoted_after(&namespaces, ".each(", ']'));
+    caused.extend(quoted_after(&containers, " the(&", ')'));
+    let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let missing: Vec<_> = codes.difference(&caused).collect();
+    assert!(missing.is_empty(), "no test causes {missing:?}");
+    let unknown: Vec<_> = caused.difference(&codes).collect();
+    assert!(unknown.is_empty(), "tests wait for what the program never tells: {unknown:?}");
 }
 
 fn collect(folder: &Path, into: &mut String) {

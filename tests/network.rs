@@ -67,6 +67,13 @@ impl Node {
         .await;
     }
 
+    async fn until_joined_ipv6(&mut self) {
+        self.until("the IPv6 group joined", |node| {
+            node.fanout.status().iter().any(|status| status.ipv6.group == GroupStatus::Joined)
+        })
+        .await;
+    }
+
     fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.name.as_str() == name)
     }
@@ -234,6 +241,73 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
     })
     .join();
     assert_eq!(listener.join().len(), 2);
+}
+
+/// Less than any wait between tries that nothing hastens.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
+#[test]
+fn interface_that_comes_up_step_by_step_is_joined_at_the_last_step_whichever_that_is() {
+    let orders = [
+        ["address", "up", "cable"],
+        ["address", "cable", "up"],
+        ["up", "address", "cable"],
+        ["up", "cable", "address"],
+        ["cable", "address", "up"],
+        ["cable", "up", "address"],
+    ];
+    for order in orders {
+        let lab = Lab::new();
+        let a = lab.namespace("a");
+        lab.plug_named(&a, "eth0", "br0", "cable");
+        lab.cable("cable", false);
+        a.ip(&["link", "set", "eth0", "down"]);
+        a.run(async move |here| {
+            let mut node = Node::new();
+            node.until("the first list", |node| node.interface("eth0").is_some()).await;
+            let joined = |node: &Node| {
+                let status = node.fanout.status();
+                status.iter().any(|s| s.name.as_str() == "eth0" && s.ipv4.group == GroupStatus::Joined)
+            };
+            for step in order {
+                assert!(!joined(&node), "{order:?} before {step}");
+                match step {
+                    "address" => here.ip(&["addr", "add", "10.77.0.1/24", "dev", "eth0"]),
+                    "up" => here.ip(&["link", "set", "eth0", "up"]),
+                    _ => lab.cable("cable", true),
+                }
+            }
+            let took = node.until("joined", joined).await;
+            assert!(took < AT_ONCE, "{order:?} took {took:?}");
+            assert!(here.text(&["maddr", "show", "dev", "eth0"]).contains("239.255.43.73"));
+        })
+        .join();
+    }
+}
+
+#[test]
+fn ipv6_group_is_joined_when_the_link_local_address_has_proved_unique() {
+    let lab = Lab::new();
+    let a = lab.namespace("a");
+    lab.plug_named(&a, "eth0", "br0", "cable");
+    lab.cable("cable", false);
+    a.ip(&["link", "set", "eth0", "down"]);
+    a.sysctl("net.ipv6.conf.eth0.accept_dad", "1");
+    a.run(async move |here| {
+        let mut node = Node::new();
+        node.until("the first list", |node| node.interface("eth0").is_some()).await;
+        here.ip(&["link", "set", "eth0", "up"]);
+        lab.cable("cable", true);
+        let link_local = |node: &Node, tentative: bool| {
+            let addresses = node.interface("eth0").map(|eth0| eth0.addresses.clone()).unwrap_or_default();
+            addresses.iter().any(|address| address.link_local() && address.tentative == tentative)
+        };
+        node.until("the address is being proved", |node| link_local(node, true)).await;
+        assert!(node.fanout.status().is_empty(), "nothing leaves from an address that may be another's");
+        node.until_joined_ipv6().await;
+        assert!(link_local(&node, false));
+    })
+    .join();
 }
 
 #[test]

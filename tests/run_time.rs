@@ -1,6 +1,6 @@
 //! The network changes while the program runs: in network namespaces, with the real binary.
 //!
-//! Needs root, `ip` of iproute2 and `nft` of nftables.
+//! Needs root, `ip` of iproute2, `nft` of nftables and `python3`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -8,8 +8,8 @@ mod namespaces;
 
 use std::time::{Duration, Instant};
 
-use namespaces::program::Machine;
-use namespaces::{LIMIT, Lab, Namespace};
+use namespaces::program::{Machine, Running};
+use namespaces::{GROUPS, LIMIT, Lab, Namespace};
 use serde_json::Value;
 
 /// How soon a change has to show.
@@ -18,11 +18,16 @@ const TWO_SECONDS: Duration = Duration::from_secs(2);
 const MULTICAST: &str = "discovery: { methods: [multicast] }\nregistry: { lease: 6s }";
 
 /// A server at 10.77.0.2 on the bridge, which runs.
-fn hub(lab: &Lab) -> (Namespace, Machine, namespaces::program::Running) {
+fn hub(lab: &Lab) -> (Namespace, Machine, Running) {
+    hub_with(lab, MULTICAST)
+}
+
+/// The same with a configuration of its own.
+fn hub_with(lab: &Lab, more: &str) -> (Namespace, Machine, Running) {
     let namespace = lab.namespace("hub");
     lab.plug(&namespace, "eth0", "br0");
     namespace.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
-    let machine = Machine::new(&namespace, "hub", "server", MULTICAST);
+    let machine = Machine::new(&namespace, "hub", "server", more);
     let running = machine.run();
     (namespace, machine, running)
 }
@@ -53,7 +58,7 @@ fn until_where(hub: &Machine, what: &str, holds: impl Fn(&[String]) -> bool) -> 
 /// Whether the kernel holds both groups on an interface.
 fn in_groups(namespace: &Namespace, interface: &str) -> bool {
     let groups = namespace.text(&["maddr", "show", "dev", interface]);
-    groups.contains("239.255.43.73") && groups.contains("ff12::4373")
+    GROUPS.iter().all(|group| groups.contains(group))
 }
 
 fn rejoined(status: &Value) -> u64 {
@@ -80,6 +85,22 @@ fn address_that_is_added_or_taken_away_shows_within_two_seconds() {
         let took = until_where(&hub, change, is_there);
         assert!(took < TWO_SECONDS, "{change} took {took:?}");
     }
+}
+
+#[test]
+fn server_that_starts_while_the_fallback_asks_is_found_by_the_better_method() {
+    let lab = Lab::new();
+    let both = "discovery: { methods: [multicast, broadcast] }";
+    let (_space, laptop) = laptop(&lab, both);
+    let _laptop = laptop.run();
+    laptop.until("broadcast has its turn", |status| status["methods"][1]["state"] == "trying");
+    let _hub = hub_with(&lab, both);
+    laptop.registered();
+    // Its last quick question, three seconds after its first, is answered too.
+    laptop.until("broadcast has asked its questions", |status| status["node"]["uptime_seconds"].as_u64() >= Some(8));
+    let status = laptop.status();
+    assert_eq!(status["servers"][0]["found_by"], "multicast", "{status}");
+    assert_eq!(status["methods"][0]["state"], "found", "{status}");
 }
 
 #[test]
@@ -152,27 +173,32 @@ fn membership_that_the_kernel_dropped_in_passing_is_joined_again() {
     laptop.registered();
 }
 
-/// The groups of the protocol.
-const GROUPS: [&str; 2] = ["239.255.43.73", "ff12::4373"];
+#[test]
+fn group_that_could_not_be_joined_is_joined_soon_after_it_can_be() {
+    let lab = Lab::new();
+    let space = lab.namespace("hub");
+    space.sysctl("net.ipv4.igmp_max_memberships", "0");
+    lab.plug(&space, "eth0", "br0");
+    space.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
+    let hub = Machine::new(&space, "hub", "server", MULTICAST);
+    let _hub = hub.run();
+    let refused = |status: &Value| status["interfaces"].to_string().contains("igmp_max_memberships");
+    hub.until("the kernel has refused", refused);
+    space.sysctl("net.ipv4.igmp_max_memberships", "20");
+    // The wait is no longer than what has passed since the first try.
+    hub.until_within(Duration::from_secs(4), "it is in the groups", |status| joined(status, "eth0"));
+    assert!(in_groups(&space, "eth0"));
+}
 
 /// A server behind a snooping switch that has forgotten that it is in the groups.
-fn forgotten_hub(lab: &Lab) -> (Namespace, Machine, namespaces::program::Running) {
+fn forgotten_hub(lab: &Lab) -> (Namespace, Machine, Running) {
     lab.snoop("br0");
     let space = lab.namespace("hub");
     lab.plug_named(&space, "eth0", "br0", "port7");
     space.ip(&["addr", "add", "10.77.0.2/24", "brd", "+", "dev", "eth0"]);
     let hub = Machine::new(&space, "hub", "server", MULTICAST);
     let running = hub.run();
-    let known = |_: &Value| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group));
-    hub.until("the switch knows it", known);
-    // The kernel reports a membership more than once within its first seconds (RFC 3376 §8.11): after the last report.
-    let reports_end = Instant::now() + Duration::from_secs(4);
-    hub.until("the switch has forgotten it", |_| {
-        GROUPS.iter().filter(|group| lab.knows_member("br0", "port7", group)).for_each(|group| {
-            lab.forget_member("br0", "port7", group);
-        });
-        Instant::now() > reports_end
-    });
+    hub.forgotten(lab, "port7");
     (space, hub, running)
 }
 
@@ -192,6 +218,104 @@ fn switch_that_forgot_a_member_learns_it_again_after_three_silent_intervals() {
     // Three intervals of 30 s from the join.
     hub.until_within(Duration::from_secs(100), "it joined again", |status| rejoined(status) > before);
     hub.until("the switch knows it", |_| GROUPS.iter().all(|group| lab.knows_member("br0", "port7", group)));
+}
+
+/// Makes the kernel lose a node's memberships of both groups.
+fn lose_memberships(space: &Namespace, node: &Running) {
+    GROUPS.iter().for_each(|group| node.lose_membership(space, "eth0", group));
+    let groups = space.text(&["maddr", "show", "dev", "eth0"]);
+    assert!(GROUPS.iter().all(|group| !groups.contains(group)), "the kernel holds them still: {groups}");
+}
+
+/// That a server is found by its groups alone, each family for itself.
+fn is_found_by_both_groups(lab: &Lab) {
+    for (name, without, address) in [("four", "ipv6", "10.77.0.14/24"), ("six", "ipv4", "10.77.0.16/24")] {
+        let space = lab.namespace(name);
+        lab.plug(&space, "eth0", "br0");
+        space.ip(&["addr", "add", address, "brd", "+", "dev", "eth0"]);
+        let settings = format!("{MULTICAST}\ninterfaces: {{ addresses: {{ {without}: false }} }}");
+        let machine = Machine::new(&space, name, "client", &settings);
+        let _running = machine.run();
+        machine.registered();
+    }
+}
+
+#[test]
+fn memberships_that_the_kernel_lost_are_joined_again_by_the_next_event() {
+    let lab = Lab::new();
+    let (space, hub, running) = hub(&lab);
+    hub.until("it is in the groups", |status| joined(status, "eth0"));
+    let before = rejoined(&hub.status());
+    lose_memberships(&space, &running);
+    // An event after which the interface is as before.
+    space.ip(&["link", "set", "eth0", "txqueuelen", "500"]);
+    hub.until("it is in the groups again", |_| in_groups(&space, "eth0"));
+    assert_eq!(rejoined(&hub.status()) - before, 2, "one for each family");
+    is_found_by_both_groups(&lab);
+}
+
+#[test]
+fn memberships_that_the_kernel_lost_are_joined_again_after_three_silent_intervals() {
+    let lab = Lab::new();
+    let (space, hub, running) = hub(&lab);
+    hub.until("it is in the groups", |status| joined(status, "eth0"));
+    lose_memberships(&space, &running);
+    hub.until_within(Duration::from_secs(120), "it is in the groups again", |_| in_groups(&space, "eth0"));
+    is_found_by_both_groups(&lab);
+}
+
+/// Longer than a node may be late without being taken for stopped: a look every 5 s, and 10 s.
+const LONG_STOP: Duration = Duration::from_secs(20);
+
+/// Waits until a server counts the laptop as gone, and for the rest of [`LONG_STOP`].
+fn while_stopped(hub: &Machine) {
+    let started = Instant::now();
+    hub.until("the lease ran out and the stop is long", |_| {
+        let lines = hub.json(&["where", "laptop"], &[]).lines;
+        let present = lines.iter().any(|line| line["state"] == "present");
+        !present && started.elapsed() > LONG_STOP
+    });
+}
+
+#[test]
+fn node_that_was_stopped_is_back_in_its_groups_though_no_event_tells_that_it_lost_them() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = hub(&lab);
+    let (space, laptop) = laptop(&lab, MULTICAST);
+    let running = laptop.run();
+    laptop.registered();
+    running.pause(true);
+    lose_memberships(&space, &running);
+    while_stopped(&hub);
+    running.pause(false);
+    let took = laptop.until("it is in the groups again", |_| in_groups(&space, "eth0"));
+    let present = || hub.json(&["where", "laptop"], &[]).lines.iter().any(|line| line["state"] == "present");
+    hub.until("it is registered again", |_| present());
+    eprintln!("in the groups {took:?} after SIGCONT");
+    assert!(laptop.log().contains("this node was stopped for"), "{}", laptop.log());
+}
+
+#[test]
+fn network_that_changed_while_a_node_was_stopped_is_followed() {
+    let lab = Lab::new();
+    let (_space, hub, _hub) = hub(&lab);
+    let (space, laptop) = laptop(&lab, MULTICAST);
+    let running = laptop.run();
+    laptop.registered();
+    running.pause(true);
+    space.ip(&["link", "del", "eth0"]);
+    while_stopped(&hub);
+    lab.plug(&space, "eth0", "br0");
+    space.ip(&["addr", "add", "10.77.0.88/24", "brd", "+", "dev", "eth0"]);
+    running.pause(false);
+    let started = Instant::now();
+    until_where(&hub, "it is at its new address", |addresses| addresses.iter().any(|found| found == "10.77.0.88"));
+    hub.until("it is registered again", |_| {
+        hub.json(&["where", "laptop"], &[]).lines.iter().any(|line| line["state"] == "present")
+    });
+    laptop.until("it is in the groups", |status| joined(status, "eth0") && in_groups(&space, "eth0"));
+    laptop.registered();
+    eprintln!("registered and in the groups {:?} after SIGCONT", started.elapsed());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -48,6 +49,7 @@ pub(crate) struct Setup {
     command: Vec<String>,
     network: Attached,
     state: State,
+    files: Vec<(&'static str, Vec<u8>)>,
 }
 
 enum Attached {
@@ -97,6 +99,7 @@ impl Fleet {
             command: Vec::new(),
             network: Attached::To(self.network.clone()),
             state: State::Memory,
+            files: Vec::new(),
         }
     }
 
@@ -107,7 +110,7 @@ impl Fleet {
 
     /// Starts a node.
     pub(crate) async fn start(&self, setup: Setup) -> Node {
-        let Setup { name, config, key_mode, command, network, state } = setup;
+        let Setup { name, config, key_mode, command, network, state, files } = setup;
         let folder = TempDir::new().unwrap();
         // The node is another user than the one who writes here. As in a pod, others can read the key and nobody can
         // write it: the mount is read-only.
@@ -116,6 +119,9 @@ impl Fleet {
         mode(&folder, "hereabouts.yaml", 0o644);
         fs::write(folder.path().join("channel.key"), data_encoding::BASE64.encode(&self.key) + "\n").unwrap();
         mode(&folder, "channel.key", key_mode);
+        for (file, content) in files {
+            put(folder.path(), file, &content);
+        }
 
         let container = unique(&name);
         let mount = Mount::bind_mount(folder.path().to_str().unwrap(), CONFIG_FOLDER);
@@ -188,11 +194,25 @@ impl Setup {
         self
     }
 
+    /// With a file beside its config: see [`Node::put`].
+    pub(crate) fn file(mut self, name: &'static str, content: Vec<u8>) -> Self {
+        self.files.push((name, content));
+        self
+    }
+
     /// With a key file of this mode.
     pub(crate) fn key_mode(mut self, mode: u32) -> Self {
         self.key_mode = mode;
         self
     }
+}
+
+/// Puts a file that everybody can read into a folder, in place of the one that is there.
+pub(super) fn put(folder: &Path, name: &str, content: &[u8]) {
+    let new = folder.join(format!(".{name}.new"));
+    fs::write(&new, content).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::rename(new, folder.join(name)).unwrap();
 }
 
 fn mode(folder: &TempDir, file: &str, mode: u32) {

@@ -1,6 +1,9 @@
 //! One container with one node.
 
+use std::io::Write;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +33,7 @@ pub(crate) struct Node {
     network: Option<Arc<Network>>,
     // Held until the container is gone; fields are dropped in this order.
     _volume: Option<Arc<Volume>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A command that ended.
@@ -53,7 +56,7 @@ impl Node {
         volume: Option<Arc<Volume>>,
         folder: TempDir,
     ) -> Self {
-        Self { name, container, started, network, _volume: volume, _folder: folder }
+        Self { name, container, started, network, _volume: volume, folder }
     }
 
     /// The container's name: on its network, also its DNS name.
@@ -137,6 +140,43 @@ impl Node {
         let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = networks.get(&network.name).and_then(|endpoint| endpoint.ip_address.as_deref());
         address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{} is not on {}", self.name, network.name))
+    }
+
+    /// Puts a file into the folder of its config, `/etc/hereabouts`, in place of the one that is there.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) {
+        super::fleet::put(self.folder.path(), name, content);
+    }
+
+    /// The process id of the running node, as this machine counts.
+    pub(crate) async fn pid(&self) -> i64 {
+        let inspected =
+            docker().await.inspect_container(self.started.id(), None::<InspectContainerOptions>).await.unwrap();
+        let pid = inspected.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+        pid.unwrap_or_else(|| panic!("{} does not run", self.name))
+    }
+
+    /// A path of the running node as this machine, as root, sees it: memory and volumes too.
+    pub(crate) async fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/{path}", self.pid().await))
+    }
+
+    /// How many bytes came in over its interfaces but loopback so far, as the kernel counts.
+    pub(crate) async fn received(&self) -> u64 {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/dev", self.pid().await)).unwrap();
+        let interfaces = table.lines().filter_map(|line| line.split_once(':'));
+        let others = interfaces.filter(|(name, _)| name.trim() != "lo");
+        others.map(|(_, counts)| counts.split_whitespace().next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    /// Sets the packet filter of the running node; a start after a kill begins without one.
+    pub(crate) async fn nft(&self, script: &str) {
+        let mut nsenter = Command::new("nsenter")
+            .args(["--net", "--target", &self.pid().await.to_string(), "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{error}: nsenter is needed, as root: `apt-get install util-linux`"));
+        nsenter.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(nsenter.wait().unwrap().success(), "nft is needed, as root: `apt-get install nftables`: {script}");
     }
 
     /// Its log so far, of all its starts.

@@ -4,8 +4,8 @@
 //!
 //! - The socket file has mode 0600 before anybody can connect: it is bound, then its mode is set, then it listens. A
 //!   connection to a bound socket that does not listen is refused by the kernel, so no umask matters.
-//! - One node per state directory: a lock file beside the socket is held while the node runs. The kernel frees it when
-//!   the process dies, however it dies, so a socket file left behind is replaced and a living one never is.
+//! - One node per state directory: whoever binds holds the directory's lock for as long as the listener lives. The kernel
+//!   frees it when the process dies, however it dies, so a socket file left behind is replaced and a living one never is.
 //! - At most [`MAX_CONNECTIONS`] connections; one more gets a `busy` error line. A request line has at most
 //!   [`MAX_REQUEST`] bytes. A connection that sends no whole request, or takes no answer, for [`IDLE_LIMIT`] is closed.
 
@@ -29,8 +29,6 @@ pub use server::{BindError, Listener, serve};
 
 /// The socket's file name in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
-/// The lock's file name in the state directory.
-pub const LOCK_NAME: &str = "control.lock";
 /// The longest request line, in bytes: 16 labels and a cursor are far below.
 pub const MAX_REQUEST: usize = 64 * 1024;
 /// The longest response line, in bytes: the status of a machine with some ten thousand interfaces.

@@ -13,9 +13,9 @@ mod status;
 
 pub use finding::{Code, FindingView, Mark};
 pub use status::{
-    CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView, MethodState,
-    MethodView, OfferView, OwnView, PublicationState, PublicationView, PydiscoverView, RegistryView, ServerView,
-    SocketView, StatusView, StoreView,
+    AcceptView, CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView,
+    MethodState, MethodView, OfferView, OwnView, PublicationState, PublicationView, PydiscoverView, RegistryView,
+    ServerView, SocketView, StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.

@@ -6,12 +6,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::context::{Context, needs_server, unexpected};
-use super::exit::{self, Failure};
-use super::output::{Format, Output};
-use super::progress::{Bars, Line};
+use super::exit::Failure;
+use super::output::Output;
+use super::progress::{self, Seen};
 use super::time;
 use crate::api::request::{Item, Request};
-use crate::api::view::Progress;
 use crate::model::NodeName;
 
 /// Tell all nodes, or some, to pull a file now, and show how far each is
@@ -41,35 +40,13 @@ pub(super) struct PushArgs {
 pub(super) fn run(args: PushArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
     let timeout_ms = u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX);
     let request = Request::Push { name: args.name.clone(), to: args.to, timeout_ms };
-    let mut bars = Bars::new(output);
-    let (mut any, mut failed) = (false, false);
-    for item in context.local(&request, Duration::MAX)?.map_err(needs_server)? {
-        let view = match item.map_err(needs_server)? {
-            Item::Pushed(view) => view,
-            item => return Err(unexpected(&item)),
-        };
-        any = true;
-        failed |= view.state == Progress::Failed;
-        match output.format() {
-            Format::Json => {
-                output.json(&view)?;
-                output.flush()?;
-            }
-            Format::Plain | Format::Table => {
-                let line = Line {
-                    subject: view.node.as_str(),
-                    state: view.state,
-                    generation: view.generation,
-                    bytes: view.bytes,
-                    size: view.size,
-                    error: view.error.as_deref(),
-                };
-                bars.show(&line, output)?;
-            }
-        }
-    }
-    if !any {
+    let items = context.local(&request, Duration::MAX)?.map_err(needs_server)?;
+    let seen = progress::follow(items.map(|item| item.map_err(needs_server)), output, |item| match item {
+        Item::Pushed(view) => Ok(view),
+        item => Err(unexpected(&item)),
+    })?;
+    if seen == Seen::Nothing {
         return Err(Failure::NothingFound(format!("no node that is present takes '{}'", args.name)).into());
     }
-    Ok(ExitCode::from(if failed { exit::FAILED } else { 0 }))
+    Ok(seen.exit_code())
 }

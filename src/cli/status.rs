@@ -53,6 +53,7 @@ pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>
     section("Unauthenticated wires", &compat(status), output)?;
     section("PyDiscover servers, unauthenticated", &pydiscover(status, now), output)?;
     section("Offers", &offers(status), output)?;
+    section("Accepted files", &accepts(status, now), output)?;
     section("Name conflicts", &conflicts(status, now), output)?;
     section("Cloned nodes", &clones(status, now), output)?;
     section("Counters", &counters(status), output)
@@ -140,6 +141,7 @@ fn publications(status: &StatusView) -> Table {
             PublicationState::Waiting => (Emphasis::Dim, "waiting"),
             PublicationState::Asking => (Emphasis::Dim, "asking"),
             PublicationState::Published => (Emphasis::Normal, "published"),
+            PublicationState::Told => (Emphasis::Normal, "told"),
             PublicationState::Conflict => (Emphasis::Bad, "conflict"),
             PublicationState::Failed => (Emphasis::Bad, "failed"),
         };
@@ -239,6 +241,26 @@ fn offers(status: &StatusView) -> Table {
             or_dash(offer.size.map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))),
             offer.path.clone(),
             or_dash(offer.error.as_ref()),
+        ];
+        table.row(emphasis, cells);
+    }
+    table
+}
+
+fn accepts(status: &StatusView, now: Timestamp) -> Table {
+    let mut table = Table::new(&["FILE", "GENERATION", "TAKEN", "FROM", "LAST ATTEMPT", "PATH", "ERROR"]);
+    let when = |time: Option<Timestamp>| or_dash(time.map(|time| ago(time, now)));
+    for accept in &status.accepts {
+        let emphasis = if accept.error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let from = accept.server_name.as_ref().map(ToString::to_string);
+        let cells = [
+            accept.name.clone(),
+            or_dash(accept.generation),
+            when(accept.taken),
+            or_dash(from.or_else(|| accept.server.map(|server| server.short()))),
+            when(accept.last_attempt),
+            accept.path.clone(),
+            or_dash(accept.error.as_ref()),
         ];
         table.row(emphasis, cells);
     }

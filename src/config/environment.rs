@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::model::{Account, Accounts};
+
 /// What the loader may know of the process and its host, so that tests need no global state.
 pub trait Environment {
     /// An environment variable; `None` if it is unset or not UTF-8.
@@ -11,6 +13,10 @@ pub trait Environment {
     fn host_name(&self) -> Option<String>;
     /// Whether the process runs as root.
     fn is_root(&self) -> bool;
+    /// Whether this machine has a user or a group.
+    fn knows(&self, _accounts: Accounts, _account: &Account) -> bool {
+        true
+    }
 }
 
 /// The environment of this process.
@@ -29,6 +35,10 @@ impl Environment for SystemEnvironment {
 
     fn is_root(&self) -> bool {
         own_uid() == Some(0)
+    }
+
+    fn knows(&self, accounts: Accounts, account: &Account) -> bool {
+        accounts.number(account).is_ok_and(|number| number.is_some())
     }
 }
 

@@ -18,7 +18,7 @@ use super::report::{Problem, path_of};
 use super::{
     ChannelName, ConfigDuration, DynipServer, FileMode, InterfacePattern, OfferName, ServerAddress, Size, schema,
 };
-use crate::model::{NodeId, NodeName};
+use crate::model::{HttpUrl, NodeId, NodeName, Owner};
 
 /// How alike a word must be to be suggested (Jaro-Winkler, 1 is equal).
 const NEAR: f64 = 0.75;
@@ -32,7 +32,7 @@ fn parses<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<(), String>
     text.parse::<T>().map(drop).map_err(|error| error.to_string())
 }
 
-const FORMATS: [(&str, Parse); 18] = [
+const FORMATS: [(&str, Parse); 20] = [
     ("hereabouts-NodeId", |text| {
         text.parse::<NodeId>().map(drop).map_err(|_| {
             "the id of a node was expected: 52 characters, as `hereabouts discover --output json` prints it".into()
@@ -61,6 +61,8 @@ const FORMATS: [(&str, Parse); 18] = [
     ("hereabouts-ServerAddress", parses::<ServerAddress>),
     ("hereabouts-DynipServer", parses::<DynipServer>),
     ("hereabouts-FileMode", parses::<FileMode>),
+    ("hereabouts-Owner", parses::<Owner>),
+    ("hereabouts-HttpUrl", parses::<HttpUrl>),
     ("hereabouts-OfferName", parses::<OfferName>),
     ("hereabouts-ChannelName", parses::<ChannelName>),
     ("hereabouts-Path", |text| if text.contains('\0') { Err("a path has no NUL character".into()) } else { Ok(()) }),

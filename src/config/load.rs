@@ -11,7 +11,7 @@ use super::judge::{judge, settle};
 use super::report::{Problem, Report};
 use super::rules;
 use super::{AfterAction, Config, KeySource, StoreConfig};
-use crate::model::{Labels, NodeName};
+use crate::model::{Accounts, Labels, NodeName};
 
 /// The variable that names the file where no flag does.
 pub const FILE_VARIABLE: &str = "HEREABOUTS_CONFIG";
@@ -130,6 +130,7 @@ pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environmen
         let problem = Problem::error(&finding.pointer, span, finding.message);
         problems.push(Problem { is_note: finding.is_note, ..problem });
     }
+    problems.extend(unknown_owners(&config, &document, environment));
     for unavailable in config.unavailable() {
         let pointer = format!("/{}", unavailable.path.replace(['.', '['], "/").replace(']', ""));
         let message = format!("{} not available yet; run refuses it", unavailable.what);
@@ -163,6 +164,26 @@ fn judge_labels(document: &Document, wrong: &mut Vec<String>, problems: &mut Vec
             wrong.push(pointer.into());
         }
     }
+}
+
+/// Owners of files that this machine does not know. They may be known where the node runs, or by the time it pulls.
+fn unknown_owners(config: &Config, document: &Document, environment: &dyn Environment) -> Vec<Problem> {
+    let mut notes = Vec::new();
+    for (i, owner) in config.files.accept.iter().enumerate().filter_map(|(i, accept)| Some((i, accept.owner.as_ref()?)))
+    {
+        let accounts = [("user", Accounts::Users, &owner.user), ("group", Accounts::Groups, &owner.group)];
+        for (what, accounts, account) in accounts {
+            if let Some(account) = account.as_ref().filter(|account| !environment.knows(accounts, account)) {
+                let pointer = format!("/files/accept/{i}/owner");
+                let message = format!(
+                    "{} of this machine has no {what} \"{account}\": pulls fail until it has; a number needs no entry",
+                    accounts.path()
+                );
+                notes.push(Problem::note(&pointer, document.span(&pointer), message));
+            }
+        }
+    }
+    notes
 }
 
 /// Takes a wrong setting out, so that the rest can be looked at; with it the whole list it stands in.
@@ -247,6 +268,11 @@ impl Config {
         }
         self.files.offer.iter_mut().for_each(|offer| read(&mut offer.path));
         self.http.token_file.as_mut().map(read);
+        for accept in &mut self.files.accept {
+            if let Some(AfterAction::Webhook { token_file, ca_file, .. }) = &mut accept.after {
+                token_file.iter_mut().chain(ca_file).for_each(read);
+            }
+        }
         self.compat.pydiscover.as_mut().and_then(|wire| wire.password_file.as_mut()).map(read);
         let write = |path: &mut PathBuf| *path = self.node.state_dir.join(&*path);
         if let StoreConfig::Embedded { path } = &mut self.registry.store {

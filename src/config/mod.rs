@@ -26,7 +26,7 @@ pub use published::published_schema;
 pub use quantity::{ConfigDuration, DurationError, Size, SizeError};
 pub use report::{Problem, Report};
 pub use schema::{SCHEMA_ID, schema};
-pub use secret::{Secret, SecretError, decode_key, encode_key};
+pub use secret::{Secret, SecretError, decode_key, encode_key, read_token};
 pub use sections::{
     AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, InterfacesConfig, KeySource, ListenConfig,
     LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig, SessionsConfig,
@@ -127,12 +127,9 @@ impl Config {
             &self.publish,
             |target| matches!(target, PublishTarget::Mdns { domain } if !domain.eq_ignore_ascii_case("local")),
         );
-        let is_webhook = |accept: &Accept| matches!(accept.after, Some(AfterAction::Webhook { .. }));
-        let webhooks = positions(&self.files.accept, is_webhook);
         let table = [
             (domains.map(|i| format!("publish[{i}].domain")).collect(), "a domain of mDNS other than local is"),
             (used("registry.store", matches!(self.registry.store, StoreConfig::Etcd { .. })), "the store etcd is"),
-            (webhooks.map(|i| format!("files.accept[{i}].after")).collect(), "a webhook is"),
             (used("http.listen", self.http.listen.is_some()), "the HTTP interface is"),
         ];
         let entries = table

@@ -1,8 +1,10 @@
 //! Rules across settings, and those that a schema can't say. Pure.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::document::escape;
 use super::{AfterAction, Config, Method, PublishTarget};
 use crate::model::Role;
 
@@ -28,7 +30,7 @@ const MIN_EVERY: Duration = Duration::from_secs(10);
 /// How long a session may be idle: a slow link needs a second, and what is silent for an hour is gone.
 const SESSION_IDLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
-/// How long a command after a pull may take.
+/// How long a command or a request after a pull may take.
 const AFTER_LIMIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 /// The longest spread of pulls.
 const MAX_SPREAD: Duration = Duration::from_secs(86_400);
@@ -82,10 +84,17 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
         error("/files/offer".into(), "files.offer needs a role that serves, and role is client".into());
     }
     for (i, accept) in config.files.accept.iter().enumerate() {
-        if let Some(AfterAction::Exec { limit, .. }) = &accept.after
+        if let Some(AfterAction::Exec { limit, .. } | AfterAction::Webhook { limit, .. }) = &accept.after
             && !(AFTER_LIMIT.0..=AFTER_LIMIT.1).contains(&limit.0)
         {
-            error(format!("/files/accept/{i}/after/limit"), "a command may take 1s to 1h".into());
+            error(format!("/files/accept/{i}/after/limit"), "a command or a request may take 1s to 1h".into());
+        }
+        if let Some(AfterAction::Webhook { headers, .. }) = &accept.after {
+            for (name, value) in headers {
+                if let Some(message) = wrong_header(name, value) {
+                    error(format!("/files/accept/{i}/after/headers/{}", escape(name)), message);
+                }
+            }
         }
     }
     if config.files.spread.0 > MAX_SPREAD {
@@ -122,6 +131,7 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
             error(format!("/publish/{i}/every"), "a DynIP server is told every 10s to 24h".into());
         }
     }
+    found.extend(webhooks(config));
     if config.http.token_file.is_some() && config.http.listen.is_none() && is_set("/http/token_file") {
         found.push(note("/http/token_file", "http.token_file has no effect while http.listen is null"));
     }
@@ -132,6 +142,41 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
         ));
     }
     found.extend(notes(config, is_set));
+    found
+}
+
+/// Why a header can't be sent.
+fn wrong_header(name: &str, value: &str) -> Option<String> {
+    const OURS: [&str; 8] =
+        ["host", "content-type", "content-length", "transfer-encoding", "connection", "user-agent", "accept", "expect"];
+    let lower = name.to_ascii_lowercase();
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        Some("the name of a header has 1 to 64 letters, digits and '-'".into())
+    } else if OURS.contains(&lower.as_str()) {
+        Some(format!("the header {name} is set by hereabouts itself"))
+    } else if matches!(lower.as_str(), "authorization" | "proxy-authorization" | "cookie") {
+        Some("secrets don't stand in the configuration: token_file names a file with a bearer token".into())
+    } else if value.len() > 1024 || !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        Some("the value of a header has at most 1024 printable ASCII characters".into())
+    } else {
+        None
+    }
+}
+
+/// What an operator should know of webhooks.
+fn webhooks(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (i, accept) in config.files.accept.iter().enumerate() {
+        let Some(AfterAction::Webhook { url, token_file, ca_file, .. }) = &accept.after else { continue };
+        let loopback = url.host() == "localhost" || url.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        if token_file.is_some() && !url.is_https() && !loopback {
+            let message = "the token goes over the network in the clear: whoever hears it can use it; https hides it";
+            found.push(note(&format!("/files/accept/{i}/after/token_file"), message));
+        }
+        if ca_file.is_some() && !url.is_https() {
+            found.push(note(&format!("/files/accept/{i}/after/ca_file"), "ca_file has no effect on an http URL"));
+        }
+    }
     found
 }
 

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::Config;
-use crate::model::{Labels, NodeName};
+use crate::model::{HttpUrl, Labels, NodeName, Owner};
 
 /// Where the schema is published.
 pub const SCHEMA_ID: &str = "https://hereabouts.dev/schema/hereabouts.schema.json";
@@ -120,6 +120,27 @@ schema_type!(Socket, "SocketAddress", {
     "type": "string",
     "description": "An IP address with a port: `127.0.0.1:24374`, `[::1]:24374`.",
     "format": "socket",
+});
+schema_type!(Url, "HttpUrl", {
+    "type": "string",
+    "description": "A URL without user and password: `https://hooks.example.org/reload`.",
+    "format": "hereabouts-HttpUrl",
+    "minLength": 1,
+    "maxLength": (HttpUrl::MAX),
+    "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#@]+([/?][!$-;=?-_a-~]*)?$",
+});
+schema_type!(Headers, "Headers", {
+    "type": "object",
+    "description": "Headers of a request: a name has letters, digits and `-`, a value at most 1024 printable ASCII characters.",
+    "maxProperties": 16,
+    "propertyNames": { "pattern": "^[A-Za-z0-9-]{1,64}$" },
+    "additionalProperties": { "type": "string", "maxLength": 1024, "pattern": "^[ -~]*$" },
+});
+schema_type!(OwnerText, "Owner", {
+    "type": "string",
+    "description": "A user, a group or both, by name or number: `kiosk`, `kiosk:www-data`, `:media`, `\"1000:1000\"`.",
+    "format": "hereabouts-Owner",
+    "pattern": (Owner::PATTERN),
 });
 schema_type!(Pairs, "Labels", {
     "type": "object",

@@ -77,12 +77,29 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+    /// What no header can hold.
+    #[error("the first line of the token file {} is no token: printable ASCII characters without spaces", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
     /// Not UTF-8.
     #[error("the passphrase file {} is not UTF-8 text", path.display())]
     Text {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Reads a token that goes into an HTTP header: the first line of its file, without white space around it.
+pub fn read_token(path: &Path) -> Result<Zeroizing<String>, SecretError> {
+    let bytes = read_secret(path)?;
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    match std::str::from_utf8(line) {
+        Ok("") => Err(SecretError::Empty { path: path.into() }),
+        Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(SecretError::Token { path: path.into() }),
+    }
 }
 
 /// Who has to own a file that this user may not read.
@@ -226,6 +243,21 @@ mod tests {
         let (_folder, path) = file(" correct horse \nnot this", 0o400);
         let secret = KeySource::PassphraseFile(path).read().unwrap();
         assert_eq!(secret, Secret::Passphrase(Zeroizing::new(" correct horse ".into())));
+    }
+
+    #[test]
+    fn token_is_the_first_line_and_fits_a_header() {
+        let (_folder, path) = file(" s3cret.token== \r\nrest", 0o600);
+        assert_eq!(read_token(&path).unwrap().as_str(), "s3cret.token==");
+        for (text, says) in
+            [("\nx", "empty"), ("s3 cret", "is no token"), ("s3\rcret", "is no token"), ("sécret", "is no token")]
+        {
+            let (_folder, path) = file(text, 0o600);
+            let message = read_token(&path).unwrap_err().to_string();
+            assert!(message.contains(says) && !message.contains("cret\n") && !message.contains("s3"), "{message}");
+        }
+        let (_folder, path) = file("s3cret", 0o644);
+        assert!(matches!(read_token(&path), Err(SecretError::Mode { .. })));
     }
 
     #[test]

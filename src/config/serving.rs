@@ -1,5 +1,6 @@
 //! The sections of what a node keeps and serves: registry, publishing, files, HTTP and the ancestors' wires.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{DynipServer, FileMode, OfferName};
 use super::{ConfigDuration, Size, schema};
-use crate::model::NodeId;
+use crate::model::{HttpUrl, NodeId, Owner};
 
 /// What a server keeps of every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -176,6 +177,11 @@ pub struct Accept {
     /// The permission bits that it gets.
     #[serde(default = "usual_mode")]
     pub mode: FileMode,
+    /// Whose it is: `USER`, `USER:GROUP` or `:GROUP`, names or numbers. Null: that of the file which was there, as far as this node may give
+    /// files away; else the user that runs hereabouts.
+    #[serde(default)]
+    #[schemars(with = "Option<schema::OwnerText>")]
+    pub owner: Option<Owner>,
     /// The largest file that is taken.
     #[serde(default = "usual_size")]
     pub max_size: Size,
@@ -220,11 +226,27 @@ pub enum AfterAction {
         #[serde(default)]
         signal: SignalName,
     },
-    /// A URL is requested. Not available yet.
+    /// A URL gets a POST with JSON that says what was taken. Any answer but 2xx is a failure; redirects are not followed.
     Webhook {
-        /// The URL.
-        #[schemars(length(min = 1, max = 2048))]
-        url: String,
+        /// The URL, `http` or `https`.
+        #[schemars(with = "schema::Url")]
+        url: HttpUrl,
+        /// Further headers. Secrets don't belong here: the configuration is no secret file.
+        #[serde(default)]
+        #[schemars(with = "schema::Headers")]
+        headers: BTreeMap<String, String>,
+        /// A file whose first line is sent as bearer token. Relative to the folder of this file. Null: none.
+        #[serde(default)]
+        #[schemars(with = "Option<schema::Path>")]
+        token_file: Option<PathBuf>,
+        /// A PEM file with the certificate authorities that are trusted, and no others. Relative to the folder of this file. Null:
+        /// those that Mozilla trusts, which are built in.
+        #[serde(default)]
+        #[schemars(with = "Option<schema::Path>")]
+        ca_file: Option<PathBuf>,
+        /// How long the whole request may take.
+        #[serde(default = "usual_limit")]
+        limit: ConfigDuration,
     },
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::DEFAULT_PORT;
+use crate::model::is_host;
 
 /// Gives a type that parses and prints itself what a setting needs: `Debug`, serde and a JSON Schema.
 ///
@@ -161,22 +162,6 @@ impl ServerAddress {
             Some(_) => Err(ServerAddressError::Port),
         }
     }
-}
-
-/// Whether a text is an IPv4 address or a host name (RFC 1123 §2.1, underscores allowed, 253 bytes).
-fn is_host(text: &str) -> bool {
-    let text = text.strip_suffix('.').unwrap_or(text);
-    let numeric = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if numeric {
-        return text.parse::<std::net::Ipv4Addr>().is_ok();
-    }
-    text.len() <= 253
-        && text.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
 }
 
 impl fmt::Display for ServerAddress {

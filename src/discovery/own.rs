@@ -106,16 +106,25 @@ impl OwnRecord {
         if (epoch, sequence) < (self.record.epoch, self.last_sequence) || epoch > GREATEST_EPOCH {
             return false;
         }
-        let raised = epoch > self.record.epoch || sequence > GREATEST_SEQUENCE;
-        if raised {
-            self.record.epoch = epoch + 1;
-            self.last_sequence = 0;
-        } else {
-            self.last_sequence = sequence;
+        if epoch > self.record.epoch || sequence > GREATEST_SEQUENCE {
+            return self.begin_epoch(epoch);
         }
+        self.last_sequence = sequence;
         self.version += 1;
         self.sign_anew();
-        raised
+        false
+    }
+
+    /// Begins an epoch past this one and the own; whether that is possible.
+    pub(super) fn begin_epoch(&mut self, past: u64) -> bool {
+        let past = past.max(self.record.epoch);
+        if past > GREATEST_EPOCH {
+            return false;
+        }
+        (self.record.epoch, self.last_sequence) = (past + 1, 0);
+        self.version += 1;
+        self.sign_anew();
+        true
     }
 
     /// A sequence number that nothing has used yet.

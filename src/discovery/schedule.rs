@@ -44,6 +44,11 @@ impl AskSchedule {
         if self.asked < FIRST.len() {
             return;
         }
+        self.rest(now, dice);
+    }
+
+    /// Puts the next query off without asking, as there is nothing to ask for now.
+    pub(super) fn rest(&mut self, now: Duration, dice: &mut fastrand::Rng) {
         self.next = now + jittered(Self::CONTENT, dice);
     }
 }
@@ -72,6 +77,16 @@ mod tests {
         for pair in offsets[3..].windows(2) {
             assert!((24_000..=36_000).contains(&(pair[1] - pair[0])), "{offsets:?}");
         }
+    }
+
+    #[test]
+    fn a_rest_puts_off_the_first_queries_too() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut schedule = AskSchedule::new(Duration::ZERO);
+        schedule.content(Duration::from_secs(1), &mut dice);
+        assert_eq!(schedule.next(), Duration::ZERO, "others may answer the first queries");
+        schedule.rest(Duration::from_secs(1), &mut dice);
+        assert!(schedule.next() >= Duration::from_secs(49));
     }
 
     #[test]

@@ -32,9 +32,9 @@ pub struct Server {
     pub id: NodeId,
     /// Its name.
     pub name: NodeName,
-    /// The method that brought it first.
+    /// The best method that brought it.
     pub found_by: Method,
-    /// Whether it was heard without having been asked: what it answers first then says how it is found.
+    /// Whether it was heard without having been asked, and nothing better than that is known.
     pub(super) overheard: bool,
     /// The newest record of its own that was heard.
     pub(super) order: (u64, u64),
@@ -65,6 +65,8 @@ pub struct Held {
     pub acknowledged: Timestamp,
     /// The server's clock less this node's, in milliseconds.
     pub clock_offset: i64,
+    /// The mark of what it offers.
+    offers: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -189,7 +191,7 @@ impl Server {
 
     /// Takes an acknowledgement; whether it is the first of this server.
     pub(super) fn acknowledged(&mut self, now: Now, registered: &Registered) -> Acknowledged {
-        let Registered { sequence, seen, lease, clock } = *registered;
+        let Registered { sequence, seen, lease, clock, offers } = *registered;
         // No lease is none: taking it for one would begin a search at once, again and again.
         let awaited = |p: &Pending| (p.first..=p.last).contains(&sequence) && lease != Lease::ZERO;
         let Some(pending) = self.pending.filter(awaited) else {
@@ -208,12 +210,21 @@ impl Server {
             seen,
             acknowledged: now.wall,
             clock_offset: i64::try_from(clock.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX),
+            offers,
         });
         match before {
             None => Acknowledged::First,
-            Some(before) if before.seen != seen => Acknowledged::SeenElsewhere,
-            Some(_) => Acknowledged::Again,
+            Some(before) => Acknowledged::Again {
+                elsewhere: before.seen != seen,
+                newer_files: offers.is_some() && before.offers != offers,
+            },
         }
+    }
+
+    /// The sequence number sent last, if it is under way.
+    #[cfg(test)]
+    pub(super) fn awaited(&self) -> Option<u64> {
+        self.pending.map(|pending| pending.last)
     }
 
     /// Whether a refusal with this sequence number is about something under way.
@@ -266,8 +277,11 @@ pub(super) enum Acknowledged {
     Stray,
     /// The first of this server.
     First,
-    /// The server sees this node at another address than before.
-    SeenElsewhere,
     /// One of many.
-    Again,
+    Again {
+        /// Whether the server sees this node at another address than before.
+        elsewhere: bool,
+        /// Whether the server offers something else than before.
+        newer_files: bool,
+    },
 }

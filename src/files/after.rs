@@ -5,9 +5,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use super::Digest;
+use super::webhook::{Webhook, WebhookError};
+use crate::model::{NodeName, Timestamp};
 
 /// Output of a command that goes to the log; the rest is read and dropped.
 const OUTPUT: usize = 16 * 1024;
@@ -15,7 +20,7 @@ const OUTPUT: usize = 16 * 1024;
 const AFTERGLOW: Duration = Duration::from_millis(200);
 
 /// What is done after a file was replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum After {
     /// A program is started, without a shell.
     Exec {
@@ -31,6 +36,28 @@ pub enum After {
         /// The signal.
         signal: Signal,
     },
+    /// A URL gets a POST with JSON.
+    Webhook(Webhook),
+}
+
+/// What took the place of an earlier file.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Taken<'t> {
+    /// The file's name on the channel.
+    pub name: &'t str,
+    /// Its generation; 0 from an old base, which knows none.
+    pub generation: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    #[serde(serialize_with = "super::hex::serialize")]
+    pub digest: Digest,
+    /// The node that took it.
+    pub node: &'t NodeName,
+    /// Where it lies.
+    pub path: &'t Path,
+    /// When it was taken.
+    pub time: Timestamp,
 }
 
 /// Why that failed. The file is in its place all the same.
@@ -61,6 +88,9 @@ pub enum AfterError {
         /// The limit.
         limit: Duration,
     },
+    /// The webhook got no answer, or one that says no.
+    #[error("the webhook {0}")]
+    Webhook(#[from] WebhookError),
     /// The PID file can't be used.
     #[error("can't signal by {}: {reason}", pid_file.display())]
     Signal {
@@ -73,9 +103,10 @@ pub enum AfterError {
 
 impl After {
     /// Does it; what a command prints goes to the log.
-    pub async fn run(&self, name: &str, generation: u64, path: &Path) -> Result<(), AfterError> {
+    pub async fn run(&self, taken: &Taken<'_>) -> Result<(), AfterError> {
         match self {
-            Self::Exec { command, limit } => exec(command, *limit, name, generation, path).await,
+            Self::Exec { command, limit } => exec(command, *limit, taken).await,
+            Self::Webhook(webhook) => Ok(webhook.call(taken).await?),
             Self::Signal { pid_file, signal } => {
                 send(pid_file, *signal).map_err(|reason| AfterError::Signal { pid_file: pid_file.clone(), reason })
             }
@@ -83,7 +114,8 @@ impl After {
     }
 }
 
-async fn exec(command: &[String], limit: Duration, name: &str, generation: u64, path: &Path) -> Result<(), AfterError> {
+async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<(), AfterError> {
+    let Taken { name, generation, path, .. } = *taken;
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let program = program.clone();
     let started = Command::new(&program)

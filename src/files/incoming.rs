@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 
+use super::Digest;
 use super::target::{Target, TargetError};
 
 /// The name beside the target is `.NAME` with this. No part of a pull by our own protocol is called so: those have a digest.
@@ -52,8 +52,7 @@ pub struct Incoming {
 
 impl Incoming {
     /// Begins an empty file beside a target, of at most so many bytes.
-    pub fn begin(path: &Path, mode: u32, limit: u64) -> Result<Self, IncomingError> {
-        let target = Target::open(path, mode)?;
+    pub fn begin(target: Target, limit: u64) -> Result<Self, IncomingError> {
         let (name, file) = target.beside(SUFFIX)?;
         let (hasher, head) = (Box::new(blake3::Hasher::new()), Vec::with_capacity(HEAD));
         Ok(Self { target, name, file, hasher, head, held: 0, limit })
@@ -62,6 +61,11 @@ impl Incoming {
     /// How many bytes came.
     pub fn held(&self) -> u64 {
         self.held
+    }
+
+    /// The digest of what came.
+    pub fn digest(&self) -> Digest {
+        self.hasher.finalize().into()
     }
 
     /// Adds what came.
@@ -97,8 +101,7 @@ impl Incoming {
     /// After a crash at any moment the target is wholly old or wholly new.
     pub fn commit(self) -> Result<bool, IncomingError> {
         self.check()?;
-        let digest = self.hasher.finalize();
-        if self.target.digest(self.held)? == Some(*digest.as_bytes()) {
+        if self.target.digest(self.held)? == Some(self.digest()) {
             return Ok(false);
         }
         self.target.replace(&self.file, &self.name)?;
@@ -131,11 +134,12 @@ fn database_size(head: &[u8]) -> Option<u64> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
 
     use super::*;
 
     fn take(path: &Path, limit: u64, bytes: &[u8]) -> Result<bool, IncomingError> {
-        let mut incoming = Incoming::begin(path, 0o640, limit)?;
+        let mut incoming = Incoming::begin(Target::open(path, 0o640)?, limit)?;
         bytes.chunks(7).try_for_each(|piece| incoming.write(piece))?;
         incoming.commit()
     }
@@ -168,7 +172,7 @@ mod tests {
         assert!(matches!(take(&path, 100, b""), Err(IncomingError::Empty)));
         assert!(matches!(take(&path, 10, b"eleven byte"), Err(IncomingError::TooLarge { limit: 10 })));
         assert!(matches!(take(&path, 4096, &database(3, 1535)), Err(IncomingError::Cut { held: 1535, size: 1536 })));
-        let mut given_up = Incoming::begin(&path, 0o644, 100).unwrap();
+        let mut given_up = Incoming::begin(Target::open(&path, 0o644).unwrap(), 100).unwrap();
         given_up.write(b"half").unwrap();
         drop(given_up);
         assert_eq!(fs::read(&path).unwrap(), b"old");

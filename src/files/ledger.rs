@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
-use crate::model::NodeId;
+use super::{Digest, hex};
+use crate::model::{NodeId, NodeName, Timestamp};
 
 /// The longest ledger that is read: 64 names need some 20 KiB.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -31,6 +31,12 @@ pub struct Entry {
     /// Whether what follows a replacement is still to be done.
     #[serde(default)]
     pub unfinished: bool,
+    /// When it was taken; `None` of an offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Timestamp>,
+    /// The server's name at that time; `None` of an offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<NodeName>,
 }
 
 /// Reads a ledger; an empty one where none is, or where it can't be read as one, which is said in the log.
@@ -54,18 +60,4 @@ pub fn read(path: &Path) -> Ledger {
 pub fn text(ledger: &Ledger) -> String {
     // Keys are text and values plain: this can't fail.
     serde_json::to_string_pretty(ledger).unwrap_or_default() + "\n"
-}
-
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&data_encoding::HEXLOWER.encode(digest))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
-        bytes.try_into().map_err(|_| serde::de::Error::custom("a digest has 32 bytes"))
-    }
 }

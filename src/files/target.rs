@@ -5,12 +5,21 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstatvfs, fsync, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, fstatvfs, fsync, openat, renameat, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
+use super::flusher::Flusher;
 use super::{BLOCK, Digest};
+use crate::model::{Account, Accounts, Owner};
 
+/// From which size on a file that was replaced is freed by a thread of its own, in bytes.
+const LARGE: u64 = 16 << 20;
 /// Bytes of the digest in the name of a part: enough to tell generations apart; what decides is the digest in the end.
 const DIGEST_IN_NAME: usize = 8;
 /// Entries of the folder that are looked at for parts of earlier generations.
@@ -52,6 +61,55 @@ pub enum TargetError {
         /// The target.
         path: PathBuf,
     },
+    /// The folder may not be written.
+    #[error("may not {what} {}: {source}. {}", path.display(), denied(source, *uid, path))]
+    Denied {
+        /// What was tried.
+        what: &'static str,
+        /// The target.
+        path: PathBuf,
+        /// The user that runs this process.
+        uid: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The owner that the file is to have is not known.
+    #[error(
+        "{file} has no {what} \"{account}\", whose {} is to be: add it, or write its number in files.accept. The old file is kept",
+        path.display()
+    )]
+    Unknown {
+        /// `user` or `group`.
+        what: &'static str,
+        /// Its name.
+        account: Account,
+        /// Where it was looked up.
+        file: &'static str,
+        /// The target.
+        path: PathBuf,
+    },
+    /// The file may not be given to its owner.
+    #[error(
+        "may not give {} to the {what} {account} ({id}): {source}. {}. The old file is kept",
+        path.display(),
+        mend_owner(what, *uid)
+    )]
+    Owner {
+        /// The target.
+        path: PathBuf,
+        /// `user` or `group`.
+        what: &'static str,
+        /// As it is written in the configuration.
+        account: Account,
+        /// Its number.
+        id: u32,
+        /// The user that runs this process.
+        uid: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// There is not enough room.
     #[error("the disk of {} is full: {needed} bytes are needed, {free} are free", path.display())]
     Full {
@@ -83,6 +141,27 @@ pub enum TargetError {
     },
 }
 
+/// How a folder that may not be written is mended.
+fn denied(error: &io::Error, uid: u32, path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path).display();
+    if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        format!("Mount it for writing; a systemd unit with ProtectSystem= needs ReadWritePaths={folder}")
+    } else {
+        format!("The user that runs hereabouts (uid {uid}) must be able to write the folder: chown {uid} {folder}")
+    }
+}
+
+/// What it takes to give a file away (chown(2)).
+fn mend_owner(what: &str, uid: u32) -> String {
+    let capability = "the capability CAP_CHOWN (docs/files.md has the lines for systemd)";
+    match what {
+        "group" => {
+            format!("It needs {capability}, or the user that runs hereabouts (uid {uid}) to be a member of the group")
+        }
+        _ => format!("It needs {capability}"),
+    }
+}
+
 /// The place that a pulled file goes to: its folder is held open, so that whatever is written lies in that one folder.
 #[derive(Debug)]
 pub struct Target {
@@ -90,6 +169,7 @@ pub struct Target {
     folder: OwnedFd,
     name: OsString,
     mode: Mode,
+    owner: Option<Owner>,
 }
 
 impl Target {
@@ -100,9 +180,16 @@ impl Target {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, parent, flags, Mode::empty())
             .map_err(|error| TargetError::Folder { path: parent.to_owned(), source: error.into() })?;
-        let target = Self { path: path.to_owned(), folder, name, mode: Mode::from_raw_mode(mode) };
+        let target = Self { path: path.to_owned(), folder, name, mode: Mode::from_raw_mode(mode), owner: None };
         target.check()?;
         Ok(target)
+    }
+
+    /// Names the owner that files get here; what is not named stays as it was.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Option<Owner>) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// The path.
@@ -137,6 +224,10 @@ impl Target {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.folder, &self.name, flags, Mode::empty());
+        // What may be replaced need not be readable, once it belongs to somebody else.
+        if matches!(file, Err(Errno::ACCESS)) {
+            return Ok(None);
+        }
         let mut file = File::from(file.map_err(|error| self.failed("open", error.into()))?);
         let mut hasher = blake3::Hasher::new();
         let length = hash(&mut file, &mut hasher).map_err(|error| self.failed("read", error))?;
@@ -150,15 +241,17 @@ impl Target {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR);
         let opened = match open() {
-            // Somebody put a link there: it is not ours, and not followed.
-            Err(Errno::LOOP) => {
-                unlinkat(&self.folder, &name, AtFlags::empty())
-                    .map_err(|error| self.failed("replace", error.into()))?;
+            // Somebody put a link there, which is not ours and not followed; or it was given away already when all ended.
+            Err(Errno::LOOP | Errno::ACCESS) => {
+                match unlinkat(&self.folder, &name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(self.denied("write beside", error.into())),
+                }
                 open()
             }
             opened => opened,
         };
-        let mut file = File::from(opened.map_err(|error| self.failed("write beside", error.into()))?);
+        let mut file = File::from(opened.map_err(|error| self.denied("write beside", error.into()))?);
         let metadata = file.metadata().map_err(|error| self.failed("look at the part of", error))?;
         if !metadata.is_file() {
             return Err(TargetError::NotFile { path: self.path.clone() });
@@ -171,7 +264,10 @@ impl Target {
             (hasher, held) = (blake3::Hasher::new(), 0);
         }
         self.refuse_full(size - held)?;
-        Ok(Part { target: self, name, file, hasher, held, size, digest: *digest })
+        if held == 0 {
+            self.rehearse(&file).inspect_err(|_| self.remove(&name))?;
+        }
+        Ok(Part { target: self, name, file, flusher: Flusher::default(), hasher, held, size, digest: *digest })
     }
 
     /// Refuses early where the disk has no room, so that a large pull does not fill it for others first.
@@ -188,7 +284,8 @@ impl Target {
         self.remove(&name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(file.map_err(|error| self.failed("write beside", error.into()))?);
+        let file = File::from(file.map_err(|error| self.denied("write beside", error.into()))?);
+        self.rehearse(&file).inspect_err(|_| self.remove(&name))?;
         Ok((name, file))
     }
 
@@ -199,13 +296,113 @@ impl Target {
 
     /// Brings a whole file that lies beside the target to the disk, and puts it into the target's place.
     pub(super) fn replace(&self, file: &File, name: &OsStr) -> Result<(), TargetError> {
-        fchmod(file, self.mode).map_err(|error| self.failed("set the mode of", error.into()))?;
+        self.give(file, Some(self.mode))?;
         file.sync_all().map_err(|error| self.failed("bring to the disk", error))?;
         // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
         // same, as whoever made it expects the file elsewhere.
-        self.check()?;
-        renameat(&self.folder, name, &self.folder, &self.name).map_err(|error| self.failed("replace", error.into()))?;
-        fsync(&self.folder).map_err(|error| self.failed("bring the folder to the disk of", error.into()))
+        let old = self.check()?.and_then(|size| self.hold(size));
+        renameat(&self.folder, name, &self.folder, &self.name).map_err(|error| self.denied("replace", error.into()))?;
+        let synced = fsync(&self.folder).map_err(|error| self.failed("bring the folder to the disk of", error.into()));
+        if let Some(old) = old {
+            // Without a thread it is dropped, and freed, here.
+            let _ = thread::Builder::new().name("release".to_owned()).spawn(move || drop(old));
+        }
+        synced
+    }
+
+    /// Keeps a large file that is about to be replaced, so that the rename need not wait until its blocks are free: that
+    /// takes half a second for a gibibyte. `None` where it is small, or can't be kept.
+    fn hold(&self, size: u64) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        (size >= LARGE).then(|| openat(&self.folder, &self.name, flags, Mode::empty()).ok()).flatten()
+    }
+
+    /// Gives a file its mode and its owner: the one that is configured, and where that says nothing the one of the file that is there, if
+    /// this process may.
+    fn give(&self, file: &File, mode: Option<Mode>) -> Result<(), TargetError> {
+        let is = fstat(file).map_err(|error| self.failed("look at", error.into()))?;
+        let was = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let (user, group) =
+            self.owner.as_ref().map_or((None, None), |owner| (owner.user.as_ref(), owner.group.as_ref()));
+        // The group first, then the mode, and the user last: who has given the file away can change neither any more without
+        // further capabilities. Of the mode's bits a change of owner takes only those that no `FileMode` has (chown(2)).
+        let group = self.number("group", Accounts::Groups, group)?;
+        let user = self.number("user", Accounts::Users, user)?;
+        let set_group = |id| fchown(file, None, Some(Gid::from_raw(id)));
+        let set_user = |id| fchown(file, Some(Uid::from_raw(id)), None);
+        self.set("group", is.st_gid, group, was.map(|was| was.st_gid), &set_group)?;
+        if let Some(mode) = mode {
+            fchmod(file, mode).map_err(|error| self.failed("set the mode of", error.into()))?;
+        }
+        self.set("user", is.st_uid, user, was.map(|was| was.st_uid), &set_user)
+    }
+
+    /// The number of a configured owner.
+    fn number<'o>(
+        &self,
+        what: &'static str,
+        accounts: Accounts,
+        account: Option<&'o Account>,
+    ) -> Result<Option<(&'o Account, u32)>, TargetError> {
+        let Some(account) = account else { return Ok(None) };
+        // A missing table has no names.
+        let number = accounts.number(account).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            _ => Err(self.failed("look up the owner of", error)),
+        })?;
+        let path = self.path.clone();
+        let unknown = || TargetError::Unknown { what, account: account.clone(), file: accounts.path(), path };
+        number.map(|number| Some((account, number))).ok_or_else(unknown)
+    }
+
+    fn set(
+        &self,
+        what: &'static str,
+        is: u32,
+        configured: Option<(&Account, u32)>,
+        was: Option<u32>,
+        set: &dyn Fn(u32) -> rustix::io::Result<()>,
+    ) -> Result<(), TargetError> {
+        match (configured, was) {
+            (Some((_, id)), _) if id == is => Ok(()),
+            (Some((account, id)), _) => set(id).map_err(|error| TargetError::Owner {
+                path: self.path.clone(),
+                what,
+                account: account.clone(),
+                id,
+                uid: geteuid().as_raw(),
+                source: error.into(),
+            }),
+            (None, Some(id)) if id != is => {
+                if let Err(error) = set(id) {
+                    tracing::info!("{} had the {what} {id} and has {is} now: {error}", self.path.display());
+                }
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Tries with an empty file whether it could be given to its configured owner, so that nothing is pulled in vain.
+    fn rehearse(&self, file: &File) -> Result<(), TargetError> {
+        if self.owner.is_none() {
+            return Ok(());
+        }
+        let is = fstat(file).map_err(|error| self.failed("look at", error.into()))?;
+        let given = self.give(file, None);
+        // Back, so that an interrupted pull can be opened again. Where that fails it begins anew.
+        let _ = fchown(file, Some(Uid::from_raw(is.st_uid)), Some(Gid::from_raw(is.st_gid)));
+        given
+    }
+
+    /// What failed, with the mend if it was not allowed.
+    fn denied(&self, what: &'static str, source: io::Error) -> TargetError {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                TargetError::Denied { what, path: self.path.clone(), uid: geteuid().as_raw(), source }
+            }
+            _ => self.failed(what, source),
+        }
     }
 
     fn part_name(&self, digest: &Digest) -> OsString {
@@ -253,6 +450,7 @@ pub struct Part<'t> {
     target: &'t Target,
     name: OsString,
     file: File,
+    flusher: Flusher,
     hasher: blake3::Hasher,
     held: u64,
     size: u64,
@@ -289,6 +487,11 @@ impl Part<'_> {
             }
             return Err(self.target.failed("write beside", error));
         }
+        let (folder, name) = (&self.target.folder, &self.name);
+        self.flusher.wrote(bytes.len() as u64, || {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(folder, name, flags, Mode::empty()).ok().map(File::from)
+        });
         self.hasher.update(bytes);
         self.held += bytes.len() as u64;
         Ok(())

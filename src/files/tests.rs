@@ -3,14 +3,14 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::after::{After, AfterError};
+use super::after::{After, AfterError, Taken};
 use super::ledger::{self, Entry, Ledger};
 use super::offer::{OfferError, Snapshot};
 use super::target::{Target, TargetError};
 use super::*;
-use crate::model::NodeId;
+use crate::model::{NodeId, NodeName, Timestamp};
 
 fn digest(bytes: &[u8]) -> Digest {
     blake3::hash(bytes).into()
@@ -29,6 +29,28 @@ fn names(folder: &Path) -> Vec<String> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[test]
+fn a_large_file_that_was_replaced_is_freed_soon_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let large = |byte: u8| vec![byte; 17 << 20];
+    pull(&path, &large(1)).unwrap();
+    pull(&path, &large(2)).unwrap();
+    assert!(fs::read(&path).unwrap() == large(2));
+    assert_eq!(names(folder.path()), ["a"]);
+    // The old one has no name any more, and lives as long as somebody holds it.
+    let held = || {
+        let all = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+        let links = all.filter_map(|fd| fs::read_link(fd.path()).ok());
+        links.filter(|link| link.starts_with(folder.path()) && link.to_string_lossy().ends_with("(deleted)")).count()
+    };
+    let started = Instant::now();
+    while held() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the old file is held for ever");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -176,12 +198,26 @@ fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.json");
     assert_eq!(ledger::read(&path), Ledger::new());
-    let entry = Entry { server: NodeId([1; 32]), generation: 7, size: 3, digest: [9; 32], unfinished: true };
+    let entry = Entry {
+        server: NodeId([1; 32]),
+        generation: 7,
+        size: 3,
+        digest: [9; 32],
+        unfinished: true,
+        taken: Some(Timestamp(7)),
+        server_name: Some("hub".parse().unwrap()),
+    };
     let ledger = Ledger::from([("catalogue".to_owned(), entry)]);
     fs::write(&path, ledger::text(&ledger)).unwrap();
     assert_eq!(ledger::read(&path), ledger);
     fs::write(&path, &ledger::text(&ledger)[..50]).unwrap();
     assert_eq!(ledger::read(&path), Ledger::new());
+}
+
+async fn run(after: &After, name: &str, generation: u64, path: &str) -> Result<(), AfterError> {
+    let node: NodeName = "kiosk".parse().unwrap();
+    let path = Path::new(path);
+    after.run(&Taken { name, generation, size: 1, digest: [1; 32], node: &node, path, time: Timestamp(1) }).await
 }
 
 fn exec(command: &[&str], limit: Duration) -> After {
@@ -194,16 +230,16 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
     let out = folder.path().join("out");
     let script = format!("echo $HEREABOUTS_NAME $HEREABOUTS_GENERATION $HEREABOUTS_FILE > {}", out.display());
     let soon = Duration::from_secs(20);
-    exec(&["sh", "-c", &script], soon).run("catalogue", 7, Path::new("/srv/a")).await.unwrap();
+    run(&exec(&["sh", "-c", &script], soon), "catalogue", 7, "/srv/a").await.unwrap();
     assert_eq!(fs::read_to_string(&out).unwrap(), "catalogue 7 /srv/a\n");
-    let failed = exec(&["sh", "-c", "exit 3"], soon).run("c", 1, Path::new("/")).await.unwrap_err();
+    let failed = run(&exec(&["sh", "-c", "exit 3"], soon), "c", 1, "/").await.unwrap_err();
     assert!(failed.to_string().contains("exit status: 3"), "{failed}");
-    let missing = exec(&["/no/such/program"], soon).run("c", 1, Path::new("/")).await;
+    let missing = run(&exec(&["/no/such/program"], soon), "c", 1, "/").await;
     assert!(matches!(missing, Err(AfterError::Start { .. })));
-    let late = exec(&["sh", "-c", "sleep 100"], Duration::from_millis(100)).run("c", 1, Path::new("/")).await;
+    let late = run(&exec(&["sh", "-c", "sleep 100"], Duration::from_millis(100)), "c", 1, "/").await;
     assert!(matches!(late, Err(AfterError::TimedOut { .. })));
     // More output than is kept holds up nobody.
-    exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon).run("c", 1, Path::new("/")).await.unwrap();
+    run(&exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon), "c", 1, "/").await.unwrap();
 }
 
 #[tokio::test]
@@ -213,11 +249,11 @@ async fn signals_go_to_the_process_in_the_file() {
     let mut child = tokio::process::Command::new("sleep").arg("100").spawn().unwrap();
     fs::write(&pid_file, format!("{}\n", child.id().unwrap())).unwrap();
     let after = After::Signal { pid_file: pid_file.clone(), signal: rustix::process::Signal::TERM };
-    after.run("c", 1, Path::new("/")).await.unwrap();
+    run(&after, "c", 1, "/").await.unwrap();
     assert!(!child.wait().await.unwrap().success());
     for wrong in ["", "-1", "0", "words"] {
         fs::write(&pid_file, wrong).unwrap();
-        let error = after.run("c", 1, Path::new("/")).await.unwrap_err().to_string();
+        let error = run(&after, "c", 1, "/").await.unwrap_err().to_string();
         assert!(error.contains("no process id"), "{wrong:?}: {error}");
     }
 }

@@ -1,17 +1,24 @@
-//! The words of hereabouts as types: parsed once, valid ever after. Pure.
+//! The words of hereabouts as types: parsed once, valid ever after. Pure, but for reading
+//! [`Accounts`] of this machine.
 
+mod account;
 mod address;
 mod labels;
 mod name;
 mod node_id;
 mod record;
 mod time;
+mod url;
 mod wire;
 
+pub use account::{Account, Accounts, Owner, OwnerError};
 pub use address::{Address, InterfaceName, InterfaceNameError, Origin, Scope};
 pub use labels::{Labels, LabelsError};
 pub use name::{NameError, NodeName};
 pub use node_id::{NodeId, NodeIdError};
 pub use record::{Lease, Record, Role, State};
 pub use time::{Now, Timestamp, TimestampError};
+pub use url::{HttpUrl, HttpUrlError};
 pub use wire::Wire;
+
+pub(crate) use url::is_host;

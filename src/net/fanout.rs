@@ -297,9 +297,9 @@ impl FanoutSettings {
 fn join_error(error: &io::Error, family: Family) -> String {
     match (error.raw_os_error(), family) {
         (Some(libc::ENOBUFS), Family::Ipv4) => {
-            format!("{error}: raise net.ipv4.igmp_max_memberships or exclude interfaces")
+            format!("{error}: raise net.ipv4.igmp_max_memberships, or exclude interfaces")
         }
-        (Some(libc::ENOBUFS | libc::ENOMEM), _) => format!("{error}: raise net.core.optmem_max or exclude interfaces"),
+        (Some(libc::ENOBUFS | libc::ENOMEM), _) => format!("{error}: raise net.core.optmem_max, or exclude interfaces"),
         _ => error.to_string(),
     }
 }

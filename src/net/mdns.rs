@@ -4,11 +4,13 @@
 //! its own addresses and no others, and nothing of it is on the way of the engine. A [`Link`] follows a [`Wish`] and
 //! tells what it [`Heard`] over a bounded channel; what does not fit there is dropped, as it would be said again.
 //!
-//! Where the crate has no limit or no word, this module has one: a daemon whose cache of foreign records grows past
-//! `CACHED` is begun anew, a port that can't be shared is found before a daemon is started, and no daemon is ever asked
-//! to solve a name conflict, as it would rename in silence; [`Shown::probe`] is for names that were found free.
+//! Where the crate has no limit or no word, this module has one: a daemon that holds more than `CACHED` foreign records or
+//! `TIMERS` is begun anew, and its sockets are silenced where it does not come to say so; a port that can't be shared is
+//! found before a daemon is started, and no daemon is ever asked to solve a name conflict, as it would rename in silence;
+//! [`Shown::probe`] is for names that were found free.
 
 mod daemon;
+mod sockets;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -17,11 +19,12 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Interface;
 use super::holder::udp_port_holder;
 use crate::model::{InterfaceName, Scope};
-use daemon::Daemon;
+use daemon::{Daemon, Said};
 
 /// The UDP port of multicast DNS.
 pub const PORT: u16 = mdns_sd::MDNS_PORT;
@@ -29,10 +32,17 @@ pub const PORT: u16 = mdns_sd::MDNS_PORT;
 pub const LINKS: usize = 16;
 /// Records of others that one daemon may hold.
 const CACHED: i64 = 4096;
-/// How often the size of that cache is looked at.
-const GUARD: Duration = Duration::from_secs(2);
+/// Timers that one daemon may hold, of 16 bytes each: it sets two for each foreign record whenever that comes again, and
+/// drops them when that would run out.
+const TIMERS: i64 = 1 << 18;
 /// How long a link that failed waits for its next try.
 const RETRY: Duration = Duration::from_secs(10);
+/// How long a flooded link rests; doubled each time, up to the second one.
+const REST: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(16)];
+/// After so long without a flood, the next one is another one.
+const CALM: Duration = Duration::from_secs(60);
+/// How long is waited for room to tell what may not be lost.
+const TELL: Duration = Duration::from_secs(1);
 /// Addresses taken of one found service.
 const ADDRESSES_PER_SERVICE: usize = 8;
 
@@ -111,8 +121,13 @@ pub enum What {
         /// The name that was to be announced.
         from: String,
     },
-    /// More foreign records came than are kept; the link begins anew.
-    Flooded,
+    /// More foreign records came than are kept; the link begins anew after a rest.
+    Flooded {
+        /// How long it rests.
+        rest: Duration,
+        /// Whether it is the same flood as the last time.
+        again: bool,
+    },
     /// It can't work; tried again later.
     Failed(String),
 }
@@ -177,33 +192,40 @@ impl Link {
 async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Sender<Heard>) {
     let tell = |what| drop(heard.try_send(Heard { interface: index, what }));
     let mut running: Option<Daemon> = None;
-    let mut guard = tokio::time::interval(GUARD);
-    guard.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let insist = async |what| drop(heard.send_timeout(Heard { interface: index, what }, TELL).await);
+    let mut rests = Rests::default();
+    let (mut begun, mut resting) = (Instant::now(), None);
     let mut failing = false;
     loop {
         let wish = wishes.borrow_and_update().clone();
         if let Some(daemon) = running.take_if(|daemon| wish.is_idle() || daemon.following().breaks_with(&wish)) {
             daemon.restart().await;
         }
-        let mut retry = None;
-        if !wish.is_idle() {
+        resting = resting.filter(|until| *until > Instant::now());
+        let mut retry = resting;
+        if !wish.is_idle() && resting.is_none() {
             let followed = match &mut running {
                 Some(daemon) => daemon.follow(&wish),
-                None => shareable().and_then(|()| Daemon::start(index, &wish)).map(|daemon| {
-                    running = Some(daemon);
-                    tell(What::Begun);
-                }),
+                None => match Daemon::start(index, &wish).await {
+                    Ok(daemon) => {
+                        running = Some(daemon);
+                        begun = Instant::now();
+                        insist(What::Begun).await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
             };
             match followed {
                 Ok(()) => failing = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tell(What::Failed(error));
+                        insist(What::Failed(error)).await;
                     }
                     if let Some(daemon) = running.take() {
                         daemon.restart().await;
                     }
-                    retry = Some(tokio::time::Instant::now() + RETRY);
+                    retry = Some(Instant::now() + RETRY);
                 }
             }
         }
@@ -220,7 +242,16 @@ async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Send
                     }
                 },
                 said = next(&mut running) => match said {
-                    Some(what) => tell(what),
+                    Some(Said::This(what)) => tell(what),
+                    Some(Said::Flooded) => {
+                        let (rest, again) = rests.after(begun.elapsed());
+                        if let Some(daemon) = running.take() {
+                            daemon.restart().await;
+                        }
+                        resting = Some(Instant::now() + rest);
+                        insist(What::Flooded { rest, again }).await;
+                        break;
+                    }
                     None => {
                         if let Some(daemon) = running.take() {
                             daemon.restart().await;
@@ -229,29 +260,42 @@ async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Send
                     }
                 },
                 () = at(retry) => break,
-                _ = guard.tick(), if running.is_some() => {
-                    let Some(daemon) = &running else { continue };
-                    if daemon.cached().await.is_some_and(|cached| cached > CACHED) {
-                        tell(What::Flooded);
-                        if let Some(daemon) = running.take() {
-                            daemon.restart().await;
-                        }
-                        break;
-                    }
-                }
             }
         }
     }
 }
 
-async fn next(running: &mut Option<Daemon>) -> Option<What> {
+/// How long a flooded link rests. Pure.
+struct Rests {
+    next: Duration,
+}
+
+impl Default for Rests {
+    fn default() -> Self {
+        Self { next: REST[0] }
+    }
+}
+
+impl Rests {
+    /// How long now, after it had worked for so long, and whether it is the same flood as the last time.
+    fn after(&mut self, worked: Duration) -> (Duration, bool) {
+        if worked >= CALM {
+            *self = Self::default();
+        }
+        let rest = self.next;
+        self.next = (rest * 2).min(REST[1]);
+        (rest, rest != REST[0])
+    }
+}
+
+async fn next(running: &mut Option<Daemon>) -> Option<Said> {
     match running {
         Some(daemon) => daemon.next().await,
         None => std::future::pending().await,
     }
 }
 
-async fn at(moment: Option<tokio::time::Instant>) {
+async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
@@ -316,6 +360,15 @@ mod tests {
         assert!(showing.breaks_with(&Wish { round: 1, ..showing.clone() }));
         assert!(nothing.is_idle() && !watching.is_idle());
         assert!(Wish { addresses: Vec::new(), ..showing }.is_idle());
+    }
+
+    #[test]
+    fn rests_double_until_it_was_calm() {
+        let (mut rests, soon) = (Rests::default(), Duration::ZERO);
+        let seen: Vec<_> = (0..7).map(|_| rests.after(soon)).map(|(rest, again)| (rest.as_secs(), again)).collect();
+        assert_eq!(seen, [(1, false), (2, true), (4, true), (8, true), (16, true), (16, true), (16, true)]);
+        assert_eq!(rests.after(CALM), (REST[0], false));
+        assert_eq!(rests.after(soon), (REST[0] * 2, true));
     }
 
     #[test]

@@ -7,15 +7,18 @@
 //! - [`Fanout`] keeps the group memberships and says where one message to everybody is to be sent.
 //! - [`mdns`] shows a service on one interface by multicast DNS, watches a host name there, and browses.
 //! - [`resolve`] looks up the names of known servers.
+//! - [`HttpClient`] sends one request to a program that is to be told something.
 //!
 //! One socket per family serves every interface: packet information (RFC 3542 §6) names the interface and the source
 //! address of each datagram, so no socket per interface has to come and go with it. The settings are small structs
 //! of this module; nothing here reads the configuration.
 
+mod backoff;
 mod batch;
 mod fanout;
 mod groups;
 mod holder;
+mod http;
 mod interface;
 mod kernel_groups;
 pub mod mdns;
@@ -26,23 +29,25 @@ mod polled;
 mod resolve;
 mod share;
 mod socket;
-mod stream;
+mod sockets;
 mod sys;
 mod targets;
 mod tcp;
 mod watch;
 
+pub use backoff::Backoff;
 pub use batch::{Arrival, DATAGRAM_MAX, Flushed, Full, RecvBatch, SendBatch, Source};
 pub use fanout::{FamilyStatus, Fanout, FanoutSettings, GroupStatus, InterfaceStatus, Membership, Report};
 pub use holder::Holder;
+pub use http::{Answer, CaError, HttpClient, HttpError};
 pub use interface::{Interface, InterfaceAddress};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Decision, Policy, Rule};
 pub use resolve::{ResolveError, resolve};
 pub use share::can_share;
-pub use socket::{BindError, Family, Socket, SocketSettings, Sockets};
-pub use stream::{connect, listen};
+pub use socket::{BindError, Family, Socket};
+pub use sockets::{SocketSettings, Sockets};
 pub use sys::configure_name_lookup;
 pub use targets::{Method, Target, broadcast_targets};
-pub use tcp::{TcpBindError, bind_tcp};
+pub use tcp::{TcpBindError, bind_tcp, connect};
 pub use watch::{InterfaceSource, Watch};

@@ -1,4 +1,16 @@
+use netlink_sys::protocols::NETLINK_USERSOCK;
+
 use super::*;
+
+impl Reader {
+    /// One whose reads fail: the kernel listens to nobody there.
+    pub(in crate::net) fn refused() -> Self {
+        let mut socket = Socket::new(NETLINK_USERSOCK).unwrap();
+        socket.set_non_blocking(true).unwrap();
+        socket.bind_auto().unwrap();
+        Self { socket: sys::ready(socket).unwrap(), ..Self::open().unwrap() }
+    }
+}
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();

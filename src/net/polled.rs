@@ -1,58 +1,116 @@
-//! The interfaces where the kernel gives no events: by getifaddrs, and `/sys/class/net` for the flags.
+//! The interfaces where netlink is refused: by netdevice(7) and `/proc`, neither of which needs it.
+//!
+//! The C library's getifaddrs is no help here: on Linux it asks by netlink itself.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::AsFd;
 
-use if_addrs::IfAddr;
+use socket2::{Domain, Socket, Type};
 
-use super::{Interface, InterfaceAddress};
+use super::{Interface, InterfaceAddress, sys};
 use crate::model::InterfaceName;
 
-/// All interfaces that have an address, by index.
+/// All interfaces, by index.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
+    let new = |domain| Socket::new(domain, Type::DGRAM, None);
+    let socket = new(Domain::IPV4).or_else(|_| new(Domain::IPV6))?;
+    let ipv4 = sys::ipv4_addresses(socket.as_fd())?;
+    let ipv6 = read("if_inet6");
+    let links = read("dev");
     let mut table = BTreeMap::new();
-    for found in if_addrs::get_if_addrs()? {
-        let (Some(index), Ok(name)) = (found.index, InterfaceName::parse(&found.name)) else { continue };
-        if table.len() >= Interface::MAX && !table.contains_key(&index) {
-            continue;
+    // Where `/proc` is shut, those that have an IPv4 address.
+    for name in names(&links).chain(ipv4.iter().map(|row| interface_of(&row.label))) {
+        let Ok(name) = InterfaceName::parse(name) else { continue };
+        // One that has gone in between is left out.
+        let Ok((index, flags)) = sys::link(socket.as_fd(), name.as_str()) else { continue };
+        if table.len() < Interface::MAX {
+            table.entry(index).or_insert_with(|| interface(index, name, flags));
         }
-        let interface = table.entry(index).or_insert_with(|| {
-            let known = flags(name);
-            // Where `/sys` is shut, an interface counts as an ordinary one: sending to it shows the truth.
-            let on = |flag: i32, otherwise: bool| known.map_or(otherwise, |flags| flags & flag as u32 != 0);
-            let plain = !found.is_p2p && !found.is_loopback();
-            Interface {
-                index,
-                name,
-                up: on(libc::IFF_UP, true) && found.is_oper_up(),
-                loopback: on(libc::IFF_LOOPBACK, found.is_loopback()),
-                multicast: on(libc::IFF_MULTICAST, plain),
-                broadcast: on(libc::IFF_BROADCAST, plain),
-                point_to_point: on(libc::IFF_POINTOPOINT, found.is_p2p),
-                kind: None,
-                addresses: Vec::new(),
-            }
-        });
-        if interface.addresses.len() < Interface::MAX_ADDRESSES {
-            interface.addresses.push(address(&found.addr));
+    }
+    for row in ipv4 {
+        let found = table.values_mut().find(|interface| interface.name.as_str() == interface_of(&row.label));
+        let prefix = row.mask.to_bits().leading_ones() as u8;
+        if let Some(interface) = found.filter(|found| found.addresses.len() < Interface::MAX_ADDRESSES) {
+            let broadcast = row.broadcast.filter(|_| interface.broadcast);
+            interface.addresses.push(InterfaceAddress { broadcast, ..InterfaceAddress::new(row.ip.into(), prefix) });
+        }
+    }
+    for (index, address) in ipv6.lines().filter_map(ipv6_row) {
+        let found = table.get_mut(&index).filter(|found| found.addresses.len() < Interface::MAX_ADDRESSES);
+        if let Some(interface) = found {
+            interface.addresses.push(address);
         }
     }
     Ok(table.into_values().collect())
 }
 
-fn address(found: &IfAddr) -> InterfaceAddress {
-    match found {
-        IfAddr::V4(v4) => {
-            InterfaceAddress { broadcast: v4.broadcast, ..InterfaceAddress::new(IpAddr::V4(v4.ip), v4.prefixlen) }
-        }
-        IfAddr::V6(v6) => InterfaceAddress::new(IpAddr::V6(v6.ip), v6.prefixlen),
+fn interface(index: u32, name: InterfaceName, flags: i32) -> Interface {
+    let on = |flag: i32| flags & flag != 0;
+    Interface {
+        index,
+        name,
+        up: on(libc::IFF_UP) && on(libc::IFF_RUNNING),
+        loopback: on(libc::IFF_LOOPBACK),
+        multicast: on(libc::IFF_MULTICAST),
+        broadcast: on(libc::IFF_BROADCAST),
+        point_to_point: on(libc::IFF_POINTOPOINT),
+        kind: None,
+        addresses: Vec::new(),
     }
 }
 
-/// The interface's `IFF_*` flags; `None` if they can't be read.
-fn flags(name: InterfaceName) -> Option<u32> {
-    let text = fs::read_to_string(format!("/sys/class/net/{name}/flags")).ok()?;
-    u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
+/// A table of the kernel's; nothing where there is none, as `if_inet6` without IPv6.
+fn read(table: &str) -> String {
+    // The thread's own view, as a thread can be in another network namespace than the process.
+    fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default()
+}
+
+/// The interfaces' names of `/proc/net/dev`: after two lines of headings, each before a colon.
+fn names(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().skip(2).filter_map(|line| Some(line.rsplit_once(':')?.0.trim()))
+}
+
+/// A label is an interface's name, or begins with it and a colon.
+fn interface_of(label: &str) -> &str {
+    label.split(':').next().unwrap_or_default()
+}
+
+/// A row of `/proc/net/if_inet6`: address, index, prefix, scope, flags, all hexadecimal, and the name.
+fn ipv6_row(line: &str) -> Option<(u32, InterfaceAddress)> {
+    let mut fields = line.split_ascii_whitespace();
+    let ip = fields.next().filter(|ip| ip.len() == 32)?;
+    let ip = Ipv6Addr::from_bits(u128::from_str_radix(ip, 16).ok()?);
+    let mut number = || u32::from_str_radix(fields.next()?, 16).ok();
+    let (index, prefix, _scope, flags) = (number()?, number()?, number()?, number()?);
+    let on = |flag: u32| flags & flag != 0;
+    let unproven = on(libc::IFA_F_TENTATIVE) && !on(libc::IFA_F_OPTIMISTIC);
+    let address = InterfaceAddress {
+        temporary: on(libc::IFA_F_TEMPORARY),
+        deprecated: on(libc::IFA_F_DEPRECATED),
+        tentative: unproven || on(libc::IFA_F_DADFAILED),
+        ..InterfaceAddress::new(IpAddr::V6(ip), u8::try_from(prefix).ok().filter(|prefix| *prefix <= 128)?)
+    };
+    Some((index, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_the_kernels_tables_are_read() {
+        let table = "Inter-|   Receive\n face |bytes\n    lo:  1 2 3\n  eth0: 5 6 7\nbroken\n";
+        assert_eq!(names(table).collect::<Vec<_>>(), ["lo", "eth0"]);
+        assert_eq!((interface_of("eth0:1"), interface_of("eth0")), ("eth0", "eth0"));
+        let (index, address) = ipv6_row("fe800000000000000000000000000007 0a 40 20 a0     eth0").unwrap();
+        assert_eq!((index, address.ip, address.prefix), (10, "fe80::7".parse().unwrap(), 64));
+        assert!((address.deprecated, address.temporary, address.tentative) == (true, false, false));
+        assert!(ipv6_row("fe800000000000000000000000000007 0a 40 20 40 eth0").unwrap().1.tentative);
+        for broken in ["", "fe80 1 2 3 4 eth0", "fe800000000000000000000000000007 0a ff 20 80 eth0"] {
+            assert_eq!(ipv6_row(broken), None, "{broken}");
+        }
+    }
 }

@@ -1,9 +1,8 @@
-//! The bound UDP sockets: one for IPv4, one for IPv6.
+//! One bound UDP socket.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -11,9 +10,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::batch::{Flushed, RecvBatch, SendBatch};
-use super::groups::{self, Groups};
+use super::groups;
 use super::holder::{Holder, udp_port_holder};
-use super::{FanoutSettings, sys};
+use super::sys;
 
 /// The receive buffer that is asked for: about 3,000 queries, so that a fleet that wakes at once loses none. The kernel
 /// gives at most `net.core.rmem_max`.
@@ -21,9 +20,6 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How long a flush waits in all for room in the kernel's send buffer before it drops the rest.
 const SEND_WAIT: Duration = Duration::from_millis(20);
-
-/// How often a free port is looked for that both families have, where any port will do.
-const PORT_TRIES: usize = 8;
 
 /// How many errors that belong to earlier datagrams a receive skips before it goes back to waiting.
 const STALE_ERRORS: usize = 32;
@@ -51,19 +47,6 @@ impl std::fmt::Display for Family {
             Self::Ipv6 => "IPv6",
         })
     }
-}
-
-/// How the sockets are bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocketSettings {
-    /// The address: `::` stands for both families, `0.0.0.0` for IPv4 alone, any other for itself alone.
-    ///
-    /// A socket bound to one address hears no group and no broadcast; that is how the kernel delivers.
-    pub address: IpAddr,
-    /// The port; 0 takes a free one.
-    pub port: u16,
-    /// How many routers a multicast datagram passes at most.
-    pub ttl: u8,
 }
 
 /// Why no socket could be bound.
@@ -134,7 +117,7 @@ impl BindError {
     }
 
     /// Whether the host merely lacks the address family.
-    fn is_missing_family(&self) -> bool {
+    pub(super) fn is_missing_family(&self) -> bool {
         match self {
             Self::NotHere { .. } => true,
             Self::Io { source, .. } => {
@@ -148,7 +131,7 @@ impl BindError {
 /// One bound UDP socket of one family.
 #[derive(Debug)]
 pub struct Socket {
-    io: UdpSocket,
+    pub(super) io: UdpSocket,
     address: SocketAddr,
 }
 
@@ -255,7 +238,7 @@ impl Socket {
     }
 
     /// Sends the datagrams of this socket's family that wait in the batch. The batch keeps them.
-    async fn send(&self, batch: &SendBatch, report: &mut impl FnMut(usize, io::Error)) -> Flushed {
+    pub(super) async fn send(&self, batch: &SendBatch, report: &mut impl FnMut(usize, io::Error)) -> Flushed {
         let ipv4 = self.address.is_ipv4();
         let mut flushed = Flushed::default();
         let mut next = 0;
@@ -313,201 +296,3 @@ fn is_stale(error: &io::Error) -> bool {
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
-
-/// The sockets of a node: one of each family that the host has and the settings ask for, at least one.
-#[derive(Debug)]
-pub struct Sockets {
-    ipv4: Option<Socket>,
-    ipv6: Option<Socket>,
-    groups: Groups,
-}
-
-impl Sockets {
-    /// Binds the sockets, all to one port.
-    ///
-    /// For `::`, a family that the host lacks is left out; a port that is taken in either is an error. Must be called
-    /// within a tokio runtime.
-    pub fn bind(settings: &SocketSettings) -> Result<Self, BindError> {
-        let SocketSettings { address, port, ttl } = *settings;
-        if address != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-            let socket = Socket::bind((address, port).into(), ttl)?;
-            let (ipv4, ipv6) = if address.is_ipv4() { (Some(socket), None) } else { (None, Some(socket)) };
-            return Ok(Self { ipv4, ipv6, groups: Groups::default() });
-        }
-        let mut tries = if port == 0 { PORT_TRIES } else { 1 };
-        loop {
-            tries -= 1;
-            match Self::bind_both(port, ttl) {
-                Err(BindError::Taken { .. }) if tries > 0 => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn bind_both(port: u16, ttl: u8) -> Result<Self, BindError> {
-        let optional = |result: Result<Socket, BindError>| match result {
-            Err(error) if error.is_missing_family() => Ok(Err(error)),
-            Err(error) => Err(error),
-            Ok(socket) => Ok(Ok(socket)),
-        };
-        let ipv6 = optional(Socket::bind((Ipv6Addr::UNSPECIFIED, port).into(), ttl))?;
-        let port = ipv6.as_ref().map_or(port, |socket| socket.address.port());
-        let ipv4 = optional(Socket::bind((Ipv4Addr::UNSPECIFIED, port).into(), ttl))?;
-        match (ipv4, ipv6) {
-            (Err(error), Err(_)) => Err(error),
-            (ipv4, ipv6) => Ok(Self { ipv4: ipv4.ok(), ipv6: ipv6.ok(), groups: Groups::default() }),
-        }
-    }
-
-    /// Hears groups and broadcasts on their ports, where these are not the node's own.
-    ///
-    /// To be called before the first join. Must be called within a tokio runtime.
-    pub fn hear_groups(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
-        let has = |family| self.family(family).is_some_and(Socket::hears_groups);
-        self.groups = Groups::bind(settings, self.port(), has)?;
-        Ok(())
-    }
-
-    /// Joins a group on an interface, by the socket that hears it.
-    pub(super) fn join(&self, group: IpAddr, interface: u32) -> io::Result<()> {
-        let own = |family| self.family(family).ok_or(io::ErrorKind::Unsupported);
-        match group {
-            IpAddr::V4(group) => {
-                let socket = self.groups.ipv4().map_or_else(|| own(Family::Ipv4), Ok)?;
-                let interface = socket2::InterfaceIndexOrAddress::Index(interface);
-                socket.options().join_multicast_v4_n(&group, &interface)
-            }
-            IpAddr::V6(group) => match self.groups.join_ipv6(group, interface) {
-                Some(joined) => joined,
-                None => own(Family::Ipv6)?.options().join_multicast_v6(&group, interface),
-            },
-        }
-    }
-
-    /// Leaves a group on an interface.
-    pub(super) fn leave(&self, group: IpAddr, interface: u32) -> io::Result<()> {
-        let own = |family| self.family(family).ok_or(io::ErrorKind::Unsupported);
-        match group {
-            IpAddr::V4(group) => {
-                let socket = self.groups.ipv4().map_or_else(|| own(Family::Ipv4), Ok)?;
-                let interface = socket2::InterfaceIndexOrAddress::Index(interface);
-                socket.options().leave_multicast_v4_n(&group, &interface)
-            }
-            IpAddr::V6(group) => match self.groups.leave_ipv6(interface) {
-                Some(left) => left,
-                None => own(Family::Ipv6)?.options().leave_multicast_v6(&group, interface),
-            },
-        }
-    }
-
-    /// The addresses on which groups and broadcasts are heard beside the node's own.
-    pub fn group_addresses(&self) -> Vec<SocketAddr> {
-        self.groups.addresses()
-    }
-
-    /// The socket of a family, if there is one.
-    pub fn family(&self, family: Family) -> Option<&Socket> {
-        match family {
-            Family::Ipv4 => self.ipv4.as_ref(),
-            Family::Ipv6 => self.ipv6.as_ref(),
-        }
-    }
-
-    /// The addresses that are bound, IPv4 first.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.ipv4.iter().chain(&self.ipv6).map(|socket| socket.address)
-    }
-
-    /// The port, one for both families.
-    pub fn port(&self) -> u16 {
-        self.addresses().next().map_or(0, |address| address.port())
-    }
-
-    /// Waits for datagrams of either family and fills the batch with them; gives how many, at least one.
-    ///
-    /// The families take turns. May be dropped at any time.
-    pub async fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        loop {
-            match self.try_recv(batch) {
-                Ok(0) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
-            }
-            if self.groups.is_needed() {
-                self.any_readable().await?;
-                continue;
-            }
-            match (&self.ipv4, &self.ipv6) {
-                (Some(ipv4), Some(ipv6)) => tokio::select! {
-                    ready = ipv4.io.readable() => ready?,
-                    ready = ipv6.io.readable() => ready?,
-                },
-                (Some(socket), None) | (None, Some(socket)) => socket.io.readable().await?,
-                (None, None) => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Waits until any of the sockets, those of the groups among them, has something.
-    async fn any_readable(&self) -> io::Result<()> {
-        std::future::poll_fn(|context| {
-            let mut ready = |socket: &Socket| match socket.io.poll_recv_ready(context) {
-                Poll::Ready(ready) => Some(ready),
-                Poll::Pending => None,
-            };
-            let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut ready);
-            own.or_else(|| self.groups.find(&mut ready)).map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-
-    /// Fills the batch with what has arrived on one of the sockets; [`io::ErrorKind::WouldBlock`] if nothing has.
-    pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        batch.turn = !batch.turn;
-        let turn = batch.turn;
-        let mut take = |socket: &Socket| match socket.try_recv(batch) {
-            Ok(0) => None,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            other => Some(other),
-        };
-        let taken = if turn {
-            let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut take);
-            own.or_else(|| self.groups.is_needed().then(|| self.groups.find(&mut take)).flatten())
-        } else {
-            let groups = self.groups.is_needed().then(|| self.groups.find(&mut take)).flatten();
-            groups.or_else(|| self.ipv6.iter().chain(&self.ipv4).find_map(&mut take))
-        };
-        taken.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
-    }
-
-    /// Sends all that waits in the batch and empties it.
-    ///
-    /// A datagram that the kernel refuses is given to `report` with its place, and stops none of the others. Where the
-    /// kernel's buffer is full, the flush waits for at most 20 ms a family, then drops the rest.
-    pub async fn flush(&self, batch: &mut SendBatch, mut report: impl FnMut(usize, io::Error)) -> Flushed {
-        let mut all = Flushed::default();
-        for family in [Family::Ipv4, Family::Ipv6] {
-            let ipv4 = family == Family::Ipv4;
-            if !batch.wants(ipv4) {
-                continue;
-            }
-            if let Some(socket) = self.family(family) {
-                let flushed = socket.send(batch, &mut report).await;
-                all.sent += flushed.sent;
-                all.failed += flushed.failed;
-                all.dropped += flushed.dropped;
-            } else {
-                for (place, _) in batch.outgoing(ipv4, 0) {
-                    all.failed += 1;
-                    report(place, io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
-                }
-            }
-        }
-        batch.clear();
-        all
-    }
-}
-
-#[cfg(test)]
-#[path = "socket_tests.rs"]
-mod tests;

@@ -1,16 +1,18 @@
-//! What no safe crate offers: datagrams in batches with packet information, readiness of a foreign socket, one glibc call.
+//! What no safe crate offers: datagrams in batches with packet information, readiness of a foreign socket, interfaces
+//! without netlink, an open file by its number, one glibc call.
 //!
 //! The only module with `unsafe`. What it offers is safe; no pointer outlives the call that made it.
 
 #![allow(
     unsafe_code,
-    reason = "recvmmsg, sendmmsg, setsockopt, AsyncFd::register and __nss_configure_lookup have no safe wrapper"
+    reason = "recvmmsg, sendmmsg, setsockopt, netdevice ioctls, fcntl by number, AsyncFd::register and \
+              __nss_configure_lookup have no safe wrapper"
 )]
 
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, sockaddr_in, sockaddr_in6, socklen_t};
@@ -225,6 +227,113 @@ pub(super) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, valu
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The most rows that [`ipv4_addresses`] gives: far more than a machine has.
+const ROWS: usize = 1 << 16;
+
+/// An IPv4 address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ipv4Row {
+    /// The interface's name, or the address's label, which begins with that name and a colon.
+    pub(super) label: String,
+    pub(super) ip: Ipv4Addr,
+    pub(super) mask: Ipv4Addr,
+    /// `None` if none was set.
+    pub(super) broadcast: Option<Ipv4Addr>,
+}
+
+/// Every IPv4 address, by netdevice(7), which works where netlink is refused.
+pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>> {
+    const ROW: usize = mem::size_of::<libc::ifreq>();
+    let list = |rows: &mut [libc::ifreq]| {
+        let room = c_int::try_from(mem::size_of_val(rows)).map_err(io::Error::other)?;
+        // Without room the kernel says how much is needed.
+        let start = if rows.is_empty() { ptr::null_mut() } else { rows.as_mut_ptr() };
+        let mut list = libc::ifconf { ifc_len: room, ifc_ifcu: libc::__c_anonymous_ifc_ifcu { ifcu_req: start } };
+        // SAFETY: SIOCGIFCONF reads and writes one `ifconf`, and writes at most `ifc_len` bytes where that points: the
+        // rows, which live past the call, or nowhere.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFCONF as _, &raw mut list) };
+        if result == 0 { Ok(usize::try_from(list.ifc_len).unwrap_or(0) / ROW) } else { Err(io::Error::last_os_error()) }
+    };
+    // Some more, for those that come in between.
+    let room = list(&mut [])?.saturating_add(8).min(ROWS);
+    // SAFETY: zero bytes are a valid value of this plain data of the kernel's interface.
+    let mut rows = vec![unsafe { mem::zeroed::<libc::ifreq>() }; room];
+    let count = list(&mut rows)?;
+    rows.truncate(count);
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &mut rows {
+        let Some(ip) = ipv4_of(row) else { continue };
+        // An address that has gone in between is left out.
+        let Some(mask) = ipv4_request(socket, libc::SIOCGIFNETMASK as _, row, ip) else { continue };
+        let broadcast = ipv4_request(socket, libc::SIOCGIFBRDADDR as _, row, ip);
+        let broadcast = broadcast.filter(|broadcast| !broadcast.is_unspecified());
+        found.push(Ipv4Row { label: name_of(row), ip, mask, broadcast });
+    }
+    Ok(found)
+}
+
+/// An interface's index and its `IFF_*` flags, as above.
+pub(super) fn link(socket: BorrowedFd<'_>, name: &str) -> io::Result<(u32, c_int)> {
+    // SAFETY: zero bytes are a valid value of this plain data of the kernel's interface.
+    let mut row: libc::ifreq = unsafe { mem::zeroed() };
+    // Its last byte stays zero.
+    if name.len() >= row.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (place, byte) in row.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = byte as _;
+    }
+    interface_request(socket, libc::SIOCGIFINDEX as _, &mut row)?;
+    // SAFETY: the call wrote this member; any bytes are a valid integer.
+    let index = unsafe { row.ifr_ifru.ifru_ifindex };
+    interface_request(socket, libc::SIOCGIFFLAGS as _, &mut row)?;
+    // SAFETY: as above.
+    let flags = unsafe { row.ifr_ifru.ifru_flags };
+    Ok((u32::try_from(index).map_err(io::Error::other)?, c_int::from(flags.cast_unsigned())))
+}
+
+/// `request` is one of netdevice(7) that reads and writes one `ifreq`.
+fn interface_request(socket: BorrowedFd<'_>, request: libc::c_ulong, row: &mut libc::ifreq) -> io::Result<()> {
+    // SAFETY: such a request reads and writes one whole `ifreq`, and the kernel keeps no pointer to it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request as _, ptr::from_mut(row)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn name_of(row: &libc::ifreq) -> String {
+    let bytes: Vec<u8> = row.ifr_name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn ipv4_of(row: &libc::ifreq) -> Option<Ipv4Addr> {
+    // SAFETY: the kernel wrote an address there, or zeros stand there; any bytes are a valid value.
+    let address = unsafe { row.ifr_ifru.ifru_addr };
+    if c_int::from(address.sa_family) != libc::AF_INET {
+        return None;
+    }
+    // SAFETY: both are plain data of one size, and the family says which it is.
+    let address: sockaddr_in = unsafe { mem::transmute::<libc::sockaddr, sockaddr_in>(address) };
+    Some(ipv4(address.sin_addr))
+}
+
+/// Asks for something about one address: several may have the label that stands in the row.
+fn ipv4_request(
+    socket: BorrowedFd<'_>,
+    request: libc::c_ulong,
+    row: &mut libc::ifreq,
+    ip: Ipv4Addr,
+) -> Option<Ipv4Addr> {
+    // SAFETY: zero bytes are a valid value of this plain data; both types have one size.
+    let address = unsafe {
+        let mut address: sockaddr_in = mem::zeroed();
+        address.sin_family = libc::AF_INET as _;
+        address.sin_addr.s_addr = u32::from_ne_bytes(ip.octets());
+        mem::transmute::<sockaddr_in, libc::sockaddr>(address)
+    };
+    row.ifr_ifru = libc::__c_anonymous_ifr_ifru { ifru_addr: address };
+    interface_request(socket, request, row).ok()?;
+    ipv4_of(row)
+}
+
 /// Makes name look-ups read `/etc/hosts` and ask DNS, whatever the host's `nsswitch.conf` names.
 ///
 /// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it once, first thing in
@@ -244,6 +353,18 @@ pub fn configure_name_lookup() {
 pub(super) fn ready(socket: netlink_sys::Socket) -> io::Result<AsyncFd<netlink_sys::Socket>> {
     // SAFETY: the socket owns its descriptor, gives the same one each time, and closes it only when it is dropped.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+}
+/// Opens an open file of this process once more, by its number.
+///
+/// Fails if there is none of that number. It may be another one than the caller has in mind: look at what was opened.
+pub(super) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl takes any number, and this command touches no memory and not the file of that number, closed or not.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so this is a new descriptor, which nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 fn ipv4(address: libc::in_addr) -> Ipv4Addr {

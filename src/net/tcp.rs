@@ -1,9 +1,11 @@
-//! The TCP socket that sessions come in by.
+//! TCP: the port that a node listens on for sessions, or for an ancestor's wire, and connections to others.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 
 use super::holder::{Holder, tcp_port_holder};
 
@@ -36,7 +38,14 @@ pub enum TcpBindError {
     },
 }
 
+/// Connects within a limit.
+pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    tokio::time::timeout(limit, TcpStream::connect(to)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
 /// Listens on an address and port; `::` stands for both families, and for IPv4 alone on a host without IPv6.
+///
+/// Who comes by IPv4 to `::` has an IPv4-mapped address (RFC 4291 §2.5.5.2). The listener does not block.
 pub fn bind_tcp(address: IpAddr, port: u16) -> Result<TcpListener, TcpBindError> {
     let wanted = SocketAddr::new(address, port);
     match listen(wanted) {
@@ -77,17 +86,26 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
-
     use super::*;
 
-    #[test]
-    fn the_unspecified_address_takes_both_families() {
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn listener_takes_connections_on_its_port() {
+        let listener = bind_tcp(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(connect(address, LIMIT), listener.accept());
+        assert_eq!(accepted.unwrap().1, client.unwrap().local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_takes_both_families() {
         let listener = bind_tcp("::".parse().unwrap(), 0).unwrap();
         let port = listener.local_addr().unwrap().port();
-        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        connect((Ipv4Addr::LOCALHOST, port).into(), LIMIT).await.unwrap();
         if listener.local_addr().unwrap().is_ipv6() {
-            TcpStream::connect(("::1", port)).unwrap();
+            connect(("::1".parse::<IpAddr>().unwrap(), port).into(), LIMIT).await.unwrap();
         }
     }
 

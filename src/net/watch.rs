@@ -9,7 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::netlink::{Event, Events, Reader};
-use super::{Interface, polled};
+use super::{Backoff, Interface, polled};
 
 /// How long it must be quiet after an event: a new interface comes with several.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -19,8 +19,6 @@ const AT_MOST: Duration = Duration::from_millis(500);
 const REREAD: Duration = Duration::from_secs(30);
 /// How often the list is read where the kernel gives no events.
 const POLL: Duration = Duration::from_secs(5);
-/// How long a failed read waits for its next try.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// Where the list comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +43,7 @@ pub struct Watch {
     source: Source,
     last: Option<Vec<Interface>>,
     debounce: Debounce,
+    retry: Backoff,
     /// Whether the last read failed, so that a lasting failure is logged once.
     failing: bool,
     overruns: u64,
@@ -68,7 +67,14 @@ impl Watch {
                 Source::Polled
             }
         };
-        Self { source, last: None, debounce: Debounce::new(Instant::now()), failing: false, overruns: 0 }
+        Self {
+            source,
+            last: None,
+            debounce: Debounce::new(Instant::now()),
+            retry: Backoff::new(),
+            failing: false,
+            overruns: 0,
+        }
     }
 
     /// Where the list comes from.
@@ -98,6 +104,7 @@ impl Watch {
             match read {
                 Ok(interfaces) => {
                     self.failing = false;
+                    self.retry.reset();
                     let again = if self.source() == InterfaceSource::Netlink { REREAD } else { POLL };
                     let noticed = self.debounce.noticed;
                     self.debounce.done(now + again);
@@ -107,9 +114,9 @@ impl Watch {
                     }
                 }
                 Err(error) => {
-                    self.debounce.done(now + RETRY);
+                    self.debounce.done(now + self.retry.wait());
                     if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!(%error, "failed to read the interfaces; the last list stands, tried again in 5 s");
+                        tracing::warn!(%error, "failed to read the interfaces; the last list stands, tried again");
                     }
                     if self.last.is_none() {
                         self.last = Some(Vec::new());
@@ -277,14 +284,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn failed_read_leaves_the_last_list_and_is_tried_again_at_once() {
+        let mut watch = Watch::new();
+        let swap = |watch: &mut Watch, new: Reader| match &mut watch.source {
+            Source::Netlink { reader, .. } => *reader = new,
+            Source::Polled => panic!("netlink is there"),
+        };
+        swap(&mut watch, Reader::refused());
+        assert!(watch.next().await.is_empty(), "a node starts without a network");
+        swap(&mut watch, Reader::open().unwrap());
+        let started = Instant::now();
+        assert!(watch.next().await.iter().any(|interface| interface.loopback));
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
     async fn polled_list_agrees_with_netlink() {
         let mut watch = Watch::new();
         let netlink = watch.next().await;
         let polled = polled::interfaces().unwrap();
-        let names = |list: &[Interface]| {
-            let with_address = list.iter().filter(|interface| !interface.addresses.is_empty());
-            with_address.map(|interface| (interface.index, interface.name)).collect::<Vec<_>>()
+        // `/proc` tells no kind, and IPv6 addresses in another order.
+        let alike = |mut list: Vec<Interface>| -> Vec<Interface> {
+            for interface in &mut list {
+                interface.kind = None;
+                interface.addresses.sort_by_key(|address| address.ip);
+            }
+            list
         };
-        assert_eq!(names(&netlink), names(&polled));
+        assert_eq!(alike(netlink), alike(polled));
     }
 }

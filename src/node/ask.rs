@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use super::compat::ask::{announce_dynip, discover_pydiscover};
 use super::counters::Counters;
 use super::mdns::{Browser, found as browsed};
+use super::publishing::told_once;
 use super::state_dir::StateDir;
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
@@ -224,11 +225,11 @@ impl Asker {
         let new_node = state.is_new();
         let identity = state.identity()?;
         let epoch = state.next_epoch(now.wall, new_node)?;
-        // Nobody listens on a port of this node once the command has left.
-        let settings = OwnSettings { role: Role::Client, ..wiring::own(&self.config, epoch, 0) };
-        let mut own = OwnRecord::new(identity, self.traffic.ring.first().id(), settings);
         let interfaces = Watch::new().next().await;
-        own.set_addresses(wiring::addresses(&self.config, &self.traffic.policy, &interfaces));
+        let told = told_once(&self.config, &self.traffic.policy, &interfaces).ok_or(RunError::Interfaces)?;
+        let settings = OwnSettings { role: told.role, ..wiring::own(&self.config, epoch, told.port) };
+        let mut own = OwnRecord::new(identity, self.traffic.ring.first().id(), settings);
+        own.set_addresses(told.addresses);
         let keys = self.traffic.ring.ids().collect();
         let settings =
             EngineSettings { registers: true, fallback_after: Duration::ZERO, ..wiring::engine(&self.config, keys) };

@@ -15,7 +15,7 @@ use crate::api::view::{
     StoreView,
 };
 use crate::model::{NodeName, Now, State, Timestamp};
-use crate::net;
+use crate::net::{self, InterfaceSource};
 use crate::publish::Target;
 use crate::registry::{Filter, NodeRef, Table};
 use crate::wire::v1::Want;
@@ -232,11 +232,18 @@ impl Node {
             health: self.health(now),
             sockets: datagrams.chain(sessions).chain(groups).chain(mdns).chain(self.compat.sockets()).collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
-            publications: views::publications(&self.core, self.intent().wants(Target::Servers), &self.mdns),
+            publications: views::publications(
+                &self.core,
+                self.intent().wants(Target::Servers),
+                &self.mdns,
+                &self.compat,
+            ),
             interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
+            interfaces_polled: self.interface_source == InterfaceSource::Polled,
             servers: views::servers(&self.core),
             registry: self.registry(now),
             offers: self.offer_views(),
+            accepts: self.accept_views(),
             counters,
             conflicts: conflicts.collect(),
             clones: views::clones(&self.core),

@@ -61,6 +61,9 @@ fn discovery(event: &discovery::Event) {
         discovery::Event::SeenElsewhere { server, seen } => {
             tracing::info!(%server, %seen, "a server sees this node at another address");
         }
+        discovery::Event::NewerFiles { server } => {
+            tracing::debug!(%server, "a renewal's answer says that the server offers other files than before");
+        }
         discovery::Event::Refused { server, refusal: why } => {
             tracing::warn!(%server, "a server refused this node: {}", refusal(why));
         }

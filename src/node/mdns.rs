@@ -127,6 +127,12 @@ impl Mdns {
         joined.standing = if joined.wanted.is_some() { Standing::Unknown } else { Standing::Nothing };
     }
 
+    /// Probes and announces again on every link, as after sleep (RFC 6762 §8).
+    pub(super) fn begin_anew(&mut self) {
+        self.links.values_mut().for_each(|joined| joined.round = joined.round.wrapping_add(1));
+        self.follow();
+    }
+
     /// Begins to browse, or stops it.
     pub(super) fn browse(&mut self, on: bool) {
         self.browsing = on;
@@ -195,9 +201,21 @@ impl Mdns {
                 tracing::debug!(%from, "a name was taken while it was announced");
                 event = joined.claim.as_mut().map(|claim| claim.taken(now));
             }
-            What::Flooded => {
+            What::Flooded { rest, again } => {
                 self.floods += 1;
-                tracing::warn!(interface = %joined.link.name(), "flooded with foreign mDNS records: begun anew without them");
+                let (interface, seconds) = (joined.link.name(), rest.as_secs());
+                if again {
+                    tracing::debug!(%interface, "flooded with foreign mDNS records still: begun anew in {seconds} s");
+                } else {
+                    tracing::warn!(
+                        %interface,
+                        "flooded with foreign mDNS records: begun anew without them in {seconds} s, and later each time \
+                         while it lasts"
+                    );
+                }
+                joined.failure =
+                    Some(format!("speak multicast DNS in a flood of foreign records: in {seconds} s again"));
+                joined.standing = Standing::Unknown;
             }
             What::Failed(error) => {
                 tracing::warn!(interface = %joined.link.name(), "failed to {error}; tried again every 10 s");
@@ -353,8 +371,13 @@ impl Mdns {
 ///
 /// The crate answers unicast questions from wherever they come, which RFC 6762 §11 forbids: a server must not be shown
 /// to the world by default, nor answer forged questions with longer answers. Publishing is the operator's own wish.
+///
+/// A global IPv4 address is the sign. A global IPv6 address is none by itself, as every home has them behind a router that
+/// lets nobody in (RFC 6092); but it is where no address of a site stands beside it, as on a rented machine.
 fn faces_internet(addresses: &[InterfaceAddress]) -> bool {
-    addresses.iter().any(|address| address.ip.is_ipv4() && Scope::of(address.ip) == Scope::Global)
+    let any = |scope, ipv4: bool| addresses.iter().any(|a| a.ip.is_ipv4() == ipv4 && Scope::of(a.ip) == scope);
+    let of_site = any(Scope::Private, true) || any(Scope::Private, false);
+    any(Scope::Global, true) || (any(Scope::Global, false) && !of_site)
 }
 
 /// The interfaces that multicast DNS is spoken on: those that the policy takes and that can carry it.

@@ -35,4 +35,8 @@ fn a_host_on_the_internet_is_not_shown_by_default() {
     };
     assert!(facing(&["10.0.0.1", "203.0.113.7"]));
     assert!(!facing(&["192.168.1.2", "2001:db8::7", "fe80::1"]), "IPv6 is global at home, too");
+    assert!(!facing(&["2001:db8::7", "fd00::7", "fe80::1"]), "a home without IPv4");
+    assert!(facing(&["2001:db8::7", "fe80::1"]), "a rented machine without IPv4");
+    assert!(facing(&["2001:db8::7", "169.254.1.2"]), "an address that IPv4 made up says nothing of a site");
+    assert!(!facing(&["fe80::1"]) && !facing(&["169.254.1.2"]) && !facing(&[]));
 }

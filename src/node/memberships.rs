@@ -1,17 +1,18 @@
 //! The running node's group memberships: joined where an interface is taken, and joined again when they may be lost.
 //!
 //! A membership is joined again when its interface changed in any way, when the kernel tells of an event and does not hold
-//! the group any more, when nothing was heard in the group for long ([`super::silence`]), and after sleep.
+//! the group any more, when nothing was heard in the group for long ([`super::silence`]), and after sleep ([`super::sleep`]).
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::shell::Node;
+use super::sleep::Away;
+use super::ticker::Ticker;
 use crate::model::Now;
 use crate::net::{Family, Interface, Membership, RecvBatch, Report};
 
-/// How often a join that failed is tried again.
-const REJOIN: Duration = Duration::from_secs(5);
+/// What is done after sleep.
+const ANEW: &str = "joining groups and registering again";
 
 impl Node {
     /// Joins the groups on what is taken now, and leaves them elsewhere.
@@ -50,15 +51,20 @@ impl Node {
         }
     }
 
-    /// After sleep, memberships, leases and servers may all be gone.
+    /// After sleep or a stop, memberships, leases and servers may all be gone.
     pub(super) fn notice_sleep(&mut self) {
         let now = self.ticker.now();
-        if !self.sleep.noticed(now) {
-            return;
+        let Some(away) = self.sleep.noticed(now, Ticker::suspended()) else { return };
+        match away {
+            Away::Suspended(slept) => tracing::info!("the machine slept for {} s: {ANEW}", slept.as_secs()),
+            Away::Stopped(stood) => tracing::info!("this node was stopped for {} s: {ANEW}", stood.as_secs()),
+            Away::Set(by) => {
+                tracing::info!("the clock was set forward by {} s, as after a pause: {ANEW}", by.as_secs())
+            }
         }
-        tracing::info!("the clock jumped forward, as after sleep: joining groups and registering again");
         let joined = self.traffic.fanout.joined();
         self.rejoin(&joined);
+        self.mdns.begin_anew();
         self.core.network_changed(now);
         self.core.hasten(now);
     }
@@ -108,6 +114,9 @@ impl Node {
     fn follow(&mut self) {
         let now = self.ticker.now();
         self.silence.follow(now, &self.traffic.fanout.joined());
-        self.rejoin_at = self.traffic.fanout.retry_wanted().then(|| now.elapsed + REJOIN);
+        if !self.traffic.fanout.retry_wanted() {
+            self.rejoin_wait.reset();
+        }
+        self.rejoin_at = self.traffic.fanout.retry_wanted().then(|| now.elapsed + self.rejoin_wait.wait());
     }
 }

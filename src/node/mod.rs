@@ -8,6 +8,7 @@ mod compat;
 mod control;
 mod core;
 mod counters;
+mod damper;
 pub mod doctor;
 mod explain;
 mod export;
@@ -20,6 +21,7 @@ mod shell;
 mod silence;
 #[cfg(test)]
 mod simulation;
+mod sleep;
 mod state_dir;
 mod ticker;
 mod traffic;
@@ -49,6 +51,9 @@ pub enum RunError {
     /// The state directory can't be used.
     #[error("failed to {0}")]
     State(#[from] StateError),
+    /// Nothing is known of the network.
+    #[error("failed to read the interfaces: nothing was announced, as it would replace what is known; try again")]
+    Interfaces,
     /// No socket could be bound.
     #[error("failed to {0}")]
     Bind(#[from] crate::net::BindError),
@@ -70,6 +75,14 @@ pub enum RunError {
         /// The setting, or what was to be done.
         setting: &'static str,
         /// Why, and how to mend it.
+        reason: String,
+    },
+    /// A webhook can't be called as configured.
+    #[error("the webhook of the file \"{file}\" in files.accept: {reason}")]
+    Webhook {
+        /// The file's name.
+        file: String,
+        /// Why.
         reason: String,
     },
     /// Nothing can be received any more.

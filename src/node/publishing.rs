@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::shell::Node;
 use super::wiring;
+use crate::config::Config;
 use crate::discovery::{Engine, OwnRecord, Server};
-use crate::model::{Address, Now};
+use crate::model::{Address, Now, Role};
+use crate::net::{Interface, Policy};
 use crate::publish::{Change, Intent, Publication, Standing, Target};
 
 impl Node {
@@ -50,13 +52,24 @@ impl Node {
 
     /// Gives the engine what the record is to say: it announces and registers the change, and tries again by itself.
     fn tell_channel(&mut self, now: Now, change: Change) {
-        // The channel is always told, and a node leaves its servers only as it stops, by the engine's goodbye.
+        // The plan never takes it back: the channel is always wanted, and where servers are not, the engine holds none. The
+        // configuration does not change at run time, and a node leaves both as it stops, by the engine's goodbye.
         let Some(Publication { addresses, .. }) = change.into_wanted() else { return };
         if self.core.engine().own().record().addresses != addresses {
             tracing::info!(addresses = %listed(&addresses), "this node's addresses");
         }
         self.core.set_addresses(now, addresses);
     }
+}
+
+/// What a command tells the servers once: it can't know what they hold, and nobody listens when it has left.
+///
+/// `None` where it is not known what the interfaces give: then nothing is told, as it would replace what is known.
+pub(super) fn told_once(config: &Config, policy: &Policy, interfaces: &[Interface]) -> Option<Publication> {
+    let intent = Intent { role: Role::Client, servers: true, mdns: false, dynip: 0, ..wiring::intent(config, 0) };
+    let standing = BTreeMap::from([(Target::Servers, Standing::Unknown)]);
+    let changes = intent.changes(&standing, wiring::network(config, policy, interfaces).as_ref());
+    changes.into_iter().find(|(target, _)| *target == Target::Servers)?.1.into_wanted()
 }
 
 /// What the servers hold, where all of them are known to hold the same.
@@ -81,17 +94,12 @@ fn listed(addresses: &[Address]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::model::InterfaceName;
-    use crate::net::Interface;
+    use crate::net::InterfaceAddress;
     use crate::publish::Network;
 
-    #[test]
-    fn empty_list_of_interfaces_is_unknown_and_one_without_addresses_is_not() {
-        let config = Config::default();
-        let policy = wiring::policy(&config);
-        assert_eq!(wiring::network(&config, &policy, &[]), None);
-        let loopback = Interface {
+    fn loopback() -> Interface {
+        Interface {
             index: 1,
             name: InterfaceName::parse("lo").unwrap(),
             up: true,
@@ -101,7 +109,29 @@ mod tests {
             point_to_point: false,
             kind: None,
             addresses: Vec::new(),
-        };
-        assert_eq!(wiring::network(&config, &policy, &[loopback]), Some(Network::default()));
+        }
+    }
+
+    #[test]
+    fn empty_list_of_interfaces_is_unknown_and_one_without_addresses_is_not() {
+        let config = Config::default();
+        let policy = wiring::policy(&config);
+        assert_eq!(wiring::network(&config, &policy, &[]), None);
+        assert_eq!(wiring::network(&config, &policy, &[loopback()]), Some(Network::default()));
+    }
+
+    #[test]
+    fn command_tells_nothing_where_the_interfaces_are_not_known() {
+        // Whatever the node itself publishes: the command was asked to register.
+        let config = Config { publish: Vec::new(), ..Config::default() };
+        let policy = wiring::policy(&config);
+        assert_eq!(told_once(&config, &policy, &[]), None);
+        let addresses = vec![InterfaceAddress::new([10, 0, 0, 7].into(), 24)];
+        let name = InterfaceName::parse("eth0").unwrap();
+        let eth0 = Interface { index: 2, name, loopback: false, multicast: true, addresses, ..loopback() };
+        let told = told_once(&config, &policy, &[loopback(), eth0]).unwrap();
+        assert_eq!((told.role, told.port), (Role::Client, 0));
+        assert_eq!(told.ips().collect::<Vec<_>>(), [std::net::IpAddr::from([10, 0, 0, 7])]);
+        assert_eq!(told_once(&config, &policy, &[loopback()]).unwrap().addresses, [], "the servers see where it is");
     }
 }

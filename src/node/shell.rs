@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, watch};
 use super::compat::Compat;
 use super::control::{Change, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
+use super::damper::Damper;
 use super::export::Export;
 use super::files;
 use super::mdns::Mdns;
 use super::session::{self, SessionCounters};
-use super::silence::{Silence, Sleep};
+use super::silence::Silence;
+use super::sleep::Sleep;
 use super::state_dir::{Lock, StateDir};
 use super::ticker::Ticker;
 use super::traffic::{Received, Traffic, random_seed};
@@ -27,7 +29,7 @@ use crate::config::{Config, StoreConfig};
 use crate::discovery::{self, Engine, Method, OwnRecord, Responder, ResponderSettings, To};
 use crate::model::Timestamp;
 use crate::net::mdns::Heard;
-use crate::net::{self, Interface, InterfaceSource, RecvBatch, Watch};
+use crate::net::{self, Backoff, Interface, InterfaceSource, RecvBatch, Watch};
 use crate::registry::{Batch, Progress, Table, Writer};
 use crate::wire::v1::{Message, Refusal, Refused, Regarding};
 
@@ -72,9 +74,12 @@ pub struct Node {
     export: Option<Export>,
     watch: Option<Watch>,
     listener: Option<control::Listener>,
+    /// When joins that failed are tried again, and how long the next wait is.
     pub(super) rejoin_at: Option<Duration>,
+    pub(super) rejoin_wait: Backoff,
     pub(super) silence: Silence,
     pub(super) sleep: Sleep,
+    damper: Damper,
     _lock: Lock,
 }
 
@@ -119,7 +124,7 @@ impl Node {
         let epoch = state.next_epoch(now.wall, new_node)?;
         let node_id = identity.id();
 
-        let (files, file_tasks) = files::start(&config, &state, &identity, &ring);
+        let (files, file_tasks) = files::start(&config, &state, &identity, &ring)?;
         let keys: Vec<_> = ring.ids().collect();
         let own = wiring::own(&config, epoch, sockets.port());
         let responder = Responder::new(now, ResponderSettings::new(random_seed()), own.name.clone(), config.role);
@@ -177,8 +182,10 @@ impl Node {
             watch: Some(watch),
             listener: Some(listener),
             rejoin_at: None,
+            rejoin_wait: Backoff::new(),
             silence: Silence::default(),
             sleep: Sleep::default(),
+            damper: Damper::default(),
             config,
             source,
             state,
@@ -259,6 +266,8 @@ impl Node {
         self.drain(&resolutions, &mut progress).await;
         if let Some(serving) = serving {
             serving.abort();
+            // The socket file goes while the state directory is still locked.
+            let _ = serving.await;
         }
         outcome
     }
@@ -302,8 +311,8 @@ impl Node {
         let export = self.export.as_ref().and_then(Export::deadline);
         let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
         let pushes = self.files.pushes.deadline();
-        let [mdns, silence] = [self.mdns.deadline(), self.silence.deadline()];
-        let deadlines = [self.core.deadline(), mdns, self.rejoin_at, silence, export, announces, pushes];
+        let [mdns, silence, sleep] = [self.mdns.deadline(), self.silence.deadline(), self.sleep.deadline()];
+        let deadlines = [self.core.deadline(), mdns, self.rejoin_at, silence, sleep, export, announces, pushes];
         deadlines.into_iter().flatten().min()
     }
 
@@ -411,7 +420,9 @@ impl Node {
     }
 
     fn event(&mut self, event: &Event) {
-        explain::log(event);
+        if self.damper.admits(self.ticker.now().elapsed, event) {
+            explain::log(event);
+        }
         self.tell_event(event);
         match event {
             Event::Discovery(discovery::Event::EpochRaised { epoch }) => {
@@ -419,6 +430,7 @@ impl Node {
                     tracing::error!("failed to {error}");
                 }
             }
+            Event::Discovery(discovery::Event::NewerFiles { .. }) => self.files_changed(),
             Event::Discovery(_) => self.tell_servers(),
             _ => {
                 let now = self.ticker.now();
@@ -437,6 +449,7 @@ impl Node {
         }
         let joined = self.traffic.fanout.joined();
         let before = std::mem::replace(&mut self.interfaces, interfaces);
+        self.rejoin_wait.reset();
         self.reconcile();
         self.rejoin_changed(&before, &joined);
         self.compat.set_interfaces(self.traffic.policy.taken(&self.interfaces));

@@ -12,9 +12,6 @@ use crate::net::Family;
 
 /// How long a group may be silent: three query intervals of a node that looks for a server.
 pub(super) const LONGEST: Duration = Duration::from_secs(3 * 30);
-/// How much the wall clock may gain on the monotonic one, which stands still in suspend, before that counts as sleep.
-const SLEPT: Duration = Duration::from_secs(10);
-
 /// One family on one interface.
 pub(super) type Place = (u32, Family);
 
@@ -56,23 +53,6 @@ impl Silence {
         let due: Vec<_> = self.heard.iter().filter(|(_, last)| silent(**last)).map(|(place, _)| *place).collect();
         due.iter().for_each(|place| self.heard(now, *place));
         due
-    }
-}
-
-/// Notices that the machine slept: the wall clock went on, the monotonic one did not.
-///
-/// A clock that is set forward looks the same; what follows does no harm then.
-#[derive(Debug, Default)]
-pub(super) struct Sleep {
-    last: Option<Now>,
-}
-
-impl Sleep {
-    /// Whether the machine slept since the last call.
-    pub(super) fn noticed(&mut self, now: Now) -> bool {
-        let Some(last) = self.last.replace(now) else { return false };
-        let ran = now.elapsed.saturating_sub(last.elapsed);
-        now.wall.since(last.wall) > ran + SLEPT
     }
 }
 
@@ -127,17 +107,5 @@ mod tests {
         let mut silence = Silence::default();
         silence.follow(at(0), &[ETH0]);
         assert!(!silence.listens(at(0), ETH0) && silence.listens(at(1), ETH0) && !silence.listens(at(1), ETH1));
-    }
-
-    #[test]
-    fn sleep_shows_in_the_wall_clock_alone() {
-        let mut sleep = Sleep::default();
-        assert!(!sleep.noticed(at(0)));
-        assert!(!sleep.noticed(at(3600)), "a quiet hour is no sleep");
-        let awake = Now { elapsed: Duration::from_secs(3601), wall: at(7200).wall };
-        assert!(sleep.noticed(awake));
-        assert!(!sleep.noticed(awake));
-        let set_back = Now { elapsed: Duration::from_secs(3602), wall: at(5).wall };
-        assert!(!sleep.noticed(set_back));
     }
 }

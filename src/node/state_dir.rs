@@ -22,6 +22,9 @@ use crate::wire::identity::Identity;
 /// The most bytes read of any file here: none of them is longer.
 const LONGEST_FILE: u64 = 4096;
 
+/// What is written to find out whether anything can be: a block of most file systems.
+const PROBE: [u8; 4096] = [b'.'; 4096];
+
 /// Why the state directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -155,8 +158,10 @@ impl StateDir {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
         // A directory that can be listed is not one that can be written: find out now, not at the first change.
         let probe = path.join(".probe");
-        File::create(&probe).map_err(error)?;
-        fs::remove_file(&probe).map_err(error)?;
+        // A full disk takes an empty file.
+        let wrote = fs::write(&probe, PROBE);
+        let removed = fs::remove_file(&probe);
+        wrote.and(removed).map_err(error)?;
         Ok(Self { path: path.to_owned() })
     }
 

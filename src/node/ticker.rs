@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::model::{Now, Timestamp};
 
 /// A start on the monotonic clock, from which all times are counted.
@@ -18,6 +20,14 @@ impl Ticker {
     /// This moment by both clocks.
     pub(super) fn now(&self) -> Now {
         Now { elapsed: self.start.elapsed(), wall: Timestamp::from_system(SystemTime::now()) }
+    }
+
+    /// The time that the machine has spent in suspend since its start, in which the monotonic clock stands still.
+    pub(super) fn suspended() -> Duration {
+        let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+        // In this order, so that what passes in between does not make it negative.
+        let running = read(ClockId::Monotonic);
+        read(ClockId::Boottime).saturating_sub(running)
     }
 
     /// A moment counted from the start, for a timer; a far one if there is none.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::compat::Compat;
 use super::core::Core;
 use super::explain;
 use super::mdns::Mdns;
@@ -144,7 +145,7 @@ fn method(status: discovery::MethodStatus) -> MethodView {
 }
 
 /// Where the own record is made known, and whether it stands there.
-pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns) -> Vec<PublicationView> {
+pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns, compat: &Compat) -> Vec<PublicationView> {
     let own = core.engine().own();
     let wanted = Publication::from(own.record());
     let view = |server: &Server| {
@@ -164,6 +165,7 @@ pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns) -> Vec<Pub
     };
     let mut views: Vec<_> = core.engine().servers().iter().filter(|_| registers).map(view).collect();
     views.extend(mdns.publications());
+    views.extend(compat.publications());
     views
 }
 
@@ -227,7 +229,7 @@ pub(super) fn clones(core: &Core) -> Vec<CloneView> {
     let views = table.twins().map(|(node, twin)| CloneView {
         node_id: node.id(),
         name: node.name().clone(),
-        sources: vec![node.source(), twin.source],
+        sources: vec![twin.source, twin.refused],
         last_time: twin.since,
     });
     views.collect()

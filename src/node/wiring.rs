@@ -1,6 +1,9 @@
 //! From the configuration to the settings of each part: no layer below reads the configuration itself.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::RunError;
 use super::files::puller::Accepted;
@@ -13,12 +16,16 @@ use rustix::process::Signal;
 use crate::config::{self, AfterAction, Config, PublishTarget, SignalName};
 use crate::discovery::{EngineSettings, Method, OwnSettings};
 use crate::files::after::After;
+use crate::files::webhook::Webhook;
 use crate::model::{Address, Lease, Origin, Record};
-use crate::net::{BindError, FanoutSettings, Interface, Pattern, Policy, SocketSettings, Sockets};
+use crate::net::{BindError, FanoutSettings, HttpClient, Interface, Pattern, Policy, SocketSettings, Sockets};
 use crate::publish::{Intent, LinkAddresses, Network, Target};
 use crate::registry;
 use crate::wire::KeyId;
 use crate::wire::keyring::{KeyRing, Secret};
+
+/// The most bytes that are read of a file of certificates: those of all public authorities have some 250 KiB.
+const MAX_CA_FILE: u64 = 4 * 1024 * 1024;
 
 /// The keys of the channel; whether one was made just now.
 pub(super) fn key_ring(config: &Config, state: Option<&StateDir>) -> Result<(KeyRing, bool), RunError> {
@@ -179,9 +186,22 @@ pub(super) fn accepts(config: &Config) -> Vec<Box<str>> {
     config.files.accept.iter().map(|accept| accept.name.as_str().into()).collect()
 }
 
-/// A file that the node takes.
+/// A file that the node takes, without what follows it.
 pub(super) fn accepted(accept: &config::Accept) -> Accepted {
-    let after = match &accept.after {
+    Accepted {
+        name: accept.name.as_str().into(),
+        path: accept.path.clone(),
+        mode: accept.mode.0,
+        owner: accept.owner.clone(),
+        max_size: accept.max_size.0,
+        server: accept.server,
+        after: None,
+    }
+}
+
+/// What follows when a file was taken; reads what a webhook needs.
+pub(super) fn after(accept: &config::Accept) -> Result<Option<After>, RunError> {
+    Ok(match &accept.after {
         Some(AfterAction::Exec { command, limit }) => Some(After::Exec { command: command.clone(), limit: limit.0 }),
         Some(AfterAction::Signal { pid_file, signal }) => {
             let signal = match signal {
@@ -192,17 +212,33 @@ pub(super) fn accepted(accept: &config::Accept) -> Accepted {
             };
             Some(After::Signal { pid_file: pid_file.clone(), signal })
         }
-        // `run` refuses it before.
-        Some(AfterAction::Webhook { .. }) | None => None,
-    };
-    Accepted {
-        name: accept.name.as_str().into(),
-        path: accept.path.clone(),
-        mode: accept.mode.0,
-        max_size: accept.max_size.0,
-        server: accept.server,
-        after,
+        Some(AfterAction::Webhook { url, headers, token_file, ca_file, limit }) => {
+            let token = token_file.as_deref().map(config::read_token).transpose();
+            Some(After::Webhook(Webhook {
+                url: url.clone(),
+                headers: headers.clone().into_iter().collect(),
+                token: token.map_err(|error| RunError::Secret(vec![error]))?,
+                client: http_client(ca_file.as_deref()).map_err(|error| RunError::Webhook {
+                    file: accept.name.to_string(),
+                    reason: format!(
+                        "ca_file {}: {error}",
+                        ca_file.as_deref().unwrap_or(Path::new("(built in)")).display()
+                    ),
+                })?,
+                limit: limit.0,
+            }))
+        }
+        None => None,
+    })
+}
+
+/// A client that trusts the certificates of a file, or those that are built in.
+fn http_client(ca_file: Option<&Path>) -> Result<HttpClient, Box<dyn std::error::Error>> {
+    let mut text = Vec::new();
+    if let Some(path) = ca_file {
+        File::open(path)?.take(MAX_CA_FILE).read_to_end(&mut text)?;
     }
+    Ok(HttpClient::new(ca_file.map(|_| text.as_slice()))?)
 }
 
 /// The registry's rules.

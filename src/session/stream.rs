@@ -61,7 +61,9 @@ pub struct Session<S> {
     taken: usize,
     filled: usize,
     message: Vec<u8>,
+    /// Sealed bytes, of which those from `written` to `queued` wait; longer than that, so that nothing is zeroed anew.
     outbox: Vec<u8>,
+    queued: usize,
     written: usize,
 }
 
@@ -76,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn new(stream: S, noise: Established, limit: usize, read_ahead: usize) -> Self {
         let (inbox, message, outbox) = (Vec::new(), Vec::new(), Vec::new());
-        Self { stream, noise, limit, read_ahead, inbox, taken: 0, filled: 0, message, outbox, written: 0 }
+        Self { stream, noise, limit, read_ahead, inbox, taken: 0, filled: 0, message, outbox, queued: 0, written: 0 }
     }
 
     /// The key under which the session is sealed.
@@ -98,13 +100,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ///
     /// May be dropped and called again: what came meanwhile is kept.
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, SessionError> {
+        let Some(sealed) = self.next_frame().await? else { return Ok(None) };
+        let mut message = std::mem::take(&mut self.message);
+        message.resize(message.len().max(sealed), 0);
+        let opened = self.open(sealed, &mut message);
+        self.message = message;
+        Ok(Some(&self.message[..opened?]))
+    }
+
+    /// Waits for the next message, opens it into the front of `out`, and gives its length; `None` as for [`Self::receive`].
+    ///
+    /// `out` has room for the longest message, [`MAX_MESSAGE`]. May be dropped and called again, as [`Self::receive`].
+    pub async fn receive_to(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
+        match self.next_frame().await? {
+            Some(sealed) => self.open(sealed, out).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits until a whole frame is there; gives its sealed length.
+    async fn next_frame(&mut self) -> Result<Option<usize>, SessionError> {
         loop {
             if let Some(sealed) = self.whole_frame()? {
-                let (start, end) = (self.taken + LENGTH, self.taken + LENGTH + sealed);
-                self.message.resize(self.message.len().max(sealed), 0);
-                let length = self.noise.open(&self.inbox[start..end], &mut self.message)?;
-                self.taken = end;
-                return Ok(Some(&self.message[..length]));
+                return Ok(Some(sealed));
             }
             self.make_room();
             match self.stream.read(&mut self.inbox[self.filled..]).await? {
@@ -113,6 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 read => self.filled += read,
             }
         }
+    }
+
+    fn open(&mut self, sealed: usize, out: &mut [u8]) -> Result<usize, SessionError> {
+        let (start, end) = (self.taken + LENGTH, self.taken + LENGTH + sealed);
+        let length = self.noise.open(&self.inbox[start..end], out)?;
+        self.taken = end;
+        Ok(length)
     }
 
     /// Waits for the next answer; a stream that ends before is a failure.
@@ -157,12 +182,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Whether so much waits that it should be flushed before more is queued.
     pub fn is_full(&self) -> bool {
-        self.outbox.len() - self.written >= OUTBOX
+        self.waiting() >= OUTBOX
     }
 
     /// How many sealed bytes wait.
     pub fn waiting(&self) -> usize {
-        self.outbox.len() - self.written
+        self.queued - self.written
     }
 
     /// Writes all that waits.
@@ -175,13 +200,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes a part of what waits. May be dropped and called again.
     pub async fn write_some(&mut self) -> Result<(), SessionError> {
-        match self.stream.write(&self.outbox[self.written..]).await? {
+        match self.stream.write(&self.outbox[self.written..self.queued]).await? {
             0 => Err(io::Error::from(io::ErrorKind::WriteZero).into()),
             written => {
                 self.written += written;
-                if self.written == self.outbox.len() {
-                    self.outbox.clear();
-                    self.written = 0;
+                if self.written == self.queued {
+                    (self.queued, self.written) = (0, 0);
                 }
                 Ok(())
             }
@@ -189,13 +213,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn seal(&mut self, message: &[u8]) -> Result<(), SessionError> {
-        let start = self.outbox.len();
         let sealed = message.len() + TAG;
         // A message is at most `MAX_MESSAGE` long, which `seal` checks, so its length fits.
         let length = u16::try_from(sealed).map_err(|_| TransportError::Length)?;
-        self.outbox.extend_from_slice(&length.to_be_bytes());
-        self.outbox.resize(start + LENGTH + sealed, 0);
-        self.noise.seal(message, &mut self.outbox[start + LENGTH..])?;
+        let (start, end) = (self.queued + LENGTH, self.queued + LENGTH + sealed);
+        if self.outbox.len() < end {
+            self.outbox.resize(end, 0);
+        }
+        self.outbox[self.queued..start].copy_from_slice(&length.to_be_bytes());
+        self.noise.seal(message, &mut self.outbox[start..end])?;
+        self.queued = end;
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    fn start(namespace: &Namespace, log: PathBuf, environment: &[(&str, &str)], words: &[&str]) -> Self {
+    pub(crate) fn start(namespace: &Namespace, log: PathBuf, environment: &[(&str, &str)], words: &[&str]) -> Self {
         let file = fs::File::create(&log).unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace.name()]).args(words).envs(environment.iter().copied());
@@ -33,6 +33,13 @@ impl Program {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The most memory that it ever had, in KiB (`VmHWM`).
+    pub(crate) fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
     /// Ends it with SIGTERM and waits for its end.
@@ -54,10 +61,39 @@ impl Drop for Program {
 }
 
 /// Runs a program in a namespace to its end.
-fn run(namespace: &Namespace, environment: &[(&str, &str)], words: &[&str]) -> Output {
+pub(crate) fn run(namespace: &Namespace, environment: &[(&str, &str)], words: &[&str]) -> Output {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace.name()]).args(words).envs(environment.iter().copied());
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("failed to run {words:?}: {error}"))
+}
+
+/// A system message bus of its own: `bus/system_bus_socket` in its folder.
+pub(crate) struct Bus {
+    _broker: Program,
+    address: String,
+}
+
+impl Bus {
+    pub(crate) fn start(namespace: &Namespace, folder: &Path) -> Self {
+        fs::create_dir_all(folder.join("bus")).unwrap();
+        let socket = folder.join("bus/system_bus_socket");
+        let address = format!("unix:path={}", socket.display());
+        let policy = format!(
+            "<busconfig><type>system</type><listen>{address}</listen><auth>EXTERNAL</auth><policy context=\"default\">\
+             <allow user=\"*\"/><allow send_destination=\"*\"/><allow own=\"*\"/><allow receive_type=\"signal\"/>\
+             <allow receive_type=\"method_return\"/><allow receive_type=\"method_call\"/><allow receive_type=\"error\"/>\
+             </policy></busconfig>"
+        );
+        fs::write(folder.join("bus.conf"), policy).unwrap();
+        let config = format!("--config-file={}", folder.join("bus.conf").display());
+        let broker = Program::start(namespace, folder.join("bus.log"), &[], &["dbus-daemon", &config, "--nofork"]);
+        await_that("the message bus is there", || socket.exists());
+        Self { _broker: broker, address }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
 }
 
 /// Namespaces `a` and `b`, each with `eth0` on one bridge: 10.77.0.1 and 10.77.0.2.
@@ -104,32 +140,21 @@ impl Pair {
     /// Starts an avahi-daemon for `eth0` with this host name, with a message bus of its own.
     pub(crate) fn avahi(&self, namespace: &Namespace, host: &str) -> Avahi {
         let folder = self.folder.path().join(format!("avahi-{host}-{}", namespace.name()));
-        fs::create_dir_all(folder.join("run")).unwrap();
-        let bus = format!("unix:path={}", folder.join("bus").display());
-        let policy = format!(
-            "<busconfig><type>system</type><listen>{bus}</listen><auth>EXTERNAL</auth><policy context=\"default\">\
-             <allow send_destination=\"*\"/><allow own=\"*\"/><allow receive_type=\"signal\"/>\
-             <allow receive_type=\"method_return\"/><allow receive_type=\"method_call\"/><allow receive_type=\"error\"/>\
-             </policy></busconfig>"
-        );
-        fs::write(folder.join("bus.conf"), policy).unwrap();
+        let bus = Bus::start(namespace, &folder);
         let config = format!(
             "[server]\nhost-name={host}\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\n\
              [wide-area]\nenable-wide-area=no\n[publish]\npublish-hinfo=no\npublish-workstation=no\n"
         );
         fs::write(folder.join("avahi.conf"), config).unwrap();
-        let bus_config = format!("--config-file={}", folder.join("bus.conf").display());
-        let broker = Program::start(namespace, folder.join("bus.log"), &[], &["dbus-daemon", &bus_config, "--nofork"]);
-        await_that("the message bus is there", || folder.join("bus").exists());
         // `ip netns exec` has mounts of its own, so each daemon has a folder of its own for its PID.
         let script = format!(
             "mkdir -p /run/avahi-daemon && mount -t tmpfs tmpfs /run/avahi-daemon && \
              exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {}",
             folder.join("avahi.conf").display()
         );
-        let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.as_str())];
+        let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.address())];
         let daemon = Program::start(namespace, folder.join("avahi.log"), &environment, &["sh", "-c", &script]);
-        let avahi = Avahi { daemon, _broker: broker, bus, namespace: namespace.clone(), folder };
+        let avahi = Avahi { daemon, bus, namespace: namespace.clone(), folder };
         await_that("avahi-daemon runs", || avahi.daemon.log().contains("Server startup complete"));
         avahi
     }
@@ -186,15 +211,14 @@ impl Node {
 /// An avahi-daemon that runs.
 pub(crate) struct Avahi {
     pub(crate) daemon: Program,
-    _broker: Program,
-    bus: String,
+    bus: Bus,
     namespace: Namespace,
     folder: PathBuf,
 }
 
 impl Avahi {
     fn tool(&self, words: &[&str]) -> String {
-        let output = run(&self.namespace, &[("DBUS_SYSTEM_BUS_ADDRESS", &self.bus)], words);
+        let output = run(&self.namespace, &[("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())], words);
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -213,7 +237,7 @@ impl Avahi {
     pub(crate) fn publish(&self, instance: &str, service: &str, port: u16) -> Program {
         let port = port.to_string();
         let words = ["avahi-publish", "-s", instance, service, &port];
-        let environment = [("DBUS_SYSTEM_BUS_ADDRESS", self.bus.as_str())];
+        let environment = [("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())];
         let program = Program::start(&self.namespace, self.folder.join("publish.log"), &environment, &words);
         await_that("avahi announces the service", || program.log().contains("Established"));
         program

@@ -1,15 +1,19 @@
-//! Multicast DNS beside Debian's avahi-daemon, in network namespaces that are made and removed here.
+//! Multicast DNS beside Debian's avahi-daemon and systemd-resolved, in network namespaces that are made and removed here.
 //!
-//! Needs root, `ip` of iproute2, `tcpdump`, and of Debian's packages avahi-daemon, avahi-utils and dbus.
+//! Needs root, `ip` of iproute2, `tcpdump`, of Debian's packages avahi-daemon, avahi-utils and dbus, and what
+//! `.ci/fetch-resolved` gets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod lab;
 #[path = "../namespaces/mod.rs"]
 mod namespaces;
+mod resolved;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use lab::{Node, Pair, await_that};
 
@@ -224,4 +228,52 @@ fn a_flood_of_foreign_records_is_forgotten_and_counted() {
     await_that("the name is published again", || {
         laptop.publication("eth0")["state"] == "published" && avahi.resolve("laptop.local") == ip("10.77.0.2")
     });
+}
+
+/// Floods the link without a pause until told to end; gives how many packets were sent.
+fn flood(pair: &Pair, end: &Arc<AtomicBool>, packet: fn(u32) -> Vec<u8>) -> namespaces::Task<u32> {
+    let end = end.clone();
+    pair.a.run(async move |_| {
+        let socket = std::net::UdpSocket::bind("10.77.0.1:0").unwrap();
+        let mut sent = 0;
+        while !end.load(Ordering::Relaxed) {
+            // A full queue is part of it.
+            sent += u32::from(socket.send_to(&packet(sent), "224.0.0.251:5353").is_ok());
+        }
+        sent
+    })
+}
+
+/// A server that publishes its name is flooded for this long; all it is for goes on, and its memory stays within this.
+fn stands(packet: fn(u32) -> Vec<u8>) {
+    const LONG: Duration = Duration::from_secs(12);
+    const KIB: u64 = 64 * 1024;
+    let pair = Pair::new();
+    let avahi = pair.avahi(&pair.a, "box");
+    let hub = pair.node(&pair.b, "server", "hub", "publish: [{ type: mdns }]");
+    published(&hub);
+    let (before, started, end) = (hub.program.peak(), Instant::now(), Arc::new(AtomicBool::new(false)));
+    let flood = flood(&pair, &end, packet);
+    let desk = pair.node(&pair.a, "client", "desk", "discovery: { methods: [multicast, broadcast] }");
+    await_that("a flooded server is found and asked", || desk.server()["name"] == "hub");
+    await_that("the flood lasts", || started.elapsed() > LONG && hub.status()["node"].is_object());
+    await_that("the flood is counted", || hub.status()["counters"]["mdns"]["floods"].as_u64() > Some(0));
+    let grown = hub.program.peak() - before;
+    end.store(true, Ordering::Relaxed);
+    eprintln!("{} packets in {:?}: {before} KiB and {grown} more", flood.join(), started.elapsed());
+    assert!(grown < KIB, "{before} KiB grew by {grown}");
+    await_that("the name is published again", || {
+        hub.publication("eth0")["state"] == "published" && avahi.resolve("hub.local") == ip("10.77.0.2")
+    });
+    assert_eq!(hub.program.log().matches("flooded").count(), 1, "a flood is logged once");
+}
+
+#[test]
+fn a_flood_without_a_pause_takes_bounded_memory() {
+    stands(|number| made_up_hosts(number.wrapping_mul(30), 30));
+}
+
+#[test]
+fn a_flood_of_one_record_takes_bounded_memory() {
+    stands(|_| made_up_hosts(0, 30));
 }

@@ -4,15 +4,18 @@
 
 pub(crate) mod program;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// The groups of the protocol.
+pub(crate) const GROUPS: [&str; 2] = ["239.255.43.73", "ff12::4373"];
 
 /// How long a test waits for what must come.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -37,6 +40,17 @@ impl Drop for Name {
     fn drop(&mut self) {
         // The interfaces go with it. A failure here must not hide the test's own.
         let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// A program that joins two bridges, ended when dropped.
+pub(crate) struct BadCable(Child);
+
+impl Drop for BadCable {
+    fn drop(&mut self) {
+        // A failure here must not hide the test's own.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -78,6 +92,25 @@ impl Lab {
         for (end, bridge) in [("cable0", "br0"), ("cable1", "br1")] {
             self.switch.ip(&["link", "set", end, "master", bridge, "up"]);
         }
+    }
+
+    /// Lays a bad cable between both bridges: each packet takes so long, and this part of them is lost, in each direction.
+    ///
+    /// A program joins them (tests/tools/taplink.py), since not every kernel has netem.
+    pub(crate) fn join_bridges_badly(&self, delay: Duration, loss: f64) -> BadCable {
+        for (tap, bridge) in [("bad0", "br0"), ("bad1", "br1")] {
+            self.switch.ip(&["tuntap", "add", tap, "mode", "tap"]);
+            self.switch.ip(&["link", "set", tap, "master", bridge, "up"]);
+        }
+        let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/taplink.py");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.switch.name(), "python3", tool, "bad0", "bad1"]);
+        command.args([delay.as_millis().to_string(), loss.to_string()]);
+        let mut program = BadCable(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n", "python3 is needed (Debian: apt-get install python3)");
+        program
     }
 
     /// A namespace without any interface but loopback.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{LIMIT, Namespace};
+use super::{GROUPS, LIMIT, Lab, Namespace};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hereabouts");
 
@@ -20,6 +20,8 @@ pub(crate) const KEY: [u8; 32] = [7; 32];
 pub(crate) struct Machine {
     namespace: Namespace,
     folder: TempDir,
+    /// What runs the program within the namespace.
+    wrapper: Vec<String>,
 }
 
 /// A running node; killed when dropped.
@@ -34,11 +36,67 @@ impl Drop for Running {
 }
 
 impl Running {
+    /// Whether it still runs.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// How long it has kept a processor busy, by the kernel's clock ticks of a hundredth (proc(5), `stat`).
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        // The name may hold blanks; it ends with the last parenthesis.
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(mut self) {
         let kill = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
         assert!(kill.success());
         self.0.wait().unwrap();
+    }
+}
+
+/// Leaves a group on an interface by the sockets of another process that are bound to a port, as that process could itself.
+///
+/// Arguments: process, interface, group, port. Prints how many sockets were members.
+const LEAVE: &str = r#"
+import ctypes, os, socket, struct, sys
+pid, interface, group, port = int(sys.argv[1]), socket.if_nametoindex(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+libc = ctypes.CDLL(None, use_errno=True)
+family = socket.AF_INET6 if ":" in group else socket.AF_INET
+address = socket.inet_pton(family, group)
+process, members = os.pidfd_open(pid), 0
+for name in os.listdir(f"/proc/{pid}/fd"):
+    if not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+        continue
+    copy = libc.syscall(438, process, int(name), 0) # pidfd_getfd
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    with socket.socket(fileno=copy) as it:
+        if it.family != family or it.type != socket.SOCK_DGRAM or it.getsockname()[1] != port:
+            continue
+        if family == socket.AF_INET6:
+            it.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, struct.pack("=16sI", address, interface))
+        else:
+            it.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, struct.pack("=4s4si", address, bytes(4), interface))
+        members += 1
+print(members)
+"#;
+
+impl Running {
+    /// Stops it in its tracks, as a paused container is (SIGSTOP), or lets it go on (SIGCONT).
+    pub(crate) fn pause(&self, paused: bool) {
+        let signal = if paused { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// Makes the kernel lose its membership of a group, with no event that would tell it.
+    pub(crate) fn lose_membership(&self, namespace: &Namespace, interface: &str, group: &str) {
+        let pid = self.0.id().to_string();
+        let left = namespace.exec(&["python3", "-c", LEAVE, &pid, interface, group, "24373"]);
+        assert_eq!(left.trim(), "1", "one socket is a member of {group}");
     }
 }
 
@@ -71,10 +129,32 @@ impl Machine {
              channel: {{ name: {channel}, keys: [{{ file: channel.key }}], hidden: {hidden} }}\n{more}\n"
         );
         fs::write(folder.path().join("hereabouts.yaml"), config).unwrap();
-        let machine = Self { namespace: namespace.clone(), folder };
+        let machine = Self { namespace: namespace.clone(), folder, wrapper: Vec::new() };
         fs::write(machine.key(), data_encoding::BASE64.encode(&key) + "\n").unwrap();
         machine.key_mode(0o600);
         machine
+    }
+
+    /// Runs the program by another one from now on, which takes it as its arguments and replaces itself by it.
+    pub(crate) fn within(self, wrapper: &[&str]) -> Self {
+        Self { wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(), ..self }
+    }
+
+    /// Another machine with a copy of this one's disk as it is now.
+    pub(crate) fn copied_to(&self, namespace: &Namespace) -> Self {
+        let folder = TempDir::new().unwrap();
+        let from = self.folder.path().join(".");
+        let copied = Command::new("cp").arg("-a").args([&from, folder.path()]).status().unwrap();
+        assert!(copied.success());
+        Self { namespace: namespace.clone(), folder, wrapper: self.wrapper.clone() }
+    }
+
+    /// Changes the text of the config.
+    pub(crate) fn reconfigure(&self, from: &str, to: &str) {
+        let file = self.folder.path().join("hereabouts.yaml");
+        let config = fs::read_to_string(&file).unwrap();
+        assert!(config.contains(from), "{config}");
+        fs::write(&file, config.replace(from, to)).unwrap();
     }
 
     pub(crate) fn key(&self) -> PathBuf {
@@ -91,19 +171,24 @@ impl Machine {
 
     fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.namespace.name(), BINARY, "--config"]);
+        command.args(["netns", "exec", self.namespace.name()]).args(&self.wrapper).args([BINARY, "--config"]);
         command.arg(self.folder.path().join("hereabouts.yaml")).args(arguments).stdin(Stdio::null());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(environment.iter().copied());
         command
     }
 
-    /// Starts the node; its log goes to `log` in its folder.
+    /// Starts the node and waits until it answers; its log goes to `log` in its folder.
     pub(crate) fn run(&self) -> Running {
-        let log = fs::File::create(self.folder.path().join("log")).unwrap();
-        // `ip netns exec` replaces itself by the program, so that a signal to the child reaches the node.
-        let running = Running(self.command(&["run"], &[]).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let running = self.spawn();
         self.until("it answers", |status| !status.is_null());
         running
+    }
+
+    /// Starts the node without waiting for it.
+    pub(crate) fn spawn(&self) -> Running {
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        // `ip netns exec` replaces itself by the program, so that a signal to the child reaches the node.
+        Running(self.command(&["run"], &[]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
     /// Runs a command to its end.
@@ -142,8 +227,28 @@ impl Machine {
         }
     }
 
+    /// Lets the snooping bridge `br0` forget that this node, which runs at the end of a cable, is in the groups.
+    pub(crate) fn forgotten(&self, lab: &Lab, cable: &str) {
+        let known = |_: &Value| GROUPS.iter().all(|group| lab.knows_member("br0", cable, group));
+        self.until("the switch knows it", known);
+        // The kernel reports a membership more than once within its first seconds (RFC 3376 §8.11): after the last report.
+        let reports_end = Instant::now() + Duration::from_secs(4);
+        self.until("the switch has forgotten it", |_| {
+            GROUPS.iter().filter(|group| lab.knows_member("br0", cable, group)).for_each(|group| {
+                lab.forget_member("br0", cable, group);
+            });
+            Instant::now() > reports_end
+        });
+    }
+
     /// Waits until it is registered with a server.
     pub(crate) fn registered(&self) {
-        self.until("it is registered", |status| !status["servers"][0]["last_acknowledged"].is_null());
+        self.registered_within(LIMIT);
+    }
+
+    /// The same with a limit of its own: a server that could not write, or a node that was refused, tries again later.
+    pub(crate) fn registered_within(&self, limit: Duration) {
+        let acknowledged = |status: &Value| !status["servers"][0]["last_acknowledged"].is_null();
+        self.until_within(limit, "it is registered", acknowledged);
     }
 }

@@ -1,7 +1,7 @@
 //! The node's side: the listener and its connections.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::fs::Permissions;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
@@ -30,8 +30,6 @@ const ALIVE_LIMIT: Duration = Duration::from_secs(1);
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// Held as long as the node runs; the file stays, so that two starts at a time lock the same one.
-    _lock: File,
 }
 
 /// Why the control socket can't be had.
@@ -42,7 +40,7 @@ pub enum BindError {
     Running {
         /// Its process, if it is of this process namespace.
         pid: Option<u32>,
-        /// The socket or lock that it holds.
+        /// The socket that it holds.
         path: PathBuf,
     },
     /// The path does not fit a socket address.
@@ -78,10 +76,12 @@ fn pid_text(pid: Option<u32>) -> String {
 
 impl Listener {
     /// Binds the control socket of a state directory that exists, inside a tokio runtime.
+    ///
+    /// The caller holds that directory's lock, and frees it only after it has dropped the listener: two starts at a time
+    /// would take each other's socket away.
     pub fn bind(state_dir: &Path) -> Result<Self, BindError> {
         let path = socket_path(state_dir);
         path_fits(&path).map_err(|length| BindError::TooLong { path: path.clone(), length })?;
-        let lock = lock(&state_dir.join(LOCK_NAME), &path)?;
         clear(&path)?;
         let io = |what| {
             let path = path.clone();
@@ -95,7 +95,7 @@ impl Listener {
         socket.listen(BACKLOG).map_err(io("listen on"))?;
         socket.set_nonblocking(true).map_err(io("listen on"))?;
         let socket = UnixListener::from_std(socket.into()).map_err(io("listen on"))?;
-        Ok(Self { socket, path, _lock: lock })
+        Ok(Self { socket, path })
     }
 
     /// The socket file.
@@ -106,27 +106,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // The lock is still held here, so the file is this process's own.
+        // The directory's lock is still held here, so the file is this process's own.
         let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Takes the lock, or says who has it.
-fn lock(path: &Path, socket: &Path) -> Result<File, BindError> {
-    let io = |what| move |source| BindError::Io { what, path: path.to_owned(), source };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(io("open the lock file"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(BindError::Running { pid: living(socket).unwrap_or(None), path: path.to_owned() })
-        }
-        Err(TryLockError::Error(source)) => Err(io("lock")(source)),
     }
 }
 
@@ -140,7 +121,7 @@ fn clear(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    // The lock is ours, so whoever answers is no node that locks; but nobody's living socket is taken away.
+    // The lock is the caller's, so whoever answers is no node that locks; but nobody's living socket is taken away.
     if let Some(pid) = living(path) {
         return Err(BindError::Running { pid, path: path.to_owned() });
     }
@@ -265,16 +246,8 @@ impl Connection {
         request: Request,
         lines: &mut FramedRead<OwnedReadHalf, LinesCodec>,
     ) -> Result<(), Ended> {
-        let (reply, mut responses) = mpsc::channel(REPLY_CAPACITY);
-        let call = Call { request, reply };
-        match timeout(self.limits.call, self.calls.send(call)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                self.refuse(ErrorKind::Busy, "the node stops").await?;
-                return Err(Ended::Stopping);
-            }
-            Err(_) => return self.refuse(ErrorKind::Busy, "the node is busy: try again").await,
-        }
+        let deadline = Instant::now() + self.limits.call;
+        let Some(mut responses) = self.call(request, deadline).await? else { return Ok(()) };
         let mut batch = Vec::new();
         loop {
             tokio::select! {
@@ -293,18 +266,10 @@ impl Connection {
         }
     }
 
-    /// Hands a request to the node and passes its answer on.
+    /// Has the node answer a request, and passes the answer on.
     async fn answer(&mut self, request: Request) -> Result<(), Ended> {
         let deadline = Instant::now() + self.limits.call;
-        let (reply, mut responses) = mpsc::channel(REPLY_CAPACITY);
-        match timeout_at(deadline, self.calls.send(Call { request, reply })).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                self.refuse(ErrorKind::Busy, "the node stops").await?;
-                return Err(Ended::Stopping);
-            }
-            Err(_) => return self.refuse(ErrorKind::Busy, "the node is busy: try again").await,
-        }
+        let Some(mut responses) = self.call(request, deadline).await? else { return Ok(()) };
         let mut batch = Vec::new();
         loop {
             match timeout_at(deadline, responses.recv_many(&mut batch, BATCH)).await {
@@ -319,6 +284,19 @@ impl Connection {
                     batch.clear();
                 }
             }
+        }
+    }
+
+    /// Hands a request to the node; `None` if it takes no more until the deadline, which is said.
+    async fn call(&mut self, request: Request, deadline: Instant) -> Result<Option<mpsc::Receiver<Response>>, Ended> {
+        let (reply, responses) = mpsc::channel(REPLY_CAPACITY);
+        match timeout_at(deadline, self.calls.send(Call { request, reply })).await {
+            Ok(Ok(())) => Ok(Some(responses)),
+            Ok(Err(_)) => {
+                self.refuse(ErrorKind::Busy, "the node stops").await?;
+                Err(Ended::Stopping)
+            }
+            Err(_) => self.refuse(ErrorKind::Busy, "the node is busy: try again").await.map(|()| None),
         }
     }
 

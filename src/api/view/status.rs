@@ -22,6 +22,9 @@ pub struct StatusView {
     pub publications: Vec<PublicationView>,
     /// Every interface of the machine, taken or left.
     pub interfaces: Vec<InterfaceView>,
+    /// Whether it looks at them again and again, as the kernel tells of no changes.
+    #[serde(default)]
+    pub interfaces_polled: bool,
     /// The servers that it registers with, or would.
     pub servers: Vec<ServerView>,
     /// Its registry; null when it keeps none.
@@ -29,6 +32,9 @@ pub struct StatusView {
     /// The files that it offers.
     #[serde(default)]
     pub offers: Vec<OfferView>,
+    /// The files that it takes.
+    #[serde(default)]
+    pub accepts: Vec<AcceptView>,
     /// What it counted since its start.
     pub counters: Counters,
     /// Names that two nodes claim.
@@ -81,6 +87,31 @@ pub struct OfferView {
     /// Its BLAKE3 digest, hexadecimal.
     pub digest: Option<String>,
     /// Why the newest content is not served; null if it is.
+    pub error: Option<String>,
+}
+
+/// A file that a node takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptView {
+    /// Its name.
+    pub name: String,
+    /// Where it goes.
+    pub path: String,
+    /// The generation held; null until one was taken, and where it came from an old base, which knows none.
+    pub generation: Option<u64>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// Its BLAKE3 digest, hexadecimal.
+    pub digest: Option<String>,
+    /// When it was taken; null until it was, or if an earlier version took it.
+    pub taken: Option<Timestamp>,
+    /// The server whose file it is.
+    pub server: Option<NodeId>,
+    /// That server's name when the file was taken.
+    pub server_name: Option<NodeName>,
+    /// When a server was last asked for it, or an old base called.
+    pub last_attempt: Option<Timestamp>,
+    /// Why that attempt failed; null if it did not.
     pub error: Option<String>,
 }
 
@@ -179,6 +210,8 @@ pub enum PublicationState {
     Asking,
     /// It stands there as it is.
     Published,
+    /// It was told, and the target says nothing of whether it took it.
+    Told,
     /// Somebody else has the name there.
     Conflict,
     /// The target refused it, or can't be reached.
@@ -188,13 +221,13 @@ pub enum PublicationState {
 /// The node's own record at one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicationView {
-    /// `server` or `mdns`.
+    /// `server`, `mdns` or `dynip`.
     pub target: String,
-    /// The server's name; with mDNS, this node's name there.
+    /// The server's name; with mDNS, this node's name there; with DynIP, `HOST:PORT`.
     pub name: String,
     /// The interface; null where there is none.
     pub interface: Option<InterfaceName>,
-    /// `waiting`, `asking`, `published`, `conflict` or `failed`.
+    /// `waiting`, `asking`, `published`, `told`, `conflict` or `failed`.
     pub state: PublicationState,
     /// The addresses that it tells there.
     pub addresses: Vec<IpAddr>,

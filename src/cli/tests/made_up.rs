@@ -145,6 +145,14 @@ pub(crate) fn status() -> StatusView {
                 addresses: Vec::new(),
                 reason: Some("hub.local is taken by a host at 192.168.1.9".to_owned()),
             },
+            PublicationView {
+                target: "dynip".to_owned(),
+                name: "old.example.org:28630".to_owned(),
+                interface: None,
+                state: PublicationState::Told,
+                addresses: Vec::new(),
+                reason: None,
+            },
         ],
         interfaces: vec![
             InterfaceView {
@@ -202,7 +210,20 @@ pub(crate) fn status() -> StatusView {
             digest: Some("ab".repeat(32)),
             error: Some("it was written while it was read".to_owned()),
         }],
+        accepts: vec![AcceptView {
+            name: "prices".to_owned(),
+            path: "/var/lib/kiosk/prices.db".to_owned(),
+            generation: Some(11),
+            size: Some(2_097_152),
+            digest: Some("cd".repeat(32)),
+            taken: Some(TIME),
+            server: Some(NodeId([6; 32])),
+            server_name: Some("hub".parse().unwrap()),
+            last_attempt: Some(TIME),
+            error: Some("the disk is full".to_owned()),
+        }],
         counters: [("dropped".to_owned(), [("replayed".to_owned(), 4)].into())].into(),
+        interfaces_polled: false,
         conflicts: vec![ConflictView {
             name: "laptop".parse().unwrap(),
             holder: NodeId([7; 32]),

@@ -88,7 +88,9 @@ fn every_format_of_a_text_has_a_parser_and_every_number_its_range() {
 fn patterns_stand_only_where_a_type_judges_the_same() {
     let mut bare = Vec::new();
     schemas("", &SCHEMA, &mut |pointer, map| {
-        let judged = map.contains_key("format") || pointer.starts_with("/$defs/Labels");
+        // Headers are judged by the rules, labels by their type.
+        let judged = map.contains_key("format")
+            || ["/$defs/Labels", "/$defs/Headers"].iter().any(|definition| pointer.starts_with(definition));
         if BY_THE_TYPE.iter().any(|keyword| map.contains_key(*keyword)) && !judged {
             bare.push(pointer.to_owned());
         }

@@ -1,8 +1,11 @@
+use std::net::SocketAddr;
+
+use super::search::{CANDIDATES, CLOCK_RETRIES_PER_QUERY};
 use super::*;
 use crate::discovery::{MethodState, OwnSettings};
-use crate::model::{Labels, Lease, NodeId, Origin, Role, Timestamp};
+use crate::model::{Address, Labels, Lease, NodeId, NodeName, Origin, Role, Timestamp};
 use crate::wire::identity::Identity;
-use crate::wire::v1::{Answer, Registered};
+use crate::wire::v1::{Answer, Query, Refusal, Refused, Regarding, Registered, SignedRecord, Subject};
 
 const KEY: KeyId = KeyId([1, 2, 3, 4]);
 const SERVER: &str = "10.0.0.1:24373";
@@ -84,7 +87,7 @@ fn registered() -> Engine {
 
 fn acknowledge(engine: &mut Engine, now: Now, sequence: u64) {
     let seen = address("10.0.0.9:24373");
-    let message = Message::Registered(Registered { sequence, seen, lease: Lease(90), clock: now.wall });
+    let message = Message::Registered(Registered { sequence, seen, lease: Lease(90), clock: now.wall, offers: None });
     engine.handle(now, address(SERVER), Method::Unicast, &message);
 }
 
@@ -101,6 +104,19 @@ fn the_first_method_asks_at_once_then_ever_more_rarely_and_the_next_one_joins_in
     assert_eq!(asked(Method::Multicast)[..4], [0, 250, 1000, 3000]);
     assert_eq!(asked(Method::Broadcast)[..4], [3000, 3250, 4000, 6000]);
     assert!(sent.iter().any(|(_, o)| matches!(o, Output::Event(Event::Fallback { method: Method::Broadcast }))));
+}
+
+#[test]
+fn engine_that_does_not_register_holds_no_server_whatever_it_hears() {
+    // So nothing of it stands at a server, and the plan has nothing to take back there.
+    let mut engine = engine();
+    engine.settings.registers = false;
+    let announcement = || Message::Announcement(own(2, "server", Role::Server, 1).signed().clone());
+    engine.handle(at(1), address(SERVER), Method::Multicast, &announcement());
+    assert!(engine.servers().is_empty());
+    engine.settings.registers = true;
+    engine.handle(at(1), address(SERVER), Method::Multicast, &announcement());
+    assert_eq!(engine.servers().len(), 1, "the same announcement else does");
 }
 
 #[test]
@@ -197,6 +213,22 @@ fn an_acknowledged_renewal_keeps_the_server() {
         !later.iter().any(|(_, o)| matches!(o, Output::Send { message: Message::Renew(_) | Message::Register(_), .. }))
     );
     assert_eq!(engine.servers()[0].state(), crate::discovery::ServerState::Registered);
+}
+
+#[test]
+fn other_files_at_a_server_are_told_with_the_renewal_that_shows_them() {
+    let mut engine = registered();
+    let mut told = Vec::new();
+    for (second, offers) in [(30, Some(7)), (60, Some(7)), (90, Some(8)), (120, None), (150, Some(8))] {
+        pass(&mut engine, second * 1000 + 5000);
+        let sequence = engine.servers()[0].awaited().unwrap();
+        let (now, seen) = (at(second * 1000 + 5000), address("10.0.0.9:24373"));
+        let registered = Registered { sequence, seen, lease: Lease(90), clock: now.wall, offers };
+        engine.handle(now, address(SERVER), Method::Unicast, &Message::Registered(registered));
+        let news = outputs(&mut engine).iter().any(|o| matches!(o, Output::Event(Event::NewerFiles { .. })));
+        told.push(news);
+    }
+    assert_eq!(told, [true, false, true, false, true]);
 }
 
 #[test]
@@ -336,6 +368,21 @@ fn configured_servers_are_looked_up_and_asked_from_the_start() {
 }
 
 #[test]
+fn a_configured_server_that_is_reached_leaves_nothing_due_at_once() {
+    let mut engine = engine_with(1);
+    engine.advance(at(0));
+    engine.resolved(at(1), 0, vec![address(SERVER)]);
+    answer(&mut engine, at(2), SERVER, 2, Role::Server);
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(3), sequence);
+    for millis in [300, 1100, 3100, 10_000] {
+        engine.advance(at(millis));
+        let next = engine.deadline().unwrap();
+        assert!(next > at(millis).elapsed, "at {millis} ms it wakes at once for ever: {next:?}");
+    }
+}
+
+#[test]
 fn an_announcing_server_is_taken_without_asking() {
     let mut engine = engine();
     let record = own(2, "server", Role::Both, 1).signed().clone();
@@ -356,6 +403,129 @@ fn what_an_overheard_server_answers_says_how_it_is_found() {
     let answer = Answer { id, seen: address(SERVER), subject };
     engine.handle(at(2), address(SERVER), Method::Unicast, &Message::Answer(answer));
     assert_eq!(engine.servers()[0].found_by, Method::Multicast);
+}
+
+#[test]
+fn the_best_method_that_was_answered_names_a_server_whichever_answer_came_first() {
+    let mut engine = engine();
+    // The loop comes late, as on a busy machine, and the server was not there for the first questions.
+    engine.advance(at(40));
+    let asked = pass(&mut engine, 3_100);
+    let id = |method| {
+        let mut ids = asked.iter().filter_map(|(_, output)| match output {
+            Output::Send { to: To::All(by), message: Message::Query(query) } if *by == method => Some(query.id),
+            _ => None,
+        });
+        ids.next_back().unwrap()
+    };
+    let subject = Subject::Own { record: own(2, "server", Role::Server, 1).signed().clone(), info: Labels::default() };
+    let mut answered = |millis, id| {
+        let answer = Answer { id, seen: address("10.0.0.9:24373"), subject: subject.clone() };
+        engine.handle(at(millis), address(SERVER), Method::Unicast, &Message::Answer(answer));
+        engine.servers()[0].found_by
+    };
+    assert_eq!(answered(3_200, id(Method::Broadcast)), Method::Broadcast);
+    assert_eq!(answered(3_201, id(Method::Multicast)), Method::Multicast);
+    assert_eq!(answered(3_202, id(Method::Broadcast)), Method::Multicast, "a lesser method says nothing new");
+}
+
+#[test]
+fn server_that_comes_when_the_fallback_asks_alone_is_named_by_what_it_was_heard_by() {
+    let mut engine = engine();
+    pass(&mut engine, 4_500);
+    // Multicast has asked its quick questions, broadcast has one left.
+    let record = own(2, "server", Role::Server, 1).signed().clone();
+    engine.handle(at(4_500), address(SERVER), Method::Multicast, &Message::Announcement(record));
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(4_510), sequence);
+    let asked = pass(&mut engine, 6_100);
+    let by_broadcast = asked.iter().any(|(_, output)| {
+        matches!(output, Output::Send { to: To::All(Method::Broadcast), message: Message::Query(_) })
+    });
+    assert!(by_broadcast, "{asked:?}");
+    answer(&mut engine, at(6_200), SERVER, 2, Role::Server);
+    assert_eq!(engine.servers()[0].found_by, Method::Multicast);
+}
+
+#[test]
+fn server_that_answered_by_the_fallback_is_named_by_the_better_method_that_it_is_heard_by() {
+    let mut engine = engine();
+    pass(&mut engine, 3_100);
+    answer(&mut engine, at(3_200), SERVER, 2, Role::Server);
+    let announces = |engine: &mut Engine, by| {
+        let record = own(2, "server", Role::Server, 1).signed().clone();
+        engine.handle(at(3_300), address(SERVER), by, &Message::Announcement(record));
+        engine.servers()[0].found_by
+    };
+    for no_better in [Method::Broadcast, Method::Mdns, Method::Unicast] {
+        assert_eq!(announces(&mut engine, no_better), Method::Broadcast);
+    }
+    assert_eq!(announces(&mut engine, Method::Multicast), Method::Multicast);
+}
+
+#[test]
+fn server_overheard_by_a_method_that_is_not_used_here_is_named_by_what_it_answers() {
+    for heard_by in [Method::Mdns, Method::Unicast] {
+        let mut engine = engine();
+        pass(&mut engine, 3_100);
+        let record = own(2, "server", Role::Server, 1).signed().clone();
+        engine.handle(at(3_200), address(SERVER), heard_by, &Message::Announcement(record));
+        answer(&mut engine, at(3_300), SERVER, 2, Role::Server);
+        assert_eq!(engine.servers()[0].found_by, Method::Broadcast, "{heard_by}");
+    }
+}
+
+#[test]
+fn server_that_the_configuration_names_is_found_by_unicast_whatever_else_it_answers() {
+    let mut engine = engine_with(1);
+    engine.advance(at(0));
+    answer(&mut engine, at(10), SERVER, 2, Role::Server);
+    assert_eq!(engine.servers()[0].found_by, Method::Multicast);
+    let multicast = engine.queries.back().unwrap().id;
+    engine.resolved(at(20), 0, vec![address(SERVER)]);
+    answer(&mut engine, at(30), SERVER, 2, Role::Server);
+    assert_eq!(engine.servers()[0].found_by, Method::Unicast);
+    engine.queries.retain(|query| query.id == multicast);
+    answer(&mut engine, at(40), SERVER, 2, Role::Server);
+    assert_eq!(engine.servers()[0].found_by, Method::Unicast);
+}
+
+#[test]
+fn late_start_of_a_method_puts_its_last_quick_question_behind_no_other_method() {
+    let mut engine = engine();
+    engine.advance(at(40));
+    let asked = pass(&mut engine, 3_100);
+    let methods = asked.iter().filter_map(|(millis, output)| match output {
+        Output::Send { to: To::All(by), message: Message::Query(_) } if *millis >= 2_000 => Some(*by),
+        _ => None,
+    });
+    assert_eq!(methods.collect::<Vec<_>>(), [Method::Multicast, Method::Broadcast]);
+}
+
+#[test]
+fn silent_server_is_followed_to_another_address_only_by_a_record_it_signed_and_no_older_one() {
+    let mut engine = registered();
+    // Its next record, then two renewals without an answer.
+    let newer = own(2, "server", Role::Server, 2).signed().clone();
+    engine.handle(at(1_000), address(SERVER), Method::Multicast, &Message::Announcement(newer.clone()));
+    let sequence = engine.own().record().sequence;
+    acknowledge(&mut engine, at(1_010), sequence);
+    pass(&mut engine, 35_000);
+    assert!(engine.servers()[0].wavers());
+    let elsewhere = "10.0.0.66:24373";
+    let mut answered = |record: SignedRecord| {
+        let id = engine.queries.back().unwrap().id;
+        let answer =
+            Answer { id, seen: address("10.0.0.9:24373"), subject: Subject::Own { record, info: Labels::default() } };
+        engine.handle(at(35_000), address(elsewhere), Method::Unicast, &Message::Answer(answer));
+        engine.servers()[0].address
+    };
+    let mut forged = newer.clone();
+    forged.signature[7] ^= 1;
+    assert_eq!(answered(forged), address(SERVER));
+    assert_eq!(answered(own(2, "server", Role::Server, 1).signed().clone()), address(SERVER));
+    assert_eq!(answered(own(2, "server", Role::Server, 3).goodbye()), address(SERVER));
+    assert_eq!(answered(newer), address(elsewhere));
 }
 
 #[test]
@@ -421,7 +591,8 @@ fn an_acknowledgement_without_a_lease_is_none() {
     answer(&mut engine, at(1), SERVER, 2, Role::Server);
     let sequence = engine.own().record().sequence;
     let seen = address("10.0.0.9:24373");
-    let message = Message::Registered(Registered { sequence, seen, lease: Lease::ZERO, clock: at(2).wall });
+    let message =
+        Message::Registered(Registered { sequence, seen, lease: Lease::ZERO, clock: at(2).wall, offers: None });
     engine.handle(at(2), address(SERVER), Method::Unicast, &message);
     assert!(engine.servers()[0].held.is_none());
     acknowledge(&mut engine, at(3), sequence);

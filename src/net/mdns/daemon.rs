@@ -2,23 +2,42 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mdns_sd::{
-    DaemonEvent, HostnameResolutionEvent, IfKind, IfPredicate, Receiver, ResolvedService, ScopedIp, ServiceDaemon,
-    ServiceEvent, ServiceInfo,
+    DaemonEvent, HostnameResolutionEvent, IfKind, IfPredicate, Metrics, Receiver, ResolvedService, ScopedIp,
+    ServiceDaemon, ServiceEvent, ServiceInfo,
 };
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{ADDRESSES_PER_SERVICE, Found, Shown, What, Wish, scoped};
+use super::sockets::Sockets;
+use super::{ADDRESSES_PER_SERVICE, CACHED, Found, Shown, TIMERS, What, Wish, scoped, shareable};
 
 /// How often the crate compares the interfaces with what it knows; ours are followed by kernel events.
 const CHECK_SECONDS: u32 = 30;
 /// How long a daemon's word is waited for.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long after something came the daemon's size is looked at, and so how often at most.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long its answer is waited for before its sockets are silenced, so that it comes to the question.
+const PROMPT: Duration = Duration::from_millis(100);
+/// How long then, and at the start: it has nothing else to do, but the machine may.
+const PATIENT: Duration = Duration::from_secs(5);
 /// The crate repeats a goodbye after 120 ms.
 const GOODBYE: Duration = Duration::from_millis(200);
 /// Pairs and bytes taken of a foreign TXT record.
 const FOREIGN_TEXT: usize = 32;
+
+/// How often in a row it may come to no answer by itself. What it then holds, its answer does not tell in full: answers
+/// to questions are put off, and pile up.
+const STARVED: u32 = 20;
+
+/// Held while a daemon begins: the sockets that come meanwhile are its own.
+static BEGINNING: Mutex<()> = Mutex::const_new(());
 
 /// A running daemon and what it follows.
 pub(super) struct Daemon {
@@ -28,11 +47,19 @@ pub(super) struct Daemon {
     monitor: Receiver<DaemonEvent>,
     browse: Option<Receiver<ServiceEvent>>,
     host: Option<Receiver<HostnameResolutionEvent>>,
+    sockets: Arc<Sockets>,
+    /// Ends when there is a flood, and with the daemon.
+    watch: JoinSet<()>,
 }
 
 impl Daemon {
     /// Starts a daemon that speaks and hears on this interface alone.
-    pub(super) fn start(index: u32, wish: &Wish) -> Result<Self, String> {
+    ///
+    /// Fails if port 5353 can't be shared, and where its sockets can't be watched: a flood would have no limit.
+    pub(super) async fn start(index: u32, wish: &Wish) -> Result<Self, String> {
+        let alone = BEGINNING.lock().await;
+        shareable()?;
+        let known = Sockets::beyond(&Sockets::default()).map_err(unwatched)?;
         let daemon = ServiceDaemon::new().map_err(failed)?;
         let following = Wish { addresses: wish.addresses.clone(), round: wish.round, ..Wish::default() };
         let usable: HashSet<IpAddr> = wish.addresses.iter().copied().collect();
@@ -51,11 +78,25 @@ impl Daemon {
                 return Err(failed(error));
             }
         };
-        let mut this = Self { index, daemon, following, monitor, browse: None, host: None };
+        let sockets = match begun(&daemon, &known).await {
+            Ok(sockets) => Arc::new(sockets),
+            Err(error) => {
+                if let Ok(sockets) = Sockets::beyond(&known) {
+                    sockets.silence();
+                }
+                let _ = daemon.shutdown();
+                return Err(error);
+            }
+        };
+        drop(alone);
+        let mut watching = JoinSet::new();
+        watching.spawn(watch(daemon.clone(), sockets.clone()));
+        let (browse, host) = (None, None);
+        let mut this = Self { index, daemon, following, monitor, browse, host, sockets, watch: watching };
         match this.follow(wish) {
             Ok(()) => Ok(this),
             Err(error) => {
-                let _ = this.daemon.shutdown();
+                this.restart().await;
                 Err(error)
             }
         }
@@ -92,62 +133,142 @@ impl Daemon {
     }
 
     /// What it says next; `None` when it says nothing any more. May be dropped at any time.
-    pub(super) async fn next(&mut self) -> Option<What> {
+    pub(super) async fn next(&mut self) -> Option<Said> {
         loop {
             tokio::select! {
+                biased;
+                Some(_) = self.watch.join_next() => return Some(Said::Flooded),
                 event = receive(Some(&self.monitor)) => match event? {
-                    DaemonEvent::Announce(..) => return Some(What::Announced),
-                    DaemonEvent::NameChange(change) => return Some(What::Renamed { from: change.original }),
-                    DaemonEvent::Error(error) => return Some(What::Failed(failed(error))),
+                    DaemonEvent::Announce(..) => return Some(Said::This(What::Announced)),
+                    DaemonEvent::NameChange(change) => {
+                        return Some(Said::This(What::Renamed { from: change.original }));
+                    }
+                    DaemonEvent::Error(error) => return Some(Said::This(What::Failed(failed(error)))),
                     _ => {}
                 },
                 event = receive(self.browse.as_ref()) => {
                     if let ServiceEvent::ServiceResolved(service) = event? {
-                        return Some(What::Found(found(&service, self.index)));
+                        return Some(Said::This(What::Found(found(&service, self.index))));
                     }
                 }
                 event = receive(self.host.as_ref()) => {
                     if let HostnameResolutionEvent::AddressesFound(_, addresses) = event? {
-                        return Some(What::Host(addresses.iter().map(ScopedIp::to_ip_addr).collect()));
+                        let addresses = addresses.iter().map(ScopedIp::to_ip_addr).collect();
+                        return Some(Said::This(What::Host(addresses)));
                     }
                 }
             }
         }
     }
 
-    /// How many records of others it holds; `None` if it does not say.
-    pub(super) async fn cached(&self) -> Option<i64> {
-        let metrics = self.daemon.get_metrics().ok()?;
-        let metrics = tokio::time::timeout(WAIT, metrics.recv_async()).await.ok()?.ok()?;
-        Some(metrics.iter().filter(|(name, _)| name.starts_with("cached")).map(|(_, count)| count).sum())
-    }
-
-    /// Ends it to begin anew at once: one goodbye, before whatever its successor says.
-    pub(super) async fn restart(self) {
-        for _ in 0..5 {
-            // Its queue of commands may be full.
+    /// Ends it to begin anew: one goodbye, before whatever its successor says.
+    pub(super) async fn restart(mut self) {
+        self.silence().await;
+        let limit = Instant::now() + PATIENT;
+        loop {
             match self.daemon.shutdown() {
                 Ok(ended) => {
-                    let _ = tokio::time::timeout(WAIT, ended.recv_async()).await;
+                    let _ = tokio::time::timeout_at(limit, ended.recv_async()).await;
                     return;
                 }
-                Err(mdns_sd::Error::Again) => tokio::time::sleep(WAIT / 20).await,
+                // Its queue of commands may be full.
+                Err(mdns_sd::Error::Again) if Instant::now() < limit => sleep(WAIT / 20).await,
                 Err(_) => return,
             }
         }
     }
 
+    /// Lets it hear nothing more: while packets wait it does not read that it is to end.
+    async fn silence(&mut self) {
+        // It would let it hear again.
+        self.watch.shutdown().await;
+        self.sockets.silence();
+    }
+
     /// Ends it for good: its goodbye is said twice.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(mut self) {
+        self.silence().await;
         if let Some(shown) = &self.following.shown
             && let Ok(info) = service(shown)
             && let Ok(done) = self.daemon.unregister(info.get_fullname())
-            && tokio::time::timeout(WAIT, done.recv_async()).await.is_ok()
+            && timeout(WAIT, done.recv_async()).await.is_ok()
         {
-            tokio::time::sleep(GOODBYE).await;
+            sleep(GOODBYE).await;
         }
         self.restart().await;
     }
+}
+
+/// What a daemon says.
+pub(super) enum Said {
+    This(What),
+    /// It was flooded: it is silenced, and has to begin anew.
+    Flooded,
+}
+
+/// Waits until a daemon follows its first commands, and finds its sockets.
+async fn begun(daemon: &ServiceDaemon, known: &Sockets) -> Result<Sockets, String> {
+    let answer = daemon.get_metrics().map_err(failed)?;
+    let (mut answer, limit) = (pin!(answer.recv_async()), Instant::now() + PATIENT);
+    loop {
+        match timeout(PROMPT, &mut answer).await {
+            Ok(Ok(_)) => break,
+            Ok(Err(_)) => return Err("speak multicast DNS: its thread ended".to_owned()),
+            // It may begin in the middle of a flood.
+            Err(_) => Sockets::beyond(known).map_err(unwatched)?.silence(),
+        }
+        if Instant::now() > limit {
+            return Err("speak multicast DNS: its thread does not answer".to_owned());
+        }
+    }
+    let sockets = Sockets::beyond(known).map_err(unwatched)?;
+    if sockets.is_empty() {
+        return Err("speak multicast DNS: it has no socket".to_owned());
+    }
+    sockets.only_own_groups();
+    sockets.hear();
+    Ok(sockets)
+}
+
+/// Looks at what a daemon holds whenever something came; ends when that is too much, with its sockets silenced.
+async fn watch(daemon: ServiceDaemon, sockets: Arc<Sockets>) {
+    let mut starved = 0;
+    loop {
+        if sockets.arrived().await.is_err() {
+            // No more files may be opened now: it is looked at by the clock.
+            sleep(LOOK).await;
+        }
+        sleep(LOOK).await;
+        let asked = match daemon.get_metrics() {
+            Ok(asked) => asked,
+            Err(mdns_sd::Error::Again) => break,
+            // That its thread ended shows elsewhere.
+            Err(_) => std::future::pending().await,
+        };
+        if let Ok(answer) = timeout(PROMPT, asked.recv_async()).await {
+            if answer.is_ok_and(|metrics| !bearable(&metrics)) {
+                break;
+            }
+            starved = 0;
+            continue;
+        }
+        sockets.silence();
+        starved += 1;
+        let answer = timeout(PATIENT, asked.recv_async()).await;
+        if starved >= STARVED || !matches!(answer, Ok(Ok(metrics)) if bearable(&metrics)) {
+            break;
+        }
+        sockets.hear();
+    }
+    sockets.silence();
+}
+
+/// Whether a daemon holds no more than it may.
+fn bearable(metrics: &Metrics) -> bool {
+    let cached: i64 = metrics.iter().filter(|(name, _)| name.starts_with("cached-")).map(|(_, count)| count).sum();
+    // One or two for each record that comes, and so for one that comes again and again.
+    let timers = metrics.get("timer").copied().unwrap_or_default();
+    cached <= CACHED && timers <= TIMERS
 }
 
 /// Whether an interface with one address, as the crate sees it, is this link's.
@@ -187,4 +308,8 @@ fn found(service: &ResolvedService, index: u32) -> Found {
 
 fn failed(error: mdns_sd::Error) -> String {
     format!("speak multicast DNS: {error}")
+}
+
+fn unwatched(error: std::io::Error) -> String {
+    format!("watch the sockets of multicast DNS by /proc/self/fd: {error}")
 }

@@ -1,7 +1,7 @@
 //! The base of old terminals: it calls them, and records who answers.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,13 +81,13 @@ pub(super) async fn call(port: u16, mut interfaces: watch::Receiver<Vec<Interfac
 }
 
 /// Takes connections until the node stops.
-pub(super) async fn serve(listeners: Vec<TcpListener>, heard: mpsc::Sender<Hearsay>, served: Served, tally: Tally) {
+pub(super) async fn serve(listener: TcpListener, heard: mpsc::Sender<Hearsay>, served: Served, tally: Tally) {
     let ticker = Ticker::new();
     let mut limit = Limit::new(ticker.now().elapsed, PER_SOURCE, IN_ALL);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let base = Base { heard, served, tally: tally.clone() };
     loop {
-        let (stream, from) = match accept(&listeners).await {
+        let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "failed to accept a terminal");
@@ -102,7 +102,7 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, heard: mpsc::Sender<Hears
             continue;
         }
         match Arc::clone(&room).try_acquire_owned() {
-            Ok(permit) => drop(tokio::spawn(connection(base.clone(), stream, from.ip(), permit))),
+            Ok(permit) => drop(tokio::spawn(connection(base.clone(), stream, from, permit))),
             Err(_) => {
                 tally.count("terminals.dropped_busy");
                 reset(&stream);
@@ -117,20 +117,9 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-/// A connection of either family.
-async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
-    match listeners {
-        [one] => one.accept().await,
-        [one, other, ..] => tokio::select! {
-            accepted = one.accept() => accepted,
-            accepted = other.accept() => accepted,
-        },
-        [] => std::future::pending().await,
-    }
-}
-
-async fn connection(base: Base, mut stream: TcpStream, from: IpAddr, _permit: OwnedSemaphorePermit) {
-    let source = stream.peer_addr().unwrap_or(SocketAddr::new(from, 0));
+async fn connection(base: Base, mut stream: TcpStream, from: SocketAddr, _permit: OwnedSemaphorePermit) {
+    // Whoever came by IPv4 is known by its IPv4 address.
+    let source = SocketAddr::new(from.ip().to_canonical(), from.port());
     if !base.talk(&mut stream, source).await {
         reset(&stream);
     }

@@ -78,7 +78,7 @@ enum Job {
     PydiscoverAsker { channel: Channel, port: u16 },
     DynipServer { ears: Ears, lease: Lease },
     DynipPublisher { wanted: watch::Receiver<Option<NodeName>>, server: String, every: Duration },
-    Base { listeners: Vec<TcpListener>, port: u16 },
+    Base { listener: TcpListener, port: u16 },
     Terminal { ears: Ears, port: u16 },
 }
 
@@ -166,18 +166,19 @@ impl Compat {
         let Some(wire) = &config.compat.terminals else { return Ok(()) };
         let port = wire.port;
         let (side, sockets, weakness, job) = if config.role.serves() {
-            let listeners = net::listen(config.listen.address, port).map_err(|error| RunError::Compat {
-                setting: "compat.terminals.port",
-                reason: format!("port {port}/tcp can't be had: {error}; stop who holds it or choose another port"),
-            })?;
-            let sockets = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+            let setting = "compat.terminals.port";
+            // The text names the setting of our own port.
+            let failed = |error: String| RunError::Compat { setting, reason: error.replace("listen.port", setting) };
+            let listener = net::bind_tcp(config.listen.address, port).map_err(|error| failed(error.to_string()))?;
+            let listener = TcpListener::from_std(listener).map_err(|error| failed(error.to_string()))?;
+            let sockets = listener.local_addr().into_iter().collect();
             let weakness = if wire.file.is_some() {
                 "anyone on this network can appear as a terminal, get the terminals' file, and in this base's place call the \
                  terminals and give them any file"
             } else {
                 "anyone on this network can appear as a terminal, and can call the terminals in this base's place"
             };
-            ("base", sockets, weakness, Job::Base { listeners, port })
+            ("base", sockets, weakness, Job::Base { listener, port })
         } else {
             let counts = Counts {
                 too_long: "terminals.dropped_too_long",
@@ -233,11 +234,11 @@ impl Compat {
                 Some(Job::DynipPublisher { wanted, server, every }) => {
                     self.tasks.spawn(dynip::publish(wanted, server, every, tally));
                 }
-                Some(Job::Base { listeners, port }) => {
+                Some(Job::Base { listener, port }) => {
                     self.tasks.spawn(base::call(port, interfaces, tally.clone()));
                     let offers = || -> Arc<dyn base::Offers> { Arc::new(files.offers.clone()) };
                     let served = file.map(|name| (name.clone(), offers()));
-                    self.tasks.spawn(base::serve(listeners, heard.clone(), served, tally));
+                    self.tasks.spawn(base::serve(listener, heard.clone(), served, tally));
                 }
                 Some(Job::Terminal { ears, port }) => {
                     let accept = config.files.accept.iter().find(|accept| Some(&accept.name) == file);

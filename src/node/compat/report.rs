@@ -1,7 +1,11 @@
 //! What `status` tells of the ancestors' wires.
 
+use tokio::sync::watch;
+
 use super::Compat;
-use crate::api::view::{CompatView, Counters, PydiscoverView, SocketView};
+use crate::api::view::{CompatView, Counters, PublicationState, PublicationView, PydiscoverView, SocketView};
+use crate::model::NodeName;
+use crate::publish::Target;
 
 impl Compat {
     /// Each wire in each role.
@@ -15,6 +19,25 @@ impl Compat {
             last_error: known.failures.get(part.target.as_deref().unwrap_or(part.wire)).cloned(),
         };
         self.parts.iter().map(view).collect()
+    }
+
+    /// The node's name at each DynIP server. It acknowledges nothing, so it is never known to stand there.
+    pub(in crate::node) fn publications(&self) -> Vec<PublicationView> {
+        let known = self.tally.known();
+        let clients = self.parts.iter().filter(|part| part.wire == "dynip" && part.side == "client");
+        let view = |(configured, (part, wanted)): (usize, (&super::Part, &watch::Sender<Option<NodeName>>))| {
+            let name = part.target.clone().unwrap_or_default();
+            let reason = known.failures.get(&name).cloned();
+            let state = match (&*wanted.borrow(), &reason) {
+                (None, _) => PublicationState::Waiting,
+                (Some(_), Some(_)) => PublicationState::Failed,
+                (Some(_), None) if known.told.contains(&name) => PublicationState::Told,
+                (Some(_), None) => PublicationState::Waiting,
+            };
+            let target = Target::Dynip { configured }.to_string();
+            PublicationView { target, name, interface: None, state, addresses: Vec::new(), reason }
+        };
+        clients.zip(&self.dynip).enumerate().map(view).collect()
     }
 
     /// The PyDiscover servers that answered.

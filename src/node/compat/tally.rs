@@ -1,6 +1,6 @@
 //! What the ancestors' wires count and know, shared between their tasks and `status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) servers: BTreeMap<SocketAddr, Server>,
     /// By target, why the last datagram to it could not be sent.
     pub(super) failures: BTreeMap<String, String>,
+    /// Targets to which the last datagram was sent.
+    pub(super) told: BTreeSet<String>,
 }
 
 /// A PyDiscover server that answered.
@@ -43,8 +45,14 @@ impl Tally {
     pub(super) fn sent(&self, target: &str, result: Result<(), String>) -> bool {
         let mut known = self.known();
         match result {
-            Ok(()) => known.failures.remove(target).is_some(),
-            Err(reason) => known.failures.insert(target.to_owned(), reason).is_none(),
+            Ok(()) => {
+                known.told.insert(target.to_owned());
+                known.failures.remove(target).is_some()
+            }
+            Err(reason) => {
+                known.told.remove(target);
+                known.failures.insert(target.to_owned(), reason).is_none()
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::socket::Mouth;
 use super::tally::Tally;
 use crate::files::incoming::{Incoming, IncomingError};
+use crate::files::target::Target;
 use crate::net::{self, Interface};
 use crate::node::files::puller::{Accepted, Received, Told};
 use crate::wire::compat::terminals::{Call, Request};
@@ -136,8 +137,12 @@ async fn replace(name: &Arc<str>, file: Option<Incoming>, puller: &mpsc::Sender<
 
 /// Receives until the end of the stream.
 async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, PullError> {
-    let (path, mode, limit) = (accepted.path.clone(), accepted.mode, accepted.max_size);
-    let mut incoming = on_a_thread(move || Incoming::begin(&path, mode, limit)).await??;
+    let place = accepted.clone();
+    let begin = move || {
+        let target = Target::open(&place.path, place.mode)?.owned_by(place.owner);
+        Incoming::begin(target, place.max_size)
+    };
+    let mut incoming = on_a_thread(begin).await??;
     let mut stream = net::connect(base, CONNECT).await.map_err(PullError::Connect)?;
     let mut chunk = Vec::with_capacity(CHUNK);
     let cut = |held, source| PullError::Cut { held, source };

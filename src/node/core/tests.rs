@@ -1,8 +1,11 @@
+use super::admit::WAITING_ACKNOWLEDGEMENTS;
+use super::durability::BATCHES_IN_FLIGHT;
 use super::*;
 use crate::discovery::{EngineSettings, OwnRecord, OwnSettings, ResponderSettings};
-use crate::model::{Origin, Role};
-use crate::registry;
+use crate::model::{Lease, Origin, Record, Role, State, Timestamp};
+use crate::registry::{self, Outcome};
 use crate::wire::identity::Identity;
+use crate::wire::v1::{Refusal, Refused, Regarding};
 
 const KEY: KeyId = KeyId([1, 2, 3, 4]);
 const SERVER: u8 = 1;
@@ -13,29 +16,7 @@ fn at(millis: u64) -> Now {
 
 /// A server that has stored its own record.
 fn server() -> Core {
-    let own = OwnSettings {
-        name: NodeName::parse("server").unwrap(),
-        epoch: 1,
-        boot: 1,
-        lease: Lease(90),
-        port: 24373,
-        role: Role::Server,
-        labels: Labels::default(),
-    };
-    let settings = EngineSettings {
-        registers: false,
-        methods: Vec::new(),
-        fallback_after: Duration::from_secs(3),
-        max_servers: 4,
-        configured: 0,
-        keys: vec![KEY],
-        seed: 1,
-    };
-    let engine = Engine::new(at(0), settings, OwnRecord::new(Identity::from_seed(&[SERVER; 32]), KEY, own.clone()));
-    let responder = Responder::new(at(0), ResponderSettings::new(1), own.name, own.role);
-    let table = Table::new(registry::Settings::default());
-    let settings = CoreSettings { info: Labels::default(), keys: vec![KEY], accepts: Vec::new() };
-    let mut core = Core::new(at(0), engine, responder, Some(table), settings);
+    let mut core = server_with(Table::new(registry::Settings::default()), 1);
     core.store();
     for (ticket, _) in batches(&outputs(&mut core)) {
         core.durable(at(0), ticket);
@@ -47,6 +28,32 @@ fn server() -> Core {
     outputs(&mut core);
     assert_eq!(core.in_flight(), 0);
     core
+}
+
+/// A server that starts with this registry, as boot `boot` of epoch 1, and may register with others.
+fn server_with(table: Table, boot: u64) -> Core {
+    let own = OwnSettings {
+        name: NodeName::parse("server").unwrap(),
+        epoch: 1,
+        boot,
+        lease: Lease(90),
+        port: 24373,
+        role: Role::Server,
+        labels: Labels::default(),
+    };
+    let settings = EngineSettings {
+        registers: true,
+        methods: Vec::new(),
+        fallback_after: Duration::from_secs(3),
+        max_servers: 4,
+        configured: 0,
+        keys: vec![KEY],
+        seed: 1,
+    };
+    let engine = Engine::new(at(0), settings, OwnRecord::new(Identity::from_seed(&[SERVER; 32]), KEY, own.clone()));
+    let responder = Responder::new(at(0), ResponderSettings::new(1), own.name, own.role);
+    let settings = CoreSettings { info: Labels::default(), keys: vec![KEY], accepts: Vec::new() };
+    Core::new(at(0), engine, responder, Some(table), settings)
 }
 
 fn signed(identity: u8, sequence: u64, lease: u32) -> SignedRecord {
@@ -191,4 +198,121 @@ fn a_renewal_is_put_off_while_too_many_acknowledgements_wait() {
     core.acknowledgements.clear();
     hear(&mut core, at(30), 7, &renew(3));
     assert_eq!(core.acknowledgements.len(), 1);
+}
+
+#[test]
+fn renewal_after_a_move_is_acknowledged_with_the_move_and_not_before() {
+    let mut core = server();
+    hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
+    core.store();
+    let [(ticket, _)] = batches(&outputs(&mut core))[..] else { panic!("the row is handed out") };
+    core.durable(at(20), ticket);
+    assert_eq!(acknowledged(&outputs(&mut core)), 1);
+    let (node, server) = (Identity::from_seed(&[2; 32]), Identity::from_seed(&[SERVER; 32]).id());
+    let key = node.renewal_key_with_server(&server).unwrap();
+    let renew = |sequence| Message::Renew(key.renewal(&node.id(), &server, 1, 1, sequence));
+    // From another address; then again, as no acknowledgement came: by a new number, and by the same one.
+    for (millis, sequence) in [(1000, 2), (1500, 3), (1510, 3)] {
+        hear(&mut core, at(millis), 7, &renew(sequence));
+    }
+    core.store();
+    let done = outputs(&mut core);
+    assert_eq!(acknowledged(&done), 0, "the move is on no disk yet");
+    let [(ticket, _)] = batches(&done)[..] else { panic!("the row is handed out") };
+    // It is under way, and no longer what waits in the table.
+    hear(&mut core, at(1600), 7, &renew(4));
+    assert_eq!(acknowledged(&outputs(&mut core)), 0, "the move is on no disk yet");
+    core.durable(at(1700), ticket);
+    assert_eq!(acknowledged(&outputs(&mut core)), 4);
+    hear(&mut core, at(1800), 7, &renew(5));
+    assert_eq!(acknowledged(&outputs(&mut core)), 1, "what changes nothing but the time waits for nothing");
+}
+
+#[test]
+fn other_nodes_renewals_wait_for_nobodys_move() {
+    let mut core = server();
+    for identity in [2, 3] {
+        hear(&mut core, at(10), identity, &Message::Register(signed(identity, 1, 90)));
+    }
+    core.store();
+    let [(ticket, _)] = batches(&outputs(&mut core))[..] else { panic!("the rows are handed out") };
+    core.durable(at(20), ticket);
+    outputs(&mut core);
+    let server = Identity::from_seed(&[SERVER; 32]).id();
+    let renew = |identity, sequence| {
+        let node = Identity::from_seed(&[identity; 32]);
+        Message::Renew(node.renewal_key_with_server(&server).unwrap().renewal(&node.id(), &server, 1, 1, sequence))
+    };
+    hear(&mut core, at(1000), 7, &renew(2, 2));
+    hear(&mut core, at(1000), 3, &renew(3, 2));
+    assert_eq!(acknowledged(&outputs(&mut core)), 1);
+}
+
+/// The order in which a server's own record stands in its registry, and whether it is present.
+fn own_order(core: &Core) -> ((u64, u64), State) {
+    let own = core.table().and_then(|table| table.by_id(&core.engine().own().id())).unwrap();
+    (own.record().order(), own.state())
+}
+
+#[test]
+fn server_whose_count_of_starts_was_set_back_stands_in_its_registry_at_once() {
+    // A registry with a later record of another start in the same epoch, as after a state directory was restored.
+    for (epoch, sequence) in [(1, 200), (7, 3)] {
+        let mut table = Table::new(registry::Settings::default());
+        let record = Record {
+            name: NodeName::parse("server").unwrap(),
+            epoch,
+            sequence,
+            boot: 5,
+            lease: Lease(90),
+            addresses: Vec::new(),
+            port: 24373,
+            role: Role::Server,
+            labels: Labels::default(),
+        };
+        let signed = SignedRecord::sign(&record, &Identity::from_seed(&[SERVER; 32]), KEY).unwrap();
+        let source = ([127, 0, 0, 1], 24373).into();
+        let registered = table.register(at(0), Registration { record, signed, source, key: KEY });
+        assert!(matches!(registered, Outcome::Accepted { .. }));
+        let mut core = server_with(table, 9);
+        let (order, state) = own_order(&core);
+        assert_eq!((order, state), (core.engine().own().record().order(), State::Present));
+        assert!(order > (epoch, sequence));
+        let raised = |o: &Output| matches!(o, Output::Event(Event::Discovery(discovery::Event::EpochRaised { epoch: to })) if *to == epoch + 1);
+        assert!(outputs(&mut core).iter().any(raised), "the next start is to count from there");
+    }
+}
+
+#[test]
+fn server_that_another_server_calls_outdated_renews_its_own_entry_at_once() {
+    let mut core = server();
+    // It registers with another server, which has a later epoch of it.
+    let other = own(3, "other");
+    hear(&mut core, at(100), 3, &Message::Announcement(other));
+    let registers = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::Send { message: Message::Register(signed), .. } => signed.verify(|_| true).ok(),
+        _ => None,
+    });
+    let sequence = registers.expect("it registers").sequence;
+    let refusal = Refusal::Outdated { epoch: 6, sequence: 40 };
+    let refused = Refused { regarding: Regarding::Sequence(sequence), refusal };
+    hear(&mut core, at(200), 3, &Message::Refused(refused));
+    assert_eq!(core.engine().own().record().epoch, 7);
+    assert_eq!(own_order(&core), (core.engine().own().record().order(), State::Present));
+}
+
+/// The record of another server.
+fn own(identity: u8, name: &str) -> SignedRecord {
+    let record = Record {
+        name: NodeName::parse(name).unwrap(),
+        epoch: 1,
+        sequence: 1,
+        boot: 7,
+        lease: Lease(90),
+        addresses: Vec::new(),
+        port: 24373,
+        role: Role::Server,
+        labels: Labels::default(),
+    };
+    SignedRecord::sign(&record, &Identity::from_seed(&[identity; 32]), KEY).unwrap()
 }

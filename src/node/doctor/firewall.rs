@@ -69,6 +69,15 @@ pub(super) struct Verdict {
     pub(super) handle: Option<u64>,
 }
 
+/// A program that makes the rules, so that a rule added by hand would not last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeper {
+    /// Its chains are called `ufw-…`.
+    Ufw,
+    /// Its table is called `firewalld`.
+    Firewalld,
+}
+
 /// Every kind of datagram for these groups and ports.
 pub(super) fn flows(groups: [IpAddr; 2], multicast_port: u16, broadcast_port: u16, port: u16) -> Vec<Flow> {
     let mut flows = Vec::new();
@@ -86,8 +95,8 @@ pub(super) fn flows(groups: [IpAddr; 2], multicast_port: u16, broadcast_port: u1
     flows
 }
 
-/// What drops, or may drop, each of the flows; `None` if the text is no rule set.
-pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<Vec<Verdict>> {
+/// What drops, or may drop, each of the flows, and who keeps the rules; `None` if the text is no rule set.
+pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Keeper>)> {
     let parsed: Value = serde_json::from_str(ruleset).ok()?;
     let objects = parsed.get("nftables")?.as_array()?;
     let rules = Rules {
@@ -103,7 +112,7 @@ pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<Vec<Verdict>> {
         // Each chain of a hook has its say: one that drops is enough.
         found.extend(bases.filter_map(|base| rules.verdict(base, flow)));
     }
-    Some(found)
+    Some((found, rules.kept_by()))
 }
 
 struct Rules<'a> {
@@ -137,6 +146,14 @@ struct Walk<'a> {
 }
 
 impl Rules<'_> {
+    fn kept_by(&self) -> Option<Keeper> {
+        self.chains.iter().find_map(|chain| match (text(chain, "table"), text(chain, "name")) {
+            ("firewalld", _) => Some(Keeper::Firewalld),
+            (_, name) if name.starts_with("ufw-") => Some(Keeper::Ufw),
+            _ => None,
+        })
+    }
+
     fn verdict(&self, base: &Value, flow: &Flow) -> Option<Verdict> {
         let mut walk = Walk { flow, maybe_accepted: false, steps: 0 };
         match self.walk(base, &mut walk, 0) {

@@ -29,7 +29,7 @@ fn all() -> Vec<Flow> {
 
 /// What is dropped coming in, as `kind family`, with a question mark where it is in doubt.
 fn dropped(policy: &str, rules: &[&str]) -> Vec<String> {
-    let verdicts = judge(&ruleset("input", policy, rules), &all()).unwrap();
+    let (verdicts, _) = judge(&ruleset("input", policy, rules), &all()).unwrap();
     let line = |verdict: &Verdict| {
         let family = if verdict.flow.ipv6 { "6" } else { "4" };
         format!("{}{family}{}", verdict.flow.kind.as_str(), if verdict.certain { "" } else { "?" })
@@ -56,7 +56,7 @@ const DADDR: &str = r#"{"payload": {"protocol": "ip", "field": "daddr"}}"#;
 
 #[test]
 fn an_empty_rule_set_drops_nothing() {
-    assert_eq!(judge(r#"{"nftables": [{"metainfo": {}}]}"#, &all()), Some(Vec::new()));
+    assert_eq!(judge(r#"{"nftables": [{"metainfo": {}}]}"#, &all()), Some((Vec::new(), None)));
     assert!(dropped("accept", &[]).is_empty());
 }
 
@@ -117,10 +117,10 @@ fn jumps_are_followed_and_a_circle_of_them_ends() {
 
 #[test]
 fn the_rule_and_its_chain_are_named() {
-    let verdicts = judge(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();
+    let (verdicts, _) = judge(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();
     assert!(verdicts.iter().all(|verdict| verdict.flow.direction == Direction::Out));
     assert_eq!((verdicts[0].chain.as_str(), verdicts[0].handle), ("inet filter output", Some(10)));
-    let verdicts = judge(&ruleset("input", "drop", &[]), &all()).unwrap();
+    let (verdicts, _) = judge(&ruleset("input", "drop", &[]), &all()).unwrap();
     assert_eq!((verdicts[0].chain.as_str(), verdicts[0].handle), ("inet filter input", None));
 }
 
@@ -130,5 +130,17 @@ fn what_is_no_rule_set_is_none() {
         assert_eq!(judge(text, &all()), None, "{text}");
     }
     let odd = r#"{"nftables": [{"rule": 1}, {"chain": {"hook": "input", "type": "filter", "family": "inet"}}, 7]}"#;
-    assert_eq!(judge(odd, &all()), Some(Vec::new()));
+    assert_eq!(judge(odd, &all()), Some((Vec::new(), None)));
+}
+
+#[test]
+fn who_keeps_the_rules_is_known_by_their_names() {
+    let kept = |table: &str, name: &str| {
+        let text =
+            format!(r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "{table}", "name": "{name}"}}}}]}}"#);
+        judge(&text, &all()).unwrap().1
+    };
+    assert_eq!(kept("filter", "ufw-user-input"), Some(Keeper::Ufw));
+    assert_eq!(kept("firewalld", "filter_INPUT"), Some(Keeper::Firewalld));
+    assert_eq!(kept("filter", "INPUT"), None);
 }

@@ -35,9 +35,24 @@ pub async fn examine(
     let node = match running {
         Ok(status) => NodeSeen::Running(status),
         Err(AskError::NoNode { .. }) => NodeSeen::Absent,
-        Err(error) => NodeSeen::Unreachable(error.to_string()),
+        Err(error) => NodeSeen::Unreachable {
+            why: error.to_string(),
+            mend: mend(&error),
+            foreign: matches!(error, AskError::NoPermission { .. }),
+        },
     };
     let seen = observe::observe(config, source, node, progress).await;
     progress("");
     judge::judge(&seen)
+}
+
+/// What to do about a node that can't be asked.
+fn mend(error: &AskError) -> &'static str {
+    match error {
+        AskError::NoPermission { .. } => "run doctor as the user that runs the node, or as root",
+        AskError::TimedOut { .. } => "it hangs, or its machine is too busy: look into its log, and start it again",
+        AskError::WrongAnswer { .. } => "start the node again with the version of this command",
+        AskError::TooLong { .. } => "set node.state_dir to a shorter path",
+        AskError::NoNode { .. } | AskError::Refused { .. } | AskError::Io(_) => "look into its log, and start it again",
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::firewall::Verdict;
+use super::firewall::{Keeper, Verdict};
 use crate::api::view::StatusView;
 use crate::model::{InterfaceName, NodeId, Role};
 use crate::net::{Family, Method};
@@ -75,15 +75,15 @@ pub(super) enum NodeSeen {
     Running(Box<StatusView>),
     /// None runs.
     Absent,
-    /// It can't be asked, why.
-    Unreachable(String),
+    /// It can't be asked: why, what to do about it, and whether only as it is another user's.
+    Unreachable { why: String, mend: &'static str, foreign: bool },
 }
 
 impl NodeSeen {
     pub(super) fn running(&self) -> Option<&StatusView> {
         match self {
             Self::Running(status) => Some(status),
-            Self::Absent | Self::Unreachable(_) => None,
+            Self::Absent | Self::Unreachable { .. } => None,
         }
     }
 }
@@ -133,6 +133,8 @@ pub(super) enum Surroundings {
 pub(super) struct NetworkSeen {
     /// Whether it was asked at all: without a key it can't be.
     pub(super) asked: bool,
+    /// The groups that could not be joined to ask.
+    pub(super) not_joined: Vec<NotJoined>,
     /// One for each place where a question went.
     pub(super) targets: Vec<TargetSeen>,
     /// Every other node that answered: whether it serves.
@@ -143,6 +145,14 @@ pub(super) struct NetworkSeen {
     pub(super) channels: Vec<(SocketAddr, String)>,
     /// Who sent what no key of ours opens.
     pub(super) foreign: BTreeSet<SocketAddr>,
+}
+
+/// A group that could not be joined on an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotJoined {
+    pub(super) interface: InterfaceName,
+    pub(super) group: IpAddr,
+    pub(super) why: String,
 }
 
 /// A place where a question went.
@@ -182,8 +192,8 @@ pub(super) struct ClockSeen {
 /// The firewall of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FirewallSeen {
-    /// What its rule set does to each kind of datagram.
-    Read(Vec<Verdict>),
+    /// What its rule set does to each kind of datagram, and which program keeps the rules, if that shows.
+    Read { verdicts: Vec<Verdict>, kept_by: Option<Keeper> },
     /// It can't be read, why.
     Unknown(String),
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::observations::{ClockSeen, NetworkSeen, Outcome, Sent, ServerSeen, TargetSeen};
+use super::observations::{ClockSeen, NetworkSeen, NotJoined, Outcome, Sent, ServerSeen, TargetSeen};
 use crate::config::Config;
 use crate::model::{NodeId, Now};
-use crate::net::{self, Interface, Method, RecvBatch, SendBatch, SocketSettings, Sockets, Source};
+use crate::net::{self, Interface, Membership, Method, RecvBatch, SendBatch, SocketSettings, Sockets, Source};
 use crate::node::ticker::Ticker;
 use crate::node::traffic::{Received, Traffic, random_seed};
 use crate::node::wiring;
@@ -77,7 +77,14 @@ pub(super) async fn network(
         },
     };
     let mut traffic = Traffic::new(sockets, wiring::fanout(config), wiring::policy(config), ring);
-    traffic.reconcile(interfaces);
+    let reports = traffic.reconcile(interfaces);
+    let not_joined = reports.into_iter().filter_map(|report| match report.what {
+        Membership::Failed(why) => {
+            Some(NotJoined { interface: report.interface, group: traffic.fanout.group(report.family), why })
+        }
+        Membership::Joined | Membership::Left => None,
+    });
+    let not_joined = not_joined.collect();
     let targets: Vec<_> = [Method::Multicast, Method::Broadcast]
         .into_iter()
         .flat_map(|method| traffic.fanout.targets(method).iter().map(move |target| (method, *target)))
@@ -100,7 +107,7 @@ pub(super) async fn network(
     // One node has several addresses, and each was told the time.
     let mut nodes = BTreeSet::new();
     network.clocks.retain(|clock| clock.node.is_none_or(|node| nodes.insert(node)));
-    NetworkSeen { asked: true, ..network }
+    NetworkSeen { asked: true, not_joined, ..network }
 }
 
 /// Looks up each configured server and asks it.

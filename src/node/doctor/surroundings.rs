@@ -42,7 +42,7 @@ pub(super) fn firewall(flows: &[Flow]) -> FirewallSeen {
     };
     match output(nft) {
         Ok(ruleset) => match firewall::judge(&ruleset, flows) {
-            Some(verdicts) => FirewallSeen::Read(verdicts),
+            Some((verdicts, kept_by)) => FirewallSeen::Read { verdicts, kept_by },
             None => FirewallSeen::Unknown("nft told no rule set: it may need root".to_owned()),
         },
         Err(why) => FirewallSeen::Unknown(why),

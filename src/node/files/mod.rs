@@ -2,6 +2,7 @@
 //!
 //! Offers and pulls live on the thread of the sessions; the node's own loop sends notices and keeps what nodes report.
 
+mod accepts;
 mod fetch;
 mod held;
 pub(super) mod offers;
@@ -20,12 +21,13 @@ use tokio::sync::mpsc;
 pub(super) use held::Held;
 pub(super) use push::{Pushes, Refreshed};
 
+use super::RunError;
 use super::shell::Node;
 use super::state_dir::StateDir;
 use super::wiring;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Request, Response};
-use crate::api::view::OfferView;
+use crate::api::view::{AcceptView, OfferView};
 use crate::config::Config;
 use crate::model::NodeId;
 use crate::registry;
@@ -33,8 +35,9 @@ use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
 use crate::wire::session::Report;
 use crate::wire::v1::Notice;
+use accepts::Accepts;
 use offers::{Generation, Keeper, Offers, Refresh};
-use puller::{Puller, Told};
+use puller::{Accepted, Puller, Told};
 
 /// What sessions tell the node of files.
 pub(super) enum FileEvent {
@@ -53,6 +56,7 @@ pub(super) enum FileEvent {
 /// The node's ends of the queues to and from the thread of the sessions.
 pub(super) struct Files {
     pub(super) offers: Offers,
+    pub(super) accepts: Accepts,
     pub(super) held: Held,
     pub(super) pushes: Pushes,
     pub(super) events: mpsc::Sender<FileEvent>,
@@ -72,13 +76,19 @@ pub(super) struct Tasks {
 const QUEUE: usize = 1024;
 
 /// Makes what the configuration's offers and accepted files need; nothing runs yet.
-pub(super) fn start(config: &Config, state: &StateDir, identity: &Identity, ring: &KeyRing) -> (Files, Tasks) {
+pub(super) fn start(
+    config: &Config,
+    state: &StateDir,
+    identity: &Identity,
+    ring: &KeyRing,
+) -> Result<(Files, Tasks), RunError> {
     let (sender, events) = mpsc::channel(QUEUE);
     let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
     let offered = config.files.offer.iter().filter(|_| config.role.serves());
     let offers = Offers::new(offered.map(|offer| (offer.name.as_str().into(), offer.path.clone())));
     let mut files = Files {
         offers: offers.clone(),
+        accepts: Accepts::default(),
         held: Held::default(),
         pushes: Pushes::default(),
         events: sender,
@@ -93,11 +103,18 @@ pub(super) fn start(config: &Config, state: &StateDir, identity: &Identity, ring
         files.refreshes = Some(refreshes);
     }
     if !config.files.accept.is_empty() {
+        let accepted = config.files.accept.iter();
+        let accepted =
+            accepted.map(|accept| Ok(Accepted { after: wiring::after(accept)?, ..wiring::accepted(accept) }));
+        let accepted = accepted.collect::<Result<Vec<_>, RunError>>()?;
+        files.accepts = Accepts::new(accepted.iter().map(|accepted| (accepted.name.clone(), accepted.path.clone())));
         let puller = Puller {
             ring: ring.clone(),
             channel: config.channel.name.as_str().to_owned(),
             identity: identity.clone(),
-            accepted: config.files.accept.iter().map(wiring::accepted).collect(),
+            node: config.node.name.clone(),
+            accepted,
+            accepts: files.accepts.clone(),
             spread: config.files.spread.0,
             ledger_path: state.path().join("accepted.json"),
         };
@@ -105,7 +122,7 @@ pub(super) fn start(config: &Config, state: &StateDir, identity: &Identity, ring
         tasks.push(Box::pin(puller.run(tell)));
         files.puller = Some(told);
     }
-    (files, Tasks { tasks, events })
+    Ok((files, Tasks { tasks, events }))
 }
 
 impl Node {
@@ -114,6 +131,14 @@ impl Node {
         tracing::debug!(file = %notice.name, generation = notice.generation, %from, "a notice came");
         if let Some(puller) = &self.files.puller {
             let _ = puller.try_send(Told::Notice(notice));
+        }
+    }
+
+    /// Has the puller ask its servers, as one of them offers other files than before.
+    pub(super) fn files_changed(&self) {
+        if let Some(puller) = &self.files.puller {
+            // One that does not fit is made good by the next visit.
+            let _ = puller.try_send(Told::Changed);
         }
     }
 
@@ -145,7 +170,10 @@ impl Node {
                 self.files.pushes.sending(&node, &name, generation, bytes);
             }
             FileEvent::Reported { node, report } => self.reported(node, report),
-            FileEvent::Newer { name, generation } => self.tell_newer(&name, &generation),
+            FileEvent::Newer { name, generation } => {
+                self.core.offers_changed(self.ticker.now());
+                self.tell_newer(&name, &generation);
+            }
             FileEvent::Refreshed(refreshed) => self.start_push(refreshed),
             FileEvent::Called(called) => self.files.pushes.called(called),
         }
@@ -206,5 +234,10 @@ impl Node {
             }
         };
         self.files.offers.all().into_iter().map(view).collect()
+    }
+
+    /// The files that this node takes, for `status`.
+    pub(super) fn accept_views(&self) -> Vec<AcceptView> {
+        self.files.accepts.views()
     }
 }

@@ -200,6 +200,8 @@ impl Keeper {
             size: snapshot.size(),
             digest: *snapshot.digest(),
             unfinished: false,
+            taken: None,
+            server_name: None,
         };
         let mut ledger = self.ledger.clone();
         ledger.insert(name.to_owned(), entry);

@@ -1,13 +1,13 @@
 //! What a node takes: servers are visited at the start, when one is new, after a notice, and once a minute.
 //!
-//! A renewal's acknowledgement has no place for a generation (version 1 is frozen), so a visit asks for the offers; it costs a
-//! handshake, and tells the server what this node holds, so that a server that restarted knows it again within a minute.
+//! A renewal's acknowledgement says whether anything is other than before; what that is, a visit asks. It costs a handshake, and
+//! tells the server what this node holds, so that a server that restarted knows it again.
 
 mod received;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -15,13 +15,14 @@ use tokio::time::{Instant, timeout};
 
 pub(in crate::node) use received::Received;
 
+use super::accepts::Accepts;
 use super::fetch::{self, FetchError, Place};
 use crate::api::request::{ErrorKind, Item, Response};
 use crate::api::view::{Progress, PullView};
-use crate::files::after::After;
+use crate::files::after::{After, Taken};
 use crate::files::ledger::{self, Entry, Ledger};
 use crate::files::target::Target;
-use crate::model::NodeId;
+use crate::model::{NodeId, NodeName, Owner, Timestamp};
 use crate::node::ask::FoundServer;
 use crate::node::session::client;
 use crate::node::state_dir::write_durably;
@@ -48,6 +49,7 @@ pub(in crate::node) struct Accepted {
     pub(in crate::node) name: Box<str>,
     pub(in crate::node) path: PathBuf,
     pub(in crate::node) mode: u32,
+    pub(in crate::node) owner: Option<Owner>,
     pub(in crate::node) max_size: u64,
     pub(in crate::node) server: Option<NodeId>,
     pub(in crate::node) after: Option<After>,
@@ -59,6 +61,8 @@ pub(in crate::node) enum Told {
     Servers(Vec<FoundServer>),
     /// A server has something newer.
     Notice(Notice),
+    /// A renewal's answer says that a server offers other files than before.
+    Changed,
     /// Somebody waits: pull now.
     Now { name: Option<Box<str>>, reply: mpsc::Sender<Response> },
     /// A file came from an old base.
@@ -70,7 +74,10 @@ pub(in crate::node) struct Puller {
     pub(in crate::node) ring: KeyRing,
     pub(in crate::node) channel: String,
     pub(in crate::node) identity: Identity,
+    pub(in crate::node) node: NodeName,
     pub(in crate::node) accepted: Vec<Accepted>,
+    /// Where `status` sees how it goes.
+    pub(in crate::node) accepts: Accepts,
     pub(in crate::node) spread: Duration,
     pub(in crate::node) ledger_path: PathBuf,
 }
@@ -100,6 +107,15 @@ fn later(error: impl ToString) -> NotTaken {
     NotTaken { error: error.to_string(), again: false }
 }
 
+/// What became of each offered file in one round of visits: why no server's was taken.
+type Offered = HashMap<Box<str>, Option<String>>;
+
+/// What is said of a file that nobody has.
+const NO_OFFER: &str = "no server offers it";
+
+/// Names of offers that were refused, and why.
+type Refused = HashMap<Box<str>, String>;
+
 /// Who is told how a pull goes, besides the log.
 type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
 
@@ -107,6 +123,7 @@ impl Puller {
     /// Takes files for ever.
     pub(in crate::node) async fn run(self, mut told: mpsc::Receiver<Told>) {
         let ledger = ledger::read(&self.ledger_path);
+        ledger.iter().for_each(|(name, entry)| self.accepts.holds(name, entry));
         let mut state =
             State { settings: self, ledger, servers: Vec::new(), due: None, failures: 0, said: HashMap::new() };
         state.finish().await;
@@ -117,6 +134,7 @@ impl Puller {
                     None => return,
                     Some(Told::Servers(servers)) => state.set_servers(servers),
                     Some(Told::Notice(notice)) => state.noticed(&notice),
+                    Some(Told::Changed) => state.changed(),
                     Some(Told::Now { name, reply }) => state.now(name.as_deref(), &reply).await,
                     Some(Told::Received(received)) => state.received(received).await,
                 },
@@ -149,6 +167,12 @@ impl State {
         }
     }
 
+    fn changed(&mut self) {
+        if !self.servers.is_empty() {
+            self.visit_within(self.settings.spread);
+        }
+    }
+
     /// Brings the next visit forward to a random moment within a time.
     fn visit_within(&mut self, spread: Duration) {
         let at = Instant::now() + spread.mul_f64(fastrand::f64());
@@ -174,23 +198,36 @@ impl State {
     /// Visits every server, and says when to do so next.
     async fn visit_all(&mut self, only: Option<&str>, listener: Listener<'_>) {
         let mut failed = false;
-        let mut offered = HashMap::new();
+        let mut offered = Offered::new();
+        let mut no_session: Option<String> = None;
         for server in self.servers.clone() {
             if let Err(error) = self.visit(&server, only, listener, &mut offered, &mut failed).await {
                 failed = true;
                 tracing::warn!(server = %server.name, address = %server.address, "files could not be asked for: {error}");
+                let error = format!("no session with {} ({}): {error}", server.name, server.address);
                 for accepted in &self.settings.accepted {
                     if only.is_none_or(|only| *accepted.name == *only) && !offered.contains_key(&accepted.name) {
-                        let error = format!("no session with {} ({}): {error}", server.name, server.address);
-                        tell(listener, &self.view(&accepted.name, Some(&server), Progress::Failed, Some(error))).await;
+                        let view = self.view(&accepted.name, Some(&server), Progress::Failed, Some(error.clone()));
+                        tell(listener, &view).await;
                     }
                 }
+                no_session = Some(error);
+            }
+        }
+        let now = now();
+        for accepted in &self.settings.accepted {
+            if only.is_none_or(|only| *accepted.name == *only) {
+                let error = match offered.get(&accepted.name) {
+                    Some(error) => error.clone(),
+                    None => no_session.clone().or_else(|| Some(NO_OFFER.to_owned())),
+                };
+                self.settings.accepts.tried(&accepted.name, now, error);
             }
         }
         if listener.is_some() {
             for accepted in &self.settings.accepted {
                 if only.is_none_or(|only| *accepted.name == *only) && !offered.contains_key(&accepted.name) && !failed {
-                    let error = "no server offers it".to_owned();
+                    let error = NO_OFFER.to_owned();
                     tell(listener, &self.view(&accepted.name, None, Progress::Failed, Some(error))).await;
                 }
             }
@@ -209,13 +246,13 @@ impl State {
         server: &FoundServer,
         only: Option<&str>,
         listener: Listener<'_>,
-        offered: &mut HashMap<Box<str>, ()>,
+        offered: &mut Offered,
         failed: &mut bool,
     ) -> Result<(), SessionError> {
         let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
         let introduction = Request::introduce(&self.settings.identity, session.binding());
         done(&mut session, &introduction).await?;
-        let offers = self.offers(&mut session).await?;
+        let (offers, refused) = self.offers(&mut session).await?;
         for accepted in self.settings.accepted.clone() {
             if only.is_some_and(|only| *accepted.name != *only) {
                 continue;
@@ -224,17 +261,29 @@ impl State {
                 // Not offered, or not readable yet: the server learns that it would be taken, and a push waits for it.
                 let held = self.ledger.get(&*accepted.name).filter(|entry| entry.server == server.id);
                 let generation = held.map_or(0, |entry| entry.generation);
-                let report = Report { name: accepted.name.clone(), generation, error: None };
+                let error = refused.get(&accepted.name);
+                if let Some(error) = error {
+                    offered.entry(accepted.name.clone()).or_insert_with(|| Some(error.clone()));
+                    self.log(&accepted.name, server, error);
+                    let view = self.view(&accepted.name, Some(server), Progress::Failed, Some(error.clone()));
+                    tell(listener, &view).await;
+                }
+                let report =
+                    Report { name: accepted.name.clone(), generation, error: error.map(|error| reported(error)) };
                 done(&mut session, &Request::Report(report)).await?;
                 continue;
             };
-            offered.insert(accepted.name.clone(), ());
             let outcome = self.take(&mut session, server, &accepted, notice, listener).await;
             let error = match outcome {
-                Ok(()) => None,
+                Ok(()) => {
+                    // Whatever another server offered under this name.
+                    offered.insert(accepted.name.clone(), None);
+                    None
+                }
                 Err(NotTaken { error, again }) => {
                     *failed |= again;
                     self.log(&accepted.name, server, &error);
+                    offered.entry(accepted.name.clone()).or_insert_with(|| Some(error.clone()));
                     Some(error)
                 }
             };
@@ -242,7 +291,7 @@ impl State {
             tell(listener, &self.view(&accepted.name, Some(server), state, error.clone())).await;
             let generation = self.ledger.get(&*accepted.name).filter(|entry| entry.server == notice.server);
             let generation = generation.map_or(0, |entry| entry.generation);
-            let error = error.map(|error| error[..error.floor_char_boundary(Report::MAX_ERROR)].into());
+            let error = error.as_deref().map(reported);
             let report = Request::Report(Report { name: accepted.name.clone(), generation, error });
             if let Err(broken) = done(&mut session, &report).await {
                 // The pull broke the session: the report goes over a new one, if the server is still there.
@@ -256,18 +305,21 @@ impl State {
         Ok(())
     }
 
-    /// What the server offers, as far as its signature holds.
-    async fn offers(&self, session: &mut Session<TcpStream>) -> Result<Vec<Notice>, SessionError> {
+    /// What the server offers, and by name why an offer was refused: its signature does not hold.
+    async fn offers(&self, session: &mut Session<TcpStream>) -> Result<(Vec<Notice>, Refused), SessionError> {
         session.ask(&Request::Offers).await?;
         let key = session.key();
-        let mut offers = Vec::new();
+        let (mut offers, mut refused) = (Vec::new(), Refused::new());
         loop {
             match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
-                Answer::Offer(notice) if offers.len() < OFFERS => match notice.verify(key) {
+                Answer::Offer(notice) if offers.len() + refused.len() < OFFERS => match notice.verify(key) {
                     Ok(()) => offers.push(notice),
-                    Err(error) => tracing::warn!(file = %notice.name, "an offer was passed over: {error}"),
+                    Err(error) => {
+                        let said = format!("the offer is not that of the server {}: {error}", notice.server);
+                        refused.insert(notice.name, said);
+                    }
                 },
-                Answer::End | Answer::Failed { .. } => return Ok(offers),
+                Answer::End | Answer::Failed { .. } => return Ok((offers, refused)),
                 _ => {}
             }
         }
@@ -312,7 +364,8 @@ impl State {
         // What was noted is what lies there, unless its size says otherwise or nothing was noted.
         let noted = self.ledger.get(&*accepted.name).filter(|entry| Some(entry.size) == size);
         let is_other = noted.is_some_and(|entry| entry.digest != notice.digest);
-        let place = Place { path: accepted.path.clone(), mode: accepted.mode, is_other };
+        let (path, mode, owner) = (accepted.path.clone(), accepted.mode, accepted.owner.clone());
+        let place = Place { path, mode, owner, is_other };
         let came = fetch::fetch(session, notice, place, &mut progress).await.map_err(|error| match error {
             FetchError::Outdated => again("the file changed on the server meanwhile; the newer one is taken next"),
             // A folder in the way, or a full disk, is there in two seconds too.
@@ -328,6 +381,8 @@ impl State {
             size: notice.size,
             digest: notice.digest,
             unfinished: accepted.after.is_some(),
+            taken: Some(now()),
+            server_name: Some(server.name.clone()),
         };
         self.note(&accepted.name, entry).map_err(later)?;
         self.follow(accepted).await.map_err(later)
@@ -348,7 +403,16 @@ impl State {
             return Ok(());
         };
         let Some(after) = &accepted.after else { return Ok(()) };
-        let done = after.run(&accepted.name, entry.generation, &accepted.path).await;
+        let taken = Taken {
+            name: &accepted.name,
+            generation: entry.generation,
+            size: entry.size,
+            digest: entry.digest,
+            node: &self.settings.node,
+            path: &accepted.path,
+            time: entry.taken.unwrap_or_else(now),
+        };
+        let done = after.run(&taken).await;
         // Done once, whatever came of it: a command that fails would fail every minute.
         self.note(&accepted.name, Entry { unfinished: false, ..entry })?;
         done.map_err(|error| format!("the file is in its place, but what follows failed: {error}"))
@@ -359,11 +423,13 @@ impl State {
         for accepted in self.settings.accepted.clone() {
             if let Err(error) = self.follow(&accepted).await {
                 tracing::warn!(file = %accepted.name, "{error}");
+                self.settings.accepts.tried(&accepted.name, now(), Some(error));
             }
         }
     }
 
     fn note(&mut self, name: &str, entry: Entry) -> Result<(), String> {
+        self.settings.accepts.holds(name, &entry);
         self.ledger.insert(name.to_owned(), entry);
         write_durably(&self.settings.ledger_path, ledger::text(&self.ledger).as_bytes())
             .map_err(|error| format!("what is held can't be kept: failed to {error}"))
@@ -413,6 +479,16 @@ async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(),
     }
 }
 
+/// This moment, for people to read.
+fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
+/// An error as it fits into a report.
+fn reported(error: &str) -> Box<str> {
+    error[..error.floor_char_boundary(Report::MAX_ERROR)].into()
+}
+
 fn late() -> SessionError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER.as_secs())).into()
 }
@@ -429,7 +505,15 @@ mod tests {
     use super::*;
 
     fn accepted() -> Accepted {
-        Accepted { name: "a".into(), path: "/a".into(), mode: 0o644, max_size: 100, server: None, after: None }
+        Accepted {
+            name: "a".into(),
+            path: "/a".into(),
+            mode: 0o644,
+            owner: None,
+            max_size: 100,
+            server: None,
+            after: None,
+        }
     }
 
     fn notice(server: u8, generation: u64, digest: u8) -> Notice {
@@ -444,7 +528,15 @@ mod tests {
     }
 
     fn held(generation: u64) -> Entry {
-        Entry { server: NodeId([1; 32]), generation, size: 10, digest: [5; 32], unfinished: false }
+        Entry {
+            server: NodeId([1; 32]),
+            generation,
+            size: 10,
+            digest: [5; 32],
+            unfinished: false,
+            taken: None,
+            server_name: None,
+        }
     }
 
     #[test]

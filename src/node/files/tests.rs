@@ -15,7 +15,9 @@ use super::offers::{Keeper, Offers, Refresh};
 use super::puller::{Accepted, Puller, Told};
 use super::*;
 use crate::api::request::Item;
-use crate::api::view::{Progress, PullView};
+use crate::api::view::{AcceptView, Progress, PullView};
+use crate::files::after::After;
+use crate::files::webhook::Webhook;
 use crate::node::ask::FoundServer;
 use crate::node::session::{Limits, Served, SessionCounters, Shared, Thread};
 use crate::session;
@@ -76,6 +78,17 @@ impl Server {
         }
     }
 
+    /// Waits until a generation later than this one is told.
+    async fn newer(&mut self, than: u64) {
+        loop {
+            if let FileEvent::Newer { generation, .. } = timeout(SOON, self.events.recv()).await.unwrap().unwrap()
+                && generation.number > than
+            {
+                return;
+            }
+        }
+    }
+
     fn content_bytes(&self) -> u64 {
         self.counters.all().find(|(name, _)| *name == "content_bytes").map_or(0, |(_, count)| count)
     }
@@ -89,6 +102,7 @@ fn found(address: SocketAddr, identity: &Identity) -> FoundServer {
 struct Node {
     path: PathBuf,
     told: mpsc::Sender<Told>,
+    accepts: Accepts,
     _folder: TempDir,
 }
 
@@ -100,22 +114,26 @@ impl Node {
             name: "catalogue".into(),
             path: path.clone(),
             mode: 0o644,
+            owner: None,
             max_size: 1 << 30,
             server: None,
             after: None,
         };
         change(&mut accepted);
+        let accepts = Accepts::new([(accepted.name.clone(), path.clone())]);
         let puller = Puller {
             ring: ring(),
             channel: "home".into(),
             identity: Identity::from_seed(&[77; 32]),
+            node: "kiosk".parse().unwrap(),
+            accepts: accepts.clone(),
             accepted: vec![accepted],
             spread: Duration::ZERO,
             ledger_path: folder.path().join("accepted.json"),
         };
         let (told, tell) = mpsc::channel(8);
         tokio::spawn(puller.run(tell));
-        Self { path, told, _folder: folder }
+        Self { path, told, accepts, _folder: folder }
     }
 
     async fn servers(&self, servers: &[FoundServer]) {
@@ -134,6 +152,20 @@ impl Node {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// What `status` shows of the file, as soon as it is so.
+    async fn accept_view(&self, is_so: impl Fn(&AcceptView) -> bool) -> AcceptView {
+        let seen = async {
+            loop {
+                let view = self.accepts.views().remove(0);
+                if is_so(&view) {
+                    return view;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(SOON, seen).await.unwrap()
     }
 
     fn content(&self) -> Option<Vec<u8>> {
@@ -178,20 +210,15 @@ async fn a_change_is_offered_without_being_asked_for() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    let server = Server::start(1, &path, folder.path());
-    server.refresh().await.unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    let first = server.refresh().await.unwrap();
     fs::write(folder.path().join("new"), b"another").unwrap();
     fs::rename(folder.path().join("new"), &path).unwrap();
+    server.newer(first).await;
     let node = Node::start(|_| ());
     node.servers(&[server.found()]).await;
-    timeout(SOON, async {
-        while node.content().as_deref() != Some(b"another") {
-            node.pull().await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await
-    .unwrap();
+    assert_eq!(node.pull().await.state, Progress::Done);
+    assert_eq!(node.content().as_deref(), Some(&b"another"[..]));
 }
 
 #[tokio::test]
@@ -296,13 +323,14 @@ async fn bytes_that_were_not_signed_never_take_the_files_place() {
 }
 
 #[tokio::test]
-async fn an_offer_with_a_forged_signature_is_passed_over() {
+async fn an_offer_with_a_forged_signature_is_refused_and_said_to_be() {
     let (victim, member) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
     let address = liar(victim.clone(), member, b"what was promised").await;
     let node = Node::start(|_| ());
     node.servers(&[found(address, &victim)]).await;
     let view = node.pull().await;
-    assert_eq!((view.state, view.error.as_deref()), (Progress::Failed, Some("no server offers it")));
+    assert_eq!(view.state, Progress::Failed, "{view:?}");
+    assert!(view.error.is_some_and(|error| error.contains(&victim.id().to_string()) && error.contains("signature")));
     assert_eq!(node.content(), None);
 }
 
@@ -315,6 +343,7 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
     server.refresh().await.unwrap();
     let outside = folder.path().join("outside");
     fs::write(&outside, "mine").unwrap();
+    let answers = answering("HTTP/1.1 507 Full\r\n\r\nthe shelf is full\nand more").await;
     let nodes = [
         (Node::start(|accepted| accepted.path.push("none/file")), "must exist"),
         (Node::start(|accepted| accepted.max_size = 99), "max_size"),
@@ -322,8 +351,20 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
         (Node::start(|accepted| std::os::unix::fs::symlink(&outside, &accepted.path).unwrap()), "is a symbolic link"),
         (
             Node::start(|accepted| {
+                accepted.after = Some(After::Webhook(Webhook {
+                    url: format!("http://{}/s3cret", answers).parse().unwrap(),
+                    headers: Vec::new(),
+                    token: Some(zeroize::Zeroizing::new("s3cret".into())),
+                    client: crate::net::HttpClient::new(None).unwrap(),
+                    limit: SOON,
+                }));
+            }),
+            "answered 507: the shelf is full",
+        ),
+        (
+            Node::start(|accepted| {
                 let command = vec!["sh".into(), "-c".into(), "exit 7".into()];
-                accepted.after = Some(crate::files::after::After::Exec { command, limit: SOON });
+                accepted.after = Some(After::Exec { command, limit: SOON });
             }),
             "exit status: 7",
         ),
@@ -331,10 +372,58 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
     for (node, says) in &nodes {
         node.servers(&[server.found()]).await;
         let report = server.report().await;
-        assert!(report.error.as_deref().is_some_and(|error| error.contains(says)), "{says}: {report:?}");
+        let error = report.error.as_deref().unwrap_or_default();
+        assert!(error.contains(says) && !error.contains("s3cret"), "{says}: {report:?}");
+        let view = node.accept_view(|view| view.last_attempt.is_some()).await;
+        assert_eq!(
+            view.error.map(|error| error[..error.floor_char_boundary(Report::MAX_ERROR)].to_owned()).as_deref(),
+            Some(error)
+        );
     }
     assert_eq!(fs::read(&outside).unwrap(), b"mine");
-    assert_eq!(nodes[4].0.content().unwrap(), noise(100), "the file is in its place, whatever followed");
+    for (node, _) in &nodes[4..] {
+        assert_eq!(node.content().unwrap(), noise(100), "the file is in its place, whatever followed");
+    }
+}
+
+/// A server that gives everybody the same answer.
+async fn answering(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, noise(100)).unwrap();
+    let server = Server::start(1, &path, folder.path());
+    let generation = server.refresh().await.unwrap();
+    let node = Node::start(|_| ());
+    let untried = node.accept_view(|_| true).await;
+    assert_eq!((untried.generation, untried.server, untried.taken, untried.last_attempt), (None, None, None, None));
+    node.servers(&[server.found()]).await;
+    let view = node.accept_view(|view| view.last_attempt.is_some()).await;
+    assert_eq!((view.generation, view.size, view.error.as_deref()), (Some(generation), Some(100), None));
+    assert_eq!(view.digest.unwrap(), blake3::hash(&noise(100)).to_hex().as_str());
+    assert_eq!((view.server, view.server_name.unwrap().as_str()), (Some(server.identity.id()), "hub"));
+    assert!(view.taken.unwrap() <= view.last_attempt.unwrap());
+    // What is held stays to be seen when the server is gone, with why nothing newer comes.
+    let gone = server.found();
+    drop(server);
+    node.servers(&[gone]).await;
+    assert_eq!(node.pull().await.state, Progress::Failed);
+    let after = node.accept_view(|view| view.error.is_some()).await;
+    assert!(after.error.unwrap().contains("no session with hub"));
+    assert_eq!((after.generation, after.taken), (Some(generation), view.taken));
 }
 
 #[tokio::test]

@@ -240,8 +240,10 @@ impl Connection<'_> {
         let notice = self.notice(name, &generation)?;
         self.session.queue(&Answer::File { notice, offset: at })?;
         self.sending(name, &generation, at);
-        let mut next = read(generation.clone(), vec![0; CONTENTS * CONTENT], at);
-        let mut spare = vec![0; CONTENTS * CONTENT];
+        // A small file needs no room for a large one: a fleet of pulls at once is many of these.
+        let contents = usize::try_from((size - at).div_ceil(MAX_CONTENT as u64)).unwrap_or(CONTENTS).clamp(1, CONTENTS);
+        let mut next = read(generation.clone(), vec![0; contents * CONTENT], at);
+        let mut spare = if contents == CONTENTS { vec![0; contents * CONTENT] } else { Vec::new() };
         loop {
             let (mut buffer, filled) = match next.await {
                 Ok(Ok(read)) => read,

@@ -148,6 +148,15 @@ pub mod content_frame {
         message[start..HEAD].copy_from_slice(head);
         Some(start)
     }
+
+    /// Whether a message is a content with a head of [`HEAD`] bytes: then its bytes are all that follows.
+    ///
+    /// Shorter contents have a shorter head, and are read as any other message.
+    pub fn is_long(message: &[u8]) -> bool {
+        let Some((&[0x82, 7, 0x59, high, low], bytes)) = message.split_first_chunk() else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        (256..=MAX_CONTENT).contains(&length) && bytes.len() == length
+    }
 }
 
 fn encode(value: &impl Checked, out: &mut [u8]) -> Result<usize, EncodeError> {

@@ -1,8 +1,6 @@
 //! The primitives of Noise, from the crates that the rest of the wire stands on.
 
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use sha2::{Digest, Sha256};
 use snow::Error;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
@@ -30,8 +28,7 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        matches!(choice, CipherChoice::AESGCM)
-            .then(|| Box::new(Gcm(Aes256Gcm::new(&[0; 32].into()))) as Box<dyn Cipher>)
+        matches!(choice, CipherChoice::AESGCM).then(|| Box::new(Gcm::new(&[0; 32])) as Box<dyn Cipher>)
     }
 }
 
@@ -125,13 +122,35 @@ impl Hash for Sha {
     }
 }
 
-struct Gcm(Aes256Gcm);
+/// AES-256-GCM by ring: whole files go through it, and it is three times as fast as what seals datagrams.
+///
+/// Its key schedule is not zeroed when it is dropped, so that is done here.
+struct Gcm(Box<LessSafeKey>);
+
+impl Gcm {
+    #[expect(clippy::expect_used, reason = "the one thing that can be wrong is the length, which the type says")]
+    fn schedule(key: &[u8; 32]) -> LessSafeKey {
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256 has keys of 32 bytes"))
+    }
+
+    fn new(key: &[u8; 32]) -> Self {
+        Self(Box::new(Self::schedule(key)))
+    }
+}
+
+impl Drop for Gcm {
+    fn drop(&mut self) {
+        *self.0 = Self::schedule(&[0; 32]);
+        // Else the compiler may see that nobody reads it any more, and leave the old one there.
+        std::hint::black_box(&self.0);
+    }
+}
 
 /// Noise's nonce for AES-GCM: 32 zero bits, then the counter, big-endian (§12.4).
-fn nonce(counter: u64) -> [u8; 12] {
+fn nonce(counter: u64) -> Nonce {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&counter.to_be_bytes());
-    nonce
+    Nonce::assume_unique_for_key(nonce)
 }
 
 impl Cipher for Gcm {
@@ -140,16 +159,15 @@ impl Cipher for Gcm {
     }
 
     fn set(&mut self, key: &[u8; 32]) {
-        self.0 = Aes256Gcm::new(key.into());
+        *self.0 = Self::schedule(key);
     }
 
-    #[expect(clippy::expect_used, reason = "snow checked the lengths: a Noise message is far below AES-GCM's 64 GiB")]
+    #[expect(clippy::expect_used, reason = "a Noise message is far below the 64 GiB that AES-GCM takes")]
     fn encrypt(&self, counter: u64, associated: &[u8], text: &[u8], out: &mut [u8]) -> usize {
         let (sealed, tag_place) = out[..text.len() + TAG].split_at_mut(text.len());
-        let buffer = InOutBuf::new(text, sealed).expect("both halves have the text's length");
-        let nonce: Nonce<_> = nonce(counter).into();
-        let tag = self.0.encrypt_inout_detached(&nonce, associated, buffer).expect("a message is below 64 GiB");
-        tag_place.copy_from_slice(&tag);
+        sealed.copy_from_slice(text);
+        let tag = self.0.seal_in_place_separate_tag(nonce(counter), Aad::from(associated), sealed);
+        tag_place.copy_from_slice(tag.expect("a message is below 64 GiB").as_ref());
         text.len() + TAG
     }
 
@@ -157,10 +175,9 @@ impl Cipher for Gcm {
         let length = sealed.len().checked_sub(TAG).ok_or(Error::Decrypt)?;
         let (sealed, tag) = sealed.split_at(length);
         let out = out.get_mut(..length).ok_or(Error::Decrypt)?;
-        let tag = <[u8; TAG]>::try_from(tag).map_err(|_| Error::Decrypt)?;
-        let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::Decrypt)?;
-        let nonce: Nonce<_> = nonce(counter).into();
-        self.0.decrypt_inout_detached(&nonce, associated, buffer, (&tag).into()).map_err(|_| Error::Decrypt)?;
-        Ok(length)
+        let tag = Tag::try_from(tag).map_err(|_| Error::Decrypt)?;
+        out.copy_from_slice(sealed);
+        let opened = self.0.open_in_place_separate_tag(nonce(counter), Aad::from(associated), tag, out, 0..);
+        opened.map(|_| length).map_err(|_| Error::Decrypt)
     }
 }

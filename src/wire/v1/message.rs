@@ -156,6 +156,9 @@ pub struct Registered {
     pub lease: Lease,
     /// The server's clock.
     pub clock: Timestamp,
+    /// What the server offers, as a number that is another after each new generation of a file and each start of the
+    /// server; `None` if it offers nothing.
+    pub offers: Option<u64>,
 }
 
 /// Renews a lease.

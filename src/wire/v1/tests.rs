@@ -161,7 +161,14 @@ fn samples() -> Vec<Message> {
         answer(Subject::Unknown { server: NodeId([0xcc; 32]) }),
         answer(hearsay(Wire::Dynip)),
         Message::Register(signed()),
-        Message::Registered(Registered { sequence: 9, seen, lease: Lease(60), clock: Timestamp(1000) }),
+        Message::Registered(Registered { sequence: 9, seen, lease: Lease(60), clock: Timestamp(1000), offers: None }),
+        Message::Registered(Registered {
+            sequence: 9,
+            seen,
+            lease: Lease(60),
+            clock: Timestamp(1000),
+            offers: Some(70),
+        }),
         Message::Renew(Renewal { node: NodeId([0xaa; 32]), epoch: 1, base: 2, sequence: 300, proof: [0xdd; 16] }),
         Message::Announcement(signed()),
         Message::Goodbye(signed()),
@@ -354,9 +361,21 @@ mod golden {
                 seen: socket("192.0.2.7:40000"),
                 lease: Lease(60),
                 clock: Timestamp(1_795_200_000_123),
+                offers: None,
             }),
             "82 04 (registered) a4 01 09 (sequence) 02 82 44 c0000207 19 9c40 (seen) 03 183c (lease) \
              04 1b 000001a1fa42207b (clock)",
+        );
+        assert_bytes(
+            Message::Registered(Registered {
+                sequence: 9,
+                seen: socket("192.0.2.7:40000"),
+                lease: Lease(60),
+                clock: Timestamp(1_795_200_000_123),
+                offers: Some(0x0102_0304_0506_0708),
+            }),
+            "82 04 (registered) a5 01 09 (sequence) 02 82 44 c0000207 19 9c40 (seen) 03 183c (lease) \
+             04 1b 000001a1fa42207b (clock) 05 1b 0102030405060708 (offers)",
         );
     }
 
@@ -504,6 +523,7 @@ mod limits {
             seen,
             lease: Lease(u32::MAX),
             clock: Timestamp(u64::MAX),
+            offers: Some(u64::MAX),
         })];
         replies.extend(
             refusals().map(|refusal| Message::Refused(Refused { regarding: Regarding::Sequence(u64::MAX), refusal })),
@@ -1027,9 +1047,11 @@ mod properties {
     }
 
     fn any_registered() -> impl Strategy<Value = Message> {
-        (any::<u64>(), any_socket(), any::<u32>(), any::<u64>()).prop_map(|(sequence, seen, lease, clock)| {
-            Message::Registered(Registered { sequence, seen, lease: Lease(lease), clock: Timestamp(clock) })
-        })
+        (any::<u64>(), any_socket(), any::<u32>(), any::<u64>(), any::<Option<u64>>()).prop_map(
+            |(sequence, seen, lease, clock, offers)| {
+                Message::Registered(Registered { sequence, seen, lease: Lease(lease), clock: Timestamp(clock), offers })
+            },
+        )
     }
 
     fn any_renewal() -> impl Strategy<Value = Message> {

@@ -3,6 +3,7 @@
 use super::super::observations::{KeySeen, NodeSeen, Observations, PortSeen, StateSeen};
 use super::{counted, ok, problem, some_of, warning};
 use crate::api::view::{Code, FindingView, StatusView};
+use crate::model::Role;
 
 /// The longest datagram with its headers: 1200 bytes, 8 of UDP and 20 of IPv4.
 const NEEDED_MTU_IPV4: u32 = 1228;
@@ -11,8 +12,14 @@ const NEEDED_MTU_IPV6: u32 = 1280;
 
 pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
     config(seen, findings);
-    findings.push(key(&seen.key, &seen.setup.channel));
-    findings.push(state(&seen.state));
+    // Another user's node shows neither to this one, and advice to hand them over would break it.
+    let foreign = matches!(seen.node, NodeSeen::Unreachable { foreign: true, .. });
+    if !(foreign && matches!(seen.key, KeySeen::Unusable(_))) {
+        findings.push(key(&seen.key, &seen.setup.channel));
+    }
+    if !(foreign && matches!(seen.state, StateSeen::Unusable(_))) {
+        findings.push(state(&seen.state));
+    }
     node(seen, findings);
     port(seen, findings);
     interfaces(seen, findings);
@@ -60,11 +67,13 @@ fn key(key: &KeySeen, channel: &str) -> FindingView {
              machine has",
             "on the first machine: hereabouts run; on each further one: hereabouts init --key with the first one's key",
         ),
-        KeySeen::Unusable(why) => problem(
-            Code::KeyUnusable,
-            why.trim().to_owned(),
-            "give the file to the user that runs hereabouts, with mode 0600 and a key of 'hereabouts keygen'",
-        ),
+        KeySeen::Unusable(why) => {
+            let (why, mend) = why.trim().rsplit_once("; mend it: ").unwrap_or((
+                why.trim(),
+                "give the file to the user that runs hereabouts, with mode 0600 and a key of 'hereabouts keygen'",
+            ));
+            problem(Code::KeyUnusable, why, mend)
+        }
     }
 }
 
@@ -74,11 +83,13 @@ fn state(state: &StateSeen) -> FindingView {
         StateSeen::ToBeMade(path) => {
             ok(Code::State, "the state directory will be made at the first start").about(path.display())
         }
-        StateSeen::Unusable(why) => problem(
-            Code::StateUnusable,
-            format!("failed to {why}"),
-            "give the directory to the user that runs hereabouts, or set node.state_dir",
-        ),
+        StateSeen::Unusable(why) => {
+            // Such an error has its mend as a sentence of its own.
+            let (why, mend) = why
+                .rsplit_once(". ")
+                .unwrap_or((why, "give the directory to the user that runs hereabouts, or set node.state_dir"));
+            problem(Code::StateUnusable, format!("failed to {why}"), mend)
+        }
         StateSeen::Held(path) => problem(
             Code::StateHeld,
             "a hereabouts holds the state directory, and its control socket does not answer",
@@ -95,11 +106,11 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
             findings.push(ok(Code::NodeAbsent, "no node runs here with this state directory; looked without it"));
             return;
         }
-        NodeSeen::Unreachable(why) => {
+        NodeSeen::Unreachable { why, mend, foreign: _ } => {
             findings.push(warning(
                 Code::NodeUnreachable,
                 format!("the node of this machine can't be asked: {why}"),
-                "run doctor as the user that runs the node, or as root",
+                *mend,
             ));
             return;
         }
@@ -110,7 +121,7 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
         findings.push(problem(
             Code::NodeNotReady,
             format!("'{}' runs and is not ready: {}", status.node.name, status.health.reasons.join("; ")),
-            "see the findings below for the cause, and 'hereabouts status' for what was tried",
+            not_ready_mend(seen, status),
         ));
     }
     told_by_node(status, findings);
@@ -118,25 +129,16 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
 
 /// What the running node knows and nobody else can.
 fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
-    for interface in status.interfaces.iter().filter(|interface| interface.taken) {
-        for group in interface.groups.iter().filter(|group| !group.joined) {
-            let why = group.error.as_deref().unwrap_or("for a reason that is not known");
-            findings.push(
-                problem(
-                    Code::MulticastNotJoined,
-                    format!("the node could not join {}: {why}", group.group),
-                    "mend what the error says; the node tries again every 5 s",
-                )
-                .about(interface.name),
-            );
-        }
-    }
     for server in &status.servers {
         if let Some(refusal) = &server.last_refusal {
             let name = server.name.as_ref().map_or_else(|| server.address.to_string(), ToString::to_string);
             findings.push(
-                problem(Code::ServerRefuses, format!("the server refuses this node: {refusal}"), "mend what it says")
-                    .about(name),
+                problem(
+                    Code::ServerRefuses,
+                    format!("the server refuses this node: {refusal}"),
+                    "do what it says; the node tries again by itself, and at once when it is started again",
+                )
+                .about(name),
             );
         }
     }
@@ -162,8 +164,9 @@ fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
         findings.push(
             problem(
                 Code::Clone,
-                format!("two machines use one node id: {}", some_of(&clone.sources)),
-                "delete identity.key in the state directory of the copy and start it again",
+                format!("two machines use one node id, as after copying a disk: {}", some_of(&clone.sources)),
+                "on the copy: delete identity.key in the state directory, set another node.name if the config names one, \
+                 and start it again",
             )
             .about(&clone.name),
         );
@@ -182,11 +185,35 @@ fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
     }
 }
 
+/// What to do about a node that is not ready.
+fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
+    let unheard =
+        status.servers.iter().all(|server| server.last_acknowledged.is_none() && server.last_refusal.is_none());
+    let server = seen.network.peers.iter().any(|(_, serves)| *serves);
+    let heard = seen.network.targets.iter().all(|target| target.looped != Some(false));
+    // Nothing else that is found here tells of it.
+    if seen.setup.role == Role::Client && unheard && server && heard {
+        "if it lasts: a server answers questions and acknowledges nothing, as one whose disk is full; run hereabouts \
+         doctor on the server"
+    } else {
+        "see the findings below for the cause, and 'hereabouts status' for what was tried"
+    }
+}
+
 fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
     let port = seen.setup.listen.port();
     findings.push(match &seen.port {
         PortSeen::Free => ok(Code::Port, format!("port {port}/udp is free")),
         PortSeen::Own => ok(Code::Port, format!("the node holds port {port}/udp")),
+        PortSeen::Taken(_) if matches!(seen.node, NodeSeen::Unreachable { .. }) => {
+            ok(Code::Port, format!("port {port}/udp is held, as it is where a node runs"))
+        }
+        PortSeen::Taken(why) if why.contains("(hereabouts)") => problem(
+            Code::PortTaken,
+            format!("failed to {why}"),
+            "that is a node with another state directory: ask it by its own --config, stop it if it should not run, or \
+             give this one another listen.port, which is all that two nodes on one machine need",
+        ),
         PortSeen::Taken(why) => problem(
             Code::PortTaken,
             format!("failed to {why}"),
@@ -196,7 +223,7 @@ fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
         PortSeen::Unusable(why) => problem(
             Code::PortUnusable,
             format!("failed to {why}"),
-            "set listen.address and listen.port to what is there",
+            "set listen.address to '::', which is every address, and listen.port to 1024 or more",
         ),
     });
 }
@@ -221,11 +248,12 @@ fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
         let names = some_of(taken.iter().map(|interface| interface.name));
         findings.push(ok(Code::Interfaces, format!("{} taken: {names}", counted(taken.len(), "interface"))));
     }
-    if seen.polled {
+    if seen.polled || seen.node.running().is_some_and(|status| status.interfaces_polled) {
+        let mdns = if seen.mdns.is_some() { ", and mDNS finds no interface" } else { "" };
         findings.push(warning(
             Code::InterfacesPolled,
-            "the kernel refuses to tell of changed interfaces (netlink): a change shows after up to 5 s",
-            "allow the address family AF_NETLINK (systemd: RestrictAddressFamilies=), or leave it so",
+            format!("the kernel refuses to tell of changed interfaces (netlink): a change shows after up to 5 s{mdns}"),
+            "allow the address family AF_NETLINK (systemd: add it to RestrictAddressFamilies=)",
         ));
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::firewall::{Direction, Kind, Verdict};
+use super::super::firewall::{Direction, Keeper, Kind, Verdict};
 use super::super::observations::{
-    FirewallSeen, KeySeen, NetworkSeen, Observations, Outcome, Sent, Surroundings, TargetSeen,
+    FirewallSeen, KeySeen, NetworkSeen, NotJoined, Observations, Outcome, Sent, Surroundings, TargetSeen,
 };
 use super::{counted, ok, problem, some_of, warning};
 use crate::api::view::{Code, FindingView};
@@ -15,7 +15,9 @@ use crate::net::{Family, Method};
 const OPEN_FIREWALL: &str = "open the firewall of this machine for UDP";
 
 pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
-    loops(seen, findings);
+    let not_joined = not_joined(seen);
+    findings.extend(not_joined.iter().map(|group| not_joined_finding(group, seen.node.running().is_some())));
+    loops(seen, &not_joined, findings);
     firewall(seen, findings);
     if seen.network.asked {
         peers(seen, findings);
@@ -27,8 +29,41 @@ pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
     servers(seen, findings);
 }
 
+/// The groups that could not be joined: by the node, or by this program where none runs.
+fn not_joined(seen: &Observations) -> Vec<NotJoined> {
+    let Some(status) = seen.node.running() else { return seen.network.not_joined.clone() };
+    let taken = status.interfaces.iter().filter(|interface| interface.taken);
+    let groups = taken.flat_map(|interface| interface.groups.iter().map(move |group| (interface.name, group)));
+    let failed = groups.filter(|(_, group)| !group.joined).map(|(interface, group)| {
+        let why = group.error.clone().unwrap_or_else(|| "for a reason that is not known".to_owned());
+        NotJoined { interface, group: group.group, why }
+    });
+    failed.collect()
+}
+
+fn not_joined_finding(NotJoined { interface, group, why }: &NotJoined, node: bool) -> FindingView {
+    let mend = match why {
+        why if why.contains("igmp_max_memberships") => {
+            "sysctl -w net.ipv4.igmp_max_memberships=100, and the same in /etc/sysctl.d; or leave interfaces out by \
+             interfaces.exclude"
+        }
+        why if why.contains("optmem_max") => {
+            "sysctl -w net.core.optmem_max=131072, and the same in /etc/sysctl.d; or leave interfaces out by \
+             interfaces.exclude"
+        }
+        _ => "mend what the error says",
+    };
+    let again = if node { ". The node tries again every 5 s" } else { "" };
+    problem(
+        Code::MulticastNotJoined,
+        format!("{group} can't be joined, so that what others send there is not heard: {why}"),
+        format!("{mend}{again}"),
+    )
+    .about(interface)
+}
+
 /// Whether what this machine sends comes back to it, for each interface.
-fn loops(seen: &Observations, findings: &mut Vec<FindingView>) {
+fn loops(seen: &Observations, not_joined: &[NotJoined], findings: &mut Vec<FindingView>) {
     let taken = seen.interfaces.iter().filter(|interface| interface.taken);
     for interface in taken {
         let targets: Vec<_> = seen.network.targets.iter().filter(|target| target.interface == interface.name).collect();
@@ -38,6 +73,12 @@ fn loops(seen: &Observations, findings: &mut Vec<FindingView>) {
                     let of_family =
                         |target: &&&TargetSeen| target.method == Method::Multicast && target.family == family;
                     let targets: Vec<_> = targets.iter().filter(of_family).copied().collect();
+                    let deaf =
+                        |group: &NotJoined| group.interface == interface.name && Family::of(group.group) == family;
+                    // It can't come back then, and that is told already.
+                    if not_joined.iter().any(deaf) && targets.iter().any(|target| target.sent == Sent::Yes) {
+                        continue;
+                    }
                     let what = format!("{family} multicast");
                     findings.extend(looped(Method::Multicast, interface.name, &what, &targets));
                 }
@@ -100,16 +141,22 @@ fn looped(method: Method, interface: InterfaceName, what: &str, targets: &[&Targ
 }
 
 fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let FirewallSeen::Read(verdicts) = &seen.firewall else { return };
-    let mut told = BTreeSet::new();
-    for verdict in verdicts.iter().filter(|verdict| matters(seen, verdict)) {
-        if contradicted(&seen.network, verdict) || !told.insert((verdict.chain.clone(), verdict.handle)) {
-            continue;
-        }
-        findings.push(firewall_finding(verdict, verdicts));
-    }
-    if told.is_empty() {
+    let FirewallSeen::Read { verdicts, kept_by } = &seen.firewall else { return };
+    let counts = |verdict: &&Verdict| matters(seen, verdict) && !contradicted(&seen.network, verdict);
+    let mut left: Vec<&Verdict> = verdicts.iter().filter(counts).collect();
+    if left.is_empty() {
         findings.push(ok(Code::Firewall, "the nftables rule set drops nothing that discovery needs"));
+    }
+    // One finding for each rule and way: what it drops for sure, or else what it may drop.
+    while let Some(first) = left.first().copied() {
+        let same = |other: &&Verdict| {
+            (&other.chain, other.handle, other.flow.direction) == (&first.chain, first.handle, first.flow.direction)
+        };
+        let (mut of_rule, rest): (Vec<&Verdict>, Vec<&Verdict>) = left.into_iter().partition(same);
+        left = rest;
+        let certain = of_rule.iter().any(|verdict| verdict.certain);
+        of_rule.retain(|verdict| verdict.certain == certain);
+        findings.push(firewall_finding(first, certain, &of_rule, *kept_by));
     }
 }
 
@@ -138,56 +185,42 @@ fn contradicted(network: &NetworkSeen, verdict: &Verdict) -> bool {
     })
 }
 
-fn firewall_finding(verdict: &Verdict, all: &[Verdict]) -> FindingView {
-    let same = |other: &&Verdict| other.chain == verdict.chain && other.handle == verdict.handle;
-    let mut kinds: Vec<_> = all.iter().filter(same).map(|other| other.flow.kind.as_str()).collect();
+fn firewall_finding(verdict: &Verdict, certain: bool, all: &[&Verdict], kept_by: Option<Keeper>) -> FindingView {
+    let mut kinds: Vec<_> = all.iter().map(|other| other.flow.kind.as_str()).collect();
     kinds.dedup();
-    let way = match verdict.flow.direction {
-        Direction::In => "incoming",
-        Direction::Out => "outgoing",
-    };
-    let (verb, code) =
-        if verdict.certain { ("drops", Code::FirewallDrops) } else { ("may drop", Code::FirewallMayDrop) };
+    let incoming = verdict.flow.direction == Direction::In;
+    let way = if incoming { "incoming" } else { "outgoing" };
+    let (verb, code) = if certain { ("drops", Code::FirewallDrops) } else { ("may drop", Code::FirewallMayDrop) };
     let who = match verdict.handle {
         Some(handle) => format!("the nftables rule {handle} of chain '{}'", verdict.chain),
         None => format!("the policy of the nftables chain '{}'", verdict.chain),
     };
-    let finding = format!("{who} {verb} {way} {} to UDP port {}", kinds.join(", "), verdict.flow.port);
-    let mend = format!("nft insert rule {} udp dport {} accept", verdict.chain, verdict.flow.port);
-    let finding = if verdict.certain { problem(code, finding, mend) } else { warning(code, finding, mend) };
+    let port = verdict.flow.port;
+    let doubt = if certain { "" } else { ", as far as can be told without trying" };
+    let finding = format!("{who} {verb} {way} {} to UDP port {port}{doubt}", kinds.join(", "));
+    let mend = match (kept_by, incoming) {
+        (Some(Keeper::Ufw), true) => format!("ufw allow {port}/udp"),
+        (Some(Keeper::Ufw), false) => format!("ufw allow out {port}/udp"),
+        (Some(Keeper::Firewalld), true) => {
+            format!("firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload")
+        }
+        _ => format!("nft insert rule {} udp dport {port} accept", verdict.chain),
+    };
+    let finding = if certain { problem(code, finding, mend) } else { warning(code, finding, mend) };
     finding.about(&verdict.chain)
 }
 
 fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
     let network = &seen.network;
     let servers = network.peers.iter().filter(|(_, serves)| *serves).count();
-    if network.peers.is_empty() {
-        let finding = match seen.node.running().and_then(|status| status.registry.as_ref()) {
-            Some(registry) if registry.present > 1 => format!(
-                "no other node answered, though {} others are registered here",
-                registry.present.saturating_sub(1)
-            ),
-            _ => "no other node of this channel answered".to_owned(),
-        };
-        let ids = match &seen.key {
-            KeySeen::Usable(ids) => ids.join(", "),
-            KeySeen::None | KeySeen::Unusable(_) => "-".to_owned(),
-        };
-        findings.push(warning(
-            Code::PeersNone,
-            finding,
-            format!(
-                "nothing is wrong if no other node runs now. Else compare with the other machine: channel.name \
-                 ('{}'), the key ids that 'hereabouts status' shows there ({ids} here), its firewall, and that both \
-                 are on one network; across networks set discovery.servers",
-                seen.setup.channel
-            ),
-        ));
-    } else {
+    if !network.peers.is_empty() {
         findings.push(ok(
             Code::Peers,
             format!("{} answered, {} of them", counted(network.peers.len(), "other node"), counted(servers, "server")),
         ));
+    } else if !network.targets.is_empty() {
+        // Without an interface, or with no method but known servers, nobody was asked.
+        findings.push(peers_none(seen));
     }
     let registered = seen.node.running().is_some_and(|status| {
         status.servers.iter().any(|server| server.last_acknowledged.is_some() && server.last_refusal.is_none())
@@ -199,6 +232,35 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
             "run one with role: server or both, or name one in discovery.servers",
         ));
     }
+}
+
+fn peers_none(seen: &Observations) -> FindingView {
+    // A server has itself in its registry.
+    let registered = seen.node.running().and_then(|status| status.registry.as_ref());
+    let (finding, fine) = match registered.map_or(0, |registry| registry.present.saturating_sub(1)) {
+        0 => ("no other node of this channel answered".to_owned(), "no other node runs now"),
+        others => {
+            let others = if others == 1 { "another one is".to_owned() } else { format!("{others} others are") };
+            (
+                format!("no other node answered, though {others} registered here"),
+                "they are on other networks and name this server in discovery.servers",
+            )
+        }
+    };
+    let ids = match &seen.key {
+        KeySeen::Usable(ids) => ids.join(", "),
+        KeySeen::None | KeySeen::Unusable(_) => "-".to_owned(),
+    };
+    warning(
+        Code::PeersNone,
+        finding,
+        format!(
+            "nothing is wrong if {fine}. Else compare with the other machine: channel.name ('{}'), the \
+             key ids that 'hereabouts status' shows there ({ids} here), its firewall, and that both are on one network; \
+             across networks set discovery.servers",
+            seen.setup.channel
+        ),
+    )
 }
 
 /// Nodes on an interface that hear broadcast and not multicast.
@@ -218,15 +280,15 @@ fn unanswered_multicast(network: &NetworkSeen, findings: &mut Vec<FindingView>) 
         let asked = network.targets.iter().any(|target| {
             target.interface == interface && target.method == Method::Multicast && target.sent == Sent::Yes
         });
-        let deaf = by_broadcast.difference(&by_multicast).count();
-        if deaf == 0 || !asked {
+        let deaf: BTreeSet<_> = by_broadcast.difference(&by_multicast).copied().collect();
+        if deaf.is_empty() || !asked {
             continue;
         }
-        let nodes = counted(deaf, "node");
-        let finding = if by_ipv6.is_empty() {
-            format!("{nodes} answered broadcast, and not multicast")
+        let nodes = counted(deaf.len(), "node");
+        let finding = if deaf.is_subset(&by_ipv6) {
+            format!("{nodes} answered broadcast and IPv6 multicast, and not IPv4 multicast")
         } else {
-            format!("{nodes} answered broadcast and not IPv4 multicast; IPv6 multicast is answered")
+            format!("{nodes} answered broadcast, and not multicast")
         };
         findings.push(
             warning(
@@ -247,8 +309,11 @@ fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
         .iter()
         .filter(|interface| interface.taken && !interface.loopback)
         .all(|interface| interface.kind.is_some());
-    let answered = seen.network.targets.iter().any(|target| !target.answered_by.is_empty());
-    if answered || !virtual_only {
+    let targets = &seen.network.targets;
+    let answered = targets.iter().any(|target| !target.answered_by.is_empty());
+    // What does not even leave this machine, or reach it again, is not stopped by the network.
+    let left = targets.iter().any(|target| target.sent == Sent::Yes && target.looped != Some(false));
+    if answered || !virtual_only || !left {
         return;
     }
     match seen.surroundings {

@@ -70,7 +70,7 @@ fn well() -> Observations {
             peers: BTreeSet::from([(OTHER, true)]),
             ..NetworkSeen::default()
         },
-        firewall: FirewallSeen::Read(Vec::new()),
+        firewall: FirewallSeen::Read { verdicts: Vec::new(), kept_by: None },
         servers: vec![ServerSeen {
             name: "hub:24373".to_owned(),
             outcome: Outcome::Answered("10.0.0.9:24373".parse().unwrap()),
@@ -100,6 +100,7 @@ fn status() -> StatusView {
         sockets: Vec::new(),
         methods: Vec::new(),
         interfaces: Vec::new(),
+        interfaces_polled: false,
         servers: Vec::new(),
         registry: None,
         counters: BTreeMap::new(),
@@ -108,8 +109,28 @@ fn status() -> StatusView {
         publications: Vec::new(),
         compat: Vec::new(),
         offers: Vec::new(),
+        accepts: Vec::new(),
         pydiscover: Vec::new(),
     }
+}
+
+fn registry(present: u64, error: Option<&str>) -> RegistryView {
+    let path = "registry.redb".to_owned();
+    let store = StoreView { path, size_bytes: None, last_error: error.map(str::to_owned) };
+    RegistryView {
+        present,
+        expired: 0,
+        left: 0,
+        total: present,
+        unauthenticated: 0,
+        capacity: 9,
+        durable_lag_ms: 0,
+        store,
+    }
+}
+
+fn unreachable(foreign: bool) -> NodeSeen {
+    NodeSeen::Unreachable { why: "no permission".to_owned(), mend: "as root", foreign }
 }
 
 fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observations) {
@@ -158,7 +179,8 @@ fn each_multicast(family: Family, change: impl Fn(&mut TargetSeen)) -> impl FnOn
 
 fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
     let flow = Flow { kind, direction: Direction::In, to: None, port: 24373, ipv6: false };
-    FirewallSeen::Read(vec![Verdict { flow, certain, chain: "inet filter input".to_owned(), handle }])
+    let verdicts = vec![Verdict { flow, certain, chain: "inet filter input".to_owned(), handle }];
+    FirewallSeen::Read { verdicts, kept_by: None }
 }
 
 #[test]
@@ -188,8 +210,12 @@ fn where_all_is_well_every_finding_says_so() {
 fn files_and_settings() {
     ill(Mark::Problem, Code::ConfigUnavailable, |seen| seen.setup.unavailable = vec!["files.offer".to_owned()]);
     ill(Mark::Warning, Code::ListensOnOneAddress, |seen| seen.setup.listen = "10.0.0.1:24373".parse().unwrap());
-    ill(Mark::Problem, Code::KeyUnusable, |seen| seen.key = KeySeen::Unusable("others may read it".to_owned()));
-    ill(Mark::Problem, Code::StateUnusable, |seen| seen.state = StateSeen::Unusable("use /x".to_owned()));
+    let open = "others may read /k; mend it: chmod 600 /k";
+    let text = ill(Mark::Problem, Code::KeyUnusable, |seen| seen.key = KeySeen::Unusable(open.to_owned()));
+    assert_eq!(text, ": others may read /k | chmod 600 /k");
+    let full = "use /x: no space left. Make room on its disk, or set node.state_dir";
+    let text = ill(Mark::Problem, Code::StateUnusable, |seen| seen.state = StateSeen::Unusable(full.to_owned()));
+    assert_eq!(text, ": failed to use /x: no space left | Make room on its disk, or set node.state_dir");
     ill(Mark::Problem, Code::StateHeld, |seen| seen.state = StateSeen::Held("/x".into()));
     let without_key = |seen: &mut Observations| {
         seen.key = KeySeen::None;
@@ -202,8 +228,22 @@ fn files_and_settings() {
 
 #[test]
 fn what_the_node_of_this_machine_tells() {
-    ill(Mark::Warning, Code::NodeUnreachable, |seen| seen.node = NodeSeen::Unreachable("no permission".to_owned()));
-    ill(Mark::Problem, Code::NodeNotReady, running(|status| status.health.ready = false));
+    ill(Mark::Warning, Code::NodeUnreachable, |seen| seen.node = unreachable(false));
+    // Another user may read neither key nor state, and that is as it should be.
+    ill(Mark::Warning, Code::NodeUnreachable, |seen| {
+        seen.node = unreachable(true);
+        seen.key = KeySeen::Unusable("permission denied".to_owned());
+        seen.state = StateSeen::Unusable("permission denied".to_owned());
+        seen.port = PortSeen::Taken("listen: taken".to_owned());
+    });
+    let unready = |status: &mut StatusView| status.health.ready = false;
+    let text = ill(Mark::Problem, Code::NodeNotReady, running(unready));
+    assert!(text.contains("run hereabouts doctor on the server"), "{text}");
+    let deaf = ills(|seen| {
+        running(unready)(seen);
+        seen.network.targets.iter_mut().for_each(|target| target.looped = Some(false));
+    });
+    assert!(deaf[0].mend.as_ref().is_some_and(|mend| mend.contains("see the findings below")), "{deaf:#?}");
     let text = ill(
         Mark::Problem,
         Code::MulticastNotJoined,
@@ -270,21 +310,7 @@ fn what_the_node_of_this_machine_tells() {
         Mark::Problem,
         Code::StoreFails,
         running(|status| {
-            let store = StoreView {
-                path: "registry.redb".to_owned(),
-                size_bytes: None,
-                last_error: Some("no space left on device".to_owned()),
-            };
-            status.registry = Some(RegistryView {
-                present: 1,
-                expired: 0,
-                left: 0,
-                total: 1,
-                unauthenticated: 0,
-                capacity: 9,
-                durable_lag_ms: 0,
-                store,
-            });
+            status.registry = Some(registry(1, Some("no space left on device")));
         }),
     );
 }
@@ -302,9 +328,13 @@ fn interfaces() {
         seen.interfaces[0].taken = false;
         seen.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
         seen.network.targets.clear();
+        // Nobody was asked, so that nobody answered is no news.
+        seen.network.peers.clear();
+        seen.setup.role = Role::Both;
     });
     assert!(text.contains("eth0 fits 'eth*' in interfaces.exclude"), "{text}");
     ill(Mark::Warning, Code::InterfacesPolled, |seen| seen.polled = true);
+    ill(Mark::Warning, Code::InterfacesPolled, running(|status| status.interfaces_polled = true));
     for (mtu, ipv6, small) in [(1280, true, false), (1279, true, true), (1228, false, false), (1227, false, true)] {
         let change = |seen: &mut Observations| {
             seen.interfaces[0].mtu = Some(mtu);
@@ -390,6 +420,12 @@ fn firewalls() {
 fn nobody_answers() {
     let text = ill(Mark::Warning, Code::PeersNone, unanswered);
     assert!(text.contains("1a2b3c4d here") && text.contains("'home'"), "{text}");
+    let elsewhere = |seen: &mut Observations| {
+        running(|status| status.registry = Some(registry(3, None)))(seen);
+        unanswered(seen);
+    };
+    let text = ill(Mark::Warning, Code::PeersNone, elsewhere);
+    assert!(text.contains("though 2 others are registered here") && text.contains("on other networks"), "{text}");
     let client = |seen: &mut Observations| {
         unanswered(seen);
         seen.setup.role = Role::Client;
@@ -432,7 +468,7 @@ fn broadcast_is_answered_and_multicast_is_not() {
     });
     assert!(text.contains("IGMP snooping"), "{text}");
     let text = ill(Mark::Warning, Code::MulticastUnanswered, silent(Family::Ipv4));
-    assert!(text.contains("IPv6 multicast is answered"), "{text}");
+    assert!(text.contains("broadcast and IPv6 multicast, and not IPv4"), "{text}");
     assert!(ills(silent(Family::Ipv6)).is_empty());
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::State;
+use super::{State, now};
+use crate::files::after::Taken;
 use crate::files::incoming::Incoming;
 
 /// A file that came by a wire that proves nothing.
@@ -23,6 +24,7 @@ impl State {
     pub(super) async fn received(&mut self, received: Received) {
         let Received { name, file, reply } = received;
         let outcome = self.replace(&name, file).await;
+        self.settings.accepts.tried(&name, now(), outcome.as_ref().err().cloned());
         // Nobody waits any more: nothing to do.
         let _ = reply.send(outcome);
     }
@@ -37,11 +39,15 @@ impl State {
             ));
         }
         let Some(file) = file else { return Ok(false) };
+        let (size, digest) = (file.held(), file.digest());
         let changed = tokio::task::spawn_blocking(move || file.commit()).await.map_err(|error| error.to_string())?;
         let changed = changed.map_err(|error| error.to_string())?;
+        let time = now();
+        self.settings.accepts.received(name, size, &digest, changed.then_some(time));
         if let Some(after) = accepted.after.as_ref().filter(|_| changed) {
             // This wire knows no generations.
-            let done = after.run(name, 0, &accepted.path).await;
+            let (node, path) = (&self.settings.node, accepted.path.as_path());
+            let done = after.run(&Taken { name, generation: 0, size, digest, node, path, time }).await;
             done.map_err(|error| format!("the file is in its place, but what follows failed: {error}"))?;
         }
         Ok(changed)

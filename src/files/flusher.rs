@@ -1,0 +1,87 @@
+//! A file brought to the disk while it is written.
+
+use std::fs::File;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+/// How many bytes may come between two flushes.
+const EVERY: u64 = 16 << 20;
+
+/// Brings a growing file to the disk from a thread of its own, so that the sync at its end has little left to wait for.
+///
+/// It has the file open for itself: the kernel tells an error of writing back to each opening once, so what fails here fails the
+/// sync at the end, too, and nothing need be reported. The thread begins with the first flush and ends after the last.
+#[derive(Debug, Default)]
+pub(super) struct Flusher {
+    asked: Option<SyncSender<()>>,
+    since: u64,
+}
+
+impl Flusher {
+    /// Notes that bytes were written; `open` opens the file once more.
+    pub(super) fn wrote(&mut self, bytes: u64, open: impl FnOnce() -> Option<File>) {
+        self.since += bytes;
+        if self.since < EVERY {
+            return;
+        }
+        self.since = 0;
+        if self.asked.is_none() {
+            self.asked = open().and_then(start);
+        }
+        if let Some(asked) = &self.asked {
+            // While one flush is under way another one waits at most.
+            let _ = asked.try_send(());
+        }
+    }
+}
+
+/// Starts the thread; `None` where there can be no more, and then the sync at the end does all.
+fn start(file: File) -> Option<SyncSender<()>> {
+    let (asked, asks) = sync_channel(1);
+    let flush = move || {
+        while asks.recv().is_ok() {
+            let _ = file.sync_data();
+        }
+    };
+    thread::Builder::new().name("flusher".to_owned()).spawn(flush).ok().map(|_| asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_small_file_needs_no_thread_and_a_large_one_has_one_that_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut file = File::create(&path).unwrap();
+        let mut flusher = Flusher::default();
+        flusher.wrote(EVERY - 1, || panic!("nothing to flush yet"));
+        assert!(flusher.asked.is_none());
+        file.write_all(b"content").unwrap();
+        flusher.wrote(1, || File::open(&path).ok());
+        flusher.wrote(EVERY, || panic!("it is open"));
+        // The thread has the one more opening, until it ends.
+        let openings = || {
+            let all = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+            all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == path)).count()
+        };
+        assert_eq!(openings(), 2);
+        drop(flusher);
+        let started = Instant::now();
+        while openings() > 1 {
+            assert!(started.elapsed() < Duration::from_secs(30), "the thread does not end");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_opened_again_is_left_to_the_sync_at_the_end() {
+        let mut flusher = Flusher::default();
+        flusher.wrote(EVERY, || None);
+        assert!(flusher.asked.is_none());
+    }
+}

@@ -1,0 +1,347 @@
+//! One request to a program that is to be told something: a POST over HTTP/1.1 (RFC 9112), with TLS or without.
+//!
+//! A connection carries one request, an answer's body is read only as far as its first line says why something failed, and
+//! no redirect is followed: an answer that leads elsewhere must not take a token along. Names are looked up as those of
+//! servers are. Proxies of the environment are not asked.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{ResolveError, resolve};
+use crate::model::HttpUrl;
+
+/// The most bytes of an answer's head, and of its body, that are looked at.
+const MAX_ANSWER: usize = 64 * 1024;
+/// The most header lines of an answer.
+const MAX_HEADERS: usize = 100;
+/// The most characters of a body's first line that are kept.
+const MAX_LINE: usize = 200;
+/// How long a body may be waited for, of which one line is wanted.
+const BODY: Duration = Duration::from_secs(2);
+
+/// Why a request got no answer. No message holds a path, a header or a body.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The host's name gave no address.
+    #[error("failed to {0}")]
+    Resolve(#[from] ResolveError),
+    /// No address of the host takes a connection.
+    #[error("failed to connect to {address}: {source}")]
+    Connect {
+        /// The address that was tried last.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The other side has no certificate that is trusted, or speaks no TLS.
+    #[error("TLS with {host} failed: {source}{mend}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What failed.
+        #[source]
+        source: io::Error,
+        /// What can be done about it, or nothing.
+        mend: &'static str,
+    },
+    /// A header's name or value is none.
+    #[error("the request can't be made: {0}")]
+    Request(#[from] hyper::http::Error),
+    /// The connection broke.
+    #[error("the connection broke: {}", cause(.0))]
+    Broken(#[source] hyper::Error),
+    /// What came is no answer by HTTP.
+    #[error("what came is no answer by HTTP/1.1: {0}")]
+    Malformed(#[source] hyper::Error),
+}
+
+/// What is at the bottom of an error: the system's own words, if it has said something.
+fn cause(error: &hyper::Error) -> &dyn std::error::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}
+
+impl From<hyper::Error> for HttpError {
+    fn from(error: hyper::Error) -> Self {
+        if error.is_parse() { Self::Malformed(error) } else { Self::Broken(error) }
+    }
+}
+
+/// Why certificates can't be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// No PEM.
+    #[error("it is no PEM: {0}")]
+    Pem(pem::Error),
+    /// No certificate in it.
+    #[error("it holds no certificate (-----BEGIN CERTIFICATE-----)")]
+    Empty,
+    /// A certificate that can't be used.
+    #[error("it holds what is no certificate authority: {0}")]
+    Certificate(rustls::Error),
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The first line of its body that is not blank, without control characters, shortened. Empty after a success, which is not
+    /// read further than its head.
+    pub line: String,
+}
+
+/// Sends requests.
+#[derive(Clone)]
+pub struct HttpClient {
+    tls: TlsConnector,
+    /// Whether certificate authorities of the operator's are trusted instead of Mozilla's.
+    has_own_ca: bool,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClient").field("has_own_ca", &self.has_own_ca).finish_non_exhaustive()
+    }
+}
+
+impl HttpClient {
+    /// A client that trusts the certificate authorities in a text of PEM, and those alone; without one Mozilla's.
+    pub fn new(ca: Option<&[u8]>) -> Result<Self, CaError> {
+        let mut roots = RootCertStore::empty();
+        match ca {
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Some(text) => {
+                for certificate in CertificateDer::pem_slice_iter(text) {
+                    roots.add(certificate.map_err(CaError::Pem)?).map_err(CaError::Certificate)?;
+                }
+                if roots.is_empty() {
+                    return Err(CaError::Empty);
+                }
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(CaError::Certificate)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), has_own_ca: ca.is_some() })
+    }
+
+    /// Sends a body and waits for what comes back, however long that takes: the caller has the time limit.
+    ///
+    /// `headers` are names and values, and `token` a bearer token (RFC 6750 §2.1). `connect` is how long all connections that
+    /// are tried may take.
+    pub async fn post(
+        &self,
+        url: &HttpUrl,
+        headers: &[(&str, &str)],
+        token: Option<&str>,
+        body: Vec<u8>,
+        connect: Duration,
+    ) -> Result<Answer, HttpError> {
+        let request = request(url, headers, token, body)?;
+        let stream = self.connect(url, connect).await?;
+        if !url.is_https() {
+            return exchange(Box::new(stream), request).await;
+        }
+        let host = url.host().trim_end_matches('.');
+        let failed = |source: io::Error| {
+            let unknown = matches!(
+                source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
+                Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
+            );
+            let mend = match (unknown, self.has_own_ca) {
+                (true, false) => " (the certificate of a CA of your own goes into ca_file)",
+                (true, true) => " (no certificate in ca_file has signed it)",
+                (false, _) => "",
+            };
+            HttpError::Tls { host: host.to_owned(), source, mend }
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(io::Error::other(error)))?;
+        let stream = self.tls.connect(name, stream).await.map_err(failed)?;
+        exchange(Box::new(stream), request).await
+    }
+
+    /// Connects to the first address that takes it; each has its share of the time.
+    async fn connect(&self, url: &HttpUrl, limit: Duration) -> Result<TcpStream, HttpError> {
+        let authority = url.authority();
+        let addresses = resolve(&authority).await?;
+        let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut failed = HttpError::Resolve(ResolveError::Empty { name: authority });
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(source)) => failed = HttpError::Connect { address, source },
+                Err(_) => failed = HttpError::Connect { address, source: io::ErrorKind::TimedOut.into() },
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// A request with its headers.
+fn request(
+    url: &HttpUrl,
+    headers: &[(&str, &str)],
+    token: Option<&str>,
+    body: Vec<u8>,
+) -> Result<Request<Full<Bytes>>, HttpError> {
+    let mut request = Request::post(url.target())
+        .header(header::HOST, url.host_field())
+        .header(header::USER_AGENT, concat!("hereabouts/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "*/*")
+        .header(header::CONNECTION, "close");
+    for &(name, value) in headers {
+        request = request.header(name, value);
+    }
+    if let Some(token) = token {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(hyper::http::Error::from)?;
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    Ok(request.body(Full::from(body))?)
+}
+
+/// A connection, with TLS or without: behind one type, so that hyper is in the binary once.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Sends a request and reads its answer.
+async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
+    let (mut sender, connection) = http1::Builder::new()
+        // Names are the same in any case, but not every small program knows that.
+        .title_case_headers(true)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_ANSWER)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    let answer = async {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let line = if head.status.is_success() { String::new() } else { line_of(body).await };
+        Ok(Answer { status: head.status, line })
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // The connection may end before what came over it was looked at. How it ended the answer says.
+        _ = connection => answer.await,
+    }
+}
+
+/// Reads a body until there is a line, or no more, and gives that line.
+async fn line_of(mut body: Incoming) -> String {
+    let mut bytes = Vec::new();
+    let read = async {
+        while bytes.len() < MAX_ANSWER && !bytes.trim_ascii_start().contains(&b'\n') {
+            let Some(Ok(frame)) = body.frame().await else { break };
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+    };
+    let _ = timeout(BODY, read).await;
+    first_line(&String::from_utf8_lossy(&bytes))
+}
+
+/// The first line that is not blank, fit for a log.
+fn first_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(MAX_LINE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What comes of an answer to a request that was read.
+    async fn answer(bytes: &[u8]) -> Result<Answer, HttpError> {
+        let (near, mut far) = tokio::io::duplex(1024 * 1024);
+        let request = request(&"http://hub/".parse().unwrap(), &[], None, b"{}".to_vec()).unwrap();
+        let serve = async move {
+            let mut read = Vec::new();
+            while !read.ends_with(b"{}") {
+                assert_ne!(far.read_buf(&mut read).await.unwrap(), 0, "the request came");
+            }
+            // Whoever has seen enough hangs up.
+            let _ = far.write_all(bytes).await;
+            let _ = far.shutdown().await;
+        };
+        let (answer, ()) = tokio::join!(exchange(Box::new(near), request), serve);
+        answer
+    }
+
+    #[tokio::test]
+    async fn first_line_of_a_failure_is_told() {
+        for (bytes, status, line) in [
+            (&b"HTTP/1.1 204 No Content\r\n\r\n"[..], 204, ""),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, ""),
+            (b"HTTP/1.0 500 Oh\r\n\r\n\r\n  no \x1b[31mroom\nmore", 500, "no [31mroom"),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\nno such hook", 404, "no such hook"),
+            (
+                b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbus\r\n5;x=y\r\ny now\r\n0\r\n\r\n",
+                503,
+                "busy now",
+            ),
+            (b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\ncut", 503, "cut"),
+            (b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nno size", 503, ""),
+        ] {
+            let answer = answer(bytes).await.unwrap();
+            assert_eq!((answer.status.as_u16(), answer.line.as_str()), (status, line));
+        }
+    }
+
+    #[test]
+    fn token_is_marked_as_secret() {
+        let url = "https://hub/a?b".parse().unwrap();
+        let request = request(&url, &[("X-Shelf", "left")], Some("s3cret"), Vec::new()).unwrap();
+        assert_eq!(request.headers()["authorization"], "Bearer s3cret");
+        let shown = format!("{:?}", request.headers());
+        assert!(shown.contains("left") && !shown.contains("s3cret"), "{shown}");
+        assert_eq!((request.uri().to_string().as_str(), &request.headers()["host"]), ("/a?b", &"hub".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_an_error_and_not_kept() {
+        assert!(matches!(answer(b"").await, Err(HttpError::Broken(_))));
+        assert!(matches!(answer(b"HTTP/1.1 200 OK\r\nA: b").await, Err(HttpError::Broken(_))));
+        assert!(matches!(answer(b"SSH-2.0-OpenSSH\r\n").await, Err(HttpError::Malformed(_))));
+        let long = [&b"HTTP/1.1 200 OK\r\nA: "[..], &vec![b'a'; 2 * MAX_ANSWER]].concat();
+        assert!(matches!(answer(&long).await, Err(HttpError::Malformed(_))));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
+        assert!(matches!(answer(many.as_bytes()).await, Err(HttpError::Malformed(_))));
+        let body = [&b"HTTP/1.1 500 Oh\r\n\r\n"[..], &vec![b'a'; 512 * 1024]].concat();
+        assert_eq!(answer(&body).await.unwrap().line.len(), MAX_LINE);
+    }
+
+    #[test]
+    fn what_holds_no_certificate_is_refused() {
+        assert!(matches!(HttpClient::new(Some(b"")), Err(CaError::Empty)));
+        assert!(matches!(HttpClient::new(Some(b"-----BEGIN CERTIFICATE-----\nx")), Err(CaError::Pem(_))));
+        let key = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(HttpClient::new(Some(key)), Err(CaError::Certificate(_))));
+        assert!(HttpClient::new(None).is_ok());
+    }
+}

@@ -1,0 +1,114 @@
+//! What waits for the store: batches under way, and the acknowledgements that leave only after them.
+
+use std::net::SocketAddr;
+
+use super::{Core, Output, Via};
+use crate::model::{Lease, Now};
+use crate::registry::{Batch, SEEN_EVERY, Table};
+use crate::wire::v1::{Message, Registered};
+
+/// Batches handed to the store and not yet durable; more stay in the table, where they coalesce.
+pub(super) const BATCHES_IN_FLIGHT: u64 = 8;
+
+/// An acknowledgement that waits for a batch.
+#[derive(Debug)]
+pub(super) struct Acknowledgement {
+    pub(super) ticket: u64,
+    pub(super) to: SocketAddr,
+    pub(super) via: Via,
+    pub(super) sequence: u64,
+    pub(super) lease: Lease,
+    pub(super) most: usize,
+}
+
+impl Core {
+    /// The ticket of the batch that holds the last change.
+    pub fn last_ticket(&self) -> u64 {
+        self.submitted + self.table.as_ref().map_or(0, waiting_batches)
+    }
+
+    /// Batches handed out and not yet durable.
+    pub fn in_flight(&self) -> u64 {
+        self.submitted - self.durable
+    }
+
+    /// Hands what changed to the store: to be called when a batch of datagrams has been handled.
+    pub fn store(&mut self) {
+        self.storing = true;
+    }
+
+    /// The next batch of changes, once everything else is done: a batch gets its number only when the shell is about to
+    /// submit it, so that one that comes back by [`Core::put_back`] is always the last.
+    pub(super) fn next_batch(&mut self) -> Option<Output> {
+        let table = self.table.as_mut().filter(|table| self.storing && table.is_dirty());
+        let Some(table) = table.filter(|_| self.submitted - self.durable < BATCHES_IN_FLIGHT) else {
+            self.storing = false;
+            return None;
+        };
+        self.submitted += 1;
+        Some(Output::Store { ticket: self.submitted, batch: table.take_dirty() })
+    }
+
+    /// Whether renewal times may be stored when their time comes. Rows go first: the numbers of the batches that will
+    /// hold them are promised to acknowledgements, and renewal times must not take one.
+    pub(super) fn may_store_seen(&self, table: &Table) -> bool {
+        table.is_seen_dirty() && !table.is_dirty() && self.seen_ticket <= self.durable
+    }
+
+    pub(super) fn store_seen(&mut self, now: Now) {
+        if now.elapsed < self.seen_at || !self.table.as_ref().is_some_and(|table| self.may_store_seen(table)) {
+            return;
+        }
+        let Some(table) = &mut self.table else { return };
+        self.seen_at = now.elapsed + SEEN_EVERY;
+        self.submitted += 1;
+        self.seen_ticket = self.submitted;
+        self.output.push_back(Output::Store { ticket: self.submitted, batch: table.take_seen() });
+    }
+
+    /// The store had no room for its last batch: what was in it is handed out again later.
+    pub fn put_back(&mut self, batch: Batch) {
+        let Some(table) = &mut self.table else { return };
+        table.put_back(batch);
+        // Not again before the next occasion: there is no room now.
+        self.storing = false;
+        let refused = self.submitted;
+        self.submitted -= 1;
+        self.seen_ticket = self.seen_ticket.min(self.submitted);
+        // What was put back may now stand behind other changes.
+        let last = self.submitted + waiting_batches(table);
+        for waiting in self.acknowledgements.iter_mut().filter(|waiting| waiting.ticket >= refused) {
+            waiting.ticket = last;
+        }
+        for ticket in self.moving.values_mut().filter(|ticket| **ticket >= refused) {
+            *ticket = last;
+        }
+    }
+
+    /// All batches up to this ticket are durable: what waited for them is acknowledged.
+    pub fn durable(&mut self, now: Now, ticket: u64) {
+        self.durable = self.durable.max(ticket.min(self.submitted));
+        self.moving.retain(|_, ticket| *ticket > self.durable);
+        while let Some(next) = self.acknowledgements.front()
+            && next.ticket <= self.durable
+        {
+            if let Some(Acknowledgement { to, via, sequence, lease, most, .. }) = self.acknowledgements.pop_front() {
+                self.acknowledge(now, to, via, sequence, lease, most);
+            }
+        }
+        self.store();
+    }
+
+    pub(super) fn acknowledge(&mut self, now: Now, to: SocketAddr, via: Via, sequence: u64, lease: Lease, most: usize) {
+        let message =
+            Message::Registered(Registered { sequence, seen: to, lease, clock: now.wall, offers: self.offers });
+        self.output.push_back(Output::Reply { to, via, message, most });
+    }
+}
+
+/// How many batches from now on the last change that waits in the table will be part of.
+///
+/// A batch holds some thousands of rows, so with more waiting the acknowledgement waits for the last of them.
+pub(super) fn waiting_batches(table: &Table) -> u64 {
+    table.dirty_batches() as u64
+}

@@ -1,0 +1,58 @@
+//! A server's own entry in its registry.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Conflict, Core};
+use crate::discovery;
+use crate::model::{Now, Record};
+use crate::registry::{Outcome, Registration, RenewOutcome};
+use crate::wire::v1::Refusal;
+
+impl Core {
+    /// A server's own record stands in its registry like any other.
+    pub(super) fn register_own(&mut self, now: Now) {
+        // Nobody else runs with this state directory: who used this epoch, or a later one, was an earlier start.
+        let earlier = match self.enter_own(now) {
+            Some(Refusal::Outdated { epoch, .. }) => Some(epoch),
+            Some(Refusal::Cloned) => Some(self.engine.own().record().epoch),
+            _ => None,
+        };
+        if earlier.is_some_and(|epoch| self.engine.begin_epoch(epoch)) {
+            self.enter_own(now);
+        }
+        self.renew_own_at = now.elapsed + discovery::renew_after(self.engine.own().record().lease);
+    }
+
+    /// Registers the own record as it is signed now; gives the refusal, if any.
+    fn enter_own(&mut self, now: Now) -> Option<Refusal> {
+        let table = self.table.as_mut()?;
+        let own = self.engine.own();
+        let record = own.record().clone();
+        let (claimant, name, source) = (own.id(), record.name.clone(), own_source(&record));
+        let registration = Registration { record, signed: own.signed().clone(), source, key: own.signed().key };
+        let Outcome::Refused(refusal) = table.register(now, registration) else { return None };
+        if let Refusal::NameHeld { holder } = refusal {
+            self.conflict(Conflict { name, holder, claimant, source, at: now.wall });
+        }
+        Some(refusal)
+    }
+
+    pub(super) fn renew_own(&mut self, now: Now) {
+        let Some(table) = &mut self.table else { return };
+        let sequence = self.engine.next_sequence();
+        let own = self.engine.own();
+        let record = own.record();
+        let renewed = table.renew(now, &own.id(), record.epoch, record.sequence, sequence, own_source(record));
+        self.renew_own_at = now.elapsed + discovery::renew_after(record.lease);
+        if !matches!(renewed, RenewOutcome::Renewed { .. }) {
+            self.engine.sign_anew();
+            self.register_own(now);
+        }
+    }
+}
+
+/// A server sees itself at its best address.
+pub(super) fn own_source(record: &Record) -> SocketAddr {
+    let ip = record.addresses.first().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip);
+    SocketAddr::new(ip, record.port)
+}

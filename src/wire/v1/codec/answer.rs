@@ -1,0 +1,172 @@
+//! Answers and sightings.
+
+use minicbor::Encoder;
+use minicbor::encode::Write;
+
+use super::parts::{encode_labels, encode_socket, read_labels, read_socket, refuse};
+use super::registering::read_signed_record;
+use super::{Encoded, Written};
+use crate::model::{NodeId, State, Timestamp, Wire};
+use crate::wire::v1::cbor::Reader;
+use crate::wire::v1::error::{DecodeError, Fault};
+use crate::wire::v1::message::{Answer, Sighting, Subject};
+use crate::wire::v1::record::read_name;
+
+impl Encoded for Answer {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
+        let Self { id, seen, subject } = self;
+        let (kind, fields) = match subject {
+            Subject::Own { info, .. } => (0, if info.is_empty() { 4 } else { 5 }),
+            Subject::Found { .. } => (1, 6),
+            Subject::Unknown { .. } => (2, 4),
+            Subject::Hearsay { .. } => (3, 7),
+        };
+        e.map(fields)?;
+        e.u8(1)?.u64(*id)?;
+        encode_socket(e.u8(2)?, *seen)?;
+        e.u8(3)?.u8(kind)?;
+        match subject {
+            Subject::Own { record, info } => {
+                record.encode(e.u8(4)?)?;
+                if !info.is_empty() {
+                    encode_labels(e.u8(5)?, info)?;
+                }
+            }
+            Subject::Found { server, record, sighting } => {
+                record.encode(e.u8(4)?)?;
+                e.u8(6)?.bytes(&server.0)?;
+                sighting.encode(e.u8(7)?)?;
+            }
+            Subject::Unknown { server } => {
+                e.u8(6)?.bytes(&server.0)?;
+            }
+            Subject::Hearsay { server, name, wire, sighting } => {
+                e.u8(6)?.bytes(&server.0)?;
+                sighting.encode(e.u8(7)?)?;
+                e.u8(8)?.str(name.as_str())?;
+                e.u8(9)?.u8(match wire {
+                    // Refused before it comes here.
+                    Wire::Hereabouts => 0,
+                    Wire::Dynip => 1,
+                    Wire::Terminals => 2,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
+    let (mut id, mut seen, mut subject) = (None, None, None);
+    let (mut record, mut info, mut server, mut sighting) = (None, None, None, None);
+    let (mut name, mut wire) = (None, None);
+    let mut fields = r.fields("answer")?;
+    while let Some(number) = fields.next(r)? {
+        match number {
+            1 => id = Some(r.u64("answer.id")?),
+            2 => seen = Some(read_socket(r, "answer.seen")?),
+            3 => subject = Some(r.u64("answer.subject")?),
+            4 => record = Some(read_signed_record(r, "answer.record")?),
+            5 => info = Some(read_labels(r, "answer.info")?),
+            6 => server = Some(NodeId(r.array("answer.server")?)),
+            7 => sighting = Some(read_sighting(r)?),
+            8 => name = Some(read_name(r, "answer.name")?),
+            9 => {
+                wire = Some(match r.u64("answer.wire")? {
+                    1 => Wire::Dynip,
+                    2 => Wire::Terminals,
+                    value => return Err(Fault::Unknown { value }.at("answer.wire")),
+                });
+            }
+            _ => r.skip("answer")?,
+        }
+    }
+    if subject != Some(3) {
+        refuse(&name, "answer.name")?;
+        refuse(&wire, "answer.wire")?;
+    }
+    let subject = match subject.ok_or(Fault::Missing.at("answer.subject"))? {
+        0 => {
+            refuse(&server, "answer.server")?;
+            refuse(&sighting, "answer.sighting")?;
+            let record = record.ok_or(Fault::Missing.at("answer.record"))?;
+            Subject::Own { record, info: info.unwrap_or_default() }
+        }
+        1 => {
+            refuse(&info, "answer.info")?;
+            Subject::Found {
+                server: server.ok_or(Fault::Missing.at("answer.server"))?,
+                record: record.ok_or(Fault::Missing.at("answer.record"))?,
+                sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
+            }
+        }
+        2 => {
+            refuse(&record, "answer.record")?;
+            refuse(&info, "answer.info")?;
+            refuse(&sighting, "answer.sighting")?;
+            Subject::Unknown { server: server.ok_or(Fault::Missing.at("answer.server"))? }
+        }
+        3 => {
+            refuse(&record, "answer.record")?;
+            refuse(&info, "answer.info")?;
+            Subject::Hearsay {
+                server: server.ok_or(Fault::Missing.at("answer.server"))?,
+                name: name.ok_or(Fault::Missing.at("answer.name"))?,
+                wire: wire.ok_or(Fault::Missing.at("answer.wire"))?,
+                sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
+            }
+        }
+        value => return Err(Fault::Unknown { value }.at("answer.subject")),
+    };
+    Ok(Answer {
+        id: id.ok_or(Fault::Missing.at("answer.id"))?,
+        seen: seen.ok_or(Fault::Missing.at("answer.seen"))?,
+        subject,
+    })
+}
+
+impl Encoded for Sighting {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
+        let Self { source, last_seen, state } = self;
+        e.map(3)?;
+        encode_socket(e.u8(1)?, *source)?;
+        e.u8(2)?.u64(last_seen.0)?;
+        e.u8(3)?.u8(state_number(*state))?;
+        Ok(())
+    }
+}
+
+fn read_sighting(r: &mut Reader<'_>) -> Result<Sighting, DecodeError> {
+    let (mut source, mut last_seen, mut state) = (None, None, None);
+    let mut fields = r.fields("sighting")?;
+    while let Some(number) = fields.next(r)? {
+        match number {
+            1 => source = Some(read_socket(r, "sighting.source")?),
+            2 => last_seen = Some(Timestamp(r.u64("sighting.last_seen")?)),
+            3 => state = Some(read_state(r, "sighting.state")?),
+            _ => r.skip("sighting")?,
+        }
+    }
+    Ok(Sighting {
+        source: source.ok_or(Fault::Missing.at("sighting.source"))?,
+        last_seen: last_seen.ok_or(Fault::Missing.at("sighting.last_seen"))?,
+        state: state.ok_or(Fault::Missing.at("sighting.state"))?,
+    })
+}
+
+pub(in crate::wire) fn state_number(state: State) -> u8 {
+    match state {
+        State::Present => 0,
+        State::Expired => 1,
+        State::Left => 2,
+    }
+}
+
+pub(in crate::wire) fn read_state(r: &mut Reader<'_>, field: &'static str) -> Result<State, DecodeError> {
+    Ok(match r.u64(field)? {
+        0 => State::Present,
+        1 => State::Expired,
+        2 => State::Left,
+        value => return Err(Fault::Unknown { value }.at(field)),
+    })
+}
