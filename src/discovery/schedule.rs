@@ -2,9 +2,21 @@
 
 use std::time::Duration;
 
-/// The first queries of a search, counted from its start; then one every [`AskSchedule::STEADY`].
+/// The first queries of a search, counted from its start.
 const FIRST: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+/// Between the queries after those, so that a link that loses one datagram in three costs seconds, not half a minute; then
+/// one every [`AskSchedule::STEADY`].
+const THINNING: [Duration; 8] = [
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+    Duration::from_secs(8),
+    Duration::from_secs(13),
+    Duration::from_secs(21),
+];
 
 /// Asks quickly at first, then steadily with jitter, so that a fleet that lost its server does not ask in step.
 #[derive(Debug, Clone)]
@@ -35,7 +47,10 @@ impl AskSchedule {
         self.next = match FIRST.get(self.asked) {
             // A late wake-up (suspend) must not send the missed queries in one burst.
             Some(offset) => (self.start + *offset).max(now + FIRST[1]),
-            None => now + jittered(Self::STEADY, dice),
+            None => {
+                let gap = THINNING.get(self.asked - FIRST.len()).copied().unwrap_or(Self::STEADY);
+                now + jittered(gap, dice)
+            }
         };
     }
 
@@ -68,14 +83,17 @@ mod tests {
         let start = Duration::from_secs(100);
         let mut schedule = AskSchedule::new(start);
         let mut offsets = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..15 {
             let now = schedule.next();
             offsets.push((now - start).as_millis());
             schedule.asked(now, &mut dice);
         }
         assert_eq!(offsets[..4], [0, 250, 1000, 3000]);
-        for pair in offsets[3..].windows(2) {
-            assert!((24_000..=36_000).contains(&(pair[1] - pair[0])), "{offsets:?}");
+        let gaps: Vec<_> = offsets[3..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let meant = [1, 1, 2, 3, 5, 8, 13, 21, 30, 30, 30];
+        assert_eq!(gaps.len(), meant.len());
+        for (gap, seconds) in gaps.into_iter().zip(meant) {
+            assert!((seconds * 800..=seconds * 1200).contains(&gap), "{offsets:?}");
         }
     }
 

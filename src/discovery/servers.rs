@@ -11,9 +11,16 @@ use crate::wire::identity::RenewalKey;
 use crate::wire::v1::{Message, Refusal, Registered};
 
 /// Between tries of a register or renewal that brought no answer; the last one stays.
-const RETRY: [Duration; 5] = [
+///
+/// Several of each length at first: where one datagram in three is lost, more than half of all tries bring nothing.
+const RETRY: [Duration; 10] = [
+    Duration::from_millis(500),
     Duration::from_millis(500),
     Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(2),
     Duration::from_secs(2),
     Duration::from_secs(4),
     Duration::from_secs(8),
@@ -246,7 +253,7 @@ impl Server {
             Refusal::UnknownRecord | Refusal::Outdated { .. } => {
                 // The server has no use for renewals of what it does not hold: the next try is a register. A server that
                 // keeps saying so is tried at the pace of retries, not in a loop.
-                self.tries = if self.held.is_none() { 2 } else { 0 };
+                self.tries = if self.held.is_none() { RETRY.len() / 2 } else { 0 };
                 if self.held.take().is_none() {
                     self.next += RETRY[0];
                 }

@@ -6,6 +6,7 @@ mod world;
 
 use std::time::Duration;
 
+use crate::discovery::Method;
 use crate::model::{Role, State};
 use crate::wire::v1::Refusal;
 use world::{Faults, LEASE, World};
@@ -65,6 +66,25 @@ fn loss_duplicates_and_reordering_only_delay_agreement() {
             "the faults did not happen: {stats:?}"
         );
     });
+}
+
+#[test]
+fn with_a_third_of_all_datagrams_lost_nodes_are_registered_within_seconds() {
+    let mut took = Vec::new();
+    for seed in 1..=200 {
+        let mut world = fleet(seed, 1, 1);
+        world.methods = vec![Method::Multicast];
+        world.faults = Faults { loss: 0.33, ..Faults::default() };
+        world.start(0);
+        world.run(SECOND * 5);
+        world.start(1);
+        took.push(world.run_until(AGREE_WITHIN, |world| world.holds_a_server(1)).unwrap_or(AGREE_WITHIN));
+    }
+    took.sort();
+    let of = |hundredths: usize| took[took.len() * hundredths / 100];
+    let seen = [50, 90, 95, 99].map(|hundredths| (hundredths, of(hundredths)));
+    println!("{seen:?}, at last {:?}", took.last());
+    assert!(of(50) <= SECOND * 2 && of(90) <= SECOND * 6 && of(99) <= SECOND * 20, "{seen:?}");
 }
 
 #[test]

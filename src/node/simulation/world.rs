@@ -89,6 +89,7 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) stats: Stats,
     pub(super) release_after: Duration,
+    pub(super) methods: Vec<Method>,
     /// Whether multicast and broadcast of ours arrive; multicast DNS always does.
     pub(super) groups: bool,
     ring: KeyRing,
@@ -110,6 +111,7 @@ impl World {
             faults: Faults::default(),
             stats: Stats::default(),
             release_after: Duration::from_secs(3600),
+            methods: vec![Method::Multicast, Method::Broadcast, Method::Mdns],
             groups: true,
             ring: KeyRing::new("home", &[Secret::key([7; 32])]).unwrap(),
             queue: BinaryHeap::new(),
@@ -173,7 +175,7 @@ impl World {
         let own = OwnRecord::new(identity(host.identity), key, own);
         let settings = EngineSettings {
             registers: host.role.registers(),
-            methods: vec![Method::Multicast, Method::Broadcast, Method::Mdns],
+            methods: self.methods.clone(),
             fallback_after: Duration::from_secs(3),
             max_servers: 4,
             configured: host.configured.len(),
@@ -502,9 +504,9 @@ impl World {
 
     /// Whether every server knows every host that runs at its address, and every host is registered with a server.
     pub(super) fn agrees(&self) -> bool {
-        let running = || self.hosts.iter().filter(|host| host.core.is_some());
-        let servers = || running().filter(|host| host.role.serves());
-        running().all(|host| {
+        let running = || self.hosts.iter().enumerate().filter(|(_, host)| host.core.is_some());
+        let servers = || running().map(|(_, host)| host).filter(|host| host.role.serves());
+        running().all(|(index, host)| {
             let known = servers().all(|server| {
                 let table = server.core.as_ref().and_then(Core::table);
                 let node = table.and_then(|table| table.by_name(&host.name));
@@ -516,10 +518,16 @@ impl World {
                 })
             });
             let alone = !servers().any(|server| server.address != host.address);
-            let held = host.core.as_ref().is_some_and(|core| core.engine().servers().iter().any(|s| s.held.is_some()));
+            let held = self.holds_a_server(index);
             let registers = host.role.registers() && !alone;
             (known || (host.role == Role::Server && servers().count() > 1)) && (held || !registers)
         })
+    }
+
+    /// Whether a host is registered with any server.
+    pub(super) fn holds_a_server(&self, host: usize) -> bool {
+        let core = self.hosts[host].core.as_ref();
+        core.is_some_and(|core| core.engine().servers().iter().any(|server| server.held.is_some()))
     }
 
     pub(super) fn state_of(&self, server: usize, name: &str) -> Option<State> {
