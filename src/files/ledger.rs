@@ -31,6 +31,9 @@ pub struct Entry {
     /// Whether what follows a replacement is still to be done.
     #[serde(default)]
     pub unfinished: bool,
+    /// Why that failed when it was done last; `None` if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// When it was taken; `None` of an offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<Timestamp>,

@@ -204,6 +204,7 @@ fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
         size: 3,
         digest: [9; 32],
         unfinished: true,
+        failed: Some("it ended with exit status 1".to_owned()),
         taken: Some(Timestamp(7)),
         server_name: Some("hub".parse().unwrap()),
     };

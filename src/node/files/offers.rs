@@ -200,6 +200,7 @@ impl Keeper {
             size: snapshot.size(),
             digest: *snapshot.digest(),
             unfinished: false,
+            failed: None,
             taken: None,
             server_name: None,
         };

@@ -338,7 +338,8 @@ impl State {
         let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
         let size = size.await.map_err(again)?.map_err(later)?;
         if !decide(self.ledger.get(&*accepted.name), accepted, size, notice).map_err(later)? {
-            return Ok(());
+            // Somebody who pulls by hand has mended what was wrong, or wants to see it.
+            return self.follow(accepted, listener.is_some()).await.map_err(later);
         }
         let started = Instant::now();
         let mut next = started;
@@ -381,11 +382,12 @@ impl State {
             size: notice.size,
             digest: notice.digest,
             unfinished: accepted.after.is_some(),
+            failed: None,
             taken: Some(now()),
             server_name: Some(server.name.clone()),
         };
         self.note(&accepted.name, entry).map_err(later)?;
-        self.follow(accepted).await.map_err(later)
+        self.follow(accepted, false).await.map_err(later)
     }
 
     /// Says once what is wrong: the same again every minute is no news.
@@ -397,12 +399,16 @@ impl State {
         }
     }
 
-    /// Does what follows a replacement.
-    async fn follow(&mut self, accepted: &Accepted) -> Result<(), String> {
-        let Some(entry) = self.ledger.get(&*accepted.name).filter(|entry| entry.unfinished).cloned() else {
-            return Ok(());
-        };
+    /// Does what follows a replacement, if it is not done yet. What failed before still counts as failed, and is tried anew
+    /// only if `anew` says so.
+    async fn follow(&mut self, accepted: &Accepted, anew: bool) -> Result<(), String> {
         let Some(after) = &accepted.after else { return Ok(()) };
+        let Some(entry) = self.ledger.get(&*accepted.name).cloned() else { return Ok(()) };
+        match &entry.failed {
+            Some(error) if !entry.unfinished && !anew => return Err(follows_failed(error)),
+            None if !entry.unfinished => return Ok(()),
+            _ => {}
+        }
         let taken = Taken {
             name: &accepted.name,
             generation: entry.generation,
@@ -412,16 +418,16 @@ impl State {
             path: &accepted.path,
             time: entry.taken.unwrap_or_else(now),
         };
-        let done = after.run(&taken).await;
+        let failed = after.run(&taken).await.err().map(|error| error.to_string());
         // Done once, whatever came of it: a command that fails would fail every minute.
-        self.note(&accepted.name, Entry { unfinished: false, ..entry })?;
-        done.map_err(|error| format!("the file is in its place, but what follows failed: {error}"))
+        self.note(&accepted.name, Entry { unfinished: false, failed: failed.clone(), ..entry })?;
+        failed.map_or(Ok(()), |error| Err(follows_failed(&error)))
     }
 
     /// What a crash left undone.
     async fn finish(&mut self) {
         for accepted in self.settings.accepted.clone() {
-            if let Err(error) = self.follow(&accepted).await {
+            if let Err(error) = self.follow(&accepted, false).await {
                 tracing::warn!(file = %accepted.name, "{error}");
                 self.settings.accepts.tried(&accepted.name, now(), Some(error));
             }
@@ -467,6 +473,10 @@ fn decide(held: Option<&Entry>, accepted: &Accepted, there: Option<u64>, notice:
     }
     // What somebody removed or replaced here is put back.
     Ok(notice.generation > held.generation || there != Some(held.size))
+}
+
+fn follows_failed(error: &str) -> String {
+    format!("the file is in its place, but what follows failed: {error}")
 }
 
 /// Asks for something that is answered by an end.
@@ -534,6 +544,7 @@ mod tests {
             size: 10,
             digest: [5; 32],
             unfinished: false,
+            failed: None,
             taken: None,
             server_name: None,
         }

@@ -103,12 +103,16 @@ struct Node {
     path: PathBuf,
     told: mpsc::Sender<Told>,
     accepts: Accepts,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Node {
     fn start(change: impl FnOnce(&mut Accepted)) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), change)
+    }
+
+    /// Starts a node with what an earlier one left.
+    fn start_in(folder: TempDir, change: impl FnOnce(&mut Accepted)) -> Self {
         let path = folder.path().join("catalogue.db");
         let mut accepted = Accepted {
             name: "catalogue".into(),
@@ -133,7 +137,7 @@ impl Node {
         };
         let (told, tell) = mpsc::channel(8);
         tokio::spawn(puller.run(tell));
-        Self { path, told, accepts, _folder: folder }
+        Self { path, told, accepts, folder }
     }
 
     async fn servers(&self, servers: &[FoundServer]) {
@@ -384,6 +388,38 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
     for (node, _) in &nodes[4..] {
         assert_eq!(node.content().unwrap(), noise(100), "the file is in its place, whatever followed");
     }
+}
+
+#[tokio::test]
+async fn what_followed_and_failed_is_told_until_somebody_who_mended_it_pulls() {
+    let folder = TempDir::new().unwrap();
+    let [path, ran, mended] = ["offered", "ran", "mended"].map(|name| folder.path().join(name));
+    fs::write(&path, noise(100)).unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    let command = format!("echo >> {}; test -e {}", ran.display(), mended.display());
+    let after = After::Exec { command: ["sh", "-c", &command].map(str::to_owned).to_vec(), limit: SOON };
+    let runs = || fs::read(&ran).unwrap().len();
+    let failed = |report: &Report| report.error.as_ref().is_some_and(|error| error.contains("what follows failed"));
+    let node = Node::start(|accepted| accepted.after = Some(after.clone()));
+    node.servers(&[server.found()]).await;
+    assert!(failed(&server.report().await));
+    // Neither a further visit nor a restart forgets it, or does it again.
+    node.told.send(Told::Changed).await.unwrap();
+    assert!(failed(&server.report().await));
+    let Node { told, folder: left, .. } = node;
+    drop(told);
+    let node = Node::start_in(left, |accepted| accepted.after = Some(after.clone()));
+    node.servers(&[server.found()]).await;
+    assert!(failed(&server.report().await));
+    node.accept_view(|view| view.error.is_some()).await;
+    assert_eq!(runs(), 1);
+    fs::write(&mended, "").unwrap();
+    assert_eq!(node.pull().await.state, Progress::Done);
+    assert_eq!(server.report().await.error, None);
+    node.accept_view(|view| view.error.is_none()).await;
+    assert_eq!(node.pull().await.state, Progress::Done);
+    assert_eq!(runs(), 2, "what is done is not done again");
 }
 
 /// A server that gives everybody the same answer.

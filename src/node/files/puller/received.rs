@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{State, now};
+use super::{State, follows_failed, now};
 use crate::files::after::Taken;
 use crate::files::incoming::Incoming;
 
@@ -48,7 +48,7 @@ impl State {
             // This wire knows no generations.
             let (node, path) = (&self.settings.node, accepted.path.as_path());
             let done = after.run(&Taken { name, generation: 0, size, digest, node, path, time }).await;
-            done.map_err(|error| format!("the file is in its place, but what follows failed: {error}"))?;
+            done.map_err(|error| follows_failed(&error.to_string()))?;
         }
         Ok(changed)
     }
