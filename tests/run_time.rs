@@ -296,6 +296,29 @@ fn node_that_was_stopped_is_back_in_its_groups_though_no_event_tells_that_it_los
 }
 
 #[test]
+fn server_that_was_stopped_for_longer_than_leases_cuts_nobodys_history() {
+    let lab = Lab::new();
+    let (_space, hub, hub_runs) = hub(&lab);
+    let (_laptop_space, laptop) = laptop(&lab, MULTICAST);
+    let _laptop = laptop.run();
+    laptop.registered();
+    let lease = laptop.status()["servers"][0]["lease_seconds"].as_u64().map(Duration::from_secs).unwrap();
+    let acknowledged = || laptop.status()["servers"][0]["last_acknowledged"].clone();
+    let before = acknowledged();
+    hub_runs.pause(true);
+    let started = Instant::now();
+    laptop.until("the lease ran out and the stop is long", |_| started.elapsed() > LONG_STOP.max(lease * 2));
+    hub_runs.pause(false);
+    hub.until("it noticed", |_| hub.log().contains("this node was stopped for"));
+    laptop.until("it is registered again", |_| ![Value::Null, before.clone()].contains(&acknowledged()));
+    // Which of its addresses the server saw last is another matter.
+    let history = hub.json(&["history", "laptop"], &[]).lines;
+    let announced: Vec<_> = history.iter().filter(|interval| interval["seen"] == "announced").collect();
+    assert!(announced.len() == 1 && announced[0]["to"].is_null(), "{history:?}");
+    assert!(!hub.log().contains("lease ran out"), "{}", hub.log());
+}
+
+#[test]
 fn network_that_changed_while_a_node_was_stopped_is_followed() {
     let lab = Lab::new();
     let (_space, hub, _hub) = hub(&lab);

@@ -241,6 +241,16 @@ impl Core {
         self.engine.advance(now);
     }
 
+    /// Goes on after this node did not run for a while: nobody loses the lease that nobody was there to renew, and every
+    /// server is registered with again, now.
+    pub fn was_away(&mut self, now: Now) {
+        if let Some(table) = &mut self.table {
+            table.refresh_leases(now);
+        }
+        self.network_changed(now);
+        self.hasten(now);
+    }
+
     /// Takes what a look-up of a configured server brought.
     pub fn resolved(&mut self, now: Now, configured: usize, addresses: Vec<SocketAddr>) {
         self.engine.resolved(now, configured, addresses);

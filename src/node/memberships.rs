@@ -65,8 +65,7 @@ impl Node {
         let joined = self.traffic.fanout.joined();
         self.rejoin(&joined);
         self.mdns.begin_anew();
-        self.core.network_changed(now);
-        self.core.hasten(now);
+        self.core.was_away(now);
     }
 
     /// Notes that somebody else was heard in a group.

@@ -317,6 +317,8 @@ impl Node {
     }
 
     fn advance(&mut self) {
+        // Before anything that is late counts as due.
+        self.notice_sleep();
         let now = self.ticker.now();
         self.core.advance(now);
         self.mdns.advance(now);

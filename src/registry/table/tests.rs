@@ -476,6 +476,20 @@ fn short_outage_of_the_server_cuts_no_history() {
 }
 
 #[test]
+fn server_that_was_away_expires_nobody_before_a_whole_lease_has_passed() {
+    let mut table = table();
+    table.register(now(0), registration(1, 1, 1));
+    table.register(now(0), registration(2, 1, 1));
+    table.goodbye(now(10), goodbye(2, 1, 2));
+    table.refresh_leases(now(5000));
+    assert_eq!(expire_all(&mut table, 5089), 0);
+    assert!(table.by_id(&node_id(1)).unwrap().history().all(|interval| interval.to.is_none()));
+    assert_eq!(table.by_id(&node_id(2)).unwrap().state(), State::Left, "who said goodbye is gone");
+    assert_eq!(table.next_deadline(), Some(Duration::from_secs(5090)));
+    assert_eq!(table.expire(now(5090)), [node_id(1)]);
+}
+
+#[test]
 fn node_gone_before_a_restart_loses_its_name_in_due_time() {
     let settings = Settings { release_after: Duration::from_secs(1000), ..Settings::default() };
     let mut before = Table::new(settings.clone());

@@ -37,6 +37,15 @@ impl Table {
         expired
     }
 
+    /// Gives everybody who is present a fresh lease: this server was away and could not take their renewals, which says
+    /// nothing of them, as after its start ([`Self::load`]).
+    pub fn refresh_leases(&mut self, now: Now) {
+        for hot in self.hot.iter_mut().filter(|hot| hot.presence == Presence::Present) {
+            // The wake of the old end finds the new one.
+            hot.expires = now_ms(now).saturating_add(millis(hot.lease.duration()));
+        }
+    }
+
     /// Does what is due at one node; whether its lease ran out.
     fn wake(&mut self, now: Now, slot: u32) -> bool {
         let hot = self.hot(slot);
