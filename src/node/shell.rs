@@ -384,7 +384,7 @@ impl Node {
         };
         if let Some(last) = self.lookup_failures.get_mut(configured) {
             if let Some(failure) = failure.as_ref().filter(|_| last.is_none()) {
-                tracing::warn!("{failure}; tried again every 30 s");
+                tracing::warn!("{failure}; tried again, at last every 30 s");
             }
             *last = failure;
         }
