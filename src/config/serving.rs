@@ -144,7 +144,7 @@ pub struct FilesConfig {
     /// Files that this node takes from its servers, and nothing else.
     #[schemars(length(max = 64))]
     pub accept: Vec<Accept>,
-    /// After a notice to all, each node waits a random part of this time before it pulls.
+    /// A node waits a random part of this time before it visits a server that has news, so that a fleet does not do so at once.
     pub spread: ConfigDuration,
 }
 
