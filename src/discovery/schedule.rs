@@ -62,6 +62,11 @@ impl AskSchedule {
         self.rest(now, dice);
     }
 
+    /// Asks now, and then goes on as before.
+    pub(super) fn hasten(&mut self, now: Duration) {
+        self.next = self.next.min(now);
+    }
+
     /// Puts the next query off without asking, as there is nothing to ask for now.
     pub(super) fn rest(&mut self, now: Duration, dice: &mut fastrand::Rng) {
         self.next = now + jittered(Self::CONTENT, dice);

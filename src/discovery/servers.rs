@@ -41,6 +41,8 @@ pub struct Server {
     pub name: NodeName,
     /// The best method that brought it.
     pub found_by: Method,
+    /// Where a newer record of its own came from, which is tried when `address` stays silent.
+    elsewhere: Option<SocketAddr>,
     /// Whether it was heard without having been asked, and nothing better than that is known.
     pub(super) overheard: bool,
     /// The newest record of its own that was heard.
@@ -117,6 +119,7 @@ impl Server {
     ) -> Self {
         Self {
             address,
+            elsewhere: None,
             id,
             name,
             found_by,
@@ -162,10 +165,14 @@ impl Server {
         }
         let lost = match &self.held {
             Some(held) => now.elapsed >= held.until,
-            None => self.refusal.is_none() && self.tries >= CANDIDATE_TRIES,
+            // One that refused, too: it is not there any more.
+            None => self.tries >= CANDIDATE_TRIES,
         };
         if lost {
             return Some(Due::Lost);
+        }
+        if let Some(address) = self.elsewhere.take_if(|_| self.tries > 1) {
+            self.moved(now, address);
         }
         let wait = RETRY[self.tries.min(RETRY.len() - 1)];
         self.tries += 1;
@@ -207,6 +214,7 @@ impl Server {
         self.pending = None;
         self.tries = 0;
         self.refusal = None;
+        self.elsewhere = None;
         self.next = now.elapsed + renew_after(lease);
         let base = if pending.register { sequence } else { self.held.as_ref().map_or(0, |held| held.base) };
         let before = self.held.replace(Held {
@@ -262,9 +270,16 @@ impl Server {
         }
     }
 
+    /// Asks at once whether it is still there, and goes elsewhere if two tries bring no answer.
+    pub(super) fn doubt(&mut self, now: Now, elsewhere: SocketAddr) {
+        self.elsewhere = Some(elsewhere);
+        self.hasten(now);
+    }
+
     /// Takes another address, as this one went silent.
     pub(super) fn moved(&mut self, now: Now, address: SocketAddr) {
         self.address = address;
+        self.elsewhere = None;
         self.next = now.elapsed;
         self.tries = 0;
     }

@@ -230,9 +230,14 @@ impl Core {
         }
     }
 
-    /// Looks again, as the network changed.
+    /// Looks again, as the interfaces that this node uses changed.
     pub fn network_changed(&mut self, now: Now) {
         self.engine.network_changed(now);
+    }
+
+    /// Asks known servers again, as an interface changed that this node leaves out.
+    pub fn routes_changed(&mut self, now: Now) {
+        self.engine.routes_changed(now);
     }
 
     /// Registers with every server again, now.

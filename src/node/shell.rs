@@ -454,9 +454,15 @@ impl Node {
         self.rejoin_wait.reset();
         self.reconcile();
         self.rejoin_changed(&before, &joined);
-        self.compat.set_interfaces(self.traffic.policy.taken(&self.interfaces));
+        let taken = self.traffic.policy.taken(&self.interfaces);
+        let same = taken == self.traffic.policy.taken(&before);
+        self.compat.set_interfaces(taken);
         self.publish(now);
-        self.core.network_changed(now);
+        if same {
+            self.core.routes_changed(now);
+        } else {
+            self.core.network_changed(now);
+        }
     }
 
     /// Something that the export shows changed.

@@ -109,10 +109,15 @@ impl Engine {
                 if record.order() > server.order {
                     server.order = record.order();
                     server.name = record.name;
-                    if restarted && server.address.ip() == address.ip() {
-                        server.hasten(now);
-                    } else if server.address != address && server.wavers() {
+                    if server.address == address || (restarted && server.address.ip() == address.ip()) {
+                        if restarted {
+                            server.hasten(now);
+                        }
+                    } else if server.wavers() {
                         server.moved(now, address);
+                    } else {
+                        // It moved, or has several addresses.
+                        server.doubt(now, address);
                     }
                 }
                 self.brought(&signed.node, came_by, true);

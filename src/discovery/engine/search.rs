@@ -57,10 +57,18 @@ impl Engine {
             .collect()
     }
 
-    /// Looks again, as the network changed: a server that was out of reach may be there now.
+    /// Looks again, as the interfaces that this node uses changed: a server that was out of reach may be there now.
     pub fn network_changed(&mut self, now: Now) {
         if !self.stopped && !self.connected() {
             self.search(now);
+        }
+    }
+
+    /// Asks the servers that the configuration names once more, as some other interface changed: the way to them may lead over
+    /// it. The methods go on where they are, since containers that come and go would keep them at their beginning for ever.
+    pub fn routes_changed(&mut self, now: Now) {
+        if !self.stopped && !self.connected() {
+            self.configured.iter_mut().for_each(|configured| configured.schedule.hasten(now.elapsed));
         }
     }
 

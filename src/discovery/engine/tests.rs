@@ -529,6 +529,77 @@ fn silent_server_is_followed_to_another_address_only_by_a_record_it_signed_and_n
 }
 
 #[test]
+fn server_that_announces_itself_from_another_address_is_asked_at_once_and_followed_if_it_is_there_no_more() {
+    let elsewhere = address("10.0.0.66:24373");
+    // Started anew, or with another address in the same run.
+    for (epoch, changed) in [(2, false), (1, true)] {
+        for there_still in [false, true] {
+            let mut engine = registered();
+            let mut server = own(2, "server", Role::Server, epoch);
+            if changed {
+                server.set_addresses(vec![Address { ip: elsewhere.ip(), interface: None, origin: Origin::Interface }]);
+            }
+            let announcement = Message::Announcement(server.signed().clone());
+            engine.handle(at(5_000), elsewhere, Method::Multicast, &announcement);
+            assert_eq!(engine.servers()[0].address, address(SERVER), "not before it was asked where it was");
+            let asked = pass(&mut engine, 5_010);
+            let renewed = |output: &Output| matches!(output, Output::Send { to: To::One(to), message: Message::Renew(_) } if *to == address(SERVER));
+            assert!(asked.iter().any(|(_, output)| renewed(output)), "{asked:?}");
+            if there_still {
+                let awaited = engine.servers()[0].awaited().unwrap();
+                acknowledge(&mut engine, at(5_020), awaited);
+            }
+            pass(&mut engine, 8_000);
+            let expected = if there_still { address(SERVER) } else { elsewhere };
+            assert_eq!(engine.servers()[0].address, expected, "epoch {epoch}, there still: {there_still}");
+        }
+    }
+}
+
+#[test]
+fn interfaces_that_are_left_out_come_and_go_and_the_methods_go_on() {
+    let mut engine = engine_with(1);
+    let mut sent = Vec::new();
+    for second in 1..=8 {
+        sent.extend(pass(&mut engine, second * 1000));
+        if engine.configured[0].resolving {
+            engine.resolved(at(second * 1000), 0, Vec::new());
+        }
+        engine.routes_changed(at(second * 1000));
+    }
+    let fell_back = |(_, output): &(u64, Output)| matches!(output, Output::Event(Event::Fallback { .. }));
+    assert!(sent.iter().any(fell_back), "{sent:?}");
+    let resolves = sent.iter().filter(|(_, output)| matches!(output, Output::Resolve { .. })).count();
+    assert!((7..=9).contains(&resolves), "each time once: {resolves}");
+}
+
+#[test]
+fn server_that_refused_and_went_makes_room() {
+    let mut engine = engine();
+    engine.advance(at(0));
+    answer(&mut engine, at(1), SERVER, 2, Role::Server);
+    let sequence = engine.own().record().sequence;
+    let refused = |engine: &mut Engine, now, sequence| {
+        let refusal = Refusal::NameHeld { holder: NodeId([7; 32]) };
+        let refused = Refused { regarding: Regarding::Sequence(sequence), refusal };
+        engine.handle(now, address(SERVER), Method::Unicast, &Message::Refused(refused));
+    };
+    refused(&mut engine, at(2), sequence);
+    // One that goes on refusing stays: its reason is for people to see.
+    let mut refusals = 0;
+    for second in 1..=300 {
+        pass(&mut engine, second * 1000);
+        if let Some(sequence) = engine.servers()[0].awaited() {
+            refused(&mut engine, at(second * 1000), sequence);
+            refusals += 1;
+        }
+    }
+    assert!(refusals >= 3 && engine.servers()[0].refusal.is_some(), "{refusals}");
+    pass(&mut engine, 400_000);
+    assert!(engine.servers().is_empty());
+}
+
+#[test]
 fn a_stop_says_goodbye_to_everybody_and_is_the_last_word() {
     let mut engine = registered();
     engine.stop();
