@@ -200,6 +200,12 @@ impl Machine {
         Ended { code: output.status.code(), lines }
     }
 
+    /// Runs a command to its end as a script does; gives what it printed.
+    pub(crate) fn plain(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments, &[]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
     /// The node's view of itself; null while it does not answer.
     pub(crate) fn status(&self) -> Value {
         self.json(&["status"], &[]).lines.pop().unwrap_or_default()
