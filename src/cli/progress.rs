@@ -99,10 +99,7 @@ fn style() -> ProgressStyle {
     // Without a rate nothing is known of the time that is left, which is not "0s".
     let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
         // What is written to is a text in memory.
-        let _ = match state.per_sec() > 0.0 {
-            true => write!(to, "{:#}", HumanDuration(state.eta())),
-            false => to.write_str("-"),
-        };
+        let _ = if state.per_sec() > 0.0 { write!(to, "{:#}", HumanDuration(state.eta())) } else { to.write_str("-") };
     };
     // A template that is a constant; were it wrong, the default style would do.
     let style = ProgressStyle::with_template(

@@ -171,9 +171,9 @@ fn the_zone_is_the_askers_interface_on_that_link() {
         PolicyTable::default(),
     );
     let eth0 = Some("eth0".to_owned());
-    let wlan0 = Some("wlan0".to_owned());
     // By which interface the node's messages came; also for another address of the interface that they came from.
-    assert_eq!(zones(&asker, &[("fe80::7", "enp3s0")], Some("[fe80::7%7]:24373")), [wlan0.clone()]);
+    assert_eq!(zones(&asker, &[("fe80::7", "enp3s0")], Some("[fe80::7%7]:24373")), [Some("wlan0".to_owned())]);
+    let wlan0 = Some("wlan0".to_owned());
     let two = [("fe80::7", "enp3s0"), ("fe80::8", "enp3s0"), ("fe80::9", "enp4s0")];
     assert_eq!(zones(&asker, &two, Some("[fe80::7%7]:24373")), [wlan0.clone(), wlan0, None]);
     // By another address of the same interface, on a network of the asker.
