@@ -103,6 +103,7 @@ fn a_link_local_address_is_printed_with_the_askers_own_zone_and_is_reached_so() 
         let first = || asker.plain(&["where", "laptop", "--first"]);
         let first = until(interface, first, |first| *first == format!("{address}%{interface}"));
         space.exec(&["python3", "-c", REACH, &first]);
+        assert_eq!(asker.plain(&["who", &first]), "laptop");
         let zoned = |told: &Vec<Value>| told.first().is_some_and(|told| !told["zone"].is_null());
         let told = until(interface, || addresses(asker, "laptop"), zoned);
         assert_eq!((told.len(), &told[0]["address"]), (1, &address.as_str().into()), "{told:?}");
@@ -219,9 +220,11 @@ fn a_node_of_both_families_is_shown_and_found_by_both() {
     let by_default = ["2001:db8:1::1", "10.77.0.1", "fd77::1"];
     assert_eq!(texts(&addresses(&hub, "laptop")), by_default);
     assert_eq!(texts(&addresses(&phone, "laptop")), by_default);
-    let table = phone.folder().join("gai.conf");
-    fs::write(&table, "precedence ::ffff:0:0/96 100\nprecedence fc00::/7 50\n").unwrap();
-    let with_table = format!("mount --bind {} /etc/gai.conf && exec \"$@\"", table.display());
+    // A folder in the place of `/etc`, which may have no such file, for this program alone.
+    let etc = phone.folder().join("etc");
+    fs::create_dir(&etc).unwrap();
+    fs::write(etc.join("gai.conf"), "precedence ::ffff:0:0/96 100\nprecedence fc00::/7 50\n").unwrap();
+    let with_table = format!("mount --bind {} /etc && exec \"$@\"", etc.display());
     let phone = phone.within(&["unshare", "--mount", "sh", "-c", &with_table, "sh"]);
     assert_eq!(texts(&addresses(&phone, "laptop")), ["10.77.0.1", "fd77::1", "2001:db8:1::1"]);
 }
