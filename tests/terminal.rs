@@ -120,14 +120,15 @@ fn bars(lines: &[String], subject: &str) -> Vec<Bar> {
 /// Whether among the bars is one of a file on its way: part of the bar, a rate and the time that is left.
 fn shows_the_way(bars: &[Bar]) -> bool {
     bars.iter().any(|bar| {
-        let seconds = bar.left.strip_suffix('s').and_then(|left| left.parse::<u32>().ok());
+        // "7s", and "2m" where the machine has much to do beside.
+        let left = bar.left.trim_end_matches(['s', 'm']).parse::<u32>();
         bar.state == "pulling"
             && bar.filled > 0
             && bar.filled + 1 < bar.width
             && bar.done != "0 B"
             && bar.rate.ends_with("B/s")
             && !bar.rate.starts_with("0 ")
-            && seconds.is_some_and(|seconds| seconds > 0)
+            && left.is_ok_and(|left| left > 0)
     })
 }
 
