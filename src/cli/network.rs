@@ -17,6 +17,7 @@ use crate::api::view::{
     AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
 };
 use crate::model::NodeName;
+use crate::net::Interface;
 
 /// Loads the config (`None`: search for it) and makes what asks the network as it says. Binds nothing yet.
 ///
@@ -40,6 +41,9 @@ pub struct Settings {
 pub trait Network {
     /// What the commands read of the config.
     fn settings(&self) -> &Settings;
+
+    /// The interfaces of this machine; none where they can't be read.
+    fn interfaces(&self) -> Vec<Interface>;
 
     /// Runs a node until SIGINT or SIGTERM, and drains it.
     fn run(&self) -> anyhow::Result<()>;

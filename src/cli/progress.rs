@@ -1,10 +1,11 @@
 //! How files are on their way, for people: a bar each, on a terminal.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::exit;
@@ -91,6 +92,22 @@ pub(super) struct Line<'a> {
     pub(super) error: Option<&'a str>,
 }
 
+/// How a bar is drawn.
+///
+/// It takes what the numbers leave of the line, 12 of 80 columns: a line that is too long would wrap with each step.
+fn style() -> ProgressStyle {
+    // Without a rate nothing is known of the time that is left, which is not "0s".
+    let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
+        // What is written to is a text in memory.
+        let _ = if state.per_sec() > 0.0 { write!(to, "{:#}", HumanDuration(state.eta())) } else { to.write_str("-") };
+    };
+    // A template that is a constant; were it wrong, the default style would do.
+    let style = ProgressStyle::with_template(
+        "{prefix:<16} {wide_bar} {bytes:>11}/{total_bytes:<11} {bytes_per_sec:>13} {left:>4} {msg:<7}",
+    );
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left)
+}
+
 /// A bar for each subject on a terminal; elsewhere a line when it ended.
 struct Bars {
     bars: Option<MultiProgress>,
@@ -113,11 +130,7 @@ impl Bars {
         } else if let Some(bars) = &self.bars {
             let bar = self.by_subject.entry(line.subject.to_owned()).or_insert_with(|| {
                 let bar = bars.add(ProgressBar::new(line.size));
-                // A template that is a constant; were it wrong, the default style would do.
-                let style = ProgressStyle::with_template(
-                    "{prefix:<24} {bar:30} {bytes:>12}/{total_bytes:<12} {bytes_per_sec:>14} {eta:>5} {msg}",
-                );
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_style(style());
                 bar.set_prefix(printable(line.subject));
                 // What an earlier try brought counts for nothing in the rate.
                 bar.set_position(line.bytes);

@@ -13,12 +13,14 @@ use super::context::Context;
 use super::logging::LogFormat;
 use super::network::{Network, Settings};
 use super::output::Output;
+use super::rank::interface;
 use super::{Cli, exit};
 use crate::api::control::tests::Served;
 use crate::api::control::{AskError, Call};
 use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
 use crate::api::view::*;
 use crate::model::{Labels, NodeName, State};
+use crate::net::Interface;
 
 mod made_up;
 mod shapes;
@@ -43,6 +45,10 @@ struct Opened(Fake, Settings);
 impl Network for Opened {
     fn settings(&self) -> &Settings {
         &self.1
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        vec![interface(2, "eth0", &["192.168.1.4/24"])]
     }
 
     fn run(&self) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! `hereabouts where`
 
+use std::fmt;
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::context::{Context, LOCAL_LIMIT, may_ask_network, unexpected};
 use super::exit::{Failure, note};
 use super::output::{Format, Output};
-use super::rank::Asker;
+use super::rank::{Asker, Links, PolicyTable, Reach};
 use super::table::{Emphasis, Table, ago, or_dash};
 use super::time;
 use crate::api::control::AskError;
@@ -20,9 +21,10 @@ use crate::model::{InterfaceName, NodeId, NodeName, Origin, Scope, State, Timest
 
 /// Print a node's addresses, best first
 ///
-/// Best is what this machine reaches most directly: an address on one of its own networks, then global, private and
-/// link-local ones. The address that a server saw the node's messages come from stands last where the node does not
-/// announce it. A node that is gone, or that is known by an ancestor's wire alone, is printed with a note on stderr.
+/// Best is what this machine reaches most directly: an address on one of its own networks, then what its address policy
+/// prefers (RFC 6724, /etc/gai.conf), then link-local ones, with the zone where this machine knows it: fe80::7%eth0. The
+/// address that a server saw the node's messages come from stands last where the node does not announce it. A node that
+/// is gone, or that is known by an ancestor's wire alone, is printed with a note on stderr.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -64,6 +66,9 @@ struct Whereabouts {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Place {
     address: IpAddr,
+    /// The asker's interface that a link-local IPv6 address is reached by; null for others, and where it is not known.
+    zone: Option<InterfaceName>,
+    /// The node's interface that holds it.
     interface: Option<InterfaceName>,
     scope: Scope,
     origin: Option<Origin>,
@@ -75,8 +80,18 @@ struct Place {
     same_subnet: bool,
 }
 
+/// The address as programs take it (RFC 4007 §11).
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.zone {
+            Some(zone) => write!(f, "{}%{zone}", self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
 pub(super) fn run(args: &WhereArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
-    let asker = Asker::this_machine();
+    let asker = Asker::new(context.network()?.interfaces(), PolicyTable::of_this_machine());
     let mut found = match args.at {
         None => now_at(&node(args, context)?, &asker),
         Some(at) => past(args, at, context, &asker)?,
@@ -142,10 +157,13 @@ fn past(args: &WhereArgs, at: Timestamp, context: &Context<'_>, asker: &Asker) -
 /// Where a node is now.
 fn now_at(node: &NodeView, asker: &Asker) -> Whereabouts {
     let source = node.source.map(|source| source.ip().to_canonical());
+    let held = node.addresses.iter().map(|address| (address.address, address.interface));
+    let links = asker.links(held, node.source);
     let mut addresses = Vec::new();
     for AddressView { address, interface, scope, origin } in &node.addresses {
         addresses.push(Place {
             address: *address,
+            zone: links.zone(*address, *interface),
             interface: *interface,
             scope: *scope,
             origin: Some(*origin),
@@ -157,7 +175,7 @@ fn now_at(node: &NodeView, asker: &Asker) -> Whereabouts {
     if let Some(source) = source
         && addresses.iter().all(|place| place.address != source)
     {
-        addresses.push(observed(source, asker));
+        addresses.push(observed(source, asker, &links));
     }
     Whereabouts {
         name: node.name.clone(),
@@ -176,7 +194,7 @@ fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Wh
     let mut addresses: Vec<Place> = Vec::new();
     for interval in intervals {
         let known = addresses.iter().position(|place| place.address == interval.address).unwrap_or_else(|| {
-            addresses.push(Place { seen: false, ..observed(interval.address, asker) });
+            addresses.push(Place { seen: false, ..observed(interval.address, asker, &Links::default()) });
             addresses.len() - 1
         });
         match interval.seen {
@@ -195,9 +213,10 @@ fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Wh
     })
 }
 
-fn observed(address: IpAddr, asker: &Asker) -> Place {
+fn observed(address: IpAddr, asker: &Asker, links: &Links) -> Place {
     Place {
         address,
+        zone: links.zone(address, None),
         interface: None,
         scope: Scope::of(address),
         origin: None,
@@ -207,16 +226,20 @@ fn observed(address: IpAddr, asker: &Asker) -> Place {
     }
 }
 
-/// What the node says of itself goes before what others saw, which may be a router in between.
+/// What the node says of itself goes before what others saw, which may be a router in between; but what can't be used as it
+/// stands goes after all others.
 fn best_first(mut addresses: Vec<Place>, asker: &Asker) -> Vec<Place> {
-    addresses.sort_by_key(|place| (!place.announced, asker.place(place.address)));
+    addresses.sort_by_key(|place| {
+        let merit = asker.merit(place.address, place.zone);
+        (merit.reach() >= Reach::OtherLink, !place.announced, merit)
+    });
     addresses
 }
 
 fn print(found: &Whereabouts, output: &mut Output<'_>) -> Result<(), Failure> {
     match output.format() {
         Format::Json => output.json(found),
-        Format::Plain => found.addresses.iter().try_for_each(|place| output.line(place.address)),
+        Format::Plain => found.addresses.iter().try_for_each(|place| output.line(place)),
         Format::Table => {
             let mut table = Table::new(&["ADDRESS", "SCOPE", "INTERFACE", "KNOWN BY", "SAME SUBNET"]);
             for place in &found.addresses {
@@ -234,7 +257,7 @@ fn print(found: &Whereabouts, output: &mut Output<'_>) -> Result<(), Failure> {
                 let emphasis = if place.announced { Emphasis::Normal } else { Emphasis::Dim };
                 let near = if place.same_subnet { "yes" } else { "no" };
                 let interface = or_dash(place.interface);
-                table.row(emphasis, [place.address.to_string(), scope.into(), interface, known.into(), near.into()]);
+                table.row(emphasis, [place.to_string(), scope.into(), interface, known.into(), near.into()]);
             }
             output.table(&table)
         }

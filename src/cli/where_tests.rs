@@ -1,12 +1,13 @@
 use super::*;
+use crate::cli::rank::interface;
 use crate::cli::tests::node;
 
 fn home() -> Asker {
-    Asker::new([("192.168.1.4".parse().unwrap(), 24)])
+    Asker::new(vec![interface(2, "wlan0", &["192.168.1.4/24", "fe80::4/64"])], PolicyTable::default())
 }
 
 fn order(found: &Whereabouts) -> Vec<String> {
-    found.addresses.iter().map(|place| place.address.to_string()).collect()
+    found.addresses.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -56,4 +57,25 @@ fn intervals_of_one_address_are_one_place() {
     assert!(found.addresses[0].announced && found.addresses[0].seen);
     assert_eq!(found.at, Some(Timestamp(5)));
     assert_eq!(then_at(&[], Timestamp(5), &home()), None);
+}
+
+#[test]
+fn a_link_local_address_has_the_askers_zone_or_is_never_first_beside_another() {
+    let mut node = node("laptop", &["fe80::7"]);
+    node.source = Some("[fe80::7%2]:24373".parse().unwrap());
+    let found = now_at(&node, &home());
+    assert_eq!(order(&found), ["fe80::7%wlan0"]);
+    assert!(found.addresses[0].seen && found.addresses[0].announced);
+    // Seen from elsewhere, through a router say: that at least can be used.
+    node.source = Some("203.0.113.7:4000".parse().unwrap());
+    assert_eq!(order(&now_at(&node, &home())), ["203.0.113.7", "fe80::7"]);
+    node.source = None;
+    assert_eq!(order(&now_at(&node, &home())), ["fe80::7"]);
+}
+
+#[test]
+fn a_link_local_source_that_is_not_announced_has_its_zone_too() {
+    let mut node = node("laptop", &["10.9.0.5"]);
+    node.source = Some("[fe80::7%2]:24373".parse().unwrap());
+    assert_eq!(order(&now_at(&node, &home())), ["10.9.0.5", "fe80::7%wlan0"]);
 }

@@ -1,6 +1,6 @@
 //! `hereabouts who`
 
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ Examples:
   hereabouts who 203.0.113.7 --at '2026-11-20 18:00'")]
 pub(super) struct WhoArgs {
     /// The address
+    #[arg(value_parser = address)]
     address: IpAddr,
     /// Print who had it at that time: RFC 3339, 2026-11-20 18:00 (local time), or 2h (ago)
     #[arg(long, value_name = "TIME", value_parser = time::at)]
@@ -31,6 +32,12 @@ pub(super) struct WhoArgs {
     /// Ask the network at most this long
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = time::limit)]
     timeout: Duration,
+}
+
+/// An address; the zone that `where` prints means nothing to whoever is asked (RFC 4007 §11.2).
+fn address(text: &str) -> Result<IpAddr, AddrParseError> {
+    let zoned = |(address, _): &(&str, &str)| address.parse().is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local());
+    text.split_once('%').filter(zoned).map_or(text, |(address, _)| address).parse()
 }
 
 pub(super) fn run(args: &WhoArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
@@ -100,6 +107,21 @@ fn print(found: &[HolderView], output: &mut Output<'_>) -> Result<(), Failure> {
                 table.row(emphasis, cells);
             }
             output.table(&table)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_where_prints_it() {
+        let taken = |text| address(text).ok().map(|ip| ip.to_string());
+        assert_eq!(taken("fe80::7%eth0").as_deref(), Some("fe80::7"));
+        assert_eq!(taken("10.0.0.1").as_deref(), Some("10.0.0.1"));
+        for bad in ["10.0.0.1%eth0", "2001:db8::1%eth0", "%eth0", "laptop"] {
+            assert_eq!(taken(bad), None, "{bad}");
         }
     }
 }

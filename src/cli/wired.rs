@@ -20,6 +20,7 @@ use crate::api::view::{
 };
 use crate::config::{self, Loaded};
 use crate::model::NodeName;
+use crate::net::{self, Interface};
 use crate::node::ask::Asker;
 use crate::node::session::client;
 use crate::node::{Node, RunError, doctor};
@@ -72,6 +73,14 @@ impl Wired {
 impl Network for Wired {
     fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        let read = Self::runtime().and_then(|runtime| Ok(runtime.block_on(net::interfaces())?));
+        read.unwrap_or_else(|error| {
+            tracing::warn!("failed to read the interfaces of this machine: {error:#}");
+            Vec::new()
+        })
     }
 
     fn run(&self) -> anyhow::Result<()> {

@@ -50,4 +50,4 @@ pub use sockets::{SocketSettings, Sockets};
 pub use sys::configure_name_lookup;
 pub use targets::{Method, Target, broadcast_targets};
 pub use tcp::{TcpBindError, bind_tcp, connect};
-pub use watch::{InterfaceSource, Watch};
+pub use watch::{InterfaceSource, Watch, interfaces};

@@ -173,6 +173,17 @@ impl Default for Watch {
     }
 }
 
+/// All interfaces as they are now: by netlink, or without it where that is refused.
+///
+/// Must be called within a tokio runtime.
+pub async fn interfaces() -> io::Result<Vec<Interface>> {
+    let by_netlink = async { Reader::open()?.interfaces().await };
+    match by_netlink.await {
+        Err(error) if is_refusal(&error) => polled::interfaces(),
+        read => read,
+    }
+}
+
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
 }

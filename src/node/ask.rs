@@ -20,7 +20,7 @@ use super::{RunError, wiring};
 use crate::api::view::{AddressView, AnnouncedView, FoundView, HolderView, NodeView};
 use crate::config::Config;
 use crate::discovery::{Engine, EngineSettings, Method, Output, OwnRecord, OwnSettings, To};
-use crate::model::{Labels, NodeId, NodeName, Now, Record, Role, State, Timestamp, Wire};
+use crate::model::{Labels, NodeId, NodeName, Now, Record, Role, Scope, State, Timestamp, Wire};
 use crate::net::{self, Interface, RecvBatch, SocketSettings, Sockets, Watch};
 use crate::wire::stand_in::stand_in;
 use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, Sighting, SignedRecord, Subject, Want};
@@ -189,6 +189,8 @@ impl Asker {
             let order = record.order();
             let found = found_node(signed, record, sighting, received.from, asked.now.wall);
             let (itself, present) = (found.itself, found.node.state == State::Present);
+            // A server can't tell by which of our links such a node is reached; only the node's own answer does.
+            let by_link = found.node.addresses.iter().all(|address| address.scope == Scope::Link);
             let rank = |found: &FoundNode, order: (u64, u64)| {
                 (found.node.state == State::Present, found.itself, order, found.node.last_seen)
             };
@@ -207,7 +209,7 @@ impl Asker {
             }
             if itself {
                 Heard::Enough
-            } else if present {
+            } else if present && !by_link {
                 Heard::Found
             } else {
                 Heard::Unknown
@@ -469,7 +471,7 @@ enum Heard {
     Nothing,
     /// A server counts the node as present.
     Found,
-    /// A server knows nothing, or nothing fresh.
+    /// A server knows nothing, or nothing fresh, or not the way.
     Unknown,
     /// Nothing better can come.
     Enough,

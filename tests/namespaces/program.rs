@@ -200,6 +200,24 @@ impl Machine {
         Ended { code: output.status.code(), lines }
     }
 
+    /// Runs a command to its end as a script does; gives what it printed.
+    pub(crate) fn plain(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments, &[]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Runs a command to its end on a terminal of so many columns; gives its code and all that it drew there.
+    pub(crate) fn on_terminal(&self, columns: u16, arguments: &[&str]) -> (Option<i32>, String) {
+        let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terminal.py");
+        let mut command = Command::new("python3");
+        let program = self.command(arguments, &[("TERM", "xterm")]);
+        command.arg(tool).arg(columns.to_string()).arg(program.get_program()).args(program.get_args());
+        command.env_clear().envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
     /// The node's view of itself; null while it does not answer.
     pub(crate) fn status(&self) -> Value {
         self.json(&["status"], &[]).lines.pop().unwrap_or_default()

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::api::request::{ErrorKind, Item, PAGE, Request as Asked, Response};
-use crate::api::view::{ChangeKind, ChangeView, NodeView};
+use crate::api::view::{ChangeKind, ChangeView, HistoryView, NodeView, Seen};
 use crate::model::{Labels, NodeId, Role, State, Timestamp, Wire};
 use crate::node::ask::FoundServer;
 use crate::node::ticker::Ticker;
@@ -135,6 +135,50 @@ async fn a_hundred_thousand_nodes_stream_through_one_page_of_memory() {
     // The session goes on with the next request.
     session.ask(&Request::Offers).await.unwrap();
     assert_eq!(session.answer().await.unwrap(), Answer::End);
+}
+
+#[tokio::test]
+async fn one_node_is_told_as_it_is_now_or_where_it_was_then() {
+    let interval = HistoryView {
+        name: "laptop".parse().unwrap(),
+        node_id: NodeId([7; 32]),
+        address: "192.0.2.9".parse().unwrap(),
+        seen: Seen::Announced,
+        from: Timestamp(1),
+        to: Some(Timestamp(9)),
+    };
+    let then = Item::from(interval);
+    let told = then.clone();
+    let served = served(&[1], LIMITS, move |call| {
+        let answer = match &call.request {
+            Asked::Node { name, .. } if name.as_str() != "laptop" => {
+                Response::error(ErrorKind::NotFound, format!("no node called '{name}' is known here"))
+            }
+            Asked::Node { at: None, .. } => Item::from(node("laptop")).into(),
+            Asked::Node { at: Some(Timestamp(5)), .. } => then.clone().into(),
+            other => panic!("{other:?}"),
+        };
+        let failed = matches!(answer, Response::Error { .. });
+        call.reply.try_send(answer).unwrap();
+        if !failed {
+            call.reply.try_send(Response::END).unwrap();
+        }
+    });
+    let mut session = served.connect().await;
+    for (at, expected) in [(None, Item::from(node("laptop"))), (Some(Timestamp(5)), told)] {
+        let request = views::request(&Asked::Node { name: "laptop".parse().unwrap(), at }).unwrap();
+        session.ask(&request).await.unwrap();
+        assert_eq!(views::item(session.answer().await.unwrap()), Some(expected));
+        assert_eq!(session.answer().await.unwrap(), Answer::End);
+    }
+    session.ask(&Request::Node { name: "tablet".parse().unwrap(), at: None }).await.unwrap();
+    match session.answer().await.unwrap() {
+        Answer::Failed { kind: FailureKind::NotFound, message } => assert!(message.contains("tablet"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    // A node that is not known ends its answer, not the session.
+    session.ask(&Request::Node { name: "laptop".parse().unwrap(), at: None }).await.unwrap();
+    assert!(matches!(session.answer().await.unwrap(), Answer::Node(_)));
 }
 
 #[tokio::test]
@@ -270,7 +314,7 @@ fn items_survive_the_way_over_a_session() {
     let holder = crate::api::view::HolderView {
         address: "192.0.2.9".parse().unwrap(),
         current: false,
-        seen: Some(crate::api::view::Seen::Observed),
+        seen: Some(Seen::Observed),
         from: Some(Timestamp(1)),
         to: None,
         node: node("laptop"),
