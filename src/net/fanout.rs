@@ -206,6 +206,11 @@ impl Fanout {
         }
     }
 
+    /// Whether an interface was taken at the last [`Fanout::reconcile`].
+    pub fn takes(&self, index: u32) -> bool {
+        self.interfaces.contains_key(&index)
+    }
+
     /// The group of a family.
     pub fn group(&self, family: Family) -> IpAddr {
         self.settings.group(family)

@@ -96,8 +96,8 @@ impl Ears {
 
     /// What was sent to everybody counts only on interfaces that the policy takes; what was sent to this host, always.
     fn takes(&self, arrival: &Arrival) -> bool {
-        let to_everybody = arrival.to.is_multicast() || arrival.is_broadcast();
-        !to_everybody || self.interfaces.borrow().iter().any(|interface| interface.index == arrival.interface)
+        !arrival.is_to_everybody()
+            || self.interfaces.borrow().iter().any(|interface| interface.index == arrival.interface)
     }
 
     fn join(&mut self) {
