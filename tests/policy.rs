@@ -107,3 +107,37 @@ fn an_interface_that_is_left_by_default_is_in_by_naming_it() {
     }
     assert_eq!(house.count("dropped", "interface"), 0);
 }
+
+#[test]
+fn addresses_of_node_advertise_stand_in_place_of_those_of_the_interfaces() {
+    let house = House::new("");
+    let laptop = Machine::new(&house.laptop, "laptop", "client", "");
+    laptop.reconfigure("state_dir: state", "state_dir: state, advertise: [203.0.113.7, '2001:db8::7']");
+    let _laptop = laptop.run();
+    laptop.registered();
+    // Address, whether the node announces it, and how it came into the record; in the order of `where`.
+    let told = || -> Vec<(String, bool, Value)> {
+        let lines = house.hub.json(&["where", "laptop"], &[]).lines;
+        let addresses = lines[0]["addresses"].as_array().unwrap().iter();
+        let told = addresses.map(|address| {
+            let ip = address["address"].as_str().unwrap().to_owned();
+            (ip, address["announced"] == true, address["origin"].clone())
+        });
+        told.collect()
+    };
+    let exactly_the_advertised = || {
+        let mut told = told();
+        // Where its messages came from the server saw itself: that stands last, and is nothing that the node says.
+        assert_eq!(told.pop(), Some(("10.77.0.1".to_owned(), false, Value::Null)));
+        told.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(told, ["2001:db8::7", "203.0.113.7"].map(|ip| (ip.to_owned(), true, "advertised".into())));
+    };
+    exactly_the_advertised();
+    // What changes on the interfaces changes nothing of it.
+    house.laptop.ip(&["addr", "add", "10.77.0.99/24", "dev", "eth0"]);
+    laptop.until("the node knows its new address", |status| {
+        status["interfaces"].to_string().contains("10.77.0.99") && !status["servers"][0]["last_acknowledged"].is_null()
+    });
+    exactly_the_advertised();
+    assert_eq!(laptop.status()["node"]["addresses"].as_array().unwrap().len(), 2);
+}
