@@ -109,9 +109,20 @@ fn an_interface_that_is_left_by_default_is_in_by_naming_it() {
 }
 
 #[test]
+fn a_family_that_is_off_is_not_heard_in_broadcasts_either() {
+    let house = House::new("interfaces: { addresses: { ipv4: false } }");
+    for (way, settings) in WAYS {
+        let expected: &[&str] = if way == "IPv6 multicast" { &["hub"] } else { &[] };
+        assert_eq!(found(&house.laptop, settings), expected, "{way}");
+    }
+    assert!(house.count("dropped", "interface") > 0, "{}", house.hub.status()["counters"]);
+}
+
+#[test]
 fn addresses_of_node_advertise_stand_in_place_of_those_of_the_interfaces() {
     let house = House::new("");
-    let laptop = Machine::new(&house.laptop, "laptop", "client", "");
+    // By broadcast, so that the server sees its IPv4 address.
+    let laptop = Machine::new(&house.laptop, "laptop", "client", "discovery: { methods: [broadcast] }");
     laptop.reconfigure("state_dir: state", "state_dir: state, advertise: [203.0.113.7, '2001:db8::7']");
     let _laptop = laptop.run();
     laptop.registered();

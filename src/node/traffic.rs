@@ -9,8 +9,8 @@ use super::core::Via;
 use super::counters::Counters;
 use crate::discovery::Method;
 use crate::net::{
-    self, Arrival, DATAGRAM_MAX, Fanout, FanoutSettings, Interface, Policy, RecvBatch, Report, SendBatch, Sockets,
-    Source,
+    self, Arrival, DATAGRAM_MAX, Family, Fanout, FanoutSettings, Interface, Policy, RecvBatch, Report, SendBatch,
+    Sockets, Source,
 };
 use crate::wire::KeyId;
 use crate::wire::keyring::KeyRing;
@@ -115,7 +115,9 @@ impl Traffic {
     /// may come by whatever way its address is reached (loopback, NAT, a pod's or a tunnel's interface).
     fn takes(&self, arrival: &Arrival) -> bool {
         // A kernel that does not name the interface does not tell a broadcast from what was sent to this host either.
-        !arrival.is_to_everybody() || arrival.interface == 0 || self.fanout.takes(arrival.interface)
+        !arrival.is_to_everybody()
+            || arrival.interface == 0
+            || self.fanout.takes(arrival.interface, Family::of(arrival.to))
     }
 
     /// Queues an answer of at most `most` bytes; false if it would be longer.
