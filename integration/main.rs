@@ -14,7 +14,7 @@
 //! | [`doctor`] | in containers, too, the doctor says which thing is wrong |
 //! | [`bad_starts`] | what can be wrong at the start is said in one sentence, with the mend |
 //!
-//! Needs a Docker of this machine that answers, root, `tcpdump` for the capture, `nsenter` and `nft` for a slow network, and `cargo build --release` first; no registry and no
+//! Needs a Docker of this machine that answers, root, `tcpdump` for the capture, `nsenter` and `nft` for networks that are slow or drop something, and `cargo build --release` first; no registry and no
 //! network beyond this machine. Nothing is skipped: what is missing fails, and says how to get it.
 //!
 //! ```text

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use hereabouts::model::Timestamp;
+use serde_json::Value;
+
 use crate::harness::{Fleet, SOON, await_that, run};
 
 /// A server that neither hears the others' group nor sends any broadcast.
@@ -29,6 +32,52 @@ fn a_client_that_no_group_reaches_finds_its_server_by_mdns_within_10_s() {
         assert!(methods[0]["reason"].as_str().unwrap().contains("no server of this channel answered"), "{status}");
         assert_eq!((&methods[1]["method"], &methods[1]["state"]), (&"mdns".into(), &"found".into()), "{status}");
         assert!(hub.names(&[]).await.iter().any(|name| name == "laptop"));
+    });
+}
+
+/// Drops what is sent to the sealed groups and by broadcast, in and out. Multicast DNS and unicast pass.
+const OFF: &str = "
+table inet off {
+    counter multicast { }
+    counter broadcast { }
+    chain to_everybody {
+        ip daddr 239.255.43.73 counter name multicast drop
+        ip6 daddr ff12::4373 counter name multicast drop
+        ip daddr & 0.0.0.255 == 0.0.0.255 counter name broadcast drop
+    }
+    chain input { type filter hook input priority 0; udp dport 24373 jump to_everybody; }
+    chain output { type filter hook output priority 0; udp dport 24373 jump to_everybody; }
+}";
+
+#[test]
+fn where_multicast_and_broadcast_are_off_a_client_by_its_defaults_finds_its_server_by_mdns_within_10_s() {
+    run(async {
+        let fleet = Fleet::new().await;
+        let hub = fleet.start(fleet.server("hub", "")).await;
+        hub.ready().await;
+        hub.nft(OFF).await;
+        let laptop = fleet.start(fleet.client("laptop", "")).await;
+        laptop.ready().await;
+        let status = laptop.status().await;
+        let server = &status["servers"][0];
+        assert_eq!((&server["name"], &server["found_by"]), (&"hub".into(), &"mdns".into()), "{status}");
+        // By the node's own clock, so that neither Docker nor this test counts.
+        let at = |time: &Value| -> Timestamp { serde_json::from_value(time.clone()).unwrap() };
+        let took = at(&server["last_acknowledged"]).since(at(&status["node"]["started"]));
+        eprintln!("registered {took:?} after the node started");
+        assert!(took < Duration::from_secs(10), "{took:?}: {status}");
+
+        let methods = status["methods"].as_array().unwrap();
+        let states: Vec<_> = methods.iter().map(|view| [&view["method"], &view["state"]]).collect();
+        assert_eq!(states, [["multicast", "failed"], ["broadcast", "failed"], ["mdns", "found"]], "{status}");
+        for method in &methods[..2] {
+            let reason = method["reason"].as_str().unwrap();
+            assert!(reason.starts_with("asked ") && reason.ends_with("no server of this channel answered"), "{reason}");
+        }
+        assert_eq!(methods[2]["servers"], 1, "{status}");
+        let counters = hub.nft("list counters table inet off").await;
+        assert!(counters.contains("multicast") && counters.contains("broadcast"), "{counters}");
+        assert!(!counters.contains("packets 0 "), "something was not dropped, as it was not sent: {counters}");
     });
 }
 

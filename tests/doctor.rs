@@ -61,6 +61,12 @@ impl Found {
         found.unwrap_or_else(|| panic!("no {code}: {:#?}", self.findings))
     }
 
+    /// What the findings with this code are about.
+    fn abouts(&self, code: &str) -> Vec<&str> {
+        let such = self.findings.iter().filter(|finding| finding["code"] == code);
+        such.map(|finding| finding["about"].as_str().unwrap()).collect()
+    }
+
     /// Asserts that something is found, with a text in the finding or its mend, and that the exit code says so.
     #[track_caller]
     fn says(&self, code: &str, mark: &str, text: &str) {
@@ -214,6 +220,32 @@ fn incoming_broadcasts_that_are_dropped_are_told_with_the_rule() {
     found.says("broadcast_not_heard", "problem", "broadcast");
     assert_eq!(found.the("broadcast_not_heard")["about"], "eth0");
     assert!(found.findings.iter().any(|finding| finding["code"] == "multicast"), "{:#?}", found.findings);
+}
+
+#[test]
+fn each_interface_is_judged_by_itself() {
+    let (lab, a, b) = pair();
+    let _hub = Machine::new(&b, "hub", "server", "").run();
+    lab.plug(&a, "eth1", "br1");
+    a.ip(&["addr", "add", "10.78.0.1/24", "brd", "+", "dev", "eth1"]);
+    a.nft(&[
+        "add rule inet lab input iifname eth1 ip daddr 239.255.43.73 drop",
+        "add rule inet lab input iifname eth1 ip6 daddr ff12::4373 drop",
+    ]);
+    let laptop = Machine::new(&a, "laptop", "client", "");
+    let judged = || {
+        let found = doctor(&laptop);
+        assert_eq!(found.abouts("multicast"), ["eth0", "eth0"], "one for each family: {:#?}", found.findings);
+        assert_eq!(found.abouts("multicast_not_heard"), ["eth1", "eth1"], "{:#?}", found.findings);
+        assert_eq!(found.abouts("broadcast"), ["eth0", "eth1"], "{:#?}", found.findings);
+        found.says("multicast_not_heard", "problem", "IPv4 multicast does not come back");
+        found.says("firewall_may_drop", "warning", "incoming multicast to UDP port 24373");
+    };
+    judged();
+    // With a node here it is told by what the node hears.
+    let _running = laptop.run();
+    laptop.registered();
+    judged();
 }
 
 #[test]

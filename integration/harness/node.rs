@@ -168,15 +168,18 @@ impl Node {
         others.map(|(_, counts)| counts.split_whitespace().next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
-    /// Sets the packet filter of the running node; a start after a kill begins without one.
-    pub(crate) async fn nft(&self, script: &str) {
+    /// Sets or lists the packet filter of the running node; a start after a kill begins without one.
+    pub(crate) async fn nft(&self, script: &str) -> String {
         let mut nsenter = Command::new("nsenter")
             .args(["--net", "--target", &self.pid().await.to_string(), "nft", "-f", "-"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{error}: nsenter is needed, as root: `apt-get install util-linux`"));
         nsenter.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        assert!(nsenter.wait().unwrap().success(), "nft is needed, as root: `apt-get install nftables`: {script}");
+        let ran = nsenter.wait_with_output().unwrap();
+        assert!(ran.status.success(), "nft is needed, as root: `apt-get install nftables`: {script}");
+        text(ran.stdout)
     }
 
     /// Its log so far, of all its starts.

@@ -179,7 +179,14 @@ channel:
 # Which interfaces are used for listening, sending and announcing.
 # interfaces:
 #   include: ["*"]
-#   exclude: ["docker*", "veth*", "br-*", "cni*", "flannel*", "virbr*", "tun*", "wg*", "tailscale*"]
+#   exclude: [ # what containers, virtual machines, tunnels and VPNs make
+#     "docker*", "podman*", "br-*", "veth*", "lxc*", "lxd*", "incus*", "cni*", "cali*", "cilium*",
+#     "flannel*", "weave*", "antrea*", "ovn*", "kube-*", "nodelocaldns*", "eni*", "azv*", "gke*",
+#     "virbr*", "vnet*", "tap*", "macvtap*", "vif*", "vboxnet*", "vmnet*", "fwbr*", "fwln*",
+#     "fwpr*", "vxlan*", "genev*", "tun*", "gre*", "ip6gre*", "erspan*", "ipip*", "sit*", "6in4*",
+#     "teredo*", "ip6tnl*", "vti*", "ip_vti*", "ip6_vti*", "l2tp*", "wg*", "wireguard*",
+#     "tailscale*", "zt*", "wt*", "nebula*", "ppp*", "ipsec*", "xfrm*", "vpn*", "proton*",
+#     "nordlynx*", "CloudflareWARP*"]
 #   addresses: { ipv4: true, ipv6: true, link_local: false, loopback: false }
 
 # How servers are found. servers are asked by unicast, on this network or another.

@@ -101,9 +101,18 @@ pub struct InterfacesConfig {
 
 impl Default for InterfacesConfig {
     fn default() -> Self {
-        const VIRTUAL: [&str; 9] =
-            ["docker*", "veth*", "br-*", "cni*", "flannel*", "virbr*", "tun*", "wg*", "tailscale*"];
-        let patterns = |texts: &[&str]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        // What containers, Kubernetes networks (CNI), virtual machines, tunnels and VPNs are called; `tun*` fits `tunl0`, too.
+        // Each has a wildcard, so that `include` can name one of them in.
+        const VIRTUAL: [&str; 5] = [
+            "docker* podman* br-* veth* lxc* lxd* incus*",
+            "cni* cali* cilium* flannel* weave* antrea* ovn* kube-* nodelocaldns* eni* azv* gke*",
+            "virbr* vnet* tap* macvtap* vif* vboxnet* vmnet* fwbr* fwln* fwpr*",
+            "vxlan* genev* tun* gre* ip6gre* erspan* ipip* sit* 6in4* teredo* ip6tnl* vti* ip_vti* ip6_vti* l2tp*",
+            "wg* wireguard* tailscale* zt* wt* nebula* ppp* ipsec* xfrm* vpn* proton* nordlynx* CloudflareWARP*",
+        ];
+        let patterns = |texts: &[&str]| {
+            texts.iter().flat_map(|text| text.split_whitespace()).filter_map(|text| text.parse().ok()).collect()
+        };
         Self { include: patterns(&["*"]), exclude: patterns(&VIRTUAL), addresses: AddressesConfig::default() }
     }
 }

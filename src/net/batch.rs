@@ -36,6 +36,11 @@ impl Arrival {
         self.to.is_ipv4() && !self.to.is_multicast() && self.local != Some(self.to)
     }
 
+    /// Whether it was sent to a group or to a broadcast address.
+    pub fn is_to_everybody(&self) -> bool {
+        self.to.is_multicast() || self.is_broadcast()
+    }
+
     /// The source of an answer: the address that was asked, and the interface where an address counts on one link only.
     ///
     /// Asked at a group or a broadcast address, it is the address of this host that the kernel holds fit.

@@ -2,7 +2,7 @@
 //!
 //! A failure on one interface never stops another. It is kept for `status`, and [`Fanout::reconcile`] tries again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -90,6 +90,8 @@ pub struct InterfaceStatus {
 pub struct Fanout {
     settings: FanoutSettings,
     interfaces: BTreeMap<u32, InterfaceStatus>,
+    /// The families of taken interfaces, by index.
+    taken: BTreeSet<(u32, Family)>,
     multicast: Vec<Target>,
     broadcast: Vec<Target>,
 }
@@ -97,7 +99,8 @@ pub struct Fanout {
 impl Fanout {
     /// Nothing is joined yet.
     pub fn new(settings: FanoutSettings) -> Self {
-        Self { settings, interfaces: BTreeMap::new(), multicast: Vec::new(), broadcast: Vec::new() }
+        let (interfaces, taken) = (BTreeMap::new(), BTreeSet::new());
+        Self { settings, interfaces, taken, multicast: Vec::new(), broadcast: Vec::new() }
     }
 
     /// Joins the groups on interfaces that are new, leaves them on those that are gone, tries again what failed.
@@ -114,6 +117,7 @@ impl Fanout {
                 self.settings.want(sockets, &mut gone, family, false, &mut reports);
             }
         }
+        self.taken.clear();
         for interface in now.values() {
             let status = self.interfaces.entry(interface.index).or_insert_with(|| InterfaceStatus {
                 name: interface.name,
@@ -122,7 +126,10 @@ impl Fanout {
                 ipv6: FamilyStatus::default(),
             });
             for family in [Family::Ipv4, Family::Ipv6] {
-                let addressed = interface.addresses.iter().any(|address| Family::of(address.ip) == family);
+                let addressed = interface.has(family);
+                if addressed {
+                    self.taken.insert((interface.index, family));
+                }
                 let heard = sockets.family(family).is_some_and(Socket::hears_groups);
                 let wanted = interface.multicast && addressed && heard;
                 self.settings.want(sockets, status, family, wanted, &mut reports);
@@ -204,6 +211,11 @@ impl Fanout {
                 status.last_error = Some(error.to_string());
             }
         }
+    }
+
+    /// Whether an interface was taken at the last [`Fanout::reconcile`], and has an address of this family.
+    pub fn takes(&self, index: u32, family: Family) -> bool {
+        self.taken.contains(&(index, family))
     }
 
     /// The group of a family.

@@ -83,6 +83,21 @@ async fn broadcast_goes_to_each_network_from_its_own_address() {
 }
 
 #[tokio::test]
+async fn what_is_taken_is_known_by_interface_and_family_even_where_no_group_can_be_joined() {
+    let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
+    let which = |fanout: &Fanout| {
+        let places = [7001, 7002, 7003].map(|index| [Family::Ipv4, Family::Ipv6].map(|family| (index, family)));
+        places.into_iter().flatten().filter(|(index, family)| fanout.takes(*index, *family)).collect::<Vec<_>>()
+    };
+    let [both, tunnel] =
+        [interface(7001, "eth0", &["10.0.0.1/24", "fe80::1/64"]), interface(7002, "wg0", &["10.1.0.1/24"])];
+    fanout.reconcile(&sockets, &[both, Interface { multicast: false, ..tunnel.clone() }]);
+    assert_eq!(which(&fanout), [(7001, Family::Ipv4), (7001, Family::Ipv6), (7002, Family::Ipv4)]);
+    fanout.reconcile(&sockets, &[tunnel]);
+    assert_eq!(which(&fanout), [(7002, Family::Ipv4)]);
+}
+
+#[tokio::test]
 async fn failed_join_is_reported_once_kept_and_wanted_again() {
     let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
     let missing = [interface(1_000_007, "gone0", &["10.0.0.1/24"])];

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::Family;
 use crate::model::{InterfaceName, Scope};
 
 /// A network interface with its addresses, as the kernel reported it.
@@ -49,6 +50,11 @@ impl Interface {
     pub const MAX: usize = 4096;
     /// The most addresses of one interface that are looked at.
     pub const MAX_ADDRESSES: usize = 256;
+
+    /// Whether it has an address of a family.
+    pub fn has(&self, family: Family) -> bool {
+        self.addresses.iter().any(|address| Family::of(address.ip) == family)
+    }
 }
 
 impl InterfaceAddress {

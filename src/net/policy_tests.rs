@@ -24,7 +24,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()
 }
 
-/// The policy of the built-in defaults.
+/// A policy like that of the built-in defaults, with a part of their patterns.
 fn defaults() -> Policy {
     Policy {
         include: patterns(&["*"]),
@@ -48,7 +48,7 @@ fn announced(policy: &Policy, interfaces: &[Interface]) -> Vec<String> {
 }
 
 #[test]
-fn defaults_leave_what_containers_and_tunnels_make() {
+fn patterns_leave_what_containers_and_tunnels_make() {
     for name in ["docker0", "veth1a2b3c", "br-5f2c91", "cni0", "virbr0", "tun0", "wg0", "tailscale0"] {
         assert!(rule(&defaults(), name).starts_with("left, because it fits '"), "{name}");
     }

@@ -9,13 +9,16 @@ use super::core::Via;
 use super::counters::Counters;
 use crate::discovery::Method;
 use crate::net::{
-    self, Arrival, DATAGRAM_MAX, Fanout, FanoutSettings, Interface, Policy, RecvBatch, Report, SendBatch, Sockets,
-    Source,
+    self, Arrival, DATAGRAM_MAX, Family, Fanout, FanoutSettings, Interface, Policy, RecvBatch, Report, SendBatch,
+    Sockets, Source,
 };
 use crate::wire::KeyId;
 use crate::wire::keyring::KeyRing;
 use crate::wire::seal::{self, Dropped, Nonce};
 use crate::wire::v1::{Message, QUERY_DATAGRAM, Refusal, Refused};
+
+/// Why a datagram to everybody is dropped that came in by an interface that the policy does not take.
+const NOT_TAKEN: &str = "interface";
 
 /// Sockets, key ring and buffers of a node or of one command that asks.
 pub(super) struct Traffic {
@@ -71,6 +74,10 @@ impl Traffic {
     ) -> Result<Received, Option<Rejected>> {
         let Some((bytes, arrival)) = batch.get_mut(place) else { return Err(None) };
         counters.received += 1;
+        if !self.takes(&arrival) {
+            counters.dropped(NOT_TAKEN);
+            return Err(None);
+        }
         let Arrival { from, truncated, .. } = arrival;
         let length = bytes.len();
         let via = way_back(&arrival);
@@ -102,6 +109,15 @@ impl Traffic {
             return Err(None);
         }
         Ok(Received { from, came_by: came_by(&arrival), via, key: opened.key, nonce: opened.nonce, length, message })
+    }
+
+    /// What was sent to everybody counts only on interfaces that the policy takes; what was sent to this host, always: it
+    /// may come by whatever way its address is reached (loopback, NAT, a pod's or a tunnel's interface).
+    fn takes(&self, arrival: &Arrival) -> bool {
+        // A kernel that does not name the interface does not tell a broadcast from what was sent to this host either.
+        !arrival.is_to_everybody()
+            || arrival.interface == 0
+            || self.fanout.takes(arrival.interface, Family::of(arrival.to))
     }
 
     /// Queues an answer of at most `most` bytes; false if it would be longer.

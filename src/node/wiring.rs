@@ -265,3 +265,70 @@ pub(super) fn addresses(config: &Config, policy: &Policy, interfaces: &[Interfac
 fn lease(config: &Config) -> Lease {
     Lease(u32::try_from(config.registry.lease.0.as_secs()).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::InterfaceName;
+    use crate::net::{Decision, InterfaceAddress};
+
+    /// Whether a configuration takes an interface of this name, all else being well.
+    fn takes(config: &Config, name: &str) -> bool {
+        let interface = Interface {
+            index: 2,
+            name: InterfaceName::parse(name).unwrap(),
+            up: true,
+            loopback: false,
+            multicast: true,
+            broadcast: true,
+            point_to_point: false,
+            kind: None,
+            addresses: vec![InterfaceAddress::new("10.0.0.1".parse().unwrap(), 24)],
+        };
+        matches!(policy(config).decide(&interface), Decision::Taken { .. })
+    }
+
+    /// As they are called on real machines.
+    const VIRTUAL: &str = "docker0 docker_gwbridge br-5f2c91a0b3d4 veth1a2b3c4 podman0 podman1 lxcbr0 lxdbr0 incusbr0 \
+        cni0 cni-podman0 cali12ab34cd56e vxlan.calico wireguard.cali tunl0 cilium_host cilium_net cilium_vxlan \
+        lxc_health lxc2f9d4ac0d1b1 flannel.1 flannel-wg weave vethwe-bridge antrea-gw0 antrea-tun0 ovn-k8s-mp0 \
+        genev_sys_6081 vxlan_sys_4789 kube-ipvs0 kube-bridge nodelocaldns eni3f8a91c2d4e azv7b1c2d3e4f5 gke1a2b3c4d5e6 \
+        virbr0 virbr0-nic vnet0 vnet12 tap0 tap100i0 fwbr100i0 fwpr100p0 fwln100i0 vif1.0 macvtap0 vboxnet0 vmnet8 \
+        tun0 gre0 gretap0 erspan0 ip6gre0 ipip0 sit0 6in4-wan6 teredo ip6tnl0 vti1 ip_vti0 ip6_vti0 l2tpeth0 vxlan100 \
+        wg0 wg-mullvad tailscale0 ztks54l6w3 wt0 nebula1 ppp0 ipsec0 xfrm0 vpn0 proton0 nordlynx CloudflareWARP";
+    const REAL: &str = "eth0 eth0.20 eno1 enp3s0 enp0s31f6 enP4p65s0 ens18 enx001122334455 end0 enX0 wlan0 wlp2s0 \
+        wlx00c0ca112233 wwan0 usb0 bond0 team0 br0 br0.20 br1 vmbr0 bridge0 bat0 macvlan0 vlan20 lan1 mgmt0";
+
+    #[test]
+    fn default_patterns_leave_what_containers_machines_tunnels_and_vpns_make() {
+        let config = Config::default();
+        let taken: Vec<_> = VIRTUAL.split_whitespace().filter(|name| takes(&config, name)).collect();
+        assert_eq!(taken, [""; 0]);
+    }
+
+    #[test]
+    fn default_patterns_take_real_interfaces_and_the_hosts_own_bridge() {
+        let config = Config::default();
+        let left: Vec<_> = REAL.split_whitespace().filter(|name| !takes(&config, name)).collect();
+        assert_eq!(left, [""; 0]);
+    }
+
+    #[test]
+    fn whatever_is_left_by_default_is_in_by_naming_it() {
+        for name in VIRTUAL.split_whitespace() {
+            let mut config = Config::default();
+            config.interfaces.include.push(name.parse().unwrap());
+            assert!(takes(&config, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_default_pattern_counts() {
+        let config = Config::default();
+        let names: Vec<_> = VIRTUAL.split_whitespace().collect();
+        for pattern in policy(&config).exclude {
+            assert!(names.iter().any(|name| pattern.matches(name)), "no name in the list fits {pattern}");
+        }
+        assert_eq!(config.interfaces.exclude.len(), 57, "each of them parses");
+    }
+}

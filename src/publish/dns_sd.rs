@@ -21,10 +21,15 @@ pub fn host_label(name: &NodeName) -> &str {
 ///
 /// A label whose key is taken, in whatever case, is left out: only the first would count (RFC 6763 §6.4).
 pub fn text(publication: &Publication) -> Vec<(Box<str>, Box<str>)> {
+    let role = publication.role.to_string();
+    fitting([(ROLE_KEY, role.as_str())].into_iter().chain(publication.labels.iter()))
+}
+
+/// Those pairs that a TXT record has room for, in their order. What a node may have of labels never fills it.
+fn fitting<'a>(wanted: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(Box<str>, Box<str>)> {
     let mut pairs: Vec<(Box<str>, Box<str>)> = Vec::new();
     let mut room = MAX_TEXT;
-    let role = publication.role.to_string();
-    for (key, value) in [(ROLE_KEY, role.as_str())].into_iter().chain(publication.labels.iter()) {
+    for (key, value) in wanted {
         let length = key.len() + 1 + value.len();
         let taken = pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(key));
         if taken || length > MAX_PAIR || length + 1 > room {
@@ -45,6 +50,11 @@ mod tests {
         let labels = Labels::new(labels.iter().copied()).unwrap();
         let name = NodeName::parse("hub.example.org").unwrap();
         Publication { name, port: 24373, role: Role::Server, labels, addresses: Vec::new() }
+    }
+
+    /// With the length before each.
+    fn bytes(pairs: &[(Box<str>, Box<str>)]) -> usize {
+        pairs.iter().map(|(key, value)| 1 + key.len() + 1 + value.len()).sum()
     }
 
     fn pairs(publication: &Publication) -> Vec<String> {
@@ -75,7 +85,21 @@ mod tests {
         let all: Vec<_> = (0..16).map(|n| (format!("key{n:02}"), "x".repeat(11))).collect();
         let all: Vec<_> = all.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let shown = text(&publication(&all));
-        let bytes: usize = shown.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
-        assert!(shown.len() == 17 && bytes <= MAX_TEXT, "{} pairs, {bytes} bytes", shown.len());
+        assert!(shown.len() == 17 && bytes(&shown) <= MAX_TEXT, "{} pairs, {} bytes", shown.len(), bytes(&shown));
+    }
+
+    #[test]
+    fn pairs_past_the_record_are_left_out_and_shorter_ones_behind_them_are_not() {
+        // 20 bytes each with the length before it: 20 fill the record to its last byte.
+        let keys: Vec<_> = (0..25).map(|n| format!("key{n:02}")).collect();
+        let full: Vec<_> = keys.iter().map(|key| (key.as_str(), "0123456789abc")).collect();
+        let shown = fitting(full.iter().copied());
+        assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
+        // With a byte more in the first one, there is room for a twentieth only if that is a byte shorter.
+        let mut behind = full;
+        (behind[0].1, behind[24].1) = ("0123456789abcd", "0123456789ab");
+        let shown = fitting(behind.iter().copied());
+        assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
+        assert_eq!(&*shown[19].0, "key24", "those between have no room, and this one has");
     }
 }

@@ -200,6 +200,12 @@ impl Node {
         status["servers"].as_array().and_then(|servers| servers.iter().find(held).cloned()).unwrap_or_default()
     }
 
+    /// Whether it speaks multicast DNS on an interface.
+    pub(crate) fn speaks_mdns(&self, interface: &str) -> bool {
+        let speaks = |socket: &Value| socket["purpose"] == "mdns" && socket["interface"] == interface;
+        self.status()["sockets"].as_array().expect("the node answers").iter().any(speaks)
+    }
+
     /// How its publication by mDNS on an interface stands; null without one.
     pub(crate) fn publication(&self, interface: &str) -> Value {
         let status = self.status();
@@ -224,7 +230,16 @@ impl Avahi {
 
     /// What `avahi-resolve` says of a host's IPv4 address.
     pub(crate) fn resolve(&self, host: &str) -> Option<IpAddr> {
-        self.tool(&["timeout", "3", "avahi-resolve", "-4", "-n", host]).split_whitespace().nth(1)?.parse().ok()
+        self.resolve_by("-4", host)
+    }
+
+    /// What it says of a host's IPv6 address.
+    pub(crate) fn resolve_ipv6(&self, host: &str) -> Option<IpAddr> {
+        self.resolve_by("-6", host)
+    }
+
+    fn resolve_by(&self, family: &str, host: &str) -> Option<IpAddr> {
+        self.tool(&["timeout", "3", "avahi-resolve", family, "-n", host]).split_whitespace().nth(1)?.parse().ok()
     }
 
     /// What `avahi-browse` resolves of a service type, one line each.

@@ -10,12 +10,14 @@ mod lab;
 mod namespaces;
 mod resolved;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lab::{Node, Pair, await_that};
+use namespaces::Namespace;
 
 const SERVICE: &str = "_hereabouts._udp";
 const PUBLISHED: &str = "publish: [{ type: server }, { type: mdns }]";
@@ -46,17 +48,85 @@ fn avahi_sees_our_host_and_service_until_the_goodbye() {
 }
 
 #[test]
+fn avahi_resolves_our_name_to_its_ipv6_address() {
+    let pair = Pair::new();
+    for (namespace, address) in [(&pair.a, "fd77::1/64"), (&pair.b, "fd77::2/64")] {
+        namespace.ip(&["addr", "add", address, "dev", "eth0", "nodad"]);
+    }
+    let avahi = pair.avahi(&pair.a, "box");
+    let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
+    published(&laptop);
+    await_that("avahi-resolve -6 gives our address", || avahi.resolve_ipv6("laptop.local") == ip("fd77::2"));
+    assert_eq!(avahi.resolve("laptop.local"), ip("10.77.0.2"));
+    let addresses = laptop.publication("eth0")["addresses"].clone();
+    assert!(addresses.as_array().unwrap().contains(&"fd77::2".into()), "{addresses}");
+}
+
+#[test]
 fn a_server_that_avahi_announces_is_found_and_asked() {
     let pair = Pair::new();
     let announcing = pair.avahi(&pair.a, "box");
     // On the client's host as well: both share port 5353.
     let beside = pair.avahi(&pair.b, "desk");
-    let _hub = pair.node(&pair.a, "server", "hub", "discovery: { methods: [] }");
+    let hub = pair.node(&pair.a, "server", "hub", "discovery: { methods: [] }");
     let _service = announcing.publish("Attic Server", SERVICE, 24373);
     let laptop = pair.node(&pair.b, "client", "laptop", "discovery: { methods: [mdns] }");
     await_that("the client holds its server", || laptop.server()["name"] == "hub");
     assert_eq!(laptop.server()["found_by"], "mdns");
+    // What was found is Avahi's word: the server itself shows nothing.
+    assert!(!hub.speaks_mdns("eth0"), "{}", hub.status()["sockets"]);
+    let shown = beside.browse(SERVICE);
+    assert!(!shown.is_empty() && shown.iter().all(|line| line.contains("Attic")), "{shown:?}");
     assert_eq!(beside.resolve("box.local"), ip("10.77.0.1"), "the Avahi beside us hears as before");
+}
+
+/// A third machine beside the pair, at 10.77.0.3.
+fn third(pair: &Pair) -> Namespace {
+    let namespace = pair.lab.namespace("c");
+    pair.lab.plug(&namespace, "eth0", "br0");
+    namespace.ip(&["addr", "add", "10.77.0.3/24", "dev", "eth0"]);
+    namespace
+}
+
+#[test]
+fn a_service_of_another_name_is_found_by_that_name_alone() {
+    const OTHER: &str = "discovery: { methods: [mdns], mdns: { service: _attic._udp } }";
+    let pair = Pair::new();
+    let avahi = pair.avahi(&pair.a, "box");
+    let hub = pair.node(&pair.a, "server", "hub", OTHER);
+    await_that("the server is shown", || !avahi.browse("_attic._udp").is_empty());
+    assert_eq!(avahi.browse(SERVICE), [""; 0]);
+    let desk = pair.node(&third(&pair), "client", "desk", "discovery: { methods: [mdns] }");
+    let laptop = pair.node(&pair.b, "client", "laptop", OTHER);
+    await_that("who browses for that name holds the server", || laptop.server()["name"] == "hub");
+    assert_eq!(laptop.server()["found_by"], "mdns");
+    await_that("who browses for the default has found nobody", || {
+        let reason = desk.status()["methods"][0]["reason"].clone();
+        reason.as_str().is_some_and(|reason| reason.contains("no server is announced"))
+    });
+    assert_eq!(desk.status()["servers"], serde_json::json!([]));
+    assert_eq!(hub.status()["registry"]["present"], 2, "the server and the laptop");
+}
+
+#[test]
+fn a_server_that_does_not_list_mdns_shows_nothing() {
+    let pair = Pair::new();
+    let capture = pair.capture(&pair.b, "eth0");
+    let avahi = pair.avahi(&pair.b, "box");
+    let quiet = pair.node(&pair.a, "server", "quiet", "discovery: { methods: [multicast, broadcast] }");
+    await_that("the quiet server serves", || quiet.status()["health"]["ready"] == true);
+    // What shows that one that lists it would have been seen.
+    let shown = pair.node(&third(&pair), "server", "shown", "discovery: { methods: [multicast, broadcast, mdns] }");
+    await_that("the other server is shown", || !avahi.browse(SERVICE).is_empty());
+    let found = avahi.browse(SERVICE);
+    let instances: HashSet<_> = found.iter().map(|line| line.split(';').nth(3)).collect();
+    assert!(instances.len() == 1 && found.iter().any(|line| line.contains("10.77.0.3")), "{found:?}");
+    assert!(shown.speaks_mdns("eth0") && !quiet.speaks_mdns("eth0"));
+    let link_local = pair.a.text(&["-6", "-o", "address", "show", "dev", "eth0", "scope", "link"]);
+    let link_local = link_local.split_whitespace().nth(3).and_then(|word| word.split('/').next()).unwrap();
+    let (text, _) = capture.end();
+    let spoke = |address: &str| text.contains(&format!("{address}.5353 > "));
+    assert!(spoke("10.77.0.3") && !spoke("10.77.0.1") && !spoke(link_local), "{text}");
 }
 
 #[test]
@@ -134,9 +204,7 @@ fn hidden_servers_show_nothing_of_themselves() {
     let avahi = pair.avahi(&pair.b, "box");
     let mut hub = pair.node(&pair.a, "server", "hub", "");
     await_that("the server is shown", || !avahi.browse(SERVICE).is_empty());
-    let sockets = hub.status()["sockets"].clone();
-    let speaks = |socket: &serde_json::Value| socket["purpose"] == "mdns" && socket["interface"] == "eth0";
-    assert!(sockets.as_array().unwrap().iter().any(speaks), "{sockets}");
+    assert!(hub.speaks_mdns("eth0"), "{}", hub.status()["sockets"]);
     hub.program.stop();
     let (text, bytes) = capture.end();
     for secret in ["hub", "attic", "namespaces", "server"] {

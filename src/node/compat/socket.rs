@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::tally::Tally;
 use crate::net::{
-    Arrival, BindError, DATAGRAM_MAX, Fanout, FanoutSettings, Interface, RecvBatch, SendBatch, SocketSettings, Sockets,
-    Source, Target, broadcast_targets,
+    Arrival, BindError, DATAGRAM_MAX, Family, Fanout, FanoutSettings, Interface, RecvBatch, SendBatch, SocketSettings,
+    Sockets, Source, Target, broadcast_targets,
 };
 
 /// How long a socket that can't receive rests before it tries again.
@@ -96,8 +96,9 @@ impl Ears {
 
     /// What was sent to everybody counts only on interfaces that the policy takes; what was sent to this host, always.
     fn takes(&self, arrival: &Arrival) -> bool {
-        let to_everybody = arrival.to.is_multicast() || arrival.is_broadcast();
-        !to_everybody || self.interfaces.borrow().iter().any(|interface| interface.index == arrival.interface)
+        let family = Family::of(arrival.to);
+        let taken = |interface: &Interface| interface.index == arrival.interface && interface.has(family);
+        !arrival.is_to_everybody() || self.interfaces.borrow().iter().any(taken)
     }
 
     fn join(&mut self) {

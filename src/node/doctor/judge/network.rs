@@ -178,11 +178,14 @@ fn contradicted(network: &NetworkSeen, verdict: &Verdict) -> bool {
         // Unicast to this machine is something that it can't send to itself.
         (Kind::Unicast, _) => return !verdict.certain && !network.peers.is_empty(),
     };
-    let mut such = network.targets.iter().filter(|target| target.method == method && target.family == family);
-    such.any(|target| match verdict.flow.direction {
+    let such = network.targets.iter().filter(|target| target.method == method && target.family == family);
+    let (passed, others): (Vec<_>, Vec<_>) = such.partition(|target| match verdict.flow.direction {
         Direction::In => target.looped == Some(true),
         Direction::Out => target.looped == Some(true) || !target.answered_by.is_empty(),
-    })
+    });
+    // What drops beyond doubt drops on every interface; what may drop may do so on one of them alone.
+    let stopped = |target: &&TargetSeen| target.looped == Some(false) || target.sent != Sent::Yes;
+    !passed.is_empty() && (verdict.certain || !others.iter().any(stopped))
 }
 
 fn firewall_finding(verdict: &Verdict, certain: bool, all: &[&Verdict], kept_by: Option<Keeper>) -> FindingView {
