@@ -783,3 +783,66 @@ async fn until(is_so: impl Fn() -> bool) {
     };
     timeout(SOON, seen).await.unwrap();
 }
+
+// --- the log ---
+
+/// What is logged, for as long as the guard lives, on this thread.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn kept(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(move || log.clone()).finish())
+    }
+
+    fn count(&self, of: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(of).count()
+    }
+}
+
+#[tokio::test]
+async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_after_a_success() {
+    let log = Log::default();
+    let _kept = log.kept();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"one").unwrap();
+    let server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    let mended = folder.path().join("mended");
+    let command = ["sh", "-c", &format!("test -e {}", mended.display())].map(str::to_owned).to_vec();
+    let node = Node::start(|accepted| accepted.after = Some(After::Exec { command, limit: SOON }));
+    node.servers(&[server.found()]);
+    let failures = async || {
+        assert_eq!(node.pull().await.state, Progress::Failed);
+        log.count("not taken")
+    };
+    assert_eq!(failures().await, 1);
+    assert_eq!(failures().await, 1, "the same again is no news");
+    fs::write(&path, b"two").unwrap();
+    server.refresh().await.unwrap();
+    assert_eq!(failures().await, 2, "another generation's is");
+    fs::write(&mended, "").unwrap();
+    assert_eq!(node.pull().await.state, Progress::Done);
+    fs::remove_file(&node.path).unwrap();
+    fs::create_dir(&node.path).unwrap();
+    assert_eq!(failures().await, 3);
+    // The same folder again, after a success in between.
+    fs::remove_dir(&node.path).unwrap();
+    assert_eq!(node.pull().await.state, Progress::Done);
+    fs::remove_file(&node.path).unwrap();
+    fs::create_dir(&node.path).unwrap();
+    assert_eq!(failures().await, 4);
+}
