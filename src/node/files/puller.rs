@@ -4,17 +4,18 @@
 //! tells the server what this node holds, so that a server that restarted knows it again.
 
 mod received;
+mod talk;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub(in crate::node) use received::Received;
+use talk::Talk;
 
 use super::accepts::Accepts;
 use super::fetch::{self, FetchError, Place};
@@ -29,17 +30,13 @@ use crate::node::session::client;
 use crate::session::{Session, SessionError};
 use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
-use crate::wire::session::{Answer, Report, Request};
+use crate::wire::session::{Report, Request};
 use crate::wire::v1::Notice;
 
 /// Between two visits of all servers, give or take a tenth.
 const VISIT_EVERY: Duration = Duration::from_secs(60);
 /// Until a visit that failed is tried again: doubled each time, up to [`VISIT_EVERY`].
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a server may take for a short answer, and for all that it offers.
-const ANSWER: Duration = Duration::from_secs(30);
-/// Offers of one server that are looked at.
-const OFFERS: usize = 256;
 /// A difference of a server's clock that is a step, in ms: what a server takes is 20 s.
 const CLOCK_STEP: u64 = 5_000;
 /// Between two lines of progress of one pull.
@@ -115,9 +112,6 @@ type Offered = HashMap<Box<str>, Option<String>>;
 
 /// What is said of a file that nobody has.
 const NO_OFFER: &str = "no server offers it";
-
-/// Names of offers that were refused, and why.
-type Refused = HashMap<Box<str>, String>;
 
 /// Who is told how a pull goes, besides the log.
 type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
@@ -269,10 +263,9 @@ impl State {
         offered: &mut Offered,
         failed: &mut bool,
     ) -> Result<(), SessionError> {
-        let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
-        let introduction = Request::introduce(&self.settings.identity, session.binding());
-        done(&mut session, &introduction).await?;
-        let (offers, refused) = offers(&mut session).await?;
+        let mut talk = Talk::new();
+        let mut session = self.open(&mut talk, server).await?;
+        let (offers, refused) = talk.offers(&mut session).await?;
         for accepted in self.settings.accepted.clone() {
             if only.is_some_and(|only| *accepted.name != *only) {
                 continue;
@@ -290,7 +283,7 @@ impl State {
                 }
                 let error = error.map(|error| reported(error));
                 let report = Report { name: accepted.name.clone(), generation, error, attempted: None, again: false };
-                done(&mut session, &Request::Report(report)).await?;
+                talk.done(&mut session, &Request::Report(report)).await?;
                 continue;
             };
             let outcome = self.take(&mut session, server, &accepted, notice, listener).await;
@@ -315,17 +308,23 @@ impl State {
             let error = error.as_deref().map(reported);
             let (name, attempted) = (accepted.name.clone(), Some(notice.generation));
             let report = Request::Report(Report { name, generation, error, attempted, again });
-            if let Err(broken) = done(&mut session, &report).await {
+            if let Err(broken) = talk.done(&mut session, &report).await {
                 // The pull broke the session: the report goes over a new one, if the server is still there.
                 let server = self.server(&server.id).unwrap_or_else(|| server.clone());
-                session = client::connect(&server, &self.settings.ring, &self.settings.channel).await?;
-                let introduction = Request::introduce(&self.settings.identity, session.binding());
-                done(&mut session, &introduction).await?;
-                done(&mut session, &report).await?;
+                session = self.open(&mut talk, &server).await?;
+                talk.done(&mut session, &report).await?;
                 tracing::debug!("the session broke and was opened again: {broken}");
             }
         }
         Ok(())
+    }
+
+    /// Opens a session with a server, and says who asks.
+    async fn open(&self, talk: &mut Talk, server: &FoundServer) -> Result<Session<TcpStream>, SessionError> {
+        let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
+        let introduction = Request::introduce(&self.settings.identity, session.binding());
+        talk.done(&mut session, &introduction).await?;
+        Ok(session)
     }
 
     /// Takes one file if it is newer than what is held, and does what follows.
@@ -483,49 +482,6 @@ fn follows_failed(error: &str) -> String {
     format!("the file is in its place, but what follows failed: {error}")
 }
 
-/// What a server offers, and by name why an offer was refused: its signature does not hold.
-async fn offers<S: AsyncRead + AsyncWrite + Unpin>(
-    session: &mut Session<S>,
-) -> Result<(Vec<Notice>, Refused), SessionError> {
-    session.ask(&Request::Offers).await?;
-    let key = session.key();
-    let (mut offers, mut refused) = (Vec::new(), Refused::new());
-    let read = async {
-        loop {
-            match session.answer().await? {
-                Answer::Offer(notice) if offers.len() + refused.len() < OFFERS => match notice.verify(key) {
-                    Ok(()) => offers.push(notice),
-                    Err(error) => {
-                        let said = format!("the offer is not that of the server {}: {error}", notice.server);
-                        refused.insert(notice.name, said);
-                    }
-                },
-                Answer::End => return Ok(()),
-                Answer::Failed { message, .. } => return Err(says(message)),
-                _ => {}
-            }
-        }
-    };
-    // For all of it: who talks on for ever would keep the node from every other server.
-    timeout(ANSWER, read).await.map_err(|_| late())??;
-    Ok((offers, refused))
-}
-
-/// Asks for something that is answered by an end.
-async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
-    session.ask(request).await?;
-    match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
-        Answer::End => Ok(()),
-        Answer::Failed { message, .. } => Err(says(message)),
-        _ => Err(std::io::Error::other("the server answered something else").into()),
-    }
-}
-
-/// What a server says instead of an answer.
-fn says(message: Box<str>) -> SessionError {
-    std::io::Error::other(String::from(message)).into()
-}
-
 /// This moment, for people to read.
 fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
@@ -534,10 +490,6 @@ fn now() -> Timestamp {
 /// An error as it fits into a report.
 fn reported(error: &str) -> Box<str> {
     error[..error.floor_char_boundary(Report::MAX_ERROR)].into()
-}
-
-fn late() -> SessionError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER.as_secs())).into()
 }
 
 async fn tell(listener: Listener<'_>, view: &PullView) {
@@ -652,39 +604,5 @@ mod tests {
         state.visit_within(Duration::ZERO);
         state.visit_within(spread);
         assert_eq!(state.due.unwrap(), Instant::now());
-    }
-
-    /// What is made of a server that answers the question for its offers so: each one after ten seconds, the last one for ever.
-    async fn offers_of(answers: &[Answer<'static>]) -> Result<usize, String> {
-        let ring = ring();
-        let (near, far) = tokio::io::duplex(300_000);
-        let (caller, server) = tokio::join!(
-            crate::session::call(near, ring.first(), "home", Timestamp(1)),
-            crate::session::accept(far, &ring, "home", |_, _| true)
-        );
-        let (mut caller, mut server) = (caller.unwrap(), server.unwrap());
-        let answering = async {
-            server.request().await.unwrap();
-            let last = std::iter::repeat(answers.last().unwrap());
-            for answer in answers.iter().chain(last) {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                server.queue(answer).unwrap();
-                server.flush().await.unwrap();
-            }
-        };
-        tokio::select! {
-            offers = timeout(Duration::from_secs(3600), offers(&mut caller)) => {
-                offers.expect("it ends within an hour").map(|(offers, _)| offers.len()).map_err(|error| error.to_string())
-            }
-            () = answering => unreachable!(),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_talks_on_for_ever_or_fails_offers_nothing() {
-        assert_eq!(offers_of(&[Answer::Alive, Answer::End]).await, Ok(0));
-        assert!(offers_of(&[Answer::Alive]).await.unwrap_err().contains("within 30 s"));
-        let failed = Answer::Failed { kind: crate::wire::session::FailureKind::Busy, message: "too busy".into() };
-        assert!(offers_of(&[failed]).await.unwrap_err().contains("too busy"));
     }
 }
