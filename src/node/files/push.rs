@@ -415,9 +415,9 @@ mod tests {
     #[test]
     fn a_push_waits_while_a_node_tries_again_and_for_a_visit_that_began_after_it() {
         let broken = report(4, Some("the line broke"), Some(5), true);
-        assert_eq!(ended(&[broken.clone()]), None);
+        assert_eq!(ended(std::slice::from_ref(&broken)), None);
         let earlier = report(4, Some("what follows failed"), Some(4), false);
-        assert_eq!(ended(&[earlier.clone()]), None);
+        assert_eq!(ended(std::slice::from_ref(&earlier)), None);
         let done = report(5, None, Some(5), false);
         assert_eq!(ended(&[earlier, broken.clone(), done]), Some((Progress::Done, 5, None)));
         // When its own time is over it says what hindered the node.
