@@ -69,7 +69,7 @@ pub struct FileView {
     pub name: String,
     /// The generation that the node holds; 0 if none.
     pub generation: u64,
-    /// When the node last said so.
+    /// When the node last looked for a newer one and said how that went: each report ends an attempt.
     pub reported: Timestamp,
     /// Why its last attempt to get a newer one failed; null if it did not.
     pub error: Option<String>,

@@ -17,7 +17,10 @@ use crate::model::NodeName;
 ///
 /// Run it on the server that offers the file. Of all nodes, those that said they take the file are waited for. Each line
 /// is the node, done or failed, the generation and why it failed, with tabs between. Ends with 1 if any node failed, and with 3
-/// if no node takes the file.
+/// if no node takes the file. A node whose pull broke goes on within seconds, and is waited for.
+///
+/// New content is for every node that accepts it, with --to as well: those that are not named take it at their next visit, and
+/// are not shown.
 ///
 /// The file of compat.terminals.file is told to old terminals as well: they are "sent", as they can't report back.
 #[derive(Debug, Args)]
@@ -29,7 +32,7 @@ Examples:
 pub(super) struct PushArgs {
     /// The file's name in files.offer
     name: String,
-    /// Only this node; may be given more than once
+    /// Tell and wait for this node only; may be given more than once
     #[arg(long, value_name = "NODE")]
     to: Vec<NodeName>,
     /// Wait for nodes at most this long

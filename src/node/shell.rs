@@ -352,6 +352,7 @@ impl Node {
                 Output::Event(event) => self.event(&event),
             }
         }
+        self.show_servers();
         self.send_notices().await;
         self.traffic.flush(self.core.counters_mut()).await;
         let now = self.ticker.now();
@@ -433,7 +434,7 @@ impl Node {
                 }
             }
             Event::Discovery(discovery::Event::NewerFiles { .. }) => self.files_changed(),
-            Event::Discovery(_) => self.tell_servers(),
+            Event::Discovery(_) => {}
             _ => {
                 let now = self.ticker.now();
                 if let Some(export) = &mut self.export {

@@ -36,6 +36,12 @@ impl Held {
         self.0.get(node)?.get(name).map(|view| view.generation)
     }
 
+    /// Whether a node said that it holds just this generation, and nothing went wrong with it.
+    pub(in crate::node) fn has(&self, node: &NodeId, name: &str, generation: u64) -> bool {
+        let view = self.0.get(node).and_then(|files| files.get(name));
+        view.is_some_and(|view| view.generation == generation && view.error.is_none())
+    }
+
     /// Puts what a node holds into its view.
     pub(in crate::node) fn fill(&self, view: &mut NodeView) {
         if let Some(files) = self.0.get(&view.node_id) {
@@ -49,7 +55,7 @@ mod tests {
     use super::*;
 
     fn report(name: &str, generation: u64) -> Report {
-        Report { name: name.into(), generation, error: None }
+        Report { name: name.into(), generation, error: None, attempted: None, again: false }
     }
 
     #[test]
@@ -60,6 +66,9 @@ mod tests {
         assert!(!held.take(node, &report("a", 1), Timestamp(2), 1));
         assert!(held.take(node, &report("a", 2), Timestamp(3), 1));
         assert!(held.take(node, &Report { error: Some("full".into()), ..report("a", 2) }, Timestamp(4), 1));
+        assert!(!held.has(&node, "a", 2), "something is wrong with it");
+        held.take(node, &report("a", 2), Timestamp(5), 1);
+        assert_eq!([1, 2, 3].map(|generation| held.has(&node, "a", generation)), [false, true, false]);
         assert_eq!((held.generation(&node, "a"), held.generation(&node, "b")), (Some(2), None));
     }
 

@@ -13,23 +13,26 @@ mod terminals;
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub(super) use held::Held;
 pub(super) use push::{Pushes, Refreshed};
 
 use super::RunError;
+use super::ask::FoundServer;
 use super::shell::Node;
-use super::state_dir::StateDir;
+use super::state_dir::{StateDir, write_durably};
 use super::wiring;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Request, Response};
 use crate::api::view::{AcceptView, OfferView};
 use crate::config::Config;
-use crate::model::NodeId;
+use crate::files::ledger::{self, Ledger};
+use crate::model::{NodeId, NodeName};
 use crate::registry;
 use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
@@ -62,8 +65,8 @@ pub(super) struct Files {
     pub(super) events: mpsc::Sender<FileEvent>,
     pub(super) refreshes: Option<mpsc::Sender<Refresh>>,
     pub(super) puller: Option<mpsc::Sender<Told>>,
-    /// The servers that the puller knows.
-    pub(super) servers: Vec<NodeId>,
+    /// Where the puller sees the servers that hold this node's record.
+    pub(super) servers: watch::Sender<Vec<FoundServer>>,
 }
 
 /// What runs on the thread of the sessions, and what comes from there.
@@ -94,7 +97,7 @@ pub(super) fn start(
         events: sender,
         refreshes: None,
         puller: None,
-        servers: Vec::new(),
+        servers: watch::Sender::default(),
     };
     if !offers.all().is_empty() {
         let keeper = Keeper::new(offers, identity.id(), state.path().join("offers.json"), files.events.clone());
@@ -119,7 +122,7 @@ pub(super) fn start(
             ledger_path: state.path().join("accepted.json"),
         };
         let (told, tell) = mpsc::channel(QUEUE);
-        tasks.push(Box::pin(puller.run(tell)));
+        tasks.push(Box::pin(puller.run(files.servers.subscribe(), tell)));
         files.puller = Some(told);
     }
     Ok((files, Tasks { tasks, events }))
@@ -164,7 +167,8 @@ impl Node {
                 // Whoever pulls takes the file, though it has not said what it holds yet.
                 let known = self.core.table().filter(|table| table.by_id(&node).is_some()).map(registry::Table::len);
                 if let Some(nodes) = known.filter(|_| self.files.held.generation(&node, &name).is_none()) {
-                    let report = Report { name: name.clone(), generation: 0, error: None };
+                    let report =
+                        Report { name: name.clone(), generation: 0, error: None, attempted: None, again: false };
                     self.files.held.take(node, &report, self.ticker.now().wall, nodes);
                 }
                 self.files.pushes.sending(&node, &name, generation, bytes);
@@ -198,25 +202,19 @@ impl Node {
         }
     }
 
-    /// Tells the puller which servers hold this node's record, where that changed.
-    pub(super) fn tell_servers(&mut self) {
-        let Some(puller) = &self.files.puller else { return };
-        let own = self.core.engine().own().id();
-        let servers = self.core.engine().servers().iter().filter(|server| server.id != own);
-        let servers: Vec<_> = servers
-            .filter_map(|server| {
-                let held = server.held.as_ref()?;
-                Some(super::ask::FoundServer {
-                    address: server.address,
-                    id: server.id,
-                    name: server.name.clone(),
-                    clock_ahead: held.clock_offset,
-                })
-            })
-            .collect();
-        let ids: Vec<_> = servers.iter().map(|server| server.id).collect();
-        if ids != self.files.servers && puller.try_send(Told::Servers(servers)).is_ok() {
-            self.files.servers = ids;
+    /// Shows the puller which servers hold this node's record, where they are and what their clocks say.
+    ///
+    /// After every turn, as neither a move nor an acknowledgement is an event of its own.
+    pub(super) fn show_servers(&self) {
+        if self.files.puller.is_some() {
+            let own = self.core.engine().own().id();
+            let servers = self.core.engine().servers().iter().filter(|server| server.id != own);
+            show(
+                &self.files.servers,
+                servers.filter_map(|server| {
+                    Some((server.address, server.id, &server.name, server.held.as_ref()?.clock_offset))
+                }),
+            );
         }
     }
 
@@ -239,5 +237,33 @@ impl Node {
     /// The files that this node takes, for `status`.
     pub(super) fn accept_views(&self) -> Vec<AcceptView> {
         self.files.accepts.views()
+    }
+}
+
+/// Shows servers, each with its address, name and clock, if anything of them changed.
+fn show<'s>(
+    shown: &watch::Sender<Vec<FoundServer>>,
+    servers: impl Iterator<Item = (SocketAddr, NodeId, &'s NodeName, i64)> + Clone,
+) {
+    let before = |server: &FoundServer| (server.address, server.id, server.clock_ahead);
+    let same =
+        servers.clone().map(|(address, id, _, clock)| (address, id, clock)).eq(shown.borrow().iter().map(before));
+    if !same {
+        let found = |(address, id, name, clock_ahead): (_, _, &NodeName, _)| FoundServer {
+            address,
+            id,
+            name: name.clone(),
+            clock_ahead,
+        };
+        shown.send_replace(servers.map(found).collect());
+    }
+}
+
+/// Brings a ledger to the disk, which may be slow: sessions go on meanwhile.
+async fn keep(path: &Path, ledger: &Ledger) -> Result<(), String> {
+    let (path, text) = (path.to_owned(), ledger::text(ledger));
+    match tokio::task::spawn_blocking(move || write_durably(&path, text.as_bytes())).await {
+        Ok(kept) => kept.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -10,15 +10,19 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::FileEvent;
 use crate::files::ledger::{self, Entry, Ledger};
-use crate::files::offer::{Snapshot, Stamp};
+use crate::files::offer::{OfferError, Snapshot, Stamp};
 use crate::model::{NodeId, Timestamp};
-use crate::node::state_dir::write_durably;
 
 /// How often files are looked at. A change is taken when the next look finds it unchanged.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When a refused file that lies there unchanged is judged again: what is wrong may be around it. As many times the time that
+/// judging it took, where that is longer, so that a large one is not read all the time.
+const JUDGE_AGAIN: Duration = Duration::from_secs(30);
+const JUDGE_AGAIN_TIMES: u32 = 10;
 
 /// One generation of an offered file, as it is served.
 #[derive(Debug)]
@@ -91,8 +95,31 @@ pub(in crate::node) struct Keeper {
     events: mpsc::Sender<FileEvent>,
     /// The last stamp seen, or that nothing could be seen.
     seen: BTreeMap<Box<str>, Option<Stamp>>,
-    /// The stamp that was judged last, whether it is served or was refused.
-    judged: BTreeMap<Box<str>, Option<Stamp>>,
+    /// What was judged last.
+    judged: BTreeMap<Box<str>, Judged>,
+}
+
+/// A file that was judged.
+struct Judged {
+    /// Its stamp, or that nothing could be seen.
+    stamp: Option<Stamp>,
+    /// When it is judged again though it is the same; `None` of one that is served.
+    again: Option<Instant>,
+}
+
+/// What a look at a file brought.
+enum Looked {
+    /// It is what is served.
+    Served(Arc<Generation>),
+    /// It is another one, with the stamp that it had before it was read.
+    Taken(Option<Stamp>, Result<Snapshot, OfferError>),
+}
+
+impl Judged {
+    /// Whether that still holds.
+    fn holds(&self, stamp: Option<Stamp>) -> bool {
+        self.stamp == stamp && self.again.is_none_or(|again| Instant::now() < again)
+    }
 }
 
 impl Keeper {
@@ -137,7 +164,7 @@ impl Keeper {
             let stamp = spawn_blocking(move || Stamp::of(&path).ok()).await.unwrap_or_default();
             let last = self.seen.insert(name.clone(), stamp);
             // Two looks with the same result: whoever wrote has paused for a second at least.
-            if last == Some(stamp) && self.judged.get(&name) != Some(&stamp) {
+            if last == Some(stamp) && !self.judged.get(&name).is_some_and(|judged| judged.holds(stamp)) {
                 // What is wrong is in the log and in the status.
                 let _ = self.take(&name, &offered).await;
             }
@@ -146,19 +173,34 @@ impl Keeper {
 
     /// Reads a file if it changed, and serves it if it is whole.
     async fn take(&mut self, name: &str, offered: &Offered) -> Result<Arc<Generation>, String> {
-        let path = offered.path.clone();
-        if let Some(current) = &offered.current
-            && Stamp::of(&path).is_ok_and(|stamp| stamp == current.snapshot.stamp())
-        {
-            return Ok(current.clone());
-        }
-        let (stamp, taken) = match spawn_blocking(move || (Stamp::of(&path).ok(), Snapshot::take(&path))).await {
-            Ok(taken) => taken,
+        let (path, current) = (offered.path.clone(), offered.current.clone());
+        let began = Instant::now();
+        let looked = spawn_blocking(move || {
+            let stamp = Stamp::of(&path).ok();
+            match current.filter(|current| Some(current.snapshot.stamp()) == stamp) {
+                Some(current) => Looked::Served(current),
+                None => Looked::Taken(stamp, Snapshot::take(&path)),
+            }
+        });
+        let (stamp, taken) = match looked.await {
+            Ok(Looked::Served(current)) => {
+                // It may be back in the place of one that was refused.
+                let stamp = Some(current.snapshot.stamp());
+                self.judged.insert(name.into(), Judged { stamp, again: None });
+                self.offers.set(name, |offered| offered.error = None);
+                return Ok(current);
+            }
+            Ok(Looked::Taken(stamp, taken)) => (stamp, taken),
             Err(error) => return Err(error.to_string()),
         };
-        match taken.map_err(|error| error.to_string()).and_then(|snapshot| self.number(name, snapshot)) {
+        let numbered = match taken {
+            Ok(snapshot) => self.number(name, snapshot).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match numbered {
             Ok(generation) => {
-                self.judged.insert(name.into(), Some(generation.snapshot.stamp()));
+                let stamp = Some(generation.snapshot.stamp());
+                self.judged.insert(name.into(), Judged { stamp, again: None });
                 let generation = Arc::new(generation);
                 let (number, size) = (generation.number, generation.snapshot.size());
                 let newer = offered.current.as_ref().is_none_or(|current| current.number != number);
@@ -175,7 +217,8 @@ impl Keeper {
                 Ok(generation)
             }
             Err(error) => {
-                self.judged.insert(name.into(), stamp);
+                let again = JUDGE_AGAIN.max(began.elapsed() * JUDGE_AGAIN_TIMES);
+                self.judged.insert(name.into(), Judged { stamp, again: Instant::now().checked_add(again) });
                 if offered.error.as_ref() != Some(&error) {
                     tracing::warn!(file = name, "not offered as it is now: {error}");
                 }
@@ -186,7 +229,7 @@ impl Keeper {
     }
 
     /// Gives a content its generation: the one it had, or one more. It is durable before anybody sees it.
-    fn number(&mut self, name: &str, snapshot: Snapshot) -> Result<Generation, String> {
+    async fn number(&mut self, name: &str, snapshot: Snapshot) -> Result<Generation, String> {
         let known = self.ledger.get(name).filter(|entry| entry.server == self.server);
         if let Some(entry) = known.filter(|entry| entry.digest == *snapshot.digest()) {
             return Ok(Generation { number: entry.generation, snapshot });
@@ -206,7 +249,8 @@ impl Keeper {
         };
         let mut ledger = self.ledger.clone();
         ledger.insert(name.to_owned(), entry);
-        write_durably(&self.ledger_path, ledger::text(&ledger).as_bytes())
+        super::keep(&self.ledger_path, &ledger)
+            .await
             .map_err(|error| format!("its generation can't be kept: failed to {error}"))?;
         self.ledger = ledger;
         Ok(Generation { number, snapshot })

@@ -4,16 +4,18 @@
 //! tells the server what this node holds, so that a server that restarted knows it again.
 
 mod received;
+mod talk;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 pub(in crate::node) use received::Received;
+use talk::Talk;
 
 use super::accepts::Accepts;
 use super::fetch::{self, FetchError, Place};
@@ -25,21 +27,18 @@ use crate::files::target::Target;
 use crate::model::{NodeId, NodeName, Owner, Timestamp};
 use crate::node::ask::FoundServer;
 use crate::node::session::client;
-use crate::node::state_dir::write_durably;
 use crate::session::{Session, SessionError};
 use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
-use crate::wire::session::{Answer, Report, Request};
+use crate::wire::session::{Report, Request};
 use crate::wire::v1::Notice;
 
 /// Between two visits of all servers, give or take a tenth.
 const VISIT_EVERY: Duration = Duration::from_secs(60);
 /// Until a visit that failed is tried again: doubled each time, up to [`VISIT_EVERY`].
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a server may take for a short answer.
-const ANSWER: Duration = Duration::from_secs(30);
-/// Offers of one server that are looked at.
-const OFFERS: usize = 256;
+/// A difference of a server's clock that is a step, in ms: what a server takes is 20 s.
+const CLOCK_STEP: u64 = 5_000;
 /// Between two lines of progress of one pull.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -57,8 +56,6 @@ pub(in crate::node) struct Accepted {
 
 /// What the puller is told.
 pub(in crate::node) enum Told {
-    /// The servers that hold this node's record.
-    Servers(Vec<FoundServer>),
     /// A server has something newer.
     Notice(Notice),
     /// A renewal's answer says that a server offers other files than before.
@@ -85,12 +82,15 @@ pub(in crate::node) struct Puller {
 struct State {
     settings: Puller,
     ledger: Ledger,
-    servers: Vec<FoundServer>,
+    /// The servers that hold this node's record: where they are and what their clocks say, as of this moment.
+    servers: watch::Receiver<Vec<FoundServer>>,
+    /// The servers as they were when they were looked at last.
+    known: Vec<FoundServer>,
     /// When servers are visited next; `None` while there is none.
     due: Option<Instant>,
     failures: u32,
-    /// What was said last of each file and server; as many as servers and names.
-    said: HashMap<(Box<str>, NodeId), String>,
+    /// What was said last of each file and server, and of which generation; as many as servers and names.
+    said: HashMap<(Box<str>, NodeId), (Option<u64>, String)>,
 }
 
 /// Why a file was not taken, and whether it is worth another try soon.
@@ -113,31 +113,28 @@ type Offered = HashMap<Box<str>, Option<String>>;
 /// What is said of a file that nobody has.
 const NO_OFFER: &str = "no server offers it";
 
-/// Names of offers that were refused, and why.
-type Refused = HashMap<Box<str>, String>;
-
 /// Who is told how a pull goes, besides the log.
 type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
 
 impl Puller {
     /// Takes files for ever.
-    pub(in crate::node) async fn run(self, mut told: mpsc::Receiver<Told>) {
+    pub(in crate::node) async fn run(self, servers: watch::Receiver<Vec<FoundServer>>, mut told: mpsc::Receiver<Told>) {
         let ledger = ledger::read(&self.ledger_path);
         ledger.iter().for_each(|(name, entry)| self.accepts.holds(name, entry));
-        let mut state =
-            State { settings: self, ledger, servers: Vec::new(), due: None, failures: 0, said: HashMap::new() };
+        let mut state = State::new(self, ledger, servers);
         state.finish().await;
+        state.look_at_servers();
         loop {
             let due = state.due;
             tokio::select! {
                 message = told.recv() => match message {
                     None => return,
-                    Some(Told::Servers(servers)) => state.set_servers(servers),
                     Some(Told::Notice(notice)) => state.noticed(&notice),
                     Some(Told::Changed) => state.changed(),
                     Some(Told::Now { name, reply }) => state.now(name.as_deref(), &reply).await,
                     Some(Told::Received(received)) => state.received(received).await,
                 },
+                Ok(()) = state.servers.changed() => state.look_at_servers(),
                 () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
                     state.visit_all(None, None).await;
                 }
@@ -147,28 +144,46 @@ impl Puller {
 }
 
 impl State {
-    fn set_servers(&mut self, servers: Vec<FoundServer>) {
-        let new = servers.iter().any(|server| !self.servers.iter().any(|known| known.id == server.id));
+    fn new(settings: Puller, ledger: Ledger, servers: watch::Receiver<Vec<FoundServer>>) -> Self {
+        Self { settings, ledger, servers, known: Vec::new(), due: None, failures: 0, said: HashMap::new() }
+    }
+
+    /// Looks at which servers there are, and visits them if one is new, elsewhere, or goes by another clock.
+    fn look_at_servers(&mut self) {
+        let servers = self.servers.borrow_and_update().clone();
+        let is_as_before = |server: &FoundServer| {
+            self.known.iter().any(|known| {
+                known.id == server.id
+                    && known.address == server.address
+                    && known.clock_ahead.abs_diff(server.clock_ahead) < CLOCK_STEP
+            })
+        };
+        let new = !servers.iter().all(is_as_before);
         self.said.retain(|(_, id), _| servers.iter().any(|server| server.id == *id));
-        self.servers = servers;
-        if self.servers.is_empty() {
+        self.known = servers;
+        if self.known.is_empty() {
             self.due = None;
         } else if new || self.due.is_none() {
             self.visit_within(self.settings.spread);
         }
     }
 
+    /// A server as it can be reached at this moment.
+    fn server(&self, id: &NodeId) -> Option<FoundServer> {
+        self.servers.borrow().iter().find(|server| server.id == *id).cloned()
+    }
+
     /// A notice counts unless it tells of something older, whoever sent it: the visit judges for itself.
     fn noticed(&mut self, notice: &Notice) {
         let held = self.ledger.get(&*notice.name).filter(|entry| entry.server == notice.server);
         // With the same generation too: a server that was restarted may not know that it is here.
-        if held.is_none_or(|entry| entry.generation <= notice.generation) && !self.servers.is_empty() {
+        if held.is_none_or(|entry| entry.generation <= notice.generation) && !self.known.is_empty() {
             self.visit_within(self.settings.spread);
         }
     }
 
     fn changed(&mut self) {
-        if !self.servers.is_empty() {
+        if !self.known.is_empty() {
             self.visit_within(self.settings.spread);
         }
     }
@@ -182,7 +197,7 @@ impl State {
     async fn now(&mut self, name: Option<&str>, reply: &mpsc::Sender<Response>) {
         let end = if name.is_some_and(|name| !self.settings.accepted.iter().any(|accepted| *accepted.name == *name)) {
             Response::error(ErrorKind::NotFound, "files.accept of this node has no such name")
-        } else if self.servers.is_empty() {
+        } else if self.servers.borrow().is_empty() {
             Response::error(
                 ErrorKind::Failed,
                 "no server has acknowledged this node yet ('hereabouts status' says why)",
@@ -197,47 +212,46 @@ impl State {
 
     /// Visits every server, and says when to do so next.
     async fn visit_all(&mut self, only: Option<&str>, listener: Listener<'_>) {
+        self.look_at_servers();
         let mut failed = false;
         let mut offered = Offered::new();
-        let mut no_session: Option<String> = None;
-        for server in self.servers.clone() {
+        let mut unreachable: Vec<(FoundServer, String)> = Vec::new();
+        for id in self.known.iter().map(|server| server.id).collect::<Vec<_>>() {
+            // It may have moved or gone while another one was visited.
+            let Some(server) = self.server(&id) else { continue };
             if let Err(error) = self.visit(&server, only, listener, &mut offered, &mut failed).await {
                 failed = true;
                 tracing::warn!(server = %server.name, address = %server.address, "files could not be asked for: {error}");
                 let error = format!("no session with {} ({}): {error}", server.name, server.address);
-                for accepted in &self.settings.accepted {
-                    if only.is_none_or(|only| *accepted.name == *only) && !offered.contains_key(&accepted.name) {
-                        let view = self.view(&accepted.name, Some(&server), Progress::Failed, Some(error.clone()));
-                        tell(listener, &view).await;
-                    }
-                }
-                no_session = Some(error);
+                unreachable.push((server, error));
             }
         }
         let now = now();
-        for accepted in &self.settings.accepted {
-            if only.is_none_or(|only| *accepted.name == *only) {
-                let error = match offered.get(&accepted.name) {
-                    Some(error) => error.clone(),
-                    None => no_session.clone().or_else(|| Some(NO_OFFER.to_owned())),
-                };
-                self.settings.accepts.tried(&accepted.name, now, error);
-            }
-        }
-        if listener.is_some() {
-            for accepted in &self.settings.accepted {
-                if only.is_none_or(|only| *accepted.name == *only) && !offered.contains_key(&accepted.name) && !failed {
-                    let error = NO_OFFER.to_owned();
-                    tell(listener, &self.view(&accepted.name, None, Progress::Failed, Some(error))).await;
+        for accepted in self.settings.accepted.iter().filter(|one| only.is_none_or(|only| *one.name == *only)) {
+            let error = match offered.get(&accepted.name) {
+                Some(error) => error.clone(),
+                // Only now: another server may have had it.
+                None => {
+                    for (server, error) in &unreachable {
+                        let view = self.view(&accepted.name, Some(server), Progress::Failed, Some(error.clone()));
+                        tell(listener, &view).await;
+                    }
+                    let error = unreachable.last().map(|(_, error)| error.clone());
+                    if error.is_none() {
+                        let view = self.view(&accepted.name, None, Progress::Failed, Some(NO_OFFER.to_owned()));
+                        tell(listener, &view).await;
+                    }
+                    error.or_else(|| Some(NO_OFFER.to_owned()))
                 }
-            }
+            };
+            self.settings.accepts.tried(&accepted.name, now, error);
         }
         self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
         let wait = match self.failures {
             0 => VISIT_EVERY,
             failures => RETRY.saturating_mul(1 << (failures - 1).min(8)).min(VISIT_EVERY),
         };
-        self.due = (!self.servers.is_empty()).then(|| Instant::now() + wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        self.due = (!self.known.is_empty()).then(|| Instant::now() + wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
     }
 
     /// Asks one server what it offers, takes what is newer, and reports.
@@ -249,10 +263,9 @@ impl State {
         offered: &mut Offered,
         failed: &mut bool,
     ) -> Result<(), SessionError> {
-        let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
-        let introduction = Request::introduce(&self.settings.identity, session.binding());
-        done(&mut session, &introduction).await?;
-        let (offers, refused) = self.offers(&mut session).await?;
+        let mut talk = Talk::new();
+        let mut session = self.open(&mut talk, server).await?;
+        let (offers, refused) = talk.offers(&mut session).await?;
         for accepted in self.settings.accepted.clone() {
             if only.is_some_and(|only| *accepted.name != *only) {
                 continue;
@@ -264,27 +277,28 @@ impl State {
                 let error = refused.get(&accepted.name);
                 if let Some(error) = error {
                     offered.entry(accepted.name.clone()).or_insert_with(|| Some(error.clone()));
-                    self.log(&accepted.name, server, error);
+                    self.log(&accepted.name, server, None, error);
                     let view = self.view(&accepted.name, Some(server), Progress::Failed, Some(error.clone()));
                     tell(listener, &view).await;
                 }
-                let report =
-                    Report { name: accepted.name.clone(), generation, error: error.map(|error| reported(error)) };
-                done(&mut session, &Request::Report(report)).await?;
+                let error = error.map(|error| reported(error));
+                let report = Report { name: accepted.name.clone(), generation, error, attempted: None, again: false };
+                talk.done(&mut session, &Request::Report(report)).await?;
                 continue;
             };
             let outcome = self.take(&mut session, server, &accepted, notice, listener).await;
-            let error = match outcome {
+            let (error, again) = match outcome {
                 Ok(()) => {
                     // Whatever another server offered under this name.
                     offered.insert(accepted.name.clone(), None);
-                    None
+                    self.said.remove(&(accepted.name.clone(), server.id));
+                    (None, false)
                 }
                 Err(NotTaken { error, again }) => {
                     *failed |= again;
-                    self.log(&accepted.name, server, &error);
+                    self.log(&accepted.name, server, Some(notice.generation), &error);
                     offered.entry(accepted.name.clone()).or_insert_with(|| Some(error.clone()));
-                    Some(error)
+                    (Some(error), again)
                 }
             };
             let state = if error.is_some() { Progress::Failed } else { Progress::Done };
@@ -292,37 +306,25 @@ impl State {
             let generation = self.ledger.get(&*accepted.name).filter(|entry| entry.server == notice.server);
             let generation = generation.map_or(0, |entry| entry.generation);
             let error = error.as_deref().map(reported);
-            let report = Request::Report(Report { name: accepted.name.clone(), generation, error });
-            if let Err(broken) = done(&mut session, &report).await {
+            let (name, attempted) = (accepted.name.clone(), Some(notice.generation));
+            let report = Request::Report(Report { name, generation, error, attempted, again });
+            if let Err(broken) = talk.done(&mut session, &report).await {
                 // The pull broke the session: the report goes over a new one, if the server is still there.
-                session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
-                let introduction = Request::introduce(&self.settings.identity, session.binding());
-                done(&mut session, &introduction).await?;
-                done(&mut session, &report).await?;
+                let server = self.server(&server.id).unwrap_or_else(|| server.clone());
+                session = self.open(&mut talk, &server).await?;
+                talk.done(&mut session, &report).await?;
                 tracing::debug!("the session broke and was opened again: {broken}");
             }
         }
         Ok(())
     }
 
-    /// What the server offers, and by name why an offer was refused: its signature does not hold.
-    async fn offers(&self, session: &mut Session<TcpStream>) -> Result<(Vec<Notice>, Refused), SessionError> {
-        session.ask(&Request::Offers).await?;
-        let key = session.key();
-        let (mut offers, mut refused) = (Vec::new(), Refused::new());
-        loop {
-            match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
-                Answer::Offer(notice) if offers.len() + refused.len() < OFFERS => match notice.verify(key) {
-                    Ok(()) => offers.push(notice),
-                    Err(error) => {
-                        let said = format!("the offer is not that of the server {}: {error}", notice.server);
-                        refused.insert(notice.name, said);
-                    }
-                },
-                Answer::End | Answer::Failed { .. } => return Ok((offers, refused)),
-                _ => {}
-            }
-        }
+    /// Opens a session with a server, and says who asks.
+    async fn open(&self, talk: &mut Talk, server: &FoundServer) -> Result<Session<TcpStream>, SessionError> {
+        let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
+        let introduction = Request::introduce(&self.settings.identity, session.binding());
+        talk.done(&mut session, &introduction).await?;
+        Ok(session)
     }
 
     /// Takes one file if it is newer than what is held, and does what follows.
@@ -386,16 +388,16 @@ impl State {
             taken: Some(now()),
             server_name: Some(server.name.clone()),
         };
-        self.note(&accepted.name, entry).map_err(later)?;
+        self.note(&accepted.name, entry).await.map_err(later)?;
         self.follow(accepted, false).await.map_err(later)
     }
 
-    /// Says once what is wrong: the same again every minute is no news.
-    fn log(&mut self, name: &str, server: &FoundServer, error: &str) {
-        let said = self.said.entry((name.into(), server.id)).or_default();
-        if said != error {
+    /// Says once what is wrong with a generation: the same again every minute is no news.
+    fn log(&mut self, name: &str, server: &FoundServer, generation: Option<u64>, error: &str) {
+        let now = (generation, error.to_owned());
+        if self.said.get(&(name.into(), server.id)) != Some(&now) {
             tracing::warn!(file = name, server = %server.name, "not taken: {error}");
-            error.clone_into(said);
+            self.said.insert((name.into(), server.id), now);
         }
     }
 
@@ -420,7 +422,7 @@ impl State {
         };
         let failed = after.run(&taken).await.err().map(|error| error.to_string());
         // Done once, whatever came of it: a command that fails would fail every minute.
-        self.note(&accepted.name, Entry { unfinished: false, failed: failed.clone(), ..entry })?;
+        self.note(&accepted.name, Entry { unfinished: false, failed: failed.clone(), ..entry }).await?;
         failed.map_or(Ok(()), |error| Err(follows_failed(&error)))
     }
 
@@ -434,10 +436,11 @@ impl State {
         }
     }
 
-    fn note(&mut self, name: &str, entry: Entry) -> Result<(), String> {
+    async fn note(&mut self, name: &str, entry: Entry) -> Result<(), String> {
         self.settings.accepts.holds(name, &entry);
         self.ledger.insert(name.to_owned(), entry);
-        write_durably(&self.settings.ledger_path, ledger::text(&self.ledger).as_bytes())
+        super::keep(&self.settings.ledger_path, &self.ledger)
+            .await
             .map_err(|error| format!("what is held can't be kept: failed to {error}"))
     }
 
@@ -479,16 +482,6 @@ fn follows_failed(error: &str) -> String {
     format!("the file is in its place, but what follows failed: {error}")
 }
 
-/// Asks for something that is answered by an end.
-async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
-    session.ask(request).await?;
-    match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
-        Answer::End => Ok(()),
-        Answer::Failed { message, .. } => Err(std::io::Error::other(String::from(message)).into()),
-        _ => Err(std::io::Error::other("the server answered something else").into()),
-    }
-}
-
 /// This moment, for people to read.
 fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
@@ -497,10 +490,6 @@ fn now() -> Timestamp {
 /// An error as it fits into a report.
 fn reported(error: &str) -> Box<str> {
     error[..error.floor_char_boundary(Report::MAX_ERROR)].into()
-}
-
-fn late() -> SessionError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {} s", ANSWER.as_secs())).into()
 }
 
 async fn tell(listener: Listener<'_>, view: &PullView) {
@@ -576,5 +565,44 @@ mod tests {
     fn files_over_the_limit_are_not_pulled() {
         let small = Accepted { max_size: 9, ..accepted() };
         assert!(decide(None, &small, None, &notice(1, 1, 5)).unwrap_err().contains("max_size"));
+    }
+
+    fn state(spread: Duration) -> State {
+        let settings = Puller {
+            ring: ring(),
+            channel: "home".into(),
+            identity: Identity::from_seed(&[77; 32]),
+            node: "kiosk".parse().unwrap(),
+            accepted: vec![accepted()],
+            accepts: Accepts::default(),
+            spread,
+            ledger_path: PathBuf::new(),
+        };
+        State::new(settings, Ledger::new(), watch::channel(Vec::new()).1)
+    }
+
+    fn ring() -> KeyRing {
+        KeyRing::new("home", &[crate::wire::keyring::Secret::key([1; 32])]).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn visits_after_a_notice_are_spread_over_the_time_that_the_config_names_and_no_longer() {
+        let spread = Duration::from_secs(10);
+        let waits: Vec<_> = std::iter::repeat_with(|| {
+            let mut state = state(spread);
+            state.visit_within(spread);
+            state.due.unwrap() - Instant::now()
+        })
+        .take(200)
+        .collect();
+        assert!(waits.iter().all(|wait| *wait <= spread), "{waits:?}");
+        // Of 200 random moments, none is in one of the halves once in 2^199 times.
+        let early = waits.iter().filter(|wait| **wait < spread / 2).count();
+        assert!((1..200).contains(&early), "{waits:?}");
+        // A later notice brings the visit forward and never puts it off.
+        let mut state = state(spread);
+        state.visit_within(Duration::ZERO);
+        state.visit_within(spread);
+        assert_eq!(state.due.unwrap(), Instant::now());
     }
 }

@@ -57,22 +57,51 @@ struct Push {
     generation: u64,
     size: u64,
     /// Nodes that neither have it nor failed.
-    waiting: Vec<(NodeId, NodeName)>,
+    waiting: Vec<Waiting>,
     /// Last lines of nodes that the reader has no room for yet: those are never left out.
     last: VecDeque<PushView>,
     deadline: Duration,
 }
 
+/// A node that is waited for.
+struct Waiting {
+    id: NodeId,
+    name: NodeName,
+    /// What hindered it last, while it goes on trying.
+    trouble: Option<Box<str>>,
+}
+
 impl Push {
-    fn view(&self, node: &(NodeId, NodeName), state: Progress, bytes: u64) -> PushView {
+    fn view(&self, node: &Waiting, state: Progress, bytes: u64) -> PushView {
         PushView {
-            node: node.1.clone(),
-            node_id: node.0,
+            node: node.name.clone(),
+            node_id: node.id,
             state,
             generation: self.generation,
             bytes,
             size: self.size,
             error: None,
+        }
+    }
+
+    /// What a report says of this push; `None` if it does not end the wait for its node.
+    fn outcome(&self, node: &Waiting, report: &Report) -> Option<PushView> {
+        let has_it = report.generation >= self.generation;
+        let done = || self.view(node, Progress::Done, self.size);
+        let Some(error) = report.error.as_deref() else { return has_it.then(done) };
+        match report.attempted {
+            // Of a visit that began before this push: another one follows.
+            Some(attempted) if attempted < self.generation => None,
+            // This one is there, and a later one is in trouble.
+            Some(attempted) if attempted > self.generation && has_it => Some(done()),
+            _ if report.again => None,
+            _ => {
+                // What followed may have failed though it is there.
+                let bytes = if has_it { self.size } else { 0 };
+                let generation = if has_it { self.generation } else { report.generation };
+                let error = Some(error.to_owned());
+                Some(PushView { generation, error, ..self.view(node, Progress::Failed, bytes) })
+            }
         }
     }
 
@@ -106,7 +135,7 @@ impl Pushes {
     /// Notes that bytes are on their way.
     pub(super) fn sending(&mut self, node: &NodeId, name: &str, generation: u64, bytes: u64) {
         for push in self.running.iter().filter(|push| *push.name == *name && push.generation == generation) {
-            if let Some(waiting) = push.waiting.iter().find(|(id, _)| id == node) {
+            if let Some(waiting) = push.waiting.iter().find(|waiting| waiting.id == *node) {
                 push.tell(push.view(waiting, Progress::Pulling, bytes));
             }
         }
@@ -115,25 +144,14 @@ impl Pushes {
     /// Notes what a node says it holds.
     pub(super) fn reported(&mut self, node: &NodeId, report: &Report) {
         for push in self.running.iter_mut().filter(|push| push.name == report.name) {
-            let Some(place) = push.waiting.iter().position(|(id, _)| id == node) else { continue };
-            let view = if report.generation >= push.generation {
-                // What followed may have failed all the same.
-                let state = if report.error.is_some() { Progress::Failed } else { Progress::Done };
-                PushView {
-                    error: report.error.as_deref().map(str::to_owned),
-                    ..push.view(&push.waiting[place], state, push.size)
+            let Some(place) = push.waiting.iter().position(|waiting| waiting.id == *node) else { continue };
+            match push.outcome(&push.waiting[place], report) {
+                Some(view) => {
+                    push.waiting.swap_remove(place);
+                    push.last.push_back(view);
                 }
-            } else if let Some(error) = &report.error {
-                PushView {
-                    generation: report.generation,
-                    error: Some(error.as_ref().to_owned()),
-                    ..push.view(&push.waiting[place], Progress::Failed, 0)
-                }
-            } else {
-                continue;
-            };
-            push.waiting.swap_remove(place);
-            push.last.push_back(view);
+                None => push.waiting[place].trouble.clone_from(&report.error),
+            }
         }
         self.flush_at = Some(Duration::ZERO);
     }
@@ -142,7 +160,7 @@ impl Pushes {
     pub(super) fn called(&mut self, Called { name, terminals }: Called) {
         for (id, outcome) in terminals {
             for push in self.running.iter_mut().filter(|push| push.name == name) {
-                let Some(place) = push.waiting.iter().position(|(waiting, _)| *waiting == id) else { continue };
+                let Some(place) = push.waiting.iter().position(|waiting| waiting.id == id) else { continue };
                 let node = push.waiting.swap_remove(place);
                 let view = match &outcome {
                     Ok(()) => push.view(&node, Progress::Sent, 0),
@@ -161,8 +179,11 @@ impl Pushes {
     pub(in crate::node) fn end(&mut self, now: Duration) {
         for push in self.running.iter_mut().filter(|push| push.deadline <= now) {
             for node in std::mem::take(&mut push.waiting) {
-                let error = Some("it did not say in time that it has it".to_owned());
-                let view = PushView { error, ..push.view(&node, Progress::Failed, 0) };
+                let mut error = "it did not say in time that it has it".to_owned();
+                if let Some(trouble) = &node.trouble {
+                    error = format!("{error}; it said last: {trouble}");
+                }
+                let view = PushView { error: Some(error), ..push.view(&node, Progress::Failed, 0) };
                 push.last.push_back(view);
             }
             push.deadline = Duration::MAX;
@@ -226,7 +247,10 @@ impl Node {
         let own = self.core.engine().own();
         let caller = self.compat.caller(&self.config, name);
         let (mut nodes, mut old) = (Vec::new(), Vec::new());
-        for wanted in to {
+        for (place, wanted) in to.iter().enumerate() {
+            if to[..place].contains(wanted) {
+                continue;
+            }
             match table.by_name(wanted) {
                 Some(node) if !node.wire().is_authenticated() => match (node.wire(), &caller) {
                     (Wire::Terminals, Some(_)) => old.push(terminals::Terminal::from(&node)),
@@ -275,19 +299,20 @@ impl Node {
         };
         for node in nodes {
             self.files.pushes.unicast.push_back((node.source(), message.clone()));
-            let entry = (node.id(), node.name().clone());
-            match self.files.held.generation(&entry.0, &push.name) {
-                // Of all nodes, only those that take the file are waited for; a node that is named is.
-                None if all => {}
-                Some(held) if held >= number => push.last.push_back(push.view(&entry, Progress::Done, size)),
-                _ => {
-                    push.tell(push.view(&entry, Progress::Told, 0));
-                    push.waiting.push(entry);
-                }
+            let entry = Waiting { id: node.id(), name: node.name().clone(), trouble: None };
+            // Of all nodes, only those that take the file are waited for; a node that is named is.
+            if all && self.files.held.generation(&entry.id, &push.name).is_none() {
+                continue;
+            }
+            if self.files.held.has(&entry.id, &push.name, number) {
+                push.last.push_back(push.view(&entry, Progress::Done, size));
+            } else {
+                push.tell(push.view(&entry, Progress::Told, 0));
+                push.waiting.push(entry);
             }
         }
         for terminal in &old {
-            let entry = (terminal.id, terminal.name.clone());
+            let entry = Waiting { id: terminal.id, name: terminal.name.clone(), trouble: None };
             push.tell(push.view(&entry, Progress::Told, 0));
             push.waiting.push(entry);
         }
@@ -332,5 +357,75 @@ impl Node {
             self.traffic.send(to, &message, self.core.counters_mut()).await;
         }
         self.traffic.flush(self.core.counters_mut()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId([1; 32]);
+
+    /// A push of generation 5 to one node, and what it tells.
+    fn push() -> (Pushes, mpsc::Receiver<Response>) {
+        let (reply, told) = mpsc::channel(16);
+        let request = Request::Push { name: "a".into(), to: Vec::new(), timeout_ms: 1000 };
+        let push = Push {
+            call: Call { request, reply },
+            name: "a".into(),
+            generation: 5,
+            size: 10,
+            waiting: vec![Waiting { id: NODE, name: "kiosk".parse().unwrap(), trouble: None }],
+            last: VecDeque::new(),
+            deadline: Duration::from_secs(1),
+        };
+        (Pushes { running: vec![push], ..Pushes::default() }, told)
+    }
+
+    fn report(generation: u64, error: Option<&str>, attempted: Option<u64>, again: bool) -> Report {
+        Report { name: "a".into(), generation, error: error.map(Into::into), attempted, again }
+    }
+
+    /// How a push ends for its node, if it ends, after these reports.
+    fn ended(reports: &[Report]) -> Option<(Progress, u64, Option<String>)> {
+        let (mut pushes, mut told) = push();
+        reports.iter().for_each(|report| pushes.reported(&NODE, report));
+        pushes.end(Duration::ZERO);
+        match told.try_recv().ok()? {
+            Response::Item { item: Item::Pushed(view) } => Some((view.state, view.generation, view.error)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_node_is_done_when_it_has_what_is_pushed_and_failed_when_that_failed_for_good() {
+        assert_eq!(ended(&[report(4, None, Some(4), false)]), None);
+        assert_eq!(ended(&[report(5, None, Some(5), false)]), Some((Progress::Done, 5, None)));
+        assert_eq!(ended(&[report(6, None, Some(6), false)]), Some((Progress::Done, 5, None)));
+        let failed = |generation| Some((Progress::Failed, generation, Some("full".to_owned())));
+        assert_eq!(ended(&[report(4, Some("full"), Some(5), false)]), failed(4));
+        assert_eq!(ended(&[report(4, Some("full"), None, false)]), failed(4), "an older node does not say more");
+        assert_eq!(ended(&[report(5, Some("full"), Some(5), false)]), failed(5), "what follows failed");
+        assert_eq!(ended(&[report(9, Some("full"), Some(5), false)]), failed(5), "it keeps a later one");
+        assert_eq!(ended(&[report(5, Some("full"), Some(6), false)]), Some((Progress::Done, 5, None)));
+    }
+
+    #[test]
+    fn a_push_waits_while_a_node_tries_again_and_for_a_visit_that_began_after_it() {
+        let broken = report(4, Some("the line broke"), Some(5), true);
+        assert_eq!(ended(std::slice::from_ref(&broken)), None);
+        let earlier = report(4, Some("what follows failed"), Some(4), false);
+        assert_eq!(ended(std::slice::from_ref(&earlier)), None);
+        let done = report(5, None, Some(5), false);
+        assert_eq!(ended(&[earlier, broken.clone(), done]), Some((Progress::Done, 5, None)));
+        // When its own time is over it says what hindered the node.
+        let (mut pushes, mut told) = push();
+        pushes.reported(&NODE, &broken);
+        pushes.end(Duration::from_secs(1));
+        let Some(Response::Item { item: Item::Pushed(view) }) = told.try_recv().ok() else { panic!() };
+        assert_eq!(view.state, Progress::Failed);
+        assert!(view.error.unwrap().ends_with("the line broke"));
     }
 }

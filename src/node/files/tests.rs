@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::offers::{Keeper, Offers, Refresh};
@@ -18,7 +18,6 @@ use crate::api::request::Item;
 use crate::api::view::{AcceptView, Progress, PullView};
 use crate::files::after::After;
 use crate::files::webhook::Webhook;
-use crate::node::ask::FoundServer;
 use crate::node::session::{Limits, Served, SessionCounters, Shared, Thread};
 use crate::session;
 use crate::wire::keyring::Secret;
@@ -89,6 +88,15 @@ impl Server {
         }
     }
 
+    /// Waits until a newer generation is offered that nobody asked for.
+    async fn refreshed_by_itself(&mut self) -> Arc<Generation> {
+        loop {
+            if let FileEvent::Newer { generation, .. } = timeout(SOON, self.events.recv()).await.unwrap().unwrap() {
+                return generation;
+            }
+        }
+    }
+
     fn content_bytes(&self) -> u64 {
         self.counters.all().find(|(name, _)| *name == "content_bytes").map_or(0, |(_, count)| count)
     }
@@ -102,6 +110,7 @@ fn found(address: SocketAddr, identity: &Identity) -> FoundServer {
 struct Node {
     path: PathBuf,
     told: mpsc::Sender<Told>,
+    shown: watch::Sender<Vec<FoundServer>>,
     accepts: Accepts,
     folder: TempDir,
 }
@@ -136,23 +145,29 @@ impl Node {
             ledger_path: folder.path().join("accepted.json"),
         };
         let (told, tell) = mpsc::channel(8);
-        tokio::spawn(puller.run(tell));
-        Self { path, told, accepts, folder }
+        let (shown, servers) = watch::channel(Vec::new());
+        tokio::spawn(puller.run(servers, tell));
+        Self { path, told, shown, accepts, folder }
     }
 
-    async fn servers(&self, servers: &[FoundServer]) {
-        self.told.send(Told::Servers(servers.to_vec())).await.unwrap();
+    fn servers(&self, servers: &[FoundServer]) {
+        self.shown.send_replace(servers.to_vec());
     }
 
     /// Pulls now, and gives how that ended.
     async fn pull(&self) -> PullView {
+        self.pull_told().await.pop().unwrap()
+    }
+
+    /// Pulls now, and gives all that was told of it.
+    async fn pull_told(&self) -> Vec<PullView> {
         let (reply, mut responses) = mpsc::channel(1000);
         self.told.send(Told::Now { name: None, reply }).await.unwrap();
-        let mut last = None;
+        let mut views = Vec::new();
         loop {
             match timeout(SOON, responses.recv()).await.unwrap() {
-                Some(Response::Item { item: Item::Pulled(view) }) => last = Some(view),
-                Some(Response::End { .. }) | None => return last.unwrap(),
+                Some(Response::Item { item: Item::Pulled(view) }) => views.push(view),
+                Some(Response::End { .. }) | None => return views,
                 other => panic!("{other:?}"),
             }
         }
@@ -177,6 +192,11 @@ impl Node {
     }
 }
 
+/// What a node says that holds the newest generation.
+fn report(generation: u64) -> Report {
+    Report { name: "catalogue".into(), generation, error: None, attempted: Some(generation), again: false }
+}
+
 fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(length as u64);
     (0..length).map(|_| random.u8(..)).collect()
@@ -190,8 +210,8 @@ async fn a_node_takes_each_generation_and_tells_the_server() {
     let mut server = Server::start(1, &path, folder.path());
     let first = server.refresh().await.unwrap();
     let node = Node::start(|_| ());
-    node.servers(&[server.found()]).await;
-    assert_eq!(server.report().await, Report { name: "catalogue".into(), generation: first, error: None });
+    node.servers(&[server.found()]);
+    assert_eq!(server.report().await, report(first));
     assert_eq!(node.content().unwrap(), noise(2_500_000));
 
     // A new content is a new generation, a touch is none.
@@ -220,7 +240,7 @@ async fn a_change_is_offered_without_being_asked_for() {
     fs::rename(folder.path().join("new"), &path).unwrap();
     server.newer(first).await;
     let node = Node::start(|_| ());
-    node.servers(&[server.found()]).await;
+    node.servers(&[server.found()]);
     assert_eq!(node.pull().await.state, Progress::Done);
     assert_eq!(node.content().as_deref(), Some(&b"another"[..]));
 }
@@ -245,12 +265,12 @@ async fn a_pull_goes_on_where_the_server_was_lost() {
         up.abort();
     });
     let node = Node::start(|_| ());
-    node.servers(&[found(address, &server.identity)]).await;
+    node.servers(&[found(address, &server.identity)]);
     let view = node.pull().await;
     assert_eq!(view.state, Progress::Failed, "{view:?}");
     assert_eq!(node.content(), None);
     // The server is back at its own address.
-    node.servers(&[server.found()]).await;
+    node.servers(&[server.found()]);
     let before = server.content_bytes();
     let view = node.pull().await;
     assert_eq!(view.state, Progress::Done, "{view:?}");
@@ -271,9 +291,9 @@ async fn another_servers_file_is_refused_once_one_is_known() {
     let member = Server::start(2, &forged, other_state.path());
     member.refresh().await.unwrap();
     let node = Node::start(|_| ());
-    node.servers(&[server.found()]).await;
+    node.servers(&[server.found()]);
     assert_eq!(node.pull().await.state, Progress::Done);
-    node.servers(&[member.found()]).await;
+    node.servers(&[member.found()]);
     let view = node.pull().await;
     assert!(view.error.unwrap().contains("files.accept"), "{:?}", view.state);
     assert_eq!(node.content().unwrap(), b"genuine");
@@ -319,7 +339,7 @@ async fn bytes_that_were_not_signed_never_take_the_files_place() {
         let address = liar(identity.clone(), identity.clone(), content).await;
         let node = Node::start(|_| ());
         fs::write(&node.path, "old").unwrap();
-        node.servers(&[found(address, &identity)]).await;
+        node.servers(&[found(address, &identity)]);
         let view = node.pull().await;
         assert!(view.error.as_deref().is_some_and(|error| error.contains(says)), "{says}: {view:?}");
         assert_eq!(node.content().unwrap(), b"old");
@@ -331,7 +351,7 @@ async fn an_offer_with_a_forged_signature_is_refused_and_said_to_be() {
     let (victim, member) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
     let address = liar(victim.clone(), member, b"what was promised").await;
     let node = Node::start(|_| ());
-    node.servers(&[found(address, &victim)]).await;
+    node.servers(&[found(address, &victim)]);
     let view = node.pull().await;
     assert_eq!(view.state, Progress::Failed, "{view:?}");
     assert!(view.error.is_some_and(|error| error.contains(&victim.id().to_string()) && error.contains("signature")));
@@ -374,7 +394,7 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
         ),
     ];
     for (node, says) in &nodes {
-        node.servers(&[server.found()]).await;
+        node.servers(&[server.found()]);
         let report = server.report().await;
         let error = report.error.as_deref().unwrap_or_default();
         assert!(error.contains(says) && !error.contains("s3cret"), "{says}: {report:?}");
@@ -402,7 +422,7 @@ async fn what_followed_and_failed_is_told_until_somebody_who_mended_it_pulls() {
     let runs = || fs::read(&ran).unwrap().len();
     let failed = |report: &Report| report.error.as_ref().is_some_and(|error| error.contains("what follows failed"));
     let node = Node::start(|accepted| accepted.after = Some(after.clone()));
-    node.servers(&[server.found()]).await;
+    node.servers(&[server.found()]);
     assert!(failed(&server.report().await));
     // Neither a further visit nor a restart forgets it, or does it again.
     node.told.send(Told::Changed).await.unwrap();
@@ -410,7 +430,7 @@ async fn what_followed_and_failed_is_told_until_somebody_who_mended_it_pulls() {
     let Node { told, folder: left, .. } = node;
     drop(told);
     let node = Node::start_in(left, |accepted| accepted.after = Some(after.clone()));
-    node.servers(&[server.found()]).await;
+    node.servers(&[server.found()]);
     assert!(failed(&server.report().await));
     node.accept_view(|view| view.error.is_some()).await;
     assert_eq!(runs(), 1);
@@ -446,7 +466,7 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
     let node = Node::start(|_| ());
     let untried = node.accept_view(|_| true).await;
     assert_eq!((untried.generation, untried.server, untried.taken, untried.last_attempt), (None, None, None, None));
-    node.servers(&[server.found()]).await;
+    node.servers(&[server.found()]);
     let view = node.accept_view(|view| view.last_attempt.is_some()).await;
     assert_eq!((view.generation, view.size, view.error.as_deref()), (Some(generation), Some(100), None));
     assert_eq!(view.digest.unwrap(), blake3::hash(&noise(100)).to_hex().as_str());
@@ -455,7 +475,7 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
     // What is held stays to be seen when the server is gone, with why nothing newer comes.
     let gone = server.found();
     drop(server);
-    node.servers(&[gone]).await;
+    node.servers(&[gone]);
     assert_eq!(node.pull().await.state, Progress::Failed);
     let after = node.accept_view(|view| view.error.is_some()).await;
     assert!(after.error.unwrap().contains("no session with hub"));
@@ -469,11 +489,360 @@ async fn reports_need_an_introduction() {
     fs::write(&path, "x").unwrap();
     let server = Server::start(1, &path, folder.path());
     let mut session = crate::node::session::client::connect(&server.found(), &ring(), "home").await.unwrap();
-    let report = Report { name: "catalogue".into(), generation: 5, error: None };
-    session.ask(&crate::wire::session::Request::Report(report)).await.unwrap();
+    session.ask(&crate::wire::session::Request::Report(report(5))).await.unwrap();
     assert!(matches!(session.answer().await.unwrap(), Answer::Failed { .. }));
     // An introduction of another session proves nothing here.
     let introduction = crate::wire::session::Request::introduce(&Identity::from_seed(&[5; 32]), &[0; 32]);
     session.ask(&introduction).await.unwrap();
     assert!(matches!(session.answer().await.unwrap(), Answer::Failed { .. }));
+}
+
+// --- where servers are ---
+
+#[test]
+fn a_server_that_moved_or_whose_clock_was_set_is_shown_as_it_is_now() {
+    let (shown, mut servers) = watch::channel(Vec::new());
+    let (id, name) = (NodeId([1; 32]), "hub".parse().unwrap());
+    let mut now = |address: &str, clock: i64| {
+        show(&shown, std::iter::once((address.parse().unwrap(), id, &name, clock)));
+        let changed = servers.has_changed().unwrap();
+        let server = servers.borrow_and_update()[0].clone();
+        assert_eq!((server.address.to_string().as_str(), server.clock_ahead), (address, clock));
+        changed
+    };
+    assert!(now("10.0.0.1:24373", 5));
+    assert!(!now("10.0.0.1:24373", 5), "the same is no news");
+    assert!(now("10.0.0.9:24373", 5));
+    assert!(now("10.0.0.9:24373", 3_600_005));
+    show(&shown, std::iter::empty());
+    assert!(servers.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and_failures_of_the_other_are_not_told() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"one").unwrap();
+    let server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    // The other one takes the call, and hangs up when it is told to.
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other_found = found(other.local_addr().unwrap(), &Identity::from_seed(&[2; 32]));
+    // Where the server was, nobody is.
+    let old = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[other_found.clone(), found(old, &server.identity)]);
+    let moves = async {
+        let called = other.accept().await.unwrap();
+        node.servers(&[other_found.clone(), server.found()]);
+        drop(called);
+        drop(other);
+    };
+    let (told, ()) = tokio::join!(node.pull_told(), moves);
+    let states: Vec<_> = told.iter().map(|view| view.state).filter(|state| *state != Progress::Pulling).collect();
+    assert_eq!(states, [Progress::Done], "{told:?}");
+    assert_eq!(node.content().as_deref(), Some(&b"one"[..]));
+    let view = node.accept_view(|view| view.last_attempt.is_some()).await;
+    assert_eq!(view.error, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_is_heeded_at_once_however_often_visits_failed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"one").unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    let first = server.refresh().await.unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[FoundServer { clock_ahead: 3_600_000, ..server.found() }]);
+    // The next try by itself is a minute away after these.
+    for _ in 0..7 {
+        assert_eq!(node.pull().await.state, Progress::Failed);
+    }
+    node.servers(&[server.found()]);
+    assert_eq!(timeout(SOON / 2, server.report()).await.unwrap(), report(first));
+}
+
+// --- lines that break ---
+
+/// Stands before a server: the first connection carries so many bytes of its answers, and no more until it is told how to go on.
+struct Line {
+    address: SocketAddr,
+    /// Whether the first connection goes on, once those bytes have passed.
+    goes_on: tokio::sync::oneshot::Sender<bool>,
+    /// Told when those bytes have passed.
+    held: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Line {
+    async fn to(behind: SocketAddr, bytes: u64) -> Self {
+        use tokio::io::{AsyncReadExt, copy};
+        let line = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = line.local_addr().unwrap();
+        let (goes_on, go_on) = tokio::sync::oneshot::channel();
+        let (holds, held) = tokio::sync::oneshot::channel();
+        let mut first = Some((holds, go_on));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = line.accept().await {
+                let far = tokio::net::TcpStream::connect(behind).await.unwrap();
+                let ((mut near_read, mut near_write), (mut far_read, mut far_write)) =
+                    (near.into_split(), far.into_split());
+                let up = tokio::spawn(async move { copy(&mut near_read, &mut far_write).await });
+                let first = first.take();
+                tokio::spawn(async move {
+                    if let Some((holds, go_on)) = first {
+                        copy(&mut (&mut far_read).take(bytes), &mut near_write).await.unwrap();
+                        let _ = holds.send(());
+                        if !go_on.await.unwrap_or(false) {
+                            up.abort();
+                            return;
+                        }
+                    }
+                    let _ = copy(&mut far_read, &mut near_write).await;
+                });
+            }
+        });
+        Self { address, goes_on, held }
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_line_broke_says_that_it_tries_again_and_of_which_generation() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, noise(8_000_000)).unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    let first = server.refresh().await.unwrap();
+    let line = Line::to(server.address, 3_000_000).await;
+    let node = Node::start(|_| ());
+    node.servers(&[found(line.address, &server.identity)]);
+    timeout(SOON, line.held).await.unwrap().unwrap();
+    line.goes_on.send(false).unwrap();
+    let broken = server.report().await;
+    assert!(broken.error.as_ref().is_some_and(|error| error.contains("goes on there")), "{broken:?}");
+    assert_eq!((broken.generation, broken.attempted, broken.again), (0, Some(first), true));
+    assert_eq!(server.report().await, report(first), "and then it has it");
+    assert!(node.content().unwrap() == noise(8_000_000));
+}
+
+// --- offers that change ---
+
+/// Longer than what fits into the buffers of a line.
+const LONG: usize = 32_000_000;
+
+/// What a node's target holds while what is offered changes under a pull: every content that was seen, in their order.
+///
+/// `change` makes the second content of the first; the reports are those that came until the node held the second one.
+async fn changed_under_a_pull(change: impl FnOnce(&Path, &[u8])) -> (Vec<u8>, Vec<Report>) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    let contents = [noise(LONG), noise(LONG + 1)[1..].to_vec()];
+    fs::write(&path, &contents[0]).unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    let first = server.refresh().await.unwrap();
+    let line = Line::to(server.address, 3_000_000).await;
+    let node = Node::start(|_| ());
+    node.servers(&[found(line.address, &server.identity)]);
+    timeout(SOON, line.held).await.unwrap().unwrap();
+    change(&path, &contents[1]);
+    assert_eq!(server.refresh().await.unwrap(), first + 1);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let looks = std::thread::spawn({
+        let target = node.path.clone();
+        move || {
+            let mut seen: Vec<u8> = Vec::new();
+            loop {
+                // The last look is one after the end.
+                let last = stopped.recv_timeout(Duration::from_millis(20)).is_ok();
+                if let Ok(there) = fs::read(&target) {
+                    let which = contents.iter().position(|content| *content == there).expect("no mix is ever there");
+                    let which = u8::try_from(which).unwrap() + 1;
+                    if seen.last() != Some(&which) {
+                        seen.push(which);
+                    }
+                }
+                if last {
+                    return seen;
+                }
+            }
+        }
+    });
+    line.goes_on.send(true).unwrap();
+    let mut reports = vec![server.report().await];
+    node.told.send(Told::Changed).await.unwrap();
+    while reports.last().unwrap().generation <= first {
+        reports.push(server.report().await);
+    }
+    stop.send(()).unwrap();
+    assert_eq!(*reports.last().unwrap(), report(first + 1));
+    (looks.join().unwrap(), reports)
+}
+
+#[tokio::test]
+async fn a_rename_over_what_is_being_pulled_changes_nothing_for_that_pull_and_the_next_takes_the_new_one() {
+    let (seen, reports) = changed_under_a_pull(|path, content| {
+        fs::write(path.with_extension("new"), content).unwrap();
+        fs::rename(path.with_extension("new"), path).unwrap();
+    })
+    .await;
+    assert_eq!(reports[0].error, None, "{reports:?}");
+    // Whoever looks seldom may miss the first.
+    assert!(seen == [1, 2] || seen == [2], "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_write_into_what_is_being_pulled_ends_that_pull_and_the_next_takes_the_new_one() {
+    let (seen, reports) = changed_under_a_pull(|path, content| fs::write(path, content).unwrap()).await;
+    assert!(reports[0].error.as_ref().is_some_and(|error| error.contains("was written")), "{reports:?}");
+    assert!(reports[0].again, "{reports:?}");
+    assert_eq!(seen, [2]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"").unwrap();
+    let mut server = Server::start(1, &path, folder.path());
+    let first = server.refresh().await.unwrap();
+    while server.events.try_recv().is_ok() {}
+    // It grows and is written over. A machine that is so busy that the writer stood still says nothing about a quiet file.
+    let mut generation = first;
+    let settled = loop {
+        let (path, from) = (path.clone(), generation);
+        let writer = tokio::task::spawn_blocking(move || {
+            let mut file = fs::File::options().write(true).open(path).unwrap();
+            let (started, mut last, mut longest) =
+                (std::time::Instant::now(), std::time::Instant::now(), Duration::ZERO);
+            while started.elapsed() < Duration::from_secs(3) {
+                std::io::Write::write_all(&mut file, &from.to_le_bytes()).unwrap();
+                longest = longest.max(last.elapsed());
+                last = std::time::Instant::now();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            longest
+        });
+        let longest = timeout(SOON, writer).await.unwrap().unwrap();
+        let mut before = 0;
+        while let Ok(event) = server.events.try_recv() {
+            before += usize::from(matches!(event, FileEvent::Newer { .. }));
+        }
+        if longest < Duration::from_millis(900) {
+            assert_eq!(before, 0, "nothing is offered while it is written");
+            break true;
+        }
+        generation += 1;
+        if generation > first + 10 {
+            break false;
+        }
+    };
+    assert!(settled, "this machine never let a writer write for 3 s");
+    let current = server.refreshed_by_itself().await;
+    assert_eq!(current.snapshot.digest(), blake3::hash(&fs::read(&path).unwrap()).as_bytes());
+    assert!(current.number > first);
+    // Two looks more bring nothing further.
+    let more = timeout(Duration::from_secs(3), server.refreshed_by_itself()).await;
+    assert!(more.is_err(), "{:?}", more.map(|more| more.number));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_for_what_lay_around_it_is_offered_when_that_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let (path, log) = (folder.path().join("offered.db"), folder.path().join("offered.db-wal"));
+    fs::write(&path, b"SQLite format 3\0 and its pages").unwrap();
+    fs::write(&log, b"pages").unwrap();
+    let offers = Offers::new([("catalogue".into(), path.clone())]);
+    let (events, mut told) = mpsc::channel(16);
+    let (refreshes, asked) = mpsc::channel(8);
+    let keeper = Keeper::new(offers.clone(), NodeId([1; 32]), folder.path().join("offers.json"), events);
+    tokio::spawn(keeper.run(asked));
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    refreshes.send(Refresh { name: "catalogue".into(), done }).await.unwrap();
+    assert!(outcome.await.unwrap().unwrap_err().contains("offered.db-wal"));
+    // The file itself stays as it is.
+    fs::remove_file(&log).unwrap();
+    assert!(matches!(timeout(SOON, told.recv()).await, Ok(Some(FileEvent::Newer { .. }))));
+    let offered = offers.all().remove(0).1;
+    assert!(offered.error.is_none() && offered.current.is_some());
+
+    // So is one that takes the place of a refused one and was served before.
+    fs::rename(&path, folder.path().join("kept")).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = |offers: &Offers| offers.all().remove(0).1.error;
+    until(|| error(&offers).is_some()).await;
+    fs::remove_dir(&path).unwrap();
+    fs::rename(folder.path().join("kept"), &path).unwrap();
+    until(|| error(&offers).is_none()).await;
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let seen = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, seen).await.unwrap();
+}
+
+// --- the log ---
+
+/// What is logged, for as long as the guard lives, on this thread.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn kept(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(move || log.clone()).finish())
+    }
+
+    fn count(&self, of: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(of).count()
+    }
+}
+
+#[tokio::test]
+async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_after_a_success() {
+    let log = Log::default();
+    let _kept = log.kept();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"one").unwrap();
+    let server = Server::start(1, &path, folder.path());
+    server.refresh().await.unwrap();
+    let mended = folder.path().join("mended");
+    let command = ["sh", "-c", &format!("test -e {}", mended.display())].map(str::to_owned).to_vec();
+    let node = Node::start(|accepted| accepted.after = Some(After::Exec { command, limit: SOON }));
+    node.servers(&[server.found()]);
+    let failures = async || {
+        assert_eq!(node.pull().await.state, Progress::Failed);
+        log.count("not taken")
+    };
+    assert_eq!(failures().await, 1);
+    assert_eq!(failures().await, 1, "the same again is no news");
+    fs::write(&path, b"two").unwrap();
+    server.refresh().await.unwrap();
+    assert_eq!(failures().await, 2, "another generation's is");
+    fs::write(&mended, "").unwrap();
+    assert_eq!(node.pull().await.state, Progress::Done);
+    fs::remove_file(&node.path).unwrap();
+    fs::create_dir(&node.path).unwrap();
+    assert_eq!(failures().await, 3);
+    // The same folder again, after a success in between.
+    fs::remove_dir(&node.path).unwrap();
+    assert_eq!(node.pull().await.state, Progress::Done);
+    fs::remove_file(&node.path).unwrap();
+    fs::create_dir(&node.path).unwrap();
+    assert_eq!(failures().await, 4);
 }

@@ -158,6 +158,8 @@ fn entry(view: &NodeView) -> NodeEntry {
             name: file.name.as_str().into(),
             generation: file.generation,
             error: file.error.as_deref().map(|error| cut(error, Report::MAX_ERROR).into()),
+            attempted: None,
+            again: false,
         },
         at: file.reported,
     });

@@ -11,7 +11,7 @@
 //! | 6 | offers | |
 //! | 7 | pull | 1 name, 2 offset, 3 digest (optional) |
 //! | 8 | introduce | 1 node, 2 signature |
-//! | 9 | report | 1 name, 2 generation, 3 error (optional) |
+//! | 9 | report | 1 name, 2 generation, 3 error, 5 attempted, 6 again (each optional; 4 is the time, where a server tells it on) |
 //!
 //! | type | answer | fields |
 //! |---|---|---|

@@ -90,6 +90,10 @@ pub struct Report {
     pub generation: u64,
     /// Why the last attempt to get a newer one failed, at most [`Report::MAX_ERROR`] bytes; `None` if it did not.
     pub error: Option<Box<str>>,
+    /// The generation that the attempt was about; `None` where none was offered, and from nodes that don't say it.
+    pub attempted: Option<u64>,
+    /// Whether the node tries again within seconds, so that the error is not the end of it.
+    pub again: bool,
 }
 
 impl Report {

@@ -288,11 +288,16 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn report() -> impl Strategy<Value = Report> {
-    ("[a-z./]{1,63}", any::<u64>(), prop::option::of("[a-zé ]{0,100}")).prop_map(|(name, generation, error)| Report {
-        name: name.into(),
-        generation,
-        error: error.map(Into::into),
-    })
+    let error = prop::option::of("[a-zé ]{0,100}");
+    ("[a-z./]{1,63}", any::<u64>(), error, any::<Option<u64>>(), any::<bool>()).prop_map(
+        |(name, generation, error, attempted, again)| Report {
+            name: name.into(),
+            generation,
+            error: error.map(Into::into),
+            attempted,
+            again,
+        },
+    )
 }
 
 prop_compose! {
