@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::after::{After, AfterError, Taken};
@@ -191,6 +191,58 @@ fn links_and_folders_are_never_written_through() {
     assert!(matches!(Target::open(folder.path(), 0o644).map(drop), Err(TargetError::IsFolder { .. })));
     let nowhere = folder.path().join("none/a");
     assert!(Target::open(&nowhere, 0o644).unwrap_err().to_string().contains("must exist"));
+}
+
+/// The name of the part that a pull of some content would go on with.
+fn part_of(path: &Path, content: &[u8]) -> PathBuf {
+    let digest = data_encoding::HEXLOWER.encode(&digest(content)[..8]);
+    path.with_file_name(format!(".{}.{digest}.part", path.file_name().unwrap().to_str().unwrap()))
+}
+
+#[test]
+fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let part = part_of(&path, b"new");
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    };
+    pipe(&part);
+    pull(&path, b"new").unwrap();
+    assert_eq!((fs::read(&path).unwrap().as_slice(), names(folder.path())), (&b"new"[..], vec!["a".to_owned()]));
+    drop(std::os::unix::net::UnixListener::bind(&part).unwrap());
+    pull(&path, b"new").unwrap();
+    // A second name of another file, longer than the part may be, and as long as it might be.
+    let mine = folder.path().join("mine");
+    for content in ["longer than the new content", "ne"] {
+        fs::write(&mine, content).unwrap();
+        fs::hard_link(&mine, &part).unwrap();
+        pull(&path, b"new").unwrap();
+        assert_eq!((fs::read_to_string(&mine).unwrap().as_str(), names(folder.path()).len()), (content, 2));
+    }
+    fs::create_dir(&part).unwrap();
+    assert!(pull(&path, b"new").unwrap_err().to_string().contains("write beside"));
+}
+
+#[test]
+fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    let target = Target::open(&path, 0o640).unwrap();
+    assert!(!target.keep(3, &digest(b"new")).unwrap(), "nothing is there");
+    fs::write(&path, "old").unwrap();
+    set_mode(0o600);
+    assert!(!target.keep(3, &digest(b"new")).unwrap());
+    assert_eq!(mode(), 0o600, "another content is not touched");
+    fs::write(&path, "new").unwrap();
+    assert!(target.keep(3, &digest(b"new")).unwrap());
+    assert_eq!(mode(), 0o640);
+    set_mode(0o600);
+    fs::hard_link(&path, folder.path().join("b")).unwrap();
+    assert!(!target.keep(3, &digest(b"new")).unwrap());
+    assert_eq!(mode(), 0o600);
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn write(
     done: &mpsc::Sender<Block>,
 ) -> Result<(), TargetError> {
     let target = Target::open(&place.path, place.mode)?.owned_by(place.owner.clone());
-    if !place.is_other && target.digest(notice.size)? == Some(notice.digest) {
+    if !place.is_other && target.keep(notice.size, &notice.digest)? {
         target.remove_parts(None);
         // Nobody waits any more if the pull was given up.
         let _ = ready.send(None);

@@ -463,6 +463,24 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
 }
 
 #[tokio::test]
+async fn a_file_that_lies_there_already_is_not_pulled_and_gets_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, noise(100)).unwrap();
+    let server = Server::start(1, &path, folder.path());
+    let generation = server.refresh().await.unwrap();
+    let node = Node::start(|accepted| {
+        fs::write(&accepted.path, noise(100)).unwrap();
+        fs::set_permissions(&accepted.path, fs::Permissions::from_mode(0o600)).unwrap();
+    });
+    node.servers(&[server.found()]).await;
+    node.accept_view(|view| view.generation == Some(generation)).await;
+    assert_eq!(fs::metadata(&node.path).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(server.content_bytes(), 0, "it was there");
+}
+
+#[tokio::test]
 async fn reports_need_an_introduction() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("offered");
