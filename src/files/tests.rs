@@ -246,7 +246,7 @@ fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_
 }
 
 #[test]
-fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
+fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.json");
     assert_eq!(ledger::read(&path), Ledger::new());
@@ -263,8 +263,15 @@ fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
     let ledger = Ledger::from([("catalogue".to_owned(), entry)]);
     fs::write(&path, ledger::text(&ledger)).unwrap();
     assert_eq!(ledger::read(&path), ledger);
-    fs::write(&path, &ledger::text(&ledger)[..50]).unwrap();
-    assert_eq!(ledger::read(&path), Ledger::new());
+    assert_eq!(ledger::load(&folder.path().join("none")).unwrap(), Ledger::new());
+    for damaged in [&ledger::text(&ledger)[..50], ""] {
+        fs::write(&path, damaged).unwrap();
+        let error = ledger::load(&path).unwrap_err().to_string();
+        assert!(error.contains("ledger.json is damaged"), "{error}");
+        assert_eq!(ledger::read(&path), Ledger::new(), "where it can be made anew, that is done");
+    }
+    let error = ledger::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("can't read"), "{error}");
 }
 
 async fn run(after: &After, name: &str, generation: u64, path: &str) -> Result<(), AfterError> {

@@ -3,6 +3,7 @@
 //! A renewal's acknowledgement says whether anything is other than before; what that is, a visit asks. It costs a handshake, and
 //! tells the server what this node holds, so that a server that restarted knows it again.
 
+mod pins;
 mod received;
 
 use std::collections::HashMap;
@@ -85,6 +86,8 @@ pub(in crate::node) struct Puller {
 struct State {
     settings: Puller,
     ledger: Ledger,
+    /// Why the ledger is not read; `None` once it is.
+    unread: Option<String>,
     servers: Vec<FoundServer>,
     /// When servers are visited next; `None` while there is none.
     due: Option<Instant>,
@@ -122,11 +125,10 @@ type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
 impl Puller {
     /// Takes files for ever.
     pub(in crate::node) async fn run(self, mut told: mpsc::Receiver<Told>) {
-        let ledger = ledger::read(&self.ledger_path);
-        ledger.iter().for_each(|(name, entry)| self.accepts.holds(name, entry));
-        let mut state =
-            State { settings: self, ledger, servers: Vec::new(), due: None, failures: 0, said: HashMap::new() };
-        state.finish().await;
+        let (ledger, unread) = (Ledger::new(), Some(String::new()));
+        let (servers, said) = (Vec::new(), HashMap::new());
+        let mut state = State { settings: self, ledger, unread, servers, due: None, failures: 0, said };
+        state.read_ledger().await;
         loop {
             let due = state.due;
             tokio::select! {
@@ -197,6 +199,7 @@ impl State {
 
     /// Visits every server, and says when to do so next.
     async fn visit_all(&mut self, only: Option<&str>, listener: Listener<'_>) {
+        self.read_ledger().await;
         let mut failed = false;
         let mut offered = Offered::new();
         let mut no_session: Option<String> = None;
@@ -219,7 +222,7 @@ impl State {
             if only.is_none_or(|only| *accepted.name == *only) {
                 let error = match offered.get(&accepted.name) {
                     Some(error) => error.clone(),
-                    None => no_session.clone().or_else(|| Some(NO_OFFER.to_owned())),
+                    None => self.unread.clone().or(no_session.clone()).or_else(|| Some(NO_OFFER.to_owned())),
                 };
                 self.settings.accepts.tried(&accepted.name, now, error);
             }
@@ -334,6 +337,7 @@ impl State {
         notice: &Notice,
         listener: Listener<'_>,
     ) -> Result<(), NotTaken> {
+        self.refuse_unread().map_err(later)?;
         let (path, mode) = (accepted.path.clone(), accepted.mode);
         let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
         let size = size.await.map_err(again)?.map_err(later)?;

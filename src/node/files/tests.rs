@@ -463,6 +463,55 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
 }
 
 #[tokio::test]
+async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_until_it_is_mended() {
+    let folder = TempDir::new().unwrap();
+    let (genuine, other) = (folder.path().join("genuine"), folder.path().join("other"));
+    fs::write(&genuine, "genuine").unwrap();
+    fs::write(&other, "forged").unwrap();
+    let server = Server::start(1, &genuine, folder.path());
+    server.refresh().await.unwrap();
+    let other_state = TempDir::new().unwrap();
+    let member = Server::start(2, &other, other_state.path());
+    member.refresh().await.unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[server.found()]).await;
+    assert_eq!(node.pull().await.state, Progress::Done);
+    let Node { told, folder: left, .. } = node;
+    drop(told);
+    let ledger = left.path().join("accepted.json");
+    let whole = fs::read(&ledger).unwrap();
+    fs::write(&ledger, &whole[..50]).unwrap();
+
+    let node = Node::start_in(left, |_| ());
+    let says = |error: Option<&str>| error.is_some_and(|error| error.contains("accepted.json is damaged"));
+    node.accept_view(|view| says(view.error.as_deref())).await;
+    node.servers(&[member.found()]).await;
+    let view = node.pull().await;
+    assert!(view.state == Progress::Failed && says(view.error.as_deref()), "{view:?}");
+    let (reply, outcome) = tokio::sync::oneshot::channel();
+    let asked = puller::Received { name: "catalogue".into(), file: None, reply };
+    node.told.send(Told::Received(asked)).await.unwrap();
+    assert!(says(timeout(SOON, outcome).await.unwrap().unwrap().err().as_deref()), "an old base's is not taken either");
+    assert_eq!(node.content().unwrap(), b"genuine");
+    assert!(says(node.accept_view(|view| view.last_attempt.is_some()).await.error.as_deref()));
+    assert_eq!(fs::read(&ledger).unwrap(), whole[..50], "what is left of it is not overwritten");
+
+    // Once it is restored it says again whose the file is, and without it the first one's is taken.
+    fs::write(&ledger, &whole).unwrap();
+    let view = node.pull().await;
+    assert!(view.error.as_ref().is_some_and(|error| error.contains("files.accept")), "{view:?}");
+    node.servers(&[server.found()]).await;
+    assert_eq!(node.pull().await.state, Progress::Done);
+    let Node { told, folder: left, .. } = node;
+    drop(told);
+    fs::remove_file(&ledger).unwrap();
+    let node = Node::start_in(left, |_| ());
+    node.servers(&[member.found()]).await;
+    assert_eq!(node.pull().await.state, Progress::Done);
+    assert_eq!(node.content().unwrap(), b"forged");
+}
+
+#[tokio::test]
 async fn a_file_that_lies_there_already_is_not_pulled_and_gets_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().unwrap();
