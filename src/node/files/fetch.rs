@@ -10,9 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::puller::done;
 use crate::files::BLOCK;
 use crate::files::target::{Target, TargetError};
+use crate::node::ask::FoundServer;
+use crate::node::session::client;
 use crate::session::{Session, SessionError};
+use crate::wire::Identity;
+use crate::wire::keyring::KeyRing;
 use crate::wire::session::{Answer, MAX_MESSAGE, Request, content_frame};
 use crate::wire::v1::Notice;
 
@@ -147,11 +152,29 @@ pub(super) struct Place {
     pub(super) is_other: bool,
 }
 
+/// How one more session with the server is had.
+pub(super) struct Caller<'c> {
+    pub(super) server: &'c FoundServer,
+    pub(super) ring: &'c KeyRing,
+    pub(super) channel: &'c str,
+    pub(super) identity: &'c Identity,
+}
+
+impl Caller<'_> {
+    async fn session(&self) -> Result<Session<TcpStream>, SessionError> {
+        let mut session = client::connect(self.server, self.ring, self.channel).await?;
+        let introduction = Request::introduce(self.identity, session.binding());
+        done(&mut session, &introduction).await?;
+        Ok(session)
+    }
+}
+
 /// Pulls the file of a notice whose signature holds; gives how many bytes came over the network.
 ///
-/// `progress` is told how many bytes are there.
+/// `progress` is told how many bytes are there. The session is replaced by a fresh one if the server closed it meanwhile.
 pub(super) async fn fetch(
     session: &mut Session<TcpStream>,
+    caller: Caller<'_>,
     notice: &Notice,
     place: Place,
     progress: &mut (dyn FnMut(u64) + Send),
@@ -167,7 +190,20 @@ pub(super) async fn fetch(
         // The very content lies there already: a crash came between the replacement and its note.
         return finished(writer.await).map(|()| 0);
     };
-    let came = receive(session, notice, held, &mut way, progress).await;
+    let mut answered = false;
+    let mut came = receive(session, notice, held, &mut way, progress, &mut answered).await;
+    if !answered && matches!(came, Err(FetchError::Stopped { .. })) {
+        // What lies here was hashed, and a server closes a session on which nothing is asked for a while (`sessions.idle`): with a
+        // large file and a slow disk that would be so at every try.
+        let fresh = caller.session().await;
+        came = match fresh.map_err(|source| FetchError::Stopped { held, size: notice.size, source }) {
+            Ok(fresh) => {
+                *session = fresh;
+                receive(session, notice, held, &mut way, progress, &mut answered).await
+            }
+            Err(error) => Err(error),
+        };
+    }
     match came {
         Ok(came) => {
             if way.send(Step::End).await.is_err() {
@@ -201,13 +237,14 @@ fn ended(writer: Result<Result<(), TargetError>, tokio::task::JoinError>) -> Fet
     }
 }
 
-/// Asks for the content and hands it on; gives how many bytes came.
+/// Asks for the content and hands it on; gives how many bytes came. `answered` is set as soon as anything came.
 async fn receive(
     session: &mut Session<TcpStream>,
     notice: &Notice,
     held: u64,
     way: &mut Writer,
     progress: &mut (dyn FnMut(u64) + Send),
+    answered: &mut bool,
 ) -> Result<u64, FetchError> {
     let size = notice.size;
     let mut there = held;
@@ -218,7 +255,9 @@ async fn receive(
     let mut block = Block::new();
     progress(there);
     loop {
-        match block.receive(session).await {
+        let received = block.receive(session).await;
+        *answered |= received.is_ok();
+        match received {
             Ok(Received::Content(length)) => {
                 came += length as u64;
                 if block.is_full() {
@@ -298,7 +337,7 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
     use crate::session;
-    use crate::wire::keyring::{KeyRing, Secret};
+    use crate::wire::keyring::Secret;
     use crate::wire::session::MAX_CONTENT;
 
     #[tokio::test]

@@ -371,7 +371,9 @@ impl State {
         let is_other = noted.is_some_and(|entry| entry.digest != notice.digest);
         let (path, mode, owner) = (accepted.path.clone(), accepted.mode, accepted.owner.clone());
         let place = Place { path, mode, owner, is_other };
-        let came = fetch::fetch(session, notice, place, &mut progress).await.map_err(|error| match error {
+        let Puller { ring, channel, identity, .. } = &self.settings;
+        let caller = fetch::Caller { server, ring, channel, identity };
+        let came = fetch::fetch(session, caller, notice, place, &mut progress).await.map_err(|error| match error {
             FetchError::Outdated => again("the file changed on the server meanwhile; the newer one is taken next"),
             // A folder in the way, or a full disk, is there in two seconds too.
             FetchError::Target(error) => later(error),
@@ -484,7 +486,7 @@ fn follows_failed(error: &str) -> String {
 }
 
 /// Asks for something that is answered by an end.
-async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
+pub(super) async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
     session.ask(request).await?;
     match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
         Answer::End => Ok(()),

@@ -17,6 +17,7 @@ use super::*;
 use crate::api::request::Item;
 use crate::api::view::{AcceptView, Progress, PullView};
 use crate::files::after::After;
+use crate::files::target::Target;
 use crate::files::webhook::Webhook;
 use crate::node::ask::FoundServer;
 use crate::node::session::{Limits, Served, SessionCounters, Shared, Thread};
@@ -42,6 +43,11 @@ struct Server {
 
 impl Server {
     fn start(seed: u8, path: &Path, state: &Path) -> Self {
+        Self::with_idle(seed, path, state, SOON)
+    }
+
+    /// Starts a server that closes a session on which nothing is asked for so long.
+    fn with_idle(seed: u8, path: &Path, state: &Path, idle: Duration) -> Self {
         let identity = Identity::from_seed(&[seed; 32]);
         let listener = crate::net::bind_tcp("127.0.0.1".parse().unwrap(), 0).unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,7 +55,7 @@ impl Server {
         let (events, received) = mpsc::channel(10_000);
         let counters = Arc::<SessionCounters>::default();
         let files = Served { identity: identity.clone(), offers: offers.clone(), events: events.clone() };
-        let limits = Limits { sessions: 64, per_source: 64, idle: SOON };
+        let limits = Limits { sessions: 64, per_source: 64, idle };
         let (calls, _) = mpsc::channel(1);
         let shared = Shared::new(ring(), "home".into(), limits, calls, counters.clone(), files);
         let (refreshes, asked) = mpsc::channel(8);
@@ -90,7 +96,11 @@ impl Server {
     }
 
     fn content_bytes(&self) -> u64 {
-        self.counters.all().find(|(name, _)| *name == "content_bytes").map_or(0, |(_, count)| count)
+        self.counter("content_bytes")
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.counters.all().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
     }
 }
 
@@ -257,6 +267,33 @@ async fn a_pull_goes_on_where_the_server_was_lost() {
     assert_eq!(node.content().unwrap(), content);
     let again = server.content_bytes() - before;
     assert!(again <= 8_000_000 - 2_000_000, "{again} bytes were sent again: those held are not");
+}
+
+#[tokio::test]
+async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_hashed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    let content = noise(3_000_000);
+    fs::write(&path, &content).unwrap();
+    let server = Server::with_idle(1, &path, folder.path(), Duration::from_secs(2));
+    let generation = server.refresh().await.unwrap();
+    let digest = blake3::hash(&content).into();
+    let target = folder.path().join("target");
+    Target::open(&target, 0o644).unwrap().part(3_000_000, &digest).unwrap().write(&content[..1_000_000]).unwrap();
+    let (found, ring, identity) = (server.found(), ring(), Identity::from_seed(&[77; 32]));
+    let mut session = crate::node::session::client::connect(&found, &ring, "home").await.unwrap();
+    let notice = Notice::sign(&server.identity, session.key(), "catalogue", generation, 3_000_000, digest).unwrap();
+    // As if hashing had taken that long.
+    let closed = async {
+        while server.counter("idle") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, closed).await.unwrap();
+    let caller = fetch::Caller { server: &found, ring: &ring, channel: "home", identity: &identity };
+    let place = fetch::Place { path: target.clone(), mode: 0o644, owner: None, is_other: false };
+    let came = fetch::fetch(&mut session, caller, &notice, place, &mut |_| ()).await.unwrap();
+    assert_eq!((came, fs::read(&target).unwrap() == content), (2_000_000, true));
 }
 
 #[tokio::test]
