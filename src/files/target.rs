@@ -278,10 +278,13 @@ impl Target {
             io::Seek::rewind(&mut file).map_err(|error| self.failed("write beside", error))?;
             (hasher, held) = (blake3::Hasher::new(), 0);
         }
-        self.refuse_full(size - held)?;
-        if held == 0 {
-            self.rehearse(&file).inspect_err(|_| self.remove(&name))?;
-        }
+        let ready = self.refuse_full(size - held).and_then(|()| if held == 0 { self.rehearse(&file) } else { Ok(()) });
+        // What came stays for a better time; an empty file helps nobody.
+        ready.inspect_err(|_| {
+            if held == 0 {
+                self.remove(&name)
+            }
+        })?;
         let flusher = Flusher::default();
         Ok(Part { target: self, name, file, flusher, hasher, held, size, digest: *digest, is_unsynced: false })
     }

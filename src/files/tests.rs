@@ -284,6 +284,19 @@ fn exec(command: &[&str], limit: Duration) -> After {
     After::Exec { command: command.iter().map(|word| (*word).to_owned()).collect(), limit }
 }
 
+/// Waits until a process is gone, or waits for nobody but its parent.
+async fn ends(pid: &str) {
+    let lives = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    };
+    let started = Instant::now();
+    while lives() {
+        assert!(started.elapsed() < Duration::from_secs(60), "process {pid} goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn commands_get_what_they_need_and_are_killed_when_late() {
     let folder = tempfile::tempdir().unwrap();
@@ -296,8 +309,36 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
     assert!(failed.to_string().contains("exit status: 3"), "{failed}");
     let missing = run(&exec(&["/no/such/program"], soon), "c", 1, "/").await;
     assert!(matches!(missing, Err(AfterError::Start { .. })));
-    let late = run(&exec(&["sh", "-c", "sleep 100"], Duration::from_millis(100)), "c", 1, "/").await;
+    // Whatever it started is killed with it, late or given up.
+    let pid_file = folder.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", pid_file.display());
+    let started = || async {
+        let began = Instant::now();
+        while !pid_file.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the command does not begin");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let pid = fs::read_to_string(&pid_file).unwrap().trim().to_owned();
+        fs::remove_file(&pid_file).unwrap();
+        pid
+    };
+    let after = exec(&["sh", "-c", &script], Duration::from_secs(3600));
+    let passes = async {
+        let child = started().await;
+        // The hour passes at once.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(3601)).await;
+        tokio::time::resume();
+        child
+    };
+    let (late, child) = tokio::join!(run(&after, "c", 1, "/"), passes);
     assert!(matches!(late, Err(AfterError::TimedOut { .. })));
+    ends(&child).await;
+    let child = tokio::select! {
+        ended = run(&after, "c", 1, "/") => panic!("{ended:?}"),
+        child = started() => child,
+    };
+    ends(&child).await;
     // More output than is kept holds up nobody.
     run(&exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon), "c", 1, "/").await.unwrap();
 }
