@@ -140,7 +140,8 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
         group.let_go();
     } else {
         drop(group);
-        let _ = child.wait().await;
+        // Its leader, which is waited for.
+        let _ = child.kill().await;
     }
     let afterglow = Instant::now() + AFTERGLOW;
     for (stream, output) in ["stdout", "stderr"].into_iter().zip(outputs) {
