@@ -534,6 +534,29 @@ fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_wh
     assert_eq!(held(&pair.hub, "node")["generation"], newest);
 }
 
+#[test]
+fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_sides_say_why() {
+    let folder = TempDir::new().unwrap();
+    let pair = Pair::new(&folder.path().join("target"), "");
+    pair.offer(b"old");
+    let _hub = pair.hub.run();
+    let node = pair.node.run();
+    pair.comes(b"old");
+    node.stop();
+    let ledger = pair.node.folder().join("state/accepted.json");
+    let whole = fs::read(&ledger).unwrap();
+    fs::write(&ledger, &whole[..whole.len() / 2]).unwrap();
+    pair.offer(b"new");
+    let _node = pair.node.run();
+    pair.node.until("status says so", |status| {
+        status["accepts"][0]["error"].as_str().is_some_and(|error| error.contains("accepted.json is damaged"))
+    });
+    pair.fails("accepted.json is damaged");
+    assert_eq!(fs::read(&ledger).unwrap(), whole[..whole.len() / 2], "what is left of it is not overwritten");
+    fs::write(&ledger, &whole).unwrap();
+    pair.comes(b"new");
+}
+
 // --- what reaches the disk, and in which order ---
 
 impl Pair {
@@ -573,6 +596,26 @@ fn a_pulled_file_is_synced_before_it_is_renamed_and_its_folder_after_that() {
     assert!(is(synced, "fsync(", &format!("<{folder}/{part}>")), "{trace}");
     assert!(is(renamed, "renameat", &format!("\"{part}\"")) && renamed.contains("\"target\""), "{trace}");
     assert!(is(folder_synced, "fsync(", &format!("<{folder}>")), "{trace}");
+}
+
+#[test]
+fn a_file_that_lies_there_already_is_synced_with_its_folder() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    let (pair, traces) = Pair::new(&target, "").traced(&[]);
+    fs::write(&target, "content").unwrap();
+    let before = fs::metadata(&target).unwrap().ino();
+    pair.offer(b"content");
+    let _hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.comes(b"content");
+    let traces = fs::read_dir(&traces).unwrap().map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
+    let of_target: Vec<_> = traces.filter(|trace| trace.contains(&format!("<{}>", target.display()))).collect();
+    let [trace] = of_target.as_slice() else { panic!("not by one thread: {of_target:?}") };
+    let is = |line: &str, of: &Path| line.contains(&format!("<{}>", of.display())) && line.ends_with("= 0");
+    let at = |of: &Path| trace.lines().position(|line| line.starts_with("fsync(") && is(line, of));
+    assert!(at(&target).is_some() && at(&target) < at(folder.path()), "{trace}");
+    assert_eq!(fs::metadata(&target).unwrap().ino(), before, "it is the same file");
 }
 
 #[test]

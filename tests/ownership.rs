@@ -92,11 +92,16 @@ fn a_file_keeps_its_owner_where_none_is_configured() {
 #[test]
 fn an_old_bases_file_gets_the_same_owner() {
     let (_folder, path) = folder();
-    let target = Target::open(&path, 0o644).unwrap().owned_by(Some("54321:54322".parse().unwrap()));
-    let mut incoming = Incoming::begin(target, 100).unwrap();
-    incoming.write(b"content").unwrap();
-    assert!(incoming.commit().unwrap());
+    let take = |mode, owner: &str| {
+        let target = Target::open(&path, mode).unwrap().owned_by(Some(owner.parse().unwrap()));
+        let mut incoming = Incoming::begin(target, 100).unwrap();
+        incoming.write(b"content").unwrap();
+        incoming.commit().unwrap()
+    };
+    assert!(take(0o644, "54321:54322"));
     assert_eq!(owner(&path), (USER, GROUP, 0o644));
+    assert!(!take(0o600, "54321:54323"), "the same content again");
+    assert_eq!(owner(&path), (USER, OTHER_GROUP, 0o600));
 }
 
 #[test]
