@@ -1,14 +1,15 @@
 //! Files between real nodes in network namespaces: killed at any moment, over a bad cable, and against members that lie.
 //!
-//! Needs root, `ip` of iproute2, `nft` of nftables and python3.
+//! Needs root, `ip` of iproute2, `nft` of nftables, `setpriv` of util-linux, strace and python3.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod namespaces;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hereabouts::model::NodeId;
@@ -387,6 +388,291 @@ fn retransmitted(namespace: &Namespace) -> u64 {
     let (names, mut values) = (lines.next().unwrap(), lines.next().unwrap());
     let place = names.into_iter().position(|name| name == "RetransSegs").unwrap();
     values.nth(place).unwrap().parse().unwrap()
+}
+
+// --- what stands in the way ---
+
+/// A file system of a mebibyte, until it is dropped.
+struct Small(TempDir);
+
+impl Small {
+    fn mount() -> Self {
+        let disk = Self(TempDir::new().unwrap());
+        disk.mounts("size=1m");
+        disk
+    }
+
+    fn mounts(&self, options: &str) {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.0.path()).status();
+        assert!(mounted.unwrap().success(), "{options}");
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // A failure here must not hide the test's own.
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// A server with one file `f`, and a node that takes it.
+struct Pair {
+    _lab: Lab,
+    hub: Machine,
+    node: Machine,
+    target: PathBuf,
+}
+
+impl Pair {
+    /// The node takes the file to a path; `more` follows that in `files.accept`.
+    fn new(target: &Path, more: &str) -> Self {
+        let (lab, namespace) = loopback();
+        let hub =
+            Machine::new(&namespace, "hub", "server", &on_loopback(HUB, "", "offer: [{ name: f, path: offered }]"));
+        let accept = format!("spread: 0s, accept: [{{ name: f, path: {}{more} }}]", target.display());
+        let config = on_loopback(HUB + 1, &format!("'127.0.0.1:{HUB}'"), &accept);
+        let node = Machine::new(&namespace, "node", "client", &config);
+        Self { _lab: lab, hub, node, target: target.to_owned() }
+    }
+
+    fn offer(&self, content: &[u8]) {
+        put(&self.hub.folder().join("offered"), content);
+    }
+
+    /// Pulls until that fails in these words, which then stand in the node's log and at the server; the target is as it was.
+    fn fails(&self, says: &str) {
+        let before = fs::read(&self.target).unwrap();
+        await_some(says, || {
+            let pulled = self.node.json(&["pull"], &[]);
+            let error = pulled.lines.last().and_then(|view| view["error"].as_str().map(str::to_owned));
+            error.filter(|error| error.contains(says) && pulled.code == Some(1))
+        });
+        assert!(self.node.log().contains(says), "{}", self.node.log());
+        await_some("the server is told", || held(&self.hub, "node")["error"].as_str()?.contains(says).then_some(()));
+        assert!(fs::read(&self.target).unwrap() == before, "the old file is whole");
+    }
+
+    /// Pulls until the content is there, and the server knows of no error any more.
+    fn comes(&self, content: &[u8]) {
+        await_some("the file comes", || {
+            self.node.json(&["pull"], &[]);
+            fs::read(&self.target).ok().filter(|there| there == content)
+        });
+        let told = || (held(&self.hub, "node")["generation"].as_u64()? > 0).then(|| held(&self.hub, "node"));
+        await_some("the server is told", || told().filter(|held| held["error"].is_null()));
+    }
+}
+
+#[test]
+fn a_disk_without_room_or_that_is_read_only_leaves_the_old_file_and_both_sides_say_why() {
+    let disk = Small::mount();
+    let target = disk.0.path().join("target");
+    let pair = Pair::new(&target, "");
+    pair.offer(b"old");
+    let _hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.comes(b"old");
+    let other = disk.0.path().join("other");
+    fs::write(&other, vec![0; 500_000]).unwrap();
+    pair.offer(&vec![2; 900_000]);
+    pair.fails("is full: 900000 bytes are needed");
+    let left: Vec<_> = fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    fs::remove_file(&other).unwrap();
+    disk.mounts("remount,ro");
+    pair.fails("ReadWritePaths=");
+    disk.mounts("remount,rw");
+    pair.comes(&vec![2; 900_000]);
+}
+
+#[test]
+fn a_folder_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides_say_the_mend() {
+    const USER: u32 = 54321;
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let target = folder.path().join("target");
+    // Another user that may search folders: this binary lies where only root gets to. It may write nothing that is not its own.
+    let pair = Pair::new(&target, "").within(&[
+        "setpriv",
+        "--reuid=54321",
+        "--regid=54321",
+        "--clear-groups",
+        "--inh-caps=-all,+dac_read_search",
+        "--ambient-caps=-all,+dac_read_search",
+    ]);
+    for path in [pair.node.folder(), pair.node.key(), pair.node.folder().join("hereabouts.yaml")] {
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
+    fs::write(&target, "old").unwrap();
+    pair.offer(b"new");
+    let _hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.fails(&format!("chown {USER} {}", folder.path().display()));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    // The mend that was said is one.
+    chown(folder.path(), Some(USER), None).unwrap();
+    pair.comes(b"new");
+}
+
+#[test]
+fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_why() {
+    let folder = TempDir::new().unwrap();
+    let pair = Pair::new(&folder.path().join("target"), "");
+    pair.offer(b"the newest");
+    let hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.comes(b"the newest");
+    let newest = held(&pair.hub, "node")["generation"].as_u64().unwrap();
+    hub.stop();
+    let ledger = pair.hub.folder().join("state/offers.json");
+    let mut offers: Value = serde_json::from_slice(&fs::read(&ledger).unwrap()).unwrap();
+    offers["f"]["generation"] = (newest - 10).into();
+    fs::write(&ledger, offers.to_string()).unwrap();
+    pair.offer(b"something older");
+    let _hub = pair.hub.run();
+    pair.fails(&format!("the server offers generation {}, older than generation {newest}", newest - 9));
+    assert_eq!(held(&pair.hub, "node")["generation"], newest);
+}
+
+#[test]
+fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_sides_say_why() {
+    let folder = TempDir::new().unwrap();
+    let pair = Pair::new(&folder.path().join("target"), "");
+    pair.offer(b"old");
+    let _hub = pair.hub.run();
+    let node = pair.node.run();
+    pair.comes(b"old");
+    node.stop();
+    let ledger = pair.node.folder().join("state/accepted.json");
+    let whole = fs::read(&ledger).unwrap();
+    fs::write(&ledger, &whole[..whole.len() / 2]).unwrap();
+    pair.offer(b"new");
+    let _node = pair.node.run();
+    pair.node.until("status says so", |status| {
+        status["accepts"][0]["error"].as_str().is_some_and(|error| error.contains("accepted.json is damaged"))
+    });
+    pair.fails("accepted.json is damaged");
+    assert_eq!(fs::read(&ledger).unwrap(), whole[..whole.len() / 2], "what is left of it is not overwritten");
+    fs::write(&ledger, &whole).unwrap();
+    pair.comes(b"new");
+}
+
+// --- what reaches the disk, and in which order ---
+
+impl Pair {
+    /// The node runs within another program.
+    fn within(self, wrapper: &[&str]) -> Self {
+        Self { node: self.node.within(wrapper), ..self }
+    }
+
+    /// The node runs under strace; what each thread does with files stands in files of a folder, one each.
+    fn traced(self, more: &[&str]) -> (Self, TempDir) {
+        let traces = TempDir::new().unwrap();
+        let out = traces.path().join("thread");
+        // The node is the child (-D), so that signals reach it.
+        let strace = ["strace", "-D", "-ff", "-y", "-e", "trace=fsync,fdatasync,renameat,renameat2", "-o"];
+        (self.within(&[&strace[..], &[out.to_str().unwrap()], more].concat()), traces)
+    }
+}
+
+#[test]
+fn a_pulled_file_is_synced_before_it_is_renamed_and_its_folder_after_that() {
+    let folder = TempDir::new().unwrap();
+    let (pair, traces) = Pair::new(&folder.path().join("target"), "").traced(&[]);
+    // More than what is brought to the disk in between.
+    let content = vec![7; 20 << 20];
+    pair.offer(&content);
+    let _hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.comes(&content);
+    let part = format!(".target.{}.part", &blake3::hash(&content).to_hex()[..16]);
+    let traces = fs::read_dir(&traces).unwrap().map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
+    let replacing: Vec<_> = traces.filter(|trace| trace.contains(&format!("\"{part}\""))).collect();
+    let [trace] = replacing.as_slice() else { panic!("not by one thread: {replacing:?}") };
+    let folder = folder.path().display();
+    let steps: Vec<_> = trace.lines().filter(|line| line.contains(&folder.to_string())).collect();
+    let [synced, renamed, folder_synced] = steps.as_slice() else { panic!("{trace}") };
+    let is = |line: &str, call: &str, of: &str| line.starts_with(call) && line.contains(of) && line.ends_with("= 0");
+    assert!(is(synced, "fsync(", &format!("<{folder}/{part}>")), "{trace}");
+    assert!(is(renamed, "renameat", &format!("\"{part}\"")) && renamed.contains("\"target\""), "{trace}");
+    assert!(is(folder_synced, "fsync(", &format!("<{folder}>")), "{trace}");
+}
+
+#[test]
+fn a_file_that_lies_there_already_is_synced_with_its_folder() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    let (pair, traces) = Pair::new(&target, "").traced(&[]);
+    fs::write(&target, "content").unwrap();
+    let before = fs::metadata(&target).unwrap().ino();
+    pair.offer(b"content");
+    let _hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.comes(b"content");
+    let traces = fs::read_dir(&traces).unwrap().map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
+    let of_target: Vec<_> = traces.filter(|trace| trace.contains(&format!("<{}>", target.display()))).collect();
+    let [trace] = of_target.as_slice() else { panic!("not by one thread: {of_target:?}") };
+    let is = |line: &str, of: &Path| line.contains(&format!("<{}>", of.display())) && line.ends_with("= 0");
+    let at = |of: &Path| trace.lines().position(|line| line.starts_with("fsync(") && is(line, of));
+    assert!(at(&target).is_some() && at(&target) < at(folder.path()), "{trace}");
+    assert_eq!(fs::metadata(&target).unwrap().ino(), before, "it is the same file");
+}
+
+#[test]
+fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("target");
+    let content = vec![7; 100_000];
+    let part = folder.path().join(format!(".target.{}.part", &blake3::hash(&content).to_hex()[..16]));
+    // The first sync of the part fails. The kernel would tell so once, and a second sync would pass.
+    let inject = ["-P", part.to_str().unwrap(), "-e", "inject=fsync:error=EIO:when=1"];
+    let (pair, traces) = Pair::new(&target, "").traced(&inject);
+    fs::write(&target, "old").unwrap();
+    pair.offer(&content);
+    let _hub = pair.hub.run();
+    let _node = pair.node.run();
+    pair.comes(&content);
+    let injected = |trace: std::io::Result<fs::DirEntry>| {
+        fs::read_to_string(trace.unwrap().path()).unwrap().contains("EIO (Input/output error) (INJECTED)")
+    };
+    assert!(fs::read_dir(&traces).unwrap().any(injected), "the disk failed");
+    let log = pair.node.log();
+    assert!(log.contains("failed to bring to the disk") && log.contains("came=100000"), "{log}");
+}
+
+// --- what follows ---
+
+#[test]
+fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node() {
+    let folder = TempDir::new().unwrap();
+    let child = folder.path().join("child");
+    // First something that is left running and holds the output, then something that is waited for.
+    let script = format!(
+        "echo $HEREABOUTS_NAME is said; echo warned >&2; \
+         if test $(cat {0}/target) = long; then sleep 1000 & echo $! > {1}; wait; else sleep 20 & fi",
+        folder.path().display(),
+        child.display()
+    );
+    let after = format!(", after: {{ type: exec, command: [sh, -c, '{script}'] }}");
+    let pair = Pair::new(&folder.path().join("target"), &after);
+    pair.offer(b"short");
+    let _hub = pair.hub.run();
+    let node = pair.node.run();
+    pair.comes(b"short");
+    let log = await_some("what the command said", || Some(pair.node.log()).filter(|log| log.contains("f is said")));
+    let line = |of: &str| log.lines().find(|line| line.contains(of)).unwrap_or_default().to_owned();
+    assert!(line("f is said").contains("stdout") && line("warned").contains("stderr"), "{log}");
+    pair.offer(b"long");
+    pair.hub.json(&["push", "f", "--timeout", "1ms"], &[]);
+    let pid = await_some("the command began", || fs::read_to_string(&child).ok().filter(|pid| pid.ends_with('\n')));
+    let stat = format!("/proc/{}/stat", pid.trim());
+    let lives = || {
+        let stat = fs::read_to_string(&stat).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    };
+    assert!(lives());
+    node.stop();
+    await_some("what it started ends", || (!lives()).then_some(()));
 }
 
 // --- members that lie ---

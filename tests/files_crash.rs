@@ -113,6 +113,7 @@ fn a_disk_without_room_is_told_before_and_while_it_is_written_and_the_old_file_s
     let told = target.part(bytes.len() as u64, &digest).unwrap_err();
     assert!(matches!(told, TargetError::Full { needed: 900_000, .. }), "{told}");
     assert!(told.to_string().contains("is full: 900000 bytes are needed"), "{told}");
+    assert_eq!(fs::read_dir(disk.0.path()).unwrap().count(), 1, "nothing is left beside it");
 
     // Somebody else takes the room meanwhile.
     let bytes = content(3);

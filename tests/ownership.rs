@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -91,11 +92,16 @@ fn a_file_keeps_its_owner_where_none_is_configured() {
 #[test]
 fn an_old_bases_file_gets_the_same_owner() {
     let (_folder, path) = folder();
-    let target = Target::open(&path, 0o644).unwrap().owned_by(Some("54321:54322".parse().unwrap()));
-    let mut incoming = Incoming::begin(target, 100).unwrap();
-    incoming.write(b"content").unwrap();
-    assert!(incoming.commit().unwrap());
+    let take = |mode, owner: &str| {
+        let target = Target::open(&path, mode).unwrap().owned_by(Some(owner.parse().unwrap()));
+        let mut incoming = Incoming::begin(target, 100).unwrap();
+        incoming.write(b"content").unwrap();
+        incoming.commit().unwrap()
+    };
+    assert!(take(0o644, "54321:54322"));
     assert_eq!(owner(&path), (USER, GROUP, 0o644));
+    assert!(!take(0o600, "54321:54323"), "the same content again");
+    assert_eq!(owner(&path), (USER, OTHER_GROUP, 0o600));
 }
 
 #[test]
@@ -159,6 +165,46 @@ fn a_folder_that_may_not_be_written_is_told_with_its_mend() {
     assert_eq!(as_user(&[], || Target::open(&path, 0o644).unwrap().digest(3).unwrap()), None);
     as_user(&[], || pull(&path, 0o644, None, b"new")).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
+}
+
+#[test]
+fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
+    let (folder, path) = folder();
+    let digest: [u8; 32] = blake3::hash(b"content").into();
+    let part = folder.path().join(format!(".file.{}.part", data_encoding::HEXLOWER.encode(&digest[..8])));
+    // Its maker keeps it open for writing.
+    let mut maker = as_user(&[], || fs::File::create(&part).unwrap());
+    maker.write_all(b"cont").unwrap();
+    assert_eq!(Target::open(&path, 0o644).unwrap().part(7, &digest).unwrap().held(), 0);
+    fs::remove_file(&part).unwrap();
+    let mut maker = as_user(&[], || fs::File::create(&part).unwrap());
+    maker.write_all(b"cont").unwrap();
+    pull(&path, 0o644, None, b"content").unwrap();
+    maker.write_all(b"tent, or what its maker likes").unwrap();
+    assert_eq!(
+        (fs::read(&path).unwrap().as_slice(), owner(&path), count(&folder)),
+        (&b"content"[..], (0, 0, 0o644), 1)
+    );
+}
+
+#[test]
+fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
+    let (_folder, path) = folder();
+    let keep = |owner: Option<&str>, mode| {
+        let target = Target::open(&path, mode).unwrap().owned_by(owner.map(|owner| owner.parse().unwrap()));
+        target.keep(7, &blake3::hash(b"content").into()).unwrap()
+    };
+    fs::write(&path, "content").unwrap();
+    assert!(keep(Some("54321:54322"), 0o640));
+    assert_eq!(owner(&path), (USER, GROUP, 0o640));
+    assert!(keep(None, 0o604), "what is not named stays");
+    assert_eq!(owner(&path), (USER, GROUP, 0o604));
+    // Whoever may not change it is told so, and pulls; what is as it should be already needs no right.
+    chown(&path, Some(0), Some(0)).unwrap();
+    assert!(!as_user(&[], || keep(None, 0o600)));
+    assert!(!as_user(&[], || keep(Some("54321"), 0o604)));
+    assert!(as_user(&[], || keep(None, 0o604)));
+    assert_eq!(owner(&path), (0, 0, 0o604));
 }
 
 #[test]

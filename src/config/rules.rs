@@ -1,6 +1,6 @@
 //! Rules across settings, and those that a schema can't say. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -109,6 +109,15 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
             if !seen.insert(name) {
                 error(format!("/files/{list}/{i}/name"), format!("\"{name}\" stands twice in files.{list}"));
             }
+        }
+    }
+    // Each would find the other's file in the place of its own at every visit.
+    let mut seen = HashMap::new();
+    for (i, accept) in config.files.accept.iter().enumerate() {
+        if let Some(first) = seen.insert(accept.path.as_path(), &accept.name) {
+            let message =
+                format!("{} is the path of \"{first}\" already: each file needs its own", accept.path.display());
+            error(format!("/files/accept/{i}/path"), message);
         }
     }
     if let Some(file) = config.compat.terminals.as_ref().and_then(|wire| wire.file.as_ref()) {

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Digest;
 use super::webhook::{Webhook, WebhookError};
@@ -131,23 +133,20 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
         .kill_on_drop(true)
         .spawn();
     let mut child = started.map_err(|source| AfterError::Start { program: program.clone(), source })?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let outputs = tokio::spawn({
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        async move { tokio::join!(head(stdout), head(stderr)) }
-    });
+    let group = Group::led_by(&child);
+    let outputs = [Output::of(child.stdout.take()), Output::of(child.stderr.take())];
     let ended = timeout(limit, child.wait()).await;
-    if ended.is_err()
-        && let Some(group) = group
-    {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        let _ = child.wait().await;
+    if ended.is_ok() {
+        group.let_go();
+    } else {
+        drop(group);
+        // Its leader, which is waited for.
+        let _ = child.kill().await;
     }
-    if let Ok(Ok((stdout, stderr))) = timeout(AFTERGLOW, outputs).await {
-        for (stream, text) in [("stdout", stdout), ("stderr", stderr)] {
-            for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                tracing::info!(file = name, %program, stream, "{line}");
-            }
+    let afterglow = Instant::now() + AFTERGLOW;
+    for (stream, output) in ["stdout", "stderr"].into_iter().zip(outputs) {
+        for line in output.until(afterglow).await.lines().filter(|line| !line.trim().is_empty()) {
+            tracing::info!(file = name, %program, stream, "{line}");
         }
     }
     match ended {
@@ -158,16 +157,60 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
     }
 }
 
-/// The beginning of a stream; all of it is read, so that its writer does not wait.
-async fn head(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let mut kept = Vec::new();
-    if let Some(mut stream) = stream {
-        let mut block = [0; 4096];
-        while let Ok(read @ 1..) = stream.read(&mut block).await {
-            kept.extend_from_slice(&block[..read.min(OUTPUT - kept.len())]);
+/// A command and all it started; killed when dropped, be it late or the node at its end.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// The group of a child that began one.
+    fn led_by(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// The command ended by itself: what it left running goes on.
+    fn let_go(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // All ended by themselves: nothing to do.
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
-    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// The beginning of a stream; all of it is read, so that its writer does not wait.
+struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    /// Whoever still holds the stream may write on when this is dropped.
+    reads: JoinHandle<()>,
+}
+
+impl Output {
+    fn of(stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+        let kept = Arc::<Mutex<Vec<u8>>>::default();
+        let keeps = kept.clone();
+        let reads = tokio::spawn(async move {
+            let Some(mut stream) = stream else { return };
+            let mut block = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut block).await {
+                let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = OUTPUT - kept.len();
+                kept.extend(block.iter().take(read.min(room)));
+            }
+        });
+        Self { kept, reads }
+    }
+
+    /// What came until the stream's end, or until some moment if others hold it.
+    async fn until(self, moment: Instant) -> String {
+        // Either way what is there is there.
+        let _ = timeout_at(moment, self.reads).await;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept).into_owned()
+    }
 }
 
 fn send(pid_file: &Path, signal: Signal) -> Result<(), String> {

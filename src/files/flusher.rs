@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
+
+use rustix::io::Errno;
 
 /// How many bytes may come between two flushes.
 const EVERY: u64 = 16 << 20;
@@ -10,11 +13,13 @@ const EVERY: u64 = 16 << 20;
 /// Brings a growing file to the disk from a thread of its own, so that the sync at its end has little left to wait for.
 ///
 /// It has the file open for itself: the kernel tells an error of writing back to each opening once, so what fails here fails the
-/// sync at the end, too, and nothing need be reported. The thread begins with the first flush and ends after the last.
+/// sync at the end, too. A pull that is interrupted may never come to it, and whoever opens the file later is told nothing: so a
+/// failure is kept here. The thread begins with the first flush and ends after the last.
 #[derive(Debug, Default)]
 pub(super) struct Flusher {
     asked: Option<SyncSender<()>>,
     since: u64,
+    failed: Arc<OnceLock<Errno>>,
 }
 
 impl Flusher {
@@ -26,21 +31,35 @@ impl Flusher {
         }
         self.since = 0;
         if self.asked.is_none() {
-            self.asked = open().and_then(start);
+            self.asked = open().and_then(|file| start(file, self.failed.clone()));
         }
         if let Some(asked) = &self.asked {
             // While one flush is under way another one waits at most.
             let _ = asked.try_send(());
         }
     }
+
+    /// Why a flush failed, if one did.
+    pub(super) fn failed(&self) -> Option<Errno> {
+        self.failed.get().copied()
+    }
+
+    #[cfg(test)]
+    pub(super) fn that_failed() -> Self {
+        Self { failed: Arc::new(Errno::IO.into()), ..Self::default() }
+    }
 }
 
 /// Starts the thread; `None` where there can be no more, and then the sync at the end does all.
-fn start(file: File) -> Option<SyncSender<()>> {
+fn start(file: File, failed: Arc<OnceLock<Errno>>) -> Option<SyncSender<()>> {
     let (asked, asks) = sync_channel(1);
     let flush = move || {
         while asks.recv().is_ok() {
-            let _ = file.sync_data();
+            if let Err(error) = file.sync_data() {
+                // The first one tells enough.
+                let _ = failed.set(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+                return;
+            }
         }
     };
     thread::Builder::new().name("flusher".to_owned()).spawn(flush).ok().map(|_| asked)
@@ -76,6 +95,21 @@ mod tests {
             assert!(started.elapsed() < Duration::from_secs(30), "the thread does not end");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_flush_that_failed_stays_told() {
+        let mut flusher = Flusher::default();
+        // A pipe can't be synced.
+        let (_reader, writer) = std::io::pipe().unwrap();
+        flusher.wrote(EVERY, || Some(File::from(std::os::fd::OwnedFd::from(writer))));
+        let started = Instant::now();
+        while flusher.failed().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(30), "the failure is not told");
+            thread::yield_now();
+        }
+        flusher.wrote(EVERY, || panic!("it was open"));
+        assert!(flusher.failed().is_some());
     }
 
     #[test]

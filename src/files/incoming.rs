@@ -101,7 +101,7 @@ impl Incoming {
     /// After a crash at any moment the target is wholly old or wholly new.
     pub fn commit(self) -> Result<bool, IncomingError> {
         self.check()?;
-        if self.target.digest(self.held)? == Some(self.digest()) {
+        if self.target.keep(self.held, &self.digest())? {
             return Ok(false);
         }
         self.target.replace(&self.file, &self.name)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,19 +42,43 @@ pub struct Entry {
     pub server_name: Option<NodeName>,
 }
 
-/// Reads a ledger; an empty one where none is, or where it can't be read as one, which is said in the log.
-pub fn read(path: &Path) -> Ledger {
+/// Why a ledger that is there can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It does not hold a ledger.
+    #[error("{} is damaged ({source})", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Reads a ledger; an empty one where none is.
+pub fn load(path: &Path) -> Result<Ledger, LedgerError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ledger::new(),
-        Err(error) => {
-            tracing::warn!("can't read {}: {error}; going on without it", path.display());
-            return Ledger::new();
-        }
+        Ok(_) => serde_json::from_str(&text).map_err(|source| LedgerError::Damaged { path: path.to_owned(), source }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ledger::new()),
+        Err(source) => Err(LedgerError::Unreadable { path: path.to_owned(), source }),
     }
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        tracing::warn!("{} is damaged ({error}); going on without it", path.display());
+}
+
+/// Reads a ledger that can be made anew; an empty one where none is, or where it can't be used, which is said in the log.
+pub fn read(path: &Path) -> Ledger {
+    load(path).unwrap_or_else(|error| {
+        tracing::warn!("{error}; going on without it");
         Ledger::new()
     })
 }

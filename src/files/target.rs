@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, fstatvfs, fsync, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, fstatvfs, fsync, openat, renameat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -219,10 +219,16 @@ impl Target {
 
     /// The digest of the file that is there, if it has that size.
     pub fn digest(&self, size: u64) -> Result<Option<Digest>, TargetError> {
+        Ok(self.read(size)?.map(|(_, digest)| digest))
+    }
+
+    /// Opens the file that is there, if it has that size, and reads it for its digest.
+    fn read(&self, size: u64) -> Result<Option<(File, Digest)>, TargetError> {
         if self.check()? != Some(size) {
             return Ok(None);
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A pipe that took its place since would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&self.folder, &self.name, flags, Mode::empty());
         // What may be replaced need not be readable, once it belongs to somebody else.
         if matches!(file, Err(Errno::ACCESS)) {
@@ -231,31 +237,40 @@ impl Target {
         let mut file = File::from(file.map_err(|error| self.failed("open", error.into()))?);
         let mut hasher = blake3::Hasher::new();
         let length = hash(&mut file, &mut hasher).map_err(|error| self.failed("read", error))?;
-        Ok((length == size).then(|| hasher.finalize().into()))
+        Ok((length == size).then(|| (file, hasher.finalize().into())))
+    }
+
+    /// Makes the file that is there what a pull would make of it, if it has that content: its mode, its owner, and on the disk. Gives
+    /// whether that is so; if not, only a pull can do it.
+    pub fn keep(&self, size: u64, digest: &Digest) -> Result<bool, TargetError> {
+        let Some((file, _)) = self.read(size)?.filter(|(_, there)| there == digest) else { return Ok(false) };
+        let is = fstat(&file).map_err(|error| self.failed("look at", error.into()))?;
+        // Under a second name it is somebody else's too, who did not ask for a change.
+        if !is_regular(&is) || is.st_nlink != 1 {
+            return Ok(false);
+        }
+        // A new file can have them where this one can't: one's own can be changed, and what was not brought to the disk is written
+        // once more. Where neither is possible, the pull says why.
+        if let Err(error) = self.give(&file, Some(self.mode)) {
+            tracing::debug!("{} has the content already and is pulled all the same: {error}", self.path.display());
+            return Ok(false);
+        }
+        if let Err(error) = file.sync_all() {
+            tracing::warn!("failed to bring {} to the disk: {error}; it is pulled once more", self.path.display());
+            return Ok(false);
+        }
+        self.sync_folder()?;
+        Ok(true)
     }
 
     /// Opens the part of a pull, with what an earlier try left of the same content; parts of other contents are removed.
     pub fn part(&self, size: u64, digest: &Digest) -> Result<Part<'_>, TargetError> {
         let name = self.part_name(digest);
         self.remove_parts(Some(&name));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = || openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR);
-        let opened = match open() {
-            // Somebody put a link there, which is not ours and not followed; or it was given away already when all ended.
-            Err(Errno::LOOP | Errno::ACCESS) => {
-                match unlinkat(&self.folder, &name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(error) => return Err(self.denied("write beside", error.into())),
-                }
-                open()
-            }
-            opened => opened,
+        let mut file = match self.own_part(&name)? {
+            Some(file) => file,
+            None => self.create(&name, OFlags::RDWR)?,
         };
-        let mut file = File::from(opened.map_err(|error| self.denied("write beside", error.into()))?);
-        let metadata = file.metadata().map_err(|error| self.failed("look at the part of", error))?;
-        if !metadata.is_file() {
-            return Err(TargetError::NotFile { path: self.path.clone() });
-        }
         let mut hasher = blake3::Hasher::new();
         let mut held = hash(&mut file, &mut hasher).map_err(|error| self.failed("read the part of", error))?;
         if held > size {
@@ -263,11 +278,47 @@ impl Target {
             io::Seek::rewind(&mut file).map_err(|error| self.failed("write beside", error))?;
             (hasher, held) = (blake3::Hasher::new(), 0);
         }
-        self.refuse_full(size - held)?;
-        if held == 0 {
-            self.rehearse(&file).inspect_err(|_| self.remove(&name))?;
+        let ready = self.refuse_full(size - held).and_then(|()| if held == 0 { self.rehearse(&file) } else { Ok(()) });
+        // What came stays for a better time; an empty file helps nobody.
+        ready.inspect_err(|_| {
+            if held == 0 {
+                self.remove(&name)
+            }
+        })?;
+        let flusher = Flusher::default();
+        Ok(Part { target: self, name, file, flusher, hasher, held, size, digest: *digest, is_unsynced: false })
+    }
+
+    /// Opens the part that this user left; what else lies under its name is removed, and neither followed nor written.
+    ///
+    /// Somebody else's file would become the target with its maker's descriptors still open for writing, and of a second name's
+    /// content nothing may be lost. One's own that was given away already, when all ended, begins anew.
+    fn own_part(&self, name: &OsStr) -> Result<Option<File>, TargetError> {
+        // A pipe is opened for both ways without waiting, and a device not at all.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        match openat(&self.folder, name, flags, Mode::empty()) {
+            Ok(file) => {
+                let is = fstat(&file).map_err(|error| self.failed("look at the part of", error.into()))?;
+                if is_regular(&is) && is.st_uid == geteuid().as_raw() && is.st_nlink == 1 {
+                    return Ok(Some(file.into()));
+                }
+            }
+            Err(Errno::NOENT) => return Ok(None),
+            // A link, a file of somebody else's, a socket: looked at no further.
+            Err(Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV) => {}
+            Err(error) => return Err(self.denied("write beside", error.into())),
         }
-        Ok(Part { target: self, name, file, flusher: Flusher::default(), hasher, held, size, digest: *digest })
+        match unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.denied("write beside", error.into())),
+        }
+    }
+
+    /// Makes a file beside the target that was not there before.
+    fn create(&self, name: &OsStr, access: OFlags) -> Result<File, TargetError> {
+        let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR);
+        Ok(File::from(file.map_err(|error| self.denied("write beside", error.into()))?))
     }
 
     /// Refuses early where the disk has no room, so that a large pull does not fill it for others first.
@@ -282,9 +333,7 @@ impl Target {
         let mut name = self.part_prefix();
         name.push(suffix);
         self.remove(&name);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(file.map_err(|error| self.denied("write beside", error.into()))?);
+        let file = self.create(&name, OFlags::WRONLY)?;
         self.rehearse(&file).inspect_err(|_| self.remove(&name))?;
         Ok((name, file))
     }
@@ -295,19 +344,29 @@ impl Target {
     }
 
     /// Brings a whole file that lies beside the target to the disk, and puts it into the target's place.
+    ///
+    /// A file that could not be brought to the disk is removed: its pages count as written from then on, so that the next sync would
+    /// say nothing of what is lost (fsync(2), which tells an error once).
     pub(super) fn replace(&self, file: &File, name: &OsStr) -> Result<(), TargetError> {
         self.give(file, Some(self.mode))?;
-        file.sync_all().map_err(|error| self.failed("bring to the disk", error))?;
+        if let Err(error) = file.sync_all() {
+            self.remove(name);
+            return Err(self.failed("bring to the disk", error));
+        }
         // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
         // same, as whoever made it expects the file elsewhere.
         let old = self.check()?.and_then(|size| self.hold(size));
         renameat(&self.folder, name, &self.folder, &self.name).map_err(|error| self.denied("replace", error.into()))?;
-        let synced = fsync(&self.folder).map_err(|error| self.failed("bring the folder to the disk of", error.into()));
+        let synced = self.sync_folder();
         if let Some(old) = old {
             // Without a thread it is dropped, and freed, here.
             let _ = thread::Builder::new().name("release".to_owned()).spawn(move || drop(old));
         }
         synced
+    }
+
+    fn sync_folder(&self) -> Result<(), TargetError> {
+        fsync(&self.folder).map_err(|error| self.failed("bring the folder to the disk of", error.into()))
     }
 
     /// Keeps a large file that is about to be replaced, so that the rename need not wait until its blocks are free: that
@@ -331,7 +390,8 @@ impl Target {
         let set_group = |id| fchown(file, None, Some(Gid::from_raw(id)));
         let set_user = |id| fchown(file, Some(Uid::from_raw(id)), None);
         self.set("group", is.st_gid, group, was.map(|was| was.st_gid), &set_group)?;
-        if let Some(mode) = mode {
+        // Whoever may write a file need not be whose it is, and only that one may change its mode, be it to the same.
+        if let Some(mode) = mode.filter(|mode| *mode != Mode::from_raw_mode(is.st_mode)) {
             fchmod(file, mode).map_err(|error| self.failed("set the mode of", error.into()))?;
         }
         self.set("user", is.st_uid, user, was.map(|was| was.st_uid), &set_user)
@@ -455,6 +515,8 @@ pub struct Part<'t> {
     held: u64,
     size: u64,
     digest: Digest,
+    /// Whether something was written that is neither on the disk nor given up.
+    is_unsynced: bool,
 }
 
 impl Part<'_> {
@@ -467,6 +529,7 @@ impl Part<'_> {
     pub fn restart(&mut self) -> Result<(), TargetError> {
         let restarted = self.file.set_len(0).and_then(|()| io::Seek::rewind(&mut self.file));
         restarted.map_err(|error| self.target.failed("write beside", error))?;
+        self.is_unsynced = true;
         self.hasher = blake3::Hasher::new();
         self.held = 0;
         Ok(())
@@ -478,6 +541,7 @@ impl Part<'_> {
             self.discard();
             return Err(TargetError::Wrong { path: self.target.path.clone(), what: "it is longer than was said" });
         }
+        self.is_unsynced = true;
         if let Err(error) = self.file.write_all(bytes) {
             if error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded {
                 // Somebody else filled the disk meanwhile: give back what we took of it.
@@ -489,9 +553,13 @@ impl Part<'_> {
         }
         let (folder, name) = (&self.target.folder, &self.name);
         self.flusher.wrote(bytes.len() as u64, || {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             openat(folder, name, flags, Mode::empty()).ok().map(File::from)
         });
+        if let Some(error) = self.flusher.failed() {
+            self.discard();
+            return Err(self.target.failed("bring to the disk", error.into()));
+        }
         self.hasher.update(bytes);
         self.held += bytes.len() as u64;
         Ok(())
@@ -500,22 +568,44 @@ impl Part<'_> {
     /// Checks size and digest, brings all to the disk and takes the target's place.
     ///
     /// After a crash at any moment the target is wholly old or wholly new.
-    pub fn commit(self) -> Result<(), TargetError> {
+    pub fn commit(mut self) -> Result<(), TargetError> {
         let wrong = |what| Err(TargetError::Wrong { path: self.target.path.clone(), what });
         if self.held != self.size {
+            // What is there may be right, and is judged when the rest came.
             return wrong("it ended too soon");
         }
         if *self.hasher.finalize().as_bytes() != self.digest {
+            let wrong = wrong("its digest is another one");
             self.discard();
-            return wrong("its digest is another one");
+            return wrong;
         }
-        self.target.replace(&self.file, &self.name)
+        if let Some(error) = self.flusher.failed() {
+            self.discard();
+            return Err(self.target.failed("bring to the disk", error.into()));
+        }
+        let replaced = self.target.replace(&self.file, &self.name);
+        self.is_unsynced &= replaced.is_err();
+        replaced
     }
 
     /// Removes what is there.
-    fn discard(&self) {
+    fn discard(&mut self) {
+        self.is_unsynced = false;
         self.target.remove(&self.name);
     }
+}
+
+impl Drop for Part<'_> {
+    /// What is left for the next pull is on the disk, or is not left: another descriptor would not be told of an error that came before.
+    fn drop(&mut self) {
+        if self.is_unsynced && (self.file.sync_data().is_err() || self.flusher.failed().is_some()) {
+            self.discard();
+        }
+    }
+}
+
+fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 fn hash(file: &mut File, hasher: &mut blake3::Hasher) -> io::Result<u64> {
@@ -531,5 +621,62 @@ fn hash(file: &mut File, hasher: &mut blake3::Hasher) -> io::Result<u64> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What stands for a file on a disk that fails: a pipe takes bytes and a mode, and can't be synced.
+    fn unsyncable() -> (File, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(File::from(OwnedFd::from(writer.try_clone().unwrap())).sync_all().is_err());
+        (File::from(OwnedFd::from(writer)), reader)
+    }
+
+    #[test]
+    fn a_part_that_failed_to_come_to_the_disk_is_not_there_for_the_next_pull() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::open(&folder.path().join("a"), 0o644).unwrap();
+        let digest = blake3::hash(b"content").into();
+        for bytes in [&b"content"[..], b"cont"] {
+            let mut part = target.part(7, &digest).unwrap();
+            assert_eq!(part.held(), 0, "what was not brought to the disk is not gone on with");
+            let (file, _reader) = unsyncable();
+            part.file = file;
+            part.write(bytes).unwrap();
+            if bytes.len() == 7 {
+                let error = part.commit().unwrap_err().to_string();
+                assert!(error.contains("bring to the disk"), "{error}");
+            } else {
+                drop(part);
+            }
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{bytes:?}");
+        }
+        // With a disk again it goes on where it stopped, and what was synced stays.
+        target.part(7, &digest).unwrap().write(b"cont").unwrap();
+        assert_eq!(target.part(7, &digest).unwrap().held(), 4);
+    }
+
+    #[test]
+    fn a_part_whose_flusher_failed_is_given_up_at_the_next_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::open(&folder.path().join("a"), 0o644).unwrap();
+        let digest = blake3::hash(b"content").into();
+        let failing = |bytes: &[u8]| {
+            let mut part = target.part(7, &digest).unwrap();
+            assert_eq!(part.held(), 0);
+            part.write(bytes).unwrap();
+            part.flusher = Flusher::that_failed();
+            part
+        };
+        for error in [failing(b"cont").write(b"ent").unwrap_err(), failing(b"content").commit().unwrap_err()] {
+            assert!(error.to_string().contains("bring to the disk"), "{error}");
+        }
+        drop(failing(b"cont"));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::after::{After, AfterError, Taken};
@@ -193,8 +193,60 @@ fn links_and_folders_are_never_written_through() {
     assert!(Target::open(&nowhere, 0o644).unwrap_err().to_string().contains("must exist"));
 }
 
+/// The name of the part that a pull of some content would go on with.
+fn part_of(path: &Path, content: &[u8]) -> PathBuf {
+    let digest = data_encoding::HEXLOWER.encode(&digest(content)[..8]);
+    path.with_file_name(format!(".{}.{digest}.part", path.file_name().unwrap().to_str().unwrap()))
+}
+
 #[test]
-fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
+fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let part = part_of(&path, b"new");
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    };
+    pipe(&part);
+    pull(&path, b"new").unwrap();
+    assert_eq!((fs::read(&path).unwrap().as_slice(), names(folder.path())), (&b"new"[..], vec!["a".to_owned()]));
+    drop(std::os::unix::net::UnixListener::bind(&part).unwrap());
+    pull(&path, b"new").unwrap();
+    // A second name of another file, longer than the part may be, and as long as it might be.
+    let mine = folder.path().join("mine");
+    for content in ["longer than the new content", "ne"] {
+        fs::write(&mine, content).unwrap();
+        fs::hard_link(&mine, &part).unwrap();
+        pull(&path, b"new").unwrap();
+        assert_eq!((fs::read_to_string(&mine).unwrap().as_str(), names(folder.path()).len()), (content, 2));
+    }
+    fs::create_dir(&part).unwrap();
+    assert!(pull(&path, b"new").unwrap_err().to_string().contains("write beside"));
+}
+
+#[test]
+fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    let target = Target::open(&path, 0o640).unwrap();
+    assert!(!target.keep(3, &digest(b"new")).unwrap(), "nothing is there");
+    fs::write(&path, "old").unwrap();
+    set_mode(0o600);
+    assert!(!target.keep(3, &digest(b"new")).unwrap());
+    assert_eq!(mode(), 0o600, "another content is not touched");
+    fs::write(&path, "new").unwrap();
+    assert!(target.keep(3, &digest(b"new")).unwrap());
+    assert_eq!(mode(), 0o640);
+    set_mode(0o600);
+    fs::hard_link(&path, folder.path().join("b")).unwrap();
+    assert!(!target.keep(3, &digest(b"new")).unwrap());
+    assert_eq!(mode(), 0o600);
+}
+
+#[test]
+fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.json");
     assert_eq!(ledger::read(&path), Ledger::new());
@@ -211,8 +263,15 @@ fn a_ledger_survives_and_a_damaged_one_counts_as_empty() {
     let ledger = Ledger::from([("catalogue".to_owned(), entry)]);
     fs::write(&path, ledger::text(&ledger)).unwrap();
     assert_eq!(ledger::read(&path), ledger);
-    fs::write(&path, &ledger::text(&ledger)[..50]).unwrap();
-    assert_eq!(ledger::read(&path), Ledger::new());
+    assert_eq!(ledger::load(&folder.path().join("none")).unwrap(), Ledger::new());
+    for damaged in [&ledger::text(&ledger)[..50], ""] {
+        fs::write(&path, damaged).unwrap();
+        let error = ledger::load(&path).unwrap_err().to_string();
+        assert!(error.contains("ledger.json is damaged"), "{error}");
+        assert_eq!(ledger::read(&path), Ledger::new(), "where it can be made anew, that is done");
+    }
+    let error = ledger::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("can't read"), "{error}");
 }
 
 async fn run(after: &After, name: &str, generation: u64, path: &str) -> Result<(), AfterError> {
@@ -223,6 +282,19 @@ async fn run(after: &After, name: &str, generation: u64, path: &str) -> Result<(
 
 fn exec(command: &[&str], limit: Duration) -> After {
     After::Exec { command: command.iter().map(|word| (*word).to_owned()).collect(), limit }
+}
+
+/// Waits until a process is gone, or waits for nobody but its parent.
+async fn ends(pid: &str) {
+    let lives = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    };
+    let started = Instant::now();
+    while lives() {
+        assert!(started.elapsed() < Duration::from_secs(60), "process {pid} goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -237,8 +309,36 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
     assert!(failed.to_string().contains("exit status: 3"), "{failed}");
     let missing = run(&exec(&["/no/such/program"], soon), "c", 1, "/").await;
     assert!(matches!(missing, Err(AfterError::Start { .. })));
-    let late = run(&exec(&["sh", "-c", "sleep 100"], Duration::from_millis(100)), "c", 1, "/").await;
+    // Whatever it started is killed with it, late or given up.
+    let pid_file = folder.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", pid_file.display());
+    let started = || async {
+        let began = Instant::now();
+        while !pid_file.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the command does not begin");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let pid = fs::read_to_string(&pid_file).unwrap().trim().to_owned();
+        fs::remove_file(&pid_file).unwrap();
+        pid
+    };
+    let after = exec(&["sh", "-c", &script], Duration::from_secs(3600));
+    let passes = async {
+        let child = started().await;
+        // The hour passes at once.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(3601)).await;
+        tokio::time::resume();
+        child
+    };
+    let (late, child) = tokio::join!(run(&after, "c", 1, "/"), passes);
     assert!(matches!(late, Err(AfterError::TimedOut { .. })));
+    ends(&child).await;
+    let child = tokio::select! {
+        ended = run(&after, "c", 1, "/") => panic!("{ended:?}"),
+        child = started() => child,
+    };
+    ends(&child).await;
     // More output than is kept holds up nobody.
     run(&exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon), "c", 1, "/").await.unwrap();
 }

@@ -8,16 +8,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::puller::{Caller, Talk};
 use crate::files::BLOCK;
 use crate::files::target::{Target, TargetError};
 use crate::session::{Session, SessionError};
-use crate::wire::session::{Answer, MAX_MESSAGE, Request, content_frame};
+use crate::wire::session::{Answer, MAX_CONTENT, MAX_MESSAGE, Request, content_frame};
 use crate::wire::v1::Notice;
 
 /// After how long without a byte the server counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long the server may take for each [`PACE`] bytes of content: whoever drips keeps the node from its other servers.
+const PACE_TIME: Duration = Duration::from_secs(60);
+const PACE: u64 = MAX_CONTENT as u64;
 /// Blocks on their way to the disk, besides the one that is being filled and the one that is being written.
 const BLOCKS: usize = 2;
 
@@ -79,7 +83,7 @@ impl Block {
         let mut covered = [0; content_frame::HEAD];
         covered.copy_from_slice(&place[..content_frame::HEAD]);
         let outcome = match timeout(SILENCE, session.receive_to(place)).await {
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Err(_) => Err(late()),
             Ok(Err(error)) => Err(error),
             Ok(Ok(None)) => Err(SessionError::Closed),
             Ok(Ok(Some(length))) if content_frame::is_long(&place[..length]) => {
@@ -149,9 +153,10 @@ pub(super) struct Place {
 
 /// Pulls the file of a notice whose signature holds; gives how many bytes came over the network.
 ///
-/// `progress` is told how many bytes are there.
+/// `progress` is told how many bytes are there. The session is replaced by a fresh one if the server closed it meanwhile.
 pub(super) async fn fetch(
     session: &mut Session<TcpStream>,
+    caller: Caller<'_>,
     notice: &Notice,
     place: Place,
     progress: &mut (dyn FnMut(u64) + Send),
@@ -167,7 +172,20 @@ pub(super) async fn fetch(
         // The very content lies there already: a crash came between the replacement and its note.
         return finished(writer.await).map(|()| 0);
     };
-    let came = receive(session, notice, held, &mut way, progress).await;
+    let mut answered = false;
+    let mut came = receive(session, notice, held, &mut way, progress, &mut answered).await;
+    if !answered && matches!(came, Err(FetchError::Stopped { .. })) {
+        // What lies here was hashed, and a server closes a session on which nothing is asked for a while (`sessions.idle`): with a
+        // large file and a slow disk that would be so at every try.
+        let fresh = caller.session(&mut Talk::new()).await;
+        came = match fresh.map_err(|source| FetchError::Stopped { held, size: notice.size, source }) {
+            Ok(fresh) => {
+                *session = fresh;
+                receive(session, notice, held, &mut way, progress, &mut answered).await
+            }
+            Err(error) => Err(error),
+        };
+    }
     match came {
         Ok(came) => {
             if way.send(Step::End).await.is_err() {
@@ -201,24 +219,35 @@ fn ended(writer: Result<Result<(), TargetError>, tokio::task::JoinError>) -> Fet
     }
 }
 
-/// Asks for the content and hands it on; gives how many bytes came.
-async fn receive(
-    session: &mut Session<TcpStream>,
+/// Asks for the content and hands it on; gives how many bytes came. `answered` is set as soon as anything came.
+async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &mut Session<S>,
     notice: &Notice,
     held: u64,
     way: &mut Writer,
     progress: &mut (dyn FnMut(u64) + Send),
+    answered: &mut bool,
 ) -> Result<u64, FetchError> {
     let size = notice.size;
     let mut there = held;
     let mut came = 0;
     let stopped = |there, source| FetchError::Stopped { held: there, size, source };
     let request = Request::Pull { name: notice.name.clone(), offset: held, digest: Some(notice.digest) };
-    session.ask(&request).await.map_err(|source| stopped(there, source))?;
+    let asked = timeout(SILENCE, session.ask(&request)).await;
+    asked.unwrap_or_else(|_| Err(late())).map_err(|source| stopped(there, source))?;
     let mut block = Block::new();
     progress(there);
+    let mut paced = (Instant::now(), came);
     loop {
-        match block.receive(session).await {
+        let mut received = block.receive(session).await;
+        *answered |= received.is_ok();
+        if paced.0.elapsed() >= PACE_TIME {
+            if came - paced.1 < PACE && matches!(received, Ok(Received::Content(_) | Received::Other)) {
+                received = Err(late());
+            }
+            paced = (Instant::now(), came);
+        }
+        match received {
             Ok(Received::Content(length)) => {
                 came += length as u64;
                 if block.is_full() {
@@ -261,6 +290,11 @@ async fn receive(
     }
 }
 
+/// The server is too slow.
+fn late() -> SessionError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+}
+
 /// The thread that hashes and writes. It tells how much is there already, or that all is.
 fn write(
     notice: &Notice,
@@ -270,7 +304,7 @@ fn write(
     done: &mpsc::Sender<Block>,
 ) -> Result<(), TargetError> {
     let target = Target::open(&place.path, place.mode)?.owned_by(place.owner.clone());
-    if !place.is_other && target.digest(notice.size)? == Some(notice.digest) {
+    if !place.is_other && target.keep(notice.size, &notice.digest)? {
         target.remove_parts(None);
         // Nobody waits any more if the pull was given up.
         let _ = ready.send(None);
@@ -299,7 +333,48 @@ mod tests {
     use crate::model::Timestamp;
     use crate::session;
     use crate::wire::keyring::{KeyRing, Secret};
-    use crate::wire::session::MAX_CONTENT;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_drips_is_left_and_one_that_is_only_slow_is_not() {
+        for (bytes, seconds, taken) in [(1, 20, false), (0, 5, false), (MAX_CONTENT, 25, true)] {
+            let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+            let (near, far) = tokio::io::duplex(300_000);
+            let (caller, server) = tokio::join!(
+                session::call(near, ring.first(), "home", Timestamp(1)),
+                session::accept(far, &ring, "home", |_, _| true)
+            );
+            let (mut caller, mut server) = (caller.unwrap(), server.unwrap());
+            let answering = async move {
+                let mut buffer = vec![0; content_frame::HEAD + MAX_CONTENT];
+                for _ in 0..100 {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    server.queue_content(&mut buffer, bytes).unwrap();
+                    server.flush().await.unwrap();
+                }
+                server.queue(&Answer::End).unwrap();
+                server.flush().await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            let notice = Notice {
+                server: crate::model::NodeId([1; 32]),
+                name: "catalogue".into(),
+                generation: 1,
+                size: (100 * bytes) as u64,
+                digest: [0; 32],
+                signature: [0; 64],
+            };
+            let (steps, mut written) = mpsc::channel(1000);
+            let (_done, spare) = mpsc::channel(1);
+            let (mut way, mut answered) = (Writer { steps, spare }, false);
+            let mut progress = |_| ();
+            let outcome = tokio::select! {
+                outcome = receive(&mut caller, &notice, 0, &mut way, &mut progress, &mut answered) => outcome,
+                () = answering => unreachable!(),
+            };
+            assert_eq!(outcome.is_ok(), taken, "{bytes} bytes every {seconds} s: {outcome:?}");
+            assert!(matches!(written.recv().await, Some(Step::Write(_))), "what came is kept");
+        }
+    }
 
     #[tokio::test]
     async fn contents_of_every_length_make_one_run_whatever_comes_between() {

@@ -3,6 +3,7 @@
 //! A renewal's acknowledgement says whether anything is other than before; what that is, a visit asks. It costs a handshake, and
 //! tells the server what this node holds, so that a server that restarted knows it again.
 
+mod pins;
 mod received;
 mod talk;
 
@@ -15,18 +16,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub(in crate::node) use received::Received;
-use talk::Talk;
+pub(super) use talk::{Caller, Talk};
 
 use super::accepts::Accepts;
 use super::fetch::{self, FetchError, Place};
 use crate::api::request::{ErrorKind, Item, Response};
 use crate::api::view::{Progress, PullView};
 use crate::files::after::{After, Taken};
-use crate::files::ledger::{self, Entry, Ledger};
+use crate::files::ledger::{Entry, Ledger};
 use crate::files::target::Target;
 use crate::model::{NodeId, NodeName, Owner, Timestamp};
 use crate::node::ask::FoundServer;
-use crate::node::session::client;
 use crate::session::{Session, SessionError};
 use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
@@ -82,6 +82,8 @@ pub(in crate::node) struct Puller {
 struct State {
     settings: Puller,
     ledger: Ledger,
+    /// Why the ledger is not read; `None` once it is.
+    unread: Option<String>,
     /// The servers that hold this node's record: where they are and what their clocks say, as of this moment.
     servers: watch::Receiver<Vec<FoundServer>>,
     /// The servers as they were when they were looked at last.
@@ -119,10 +121,8 @@ type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
 impl Puller {
     /// Takes files for ever.
     pub(in crate::node) async fn run(self, servers: watch::Receiver<Vec<FoundServer>>, mut told: mpsc::Receiver<Told>) {
-        let ledger = ledger::read(&self.ledger_path);
-        ledger.iter().for_each(|(name, entry)| self.accepts.holds(name, entry));
-        let mut state = State::new(self, ledger, servers);
-        state.finish().await;
+        let mut state = State::new(self, servers);
+        state.read_ledger().await;
         state.look_at_servers();
         loop {
             let due = state.due;
@@ -144,8 +144,9 @@ impl Puller {
 }
 
 impl State {
-    fn new(settings: Puller, ledger: Ledger, servers: watch::Receiver<Vec<FoundServer>>) -> Self {
-        Self { settings, ledger, servers, known: Vec::new(), due: None, failures: 0, said: HashMap::new() }
+    fn new(settings: Puller, servers: watch::Receiver<Vec<FoundServer>>) -> Self {
+        let (ledger, unread) = (Ledger::new(), Some(String::new()));
+        Self { settings, ledger, unread, servers, known: Vec::new(), due: None, failures: 0, said: HashMap::new() }
     }
 
     /// Looks at which servers there are, and visits them if one is new, elsewhere, or goes by another clock.
@@ -212,6 +213,7 @@ impl State {
 
     /// Visits every server, and says when to do so next.
     async fn visit_all(&mut self, only: Option<&str>, listener: Listener<'_>) {
+        self.read_ledger().await;
         self.look_at_servers();
         let mut failed = false;
         let mut offered = Offered::new();
@@ -236,12 +238,13 @@ impl State {
                         let view = self.view(&accepted.name, Some(server), Progress::Failed, Some(error.clone()));
                         tell(listener, &view).await;
                     }
-                    let error = unreachable.last().map(|(_, error)| error.clone());
-                    if error.is_none() {
-                        let view = self.view(&accepted.name, None, Progress::Failed, Some(NO_OFFER.to_owned()));
+                    let last = || unreachable.last().map(|(_, error)| error.clone());
+                    let error = self.unread.clone().or_else(last).unwrap_or_else(|| NO_OFFER.to_owned());
+                    if unreachable.is_empty() {
+                        let view = self.view(&accepted.name, None, Progress::Failed, Some(error.clone()));
                         tell(listener, &view).await;
                     }
-                    error.or_else(|| Some(NO_OFFER.to_owned()))
+                    Some(error)
                 }
             };
             self.settings.accepts.tried(&accepted.name, now, error);
@@ -264,7 +267,7 @@ impl State {
         failed: &mut bool,
     ) -> Result<(), SessionError> {
         let mut talk = Talk::new();
-        let mut session = self.open(&mut talk, server).await?;
+        let mut session = self.caller(server).session(&mut talk).await?;
         let (offers, refused) = talk.offers(&mut session).await?;
         for accepted in self.settings.accepted.clone() {
             if only.is_some_and(|only| *accepted.name != *only) {
@@ -311,7 +314,7 @@ impl State {
             if let Err(broken) = talk.done(&mut session, &report).await {
                 // The pull broke the session: the report goes over a new one, if the server is still there.
                 let server = self.server(&server.id).unwrap_or_else(|| server.clone());
-                session = self.open(&mut talk, &server).await?;
+                session = self.caller(&server).session(&mut talk).await?;
                 talk.done(&mut session, &report).await?;
                 tracing::debug!("the session broke and was opened again: {broken}");
             }
@@ -319,12 +322,9 @@ impl State {
         Ok(())
     }
 
-    /// Opens a session with a server, and says who asks.
-    async fn open(&self, talk: &mut Talk, server: &FoundServer) -> Result<Session<TcpStream>, SessionError> {
-        let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
-        let introduction = Request::introduce(&self.settings.identity, session.binding());
-        talk.done(&mut session, &introduction).await?;
-        Ok(session)
+    fn caller<'c>(&'c self, server: &'c FoundServer) -> Caller<'c> {
+        let Puller { ring, channel, identity, .. } = &self.settings;
+        Caller { server, ring, channel, identity }
     }
 
     /// Takes one file if it is newer than what is held, and does what follows.
@@ -336,6 +336,7 @@ impl State {
         notice: &Notice,
         listener: Listener<'_>,
     ) -> Result<(), NotTaken> {
+        self.refuse_unread().map_err(later)?;
         let (path, mode) = (accepted.path.clone(), accepted.mode);
         let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
         let size = size.await.map_err(again)?.map_err(later)?;
@@ -369,12 +370,17 @@ impl State {
         let is_other = noted.is_some_and(|entry| entry.digest != notice.digest);
         let (path, mode, owner) = (accepted.path.clone(), accepted.mode, accepted.owner.clone());
         let place = Place { path, mode, owner, is_other };
-        let came = fetch::fetch(session, notice, place, &mut progress).await.map_err(|error| match error {
-            FetchError::Outdated => again("the file changed on the server meanwhile; the newer one is taken next"),
-            // A folder in the way, or a full disk, is there in two seconds too.
-            FetchError::Target(error) => later(error),
-            error => again(error),
-        })?;
+        let came =
+            fetch::fetch(session, self.caller(server), notice, place, &mut progress).await.map_err(
+                |error| match error {
+                    FetchError::Outdated => {
+                        again("the file changed on the server meanwhile; the newer one is taken next")
+                    }
+                    // A folder in the way, or a full disk, is there in two seconds too.
+                    FetchError::Target(error) => later(error),
+                    error => again(error),
+                },
+            )?;
         let took = started.elapsed();
         let (file, generation) = (&accepted.name, notice.generation);
         tracing::info!(%file, generation, size = notice.size, came, ?took, server = %server.name, "took a file");
@@ -578,7 +584,7 @@ mod tests {
             spread,
             ledger_path: PathBuf::new(),
         };
-        State::new(settings, Ledger::new(), watch::channel(Vec::new()).1)
+        State::new(settings, watch::channel(Vec::new()).1)
     }
 
     fn ring() -> KeyRing {

@@ -17,6 +17,7 @@ use super::*;
 use crate::api::request::Item;
 use crate::api::view::{AcceptView, Progress, PullView};
 use crate::files::after::After;
+use crate::files::target::Target;
 use crate::files::webhook::Webhook;
 use crate::node::session::{Limits, Served, SessionCounters, Shared, Thread};
 use crate::session;
@@ -41,6 +42,11 @@ struct Server {
 
 impl Server {
     fn start(seed: u8, path: &Path, state: &Path) -> Self {
+        Self::with_idle(seed, path, state, SOON)
+    }
+
+    /// Starts a server that closes a session on which nothing is asked for so long.
+    fn with_idle(seed: u8, path: &Path, state: &Path, idle: Duration) -> Self {
         let identity = Identity::from_seed(&[seed; 32]);
         let listener = crate::net::bind_tcp("127.0.0.1".parse().unwrap(), 0).unwrap();
         let address = listener.local_addr().unwrap();
@@ -48,7 +54,7 @@ impl Server {
         let (events, received) = mpsc::channel(10_000);
         let counters = Arc::<SessionCounters>::default();
         let files = Served { identity: identity.clone(), offers: offers.clone(), events: events.clone() };
-        let limits = Limits { sessions: 64, per_source: 64, idle: SOON };
+        let limits = Limits { sessions: 64, per_source: 64, idle };
         let (calls, _) = mpsc::channel(1);
         let shared = Shared::new(ring(), "home".into(), limits, calls, counters.clone(), files);
         let (refreshes, asked) = mpsc::channel(8);
@@ -98,7 +104,11 @@ impl Server {
     }
 
     fn content_bytes(&self) -> u64 {
-        self.counters.all().find(|(name, _)| *name == "content_bytes").map_or(0, |(_, count)| count)
+        self.counter("content_bytes")
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.counters.all().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
     }
 }
 
@@ -277,6 +287,33 @@ async fn a_pull_goes_on_where_the_server_was_lost() {
     assert_eq!(node.content().unwrap(), content);
     let again = server.content_bytes() - before;
     assert!(again <= 8_000_000 - 2_000_000, "{again} bytes were sent again: those held are not");
+}
+
+#[tokio::test]
+async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_hashed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    let content = noise(3_000_000);
+    fs::write(&path, &content).unwrap();
+    let server = Server::with_idle(1, &path, folder.path(), Duration::from_secs(2));
+    let generation = server.refresh().await.unwrap();
+    let digest = blake3::hash(&content).into();
+    let target = folder.path().join("target");
+    Target::open(&target, 0o644).unwrap().part(3_000_000, &digest).unwrap().write(&content[..1_000_000]).unwrap();
+    let (found, ring, identity) = (server.found(), ring(), Identity::from_seed(&[77; 32]));
+    let mut session = crate::node::session::client::connect(&found, &ring, "home").await.unwrap();
+    let notice = Notice::sign(&server.identity, session.key(), "catalogue", generation, 3_000_000, digest).unwrap();
+    // As if hashing had taken that long.
+    let closed = async {
+        while server.counter("idle") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, closed).await.unwrap();
+    let caller = super::puller::Caller { server: &found, ring: &ring, channel: "home", identity: &identity };
+    let place = fetch::Place { path: target.clone(), mode: 0o644, owner: None, is_other: false };
+    let came = fetch::fetch(&mut session, caller, &notice, place, &mut |_| ()).await.unwrap();
+    assert_eq!((came, fs::read(&target).unwrap() == content), (2_000_000, true));
 }
 
 #[tokio::test]
@@ -480,6 +517,73 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
     let after = node.accept_view(|view| view.error.is_some()).await;
     assert!(after.error.unwrap().contains("no session with hub"));
     assert_eq!((after.generation, after.taken), (Some(generation), view.taken));
+}
+
+#[tokio::test]
+async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_until_it_is_mended() {
+    let folder = TempDir::new().unwrap();
+    let (genuine, other) = (folder.path().join("genuine"), folder.path().join("other"));
+    fs::write(&genuine, "genuine").unwrap();
+    fs::write(&other, "forged").unwrap();
+    let server = Server::start(1, &genuine, folder.path());
+    server.refresh().await.unwrap();
+    let other_state = TempDir::new().unwrap();
+    let member = Server::start(2, &other, other_state.path());
+    member.refresh().await.unwrap();
+    let node = Node::start(|_| ());
+    node.servers(&[server.found()]);
+    assert_eq!(node.pull().await.state, Progress::Done);
+    let Node { told, folder: left, .. } = node;
+    drop(told);
+    let ledger = left.path().join("accepted.json");
+    let whole = fs::read(&ledger).unwrap();
+    fs::write(&ledger, &whole[..50]).unwrap();
+
+    let node = Node::start_in(left, |_| ());
+    let says = |error: Option<&str>| error.is_some_and(|error| error.contains("accepted.json is damaged"));
+    node.accept_view(|view| says(view.error.as_deref())).await;
+    node.servers(&[member.found()]);
+    let view = node.pull().await;
+    assert!(view.state == Progress::Failed && says(view.error.as_deref()), "{view:?}");
+    let (reply, outcome) = tokio::sync::oneshot::channel();
+    let asked = puller::Received { name: "catalogue".into(), file: None, reply };
+    node.told.send(Told::Received(asked)).await.unwrap();
+    assert!(says(timeout(SOON, outcome).await.unwrap().unwrap().err().as_deref()), "an old base's is not taken either");
+    assert_eq!(node.content().unwrap(), b"genuine");
+    assert!(says(node.accept_view(|view| view.last_attempt.is_some()).await.error.as_deref()));
+    assert_eq!(fs::read(&ledger).unwrap(), whole[..50], "what is left of it is not overwritten");
+
+    // Once it is restored it says again whose the file is, and without it the first one's is taken.
+    fs::write(&ledger, &whole).unwrap();
+    let view = node.pull().await;
+    assert!(view.error.as_ref().is_some_and(|error| error.contains("files.accept")), "{view:?}");
+    node.servers(&[server.found()]);
+    assert_eq!(node.pull().await.state, Progress::Done);
+    let Node { told, folder: left, .. } = node;
+    drop(told);
+    fs::remove_file(&ledger).unwrap();
+    let node = Node::start_in(left, |_| ());
+    node.servers(&[member.found()]);
+    assert_eq!(node.pull().await.state, Progress::Done);
+    assert_eq!(node.content().unwrap(), b"forged");
+}
+
+#[tokio::test]
+async fn a_file_that_lies_there_already_is_not_pulled_and_gets_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, noise(100)).unwrap();
+    let server = Server::start(1, &path, folder.path());
+    let generation = server.refresh().await.unwrap();
+    let node = Node::start(|accepted| {
+        fs::write(&accepted.path, noise(100)).unwrap();
+        fs::set_permissions(&accepted.path, fs::Permissions::from_mode(0o600)).unwrap();
+    });
+    node.servers(&[server.found()]);
+    node.accept_view(|view| view.generation == Some(generation)).await;
+    assert_eq!(fs::metadata(&node.path).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(server.content_bytes(), 0, "it was there");
 }
 
 #[tokio::test]

@@ -6,9 +6,14 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::node::ask::FoundServer;
+use crate::node::session::client;
 use crate::session::{Session, SessionError};
+use crate::wire::Identity;
+use crate::wire::keyring::KeyRing;
 use crate::wire::session::{Answer, Request};
 use crate::wire::v1::Notice;
 
@@ -22,19 +27,41 @@ const OFFERS: usize = 256;
 /// Names of offers that were refused, and why.
 pub(super) type Refused = HashMap<Box<str>, String>;
 
+/// How a session with a server is had.
+pub(in crate::node::files) struct Caller<'c> {
+    pub(in crate::node::files) server: &'c FoundServer,
+    pub(in crate::node::files) ring: &'c KeyRing,
+    pub(in crate::node::files) channel: &'c str,
+    pub(in crate::node::files) identity: &'c Identity,
+}
+
+impl Caller<'_> {
+    /// Connects, and says who this node is.
+    pub(in crate::node::files) async fn session(&self, talk: &mut Talk) -> Result<Session<TcpStream>, SessionError> {
+        let mut session = client::connect(self.server, self.ring, self.channel).await?;
+        let introduction = Request::introduce(self.identity, session.binding());
+        talk.done(&mut session, &introduction).await?;
+        Ok(session)
+    }
+}
+
 /// The talk of one visit.
-pub(super) struct Talk {
+pub(in crate::node::files) struct Talk {
     /// How long the server may still take.
     left: Duration,
 }
 
 impl Talk {
-    pub(super) fn new() -> Self {
+    pub(in crate::node::files) fn new() -> Self {
         Self { left: ALL }
     }
 
     /// Asks for something that is answered by an end.
-    pub(super) async fn done<S>(&mut self, session: &mut Session<S>, request: &Request) -> Result<(), SessionError>
+    pub(in crate::node::files) async fn done<S>(
+        &mut self,
+        session: &mut Session<S>,
+        request: &Request,
+    ) -> Result<(), SessionError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -99,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::model::Timestamp;
-    use crate::wire::keyring::{KeyRing, Secret};
+    use crate::wire::keyring::Secret;
     use crate::wire::session::FailureKind;
 
     /// A session with a server that gives one answer after the other, each after some seconds, and the last one for ever.
