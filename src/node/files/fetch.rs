@@ -10,14 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::puller::done;
 use crate::files::BLOCK;
 use crate::files::target::{Target, TargetError};
-use crate::node::ask::FoundServer;
-use crate::node::session::client;
 use crate::session::{Session, SessionError};
-use crate::wire::Identity;
-use crate::wire::keyring::KeyRing;
 use crate::wire::session::{Answer, MAX_MESSAGE, Request, content_frame};
 use crate::wire::v1::Notice;
 
@@ -152,29 +147,13 @@ pub(super) struct Place {
     pub(super) is_other: bool,
 }
 
-/// How one more session with the server is had.
-pub(super) struct Caller<'c> {
-    pub(super) server: &'c FoundServer,
-    pub(super) ring: &'c KeyRing,
-    pub(super) channel: &'c str,
-    pub(super) identity: &'c Identity,
-}
-
-impl Caller<'_> {
-    async fn session(&self) -> Result<Session<TcpStream>, SessionError> {
-        let mut session = client::connect(self.server, self.ring, self.channel).await?;
-        let introduction = Request::introduce(self.identity, session.binding());
-        done(&mut session, &introduction).await?;
-        Ok(session)
-    }
-}
-
 /// Pulls the file of a notice whose signature holds; gives how many bytes came over the network.
 ///
-/// `progress` is told how many bytes are there. The session is replaced by a fresh one if the server closed it meanwhile.
+/// `progress` is told how many bytes are there. The session is replaced by the one that `reopen` opens, if the server closed it
+/// meanwhile.
 pub(super) async fn fetch(
     session: &mut Session<TcpStream>,
-    caller: Caller<'_>,
+    reopen: impl Future<Output = Result<Session<TcpStream>, SessionError>> + Send,
     notice: &Notice,
     place: Place,
     progress: &mut (dyn FnMut(u64) + Send),
@@ -195,8 +174,7 @@ pub(super) async fn fetch(
     if !answered && matches!(came, Err(FetchError::Stopped { .. })) {
         // What lies here was hashed, and a server closes a session on which nothing is asked for a while (`sessions.idle`): with a
         // large file and a slow disk that would be so at every try.
-        let fresh = caller.session().await;
-        came = match fresh.map_err(|source| FetchError::Stopped { held, size: notice.size, source }) {
+        came = match reopen.await.map_err(|source| FetchError::Stopped { held, size: notice.size, source }) {
             Ok(fresh) => {
                 *session = fresh;
                 receive(session, notice, held, &mut way, progress, &mut answered).await
@@ -337,7 +315,7 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
     use crate::session;
-    use crate::wire::keyring::Secret;
+    use crate::wire::keyring::{KeyRing, Secret};
     use crate::wire::session::MAX_CONTENT;
 
     #[tokio::test]

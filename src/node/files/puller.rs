@@ -85,9 +85,9 @@ pub(in crate::node) struct Puller {
 
 struct State {
     settings: Puller,
-    ledger: Ledger,
     /// Why the ledger is not read; `None` once it is.
     unread: Option<String>,
+    ledger: Ledger,
     servers: Vec<FoundServer>,
     /// When servers are visited next; `None` while there is none.
     due: Option<Instant>,
@@ -128,8 +128,8 @@ impl Puller {
         let (ledger, unread) = (Ledger::new(), Some(String::new()));
         let (servers, said) = (Vec::new(), HashMap::new());
         let mut state = State { settings: self, ledger, unread, servers, due: None, failures: 0, said };
-        state.read_ledger().await;
         loop {
+            state.read_ledger().await;
             let due = state.due;
             tokio::select! {
                 message = told.recv() => match message {
@@ -199,7 +199,6 @@ impl State {
 
     /// Visits every server, and says when to do so next.
     async fn visit_all(&mut self, only: Option<&str>, listener: Listener<'_>) {
-        self.read_ledger().await;
         let mut failed = false;
         let mut offered = Offered::new();
         let mut no_session: Option<String> = None;
@@ -222,7 +221,7 @@ impl State {
             if only.is_none_or(|only| *accepted.name == *only) {
                 let error = match offered.get(&accepted.name) {
                     Some(error) => error.clone(),
-                    None => self.unread.clone().or(no_session.clone()).or_else(|| Some(NO_OFFER.to_owned())),
+                    None => no_session.clone().or_else(|| Some(NO_OFFER.to_owned())),
                 };
                 self.settings.accepts.tried(&accepted.name, now, error);
             }
@@ -337,7 +336,7 @@ impl State {
         notice: &Notice,
         listener: Listener<'_>,
     ) -> Result<(), NotTaken> {
-        self.refuse_unread().map_err(later)?;
+        self.know_whose().await.map_err(later)?;
         let (path, mode) = (accepted.path.clone(), accepted.mode);
         let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
         let size = size.await.map_err(again)?.map_err(later)?;
@@ -371,9 +370,13 @@ impl State {
         let is_other = noted.is_some_and(|entry| entry.digest != notice.digest);
         let (path, mode, owner) = (accepted.path.clone(), accepted.mode, accepted.owner.clone());
         let place = Place { path, mode, owner, is_other };
-        let Puller { ring, channel, identity, .. } = &self.settings;
-        let caller = fetch::Caller { server, ring, channel, identity };
-        let came = fetch::fetch(session, caller, notice, place, &mut progress).await.map_err(|error| match error {
+        let reopen = async {
+            let mut session = client::connect(server, &self.settings.ring, &self.settings.channel).await?;
+            let introduction = Request::introduce(&self.settings.identity, session.binding());
+            done(&mut session, &introduction).await?;
+            Ok(session)
+        };
+        let came = fetch::fetch(session, reopen, notice, place, &mut progress).await.map_err(|error| match error {
             FetchError::Outdated => again("the file changed on the server meanwhile; the newer one is taken next"),
             // A folder in the way, or a full disk, is there in two seconds too.
             FetchError::Target(error) => later(error),
@@ -486,7 +489,7 @@ fn follows_failed(error: &str) -> String {
 }
 
 /// Asks for something that is answered by an end.
-pub(super) async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
+async fn done(session: &mut Session<TcpStream>, request: &Request) -> Result<(), SessionError> {
     session.ask(request).await?;
     match timeout(ANSWER, session.answer()).await.map_err(|_| late())?? {
         Answer::End => Ok(()),

@@ -280,8 +280,9 @@ async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_
     let digest = blake3::hash(&content).into();
     let target = folder.path().join("target");
     Target::open(&target, 0o644).unwrap().part(3_000_000, &digest).unwrap().write(&content[..1_000_000]).unwrap();
-    let (found, ring, identity) = (server.found(), ring(), Identity::from_seed(&[77; 32]));
-    let mut session = crate::node::session::client::connect(&found, &ring, "home").await.unwrap();
+    let (found, ring) = (server.found(), ring());
+    let connect = || crate::node::session::client::connect(&found, &ring, "home");
+    let mut session = connect().await.unwrap();
     let notice = Notice::sign(&server.identity, session.key(), "catalogue", generation, 3_000_000, digest).unwrap();
     // As if hashing had taken that long.
     let closed = async {
@@ -290,9 +291,8 @@ async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_
         }
     };
     timeout(SOON, closed).await.unwrap();
-    let caller = fetch::Caller { server: &found, ring: &ring, channel: "home", identity: &identity };
     let place = fetch::Place { path: target.clone(), mode: 0o644, owner: None, is_other: false };
-    let came = fetch::fetch(&mut session, caller, &notice, place, &mut |_| ()).await.unwrap();
+    let came = fetch::fetch(&mut session, connect(), &notice, place, &mut |_| ()).await.unwrap();
     assert_eq!((came, fs::read(&target).unwrap() == content), (2_000_000, true));
 }
 
