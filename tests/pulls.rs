@@ -193,7 +193,7 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
 
 // --- a line that breaks ---
 
-/// What a node's namespace has to say of the part beside its file, as a size; `None` if there is none.
+/// How much of a file lies beside its place at a node; `None` where nothing does.
 fn part(node: &Machine) -> Option<u64> {
     let entries = fs::read_dir(node.folder().join("state")).unwrap().filter_map(Result::ok);
     let part = entries.into_iter().find(|entry| entry.file_name().to_string_lossy().ends_with(".part"))?;

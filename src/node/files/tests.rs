@@ -727,7 +727,7 @@ async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
         while let Ok(event) = server.events.try_recv() {
             before += usize::from(matches!(event, FileEvent::Newer { .. }));
         }
-        if longest < Duration::from_millis(900) {
+        if longest < Duration::from_millis(300) {
             assert_eq!(before, 0, "nothing is offered while it is written");
             break true;
         }
