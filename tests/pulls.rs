@@ -1,6 +1,6 @@
 //! How pulls come about between real nodes in network namespaces: by which notice, for whom, and from a server that moves.
 //!
-//! Needs root, `ip` of iproute2 and `nft` of nftables.
+//! Needs root, `ip` of iproute2, `nft` of nftables and python3.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -189,4 +189,67 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
     let pushed = site.hub.json(&["push", "f"], &[]);
     assert_eq!((pushed.code, ends(&pushed.lines)), (Some(0), vec![("one".to_owned(), "done".to_owned())]));
     assert_eq!(taken(node), "the first");
+}
+
+// --- a line that breaks ---
+
+/// How much of a file lies beside its place at a node; `None` where nothing does.
+fn part(node: &Machine) -> Option<u64> {
+    let entries = fs::read_dir(node.folder().join("state")).unwrap().filter_map(Result::ok);
+    let part = entries.into_iter().find(|entry| entry.file_name().to_string_lossy().ends_with(".part"))?;
+    Some(part.metadata().ok()?.len())
+}
+
+#[test]
+fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
+    const SIZE: usize = 48 << 20;
+    let lab = Lab::new();
+    let (a, b) = (lab.namespace("a"), lab.namespace("b"));
+    for (namespace, bridge, end, address) in [(&a, "br0", "hub0", "10.77.0.1/24"), (&b, "br1", "node0", "10.77.0.2/24")]
+    {
+        lab.plug_named(namespace, "eth0", bridge, end);
+        namespace.ip(&["addr", "add", address, "brd", "+", "dev", "eth0"]);
+    }
+    // Long enough that a file does not come in no time.
+    let _cable = lab.join_bridges_badly(Duration::from_millis(50), 0.0);
+    // Who takes nothing for a second is left: so the line breaks soon after its cable was pulled.
+    let hub = "files: { offer: [{ name: f, path: offered }] }\nsessions: { idle: 1s }";
+    let hub = Machine::new(&a, "hub", "server", hub);
+    let node = Machine::new(&b, "node", "client", "files: { spread: 0s, accept: [{ name: f, path: taken }] }");
+    let offered = hub.folder().join("offered");
+    put(&offered, "the first");
+    let _running = [hub.run(), node.run()];
+    node.until("it has the first", |_| taken(&node) == "the first");
+    let broken = |hub: &Machine| hub.status()["counters"]["sessions"]["idle"].as_u64().unwrap_or(0);
+    // On a machine that stands still for a moment the file may have come before its cable is pulled.
+    let mut random = fastrand::Rng::with_seed(1);
+    for round in 1.. {
+        assert!(round < 10, "the line never broke within a pull");
+        let content: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(SIZE).collect();
+        fs::write(offered.with_extension("new"), &content).unwrap();
+        fs::rename(offered.with_extension("new"), &offered).unwrap();
+        let before = broken(&hub);
+        let (pushed, hit) = std::thread::scope(|scope| {
+            let push = scope.spawn(|| hub.json(&["push", "f", "--timeout", "50s"], &[]));
+            let started = Instant::now();
+            while part(&node).is_none_or(|size| size == 0) && !push.is_finished() {
+                assert!(started.elapsed() < LIMIT, "nothing came: {}", node.log());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            lab.cable("node0", false);
+            let hit = !push.is_finished() && part(&node).is_some();
+            if hit {
+                hub.until("the session broke", |_| broken(&hub) > before);
+            }
+            lab.cable("node0", true);
+            (push.join().unwrap(), hit)
+        });
+        assert_eq!(pushed.code, Some(0), "{:?}", pushed.lines.last());
+        assert_eq!(ends(&pushed.lines), [("node".to_owned(), "done".to_owned())]);
+        assert!(fs::read(node.folder().join("state/taken")).unwrap() == content);
+        if hit {
+            break;
+        }
+    }
+    assert!(node.log().contains("goes on there"), "{}", node.log());
 }

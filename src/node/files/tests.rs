@@ -831,7 +831,7 @@ async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
         while let Ok(event) = server.events.try_recv() {
             before += usize::from(matches!(event, FileEvent::Newer { .. }));
         }
-        if longest < Duration::from_millis(900) {
+        if longest < Duration::from_millis(300) {
             assert_eq!(before, 0, "nothing is offered while it is written");
             break true;
         }
@@ -949,4 +949,53 @@ async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_afte
     fs::remove_file(&node.path).unwrap();
     fs::create_dir(&node.path).unwrap();
     assert_eq!(failures().await, 4);
+}
+
+// --- slow disks ---
+
+/// A ledger whose disk stands still: what writes it waits until somebody reads. Gives the end that lets it go on, and whether
+/// that was asked for in time.
+fn still(ledger: &Path) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>) {
+    let pipe = ledger.with_extension("new");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (go_on, asked) = std::sync::mpsc::channel();
+    let reads = std::thread::spawn(move || {
+        let in_time = asked.recv_timeout(SOON / 3).is_ok();
+        let _ = fs::read(pipe);
+        in_time
+    });
+    (go_on, reads)
+}
+
+#[tokio::test]
+async fn sessions_go_on_while_a_ledger_is_written() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("offered");
+    fs::write(&path, b"one").unwrap();
+    // A second, in which what writes comes to wait.
+    let others = async || tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let ledger = folder.path().join("offers.json");
+    let (go_on, reads) = still(&ledger);
+    let (events, _told) = mpsc::channel(16);
+    let keeper = Keeper::new(Offers::new([("catalogue".into(), path.clone())]), NodeId([1; 32]), ledger, events);
+    let (_refreshes, asked) = mpsc::channel(8);
+    let keeper = tokio::spawn(keeper.run(asked));
+    others().await;
+    // Who was kept from it comes too late.
+    let _ = go_on.send(());
+    assert!(reads.join().unwrap(), "the offers' was waited for");
+    keeper.abort();
+
+    let state = TempDir::new().unwrap();
+    let server = Server::start(1, &path, state.path());
+    server.refresh().await.unwrap();
+    let taken = TempDir::new().unwrap();
+    let (go_on, reads) = still(&taken.path().join("accepted.json"));
+    let node = Node::start_in(taken, |_| ());
+    node.servers(&[server.found()]);
+    until(|| node.content().is_some()).await;
+    others().await;
+    let _ = go_on.send(());
+    assert!(reads.join().unwrap(), "the pulls' was waited for");
 }
