@@ -115,6 +115,8 @@ pub(super) struct InterfaceSeen {
     /// The longest packet in bytes; `None` if it can't be read.
     pub(super) mtu: Option<u32>,
     pub(super) ipv6: bool,
+    /// The networks of its addresses: their first address, and bits of the prefix.
+    pub(super) networks: BTreeSet<(IpAddr, u8)>,
 }
 
 /// What this program runs in.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::firewall::flows;
+use super::firewall::{flows, network_of};
 use super::observations::{
     FirewallSeen, InterfaceSeen, KeySeen, NetworkSeen, NodeSeen, Observations, Outcome, PortSeen, ServerSeen, Setup,
     StateSeen,
@@ -167,6 +167,7 @@ fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
         kind: interface.kind.clone(),
         mtu: surroundings::mtu(interface.name),
         ipv6: policy.ipv6 && interface.addresses.iter().any(|address| address.ip.is_ipv6()),
+        networks: interface.addresses.iter().map(|address| network_of(address.ip, address.prefix)).collect(),
     }
 }
 

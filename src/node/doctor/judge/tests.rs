@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::firewall::{Direction, Flow, Kind, Verdict};
+use super::super::firewall::{By, Direction, Flow, Keeper, Kind, Verdict};
 use super::super::observations::*;
 use super::judge;
 use crate::api::view::*;
@@ -39,6 +39,7 @@ fn well() -> Observations {
         kind: None,
         mtu: Some(1500),
         ipv6: true,
+        networks: BTreeSet::from([("10.0.0.0".parse().unwrap(), 24), ("fe80::".parse().unwrap(), 64)]),
     };
     Observations {
         setup: Setup {
@@ -179,7 +180,7 @@ fn each_multicast(family: Family, change: impl Fn(&mut TargetSeen)) -> impl FnOn
 
 fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
     let flow = Flow { kind, direction: Direction::In, to: None, port: 24373, ipv6: false };
-    let verdicts = vec![Verdict { flow, certain, chain: "inet filter input".to_owned(), handle }];
+    let verdicts = vec![Verdict { flow, certain, by: By::default(), chain: "inet filter input".to_owned(), handle }];
     FirewallSeen::Read { verdicts, kept_by: None }
 }
 
@@ -397,7 +398,12 @@ fn broadcast_that_does_not_come_back() {
 
 #[test]
 fn firewalls() {
-    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| seen.firewall = verdict(Kind::Unicast, true, Some(7)));
+    // A node holds the port, and nobody was heard by it.
+    let deaf = |seen: &mut Observations| {
+        running(|_| {})(seen);
+        seen.firewall = verdict(Kind::Unicast, true, Some(7));
+    };
+    let text = ill(Mark::Problem, Code::FirewallDrops, deaf);
     assert!(text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"), "{text}");
     assert!(text.contains("nft insert rule inet filter input udp dport 24373 accept"), "{text}");
     let doubtful = |seen: &mut Observations| {
@@ -414,6 +420,89 @@ fn firewalls() {
             .iter()
             .any(|finding| finding.code == Code::Firewall)
     );
+}
+
+/// The mend of a rule set that drops for sure, where it was decided by these.
+fn firewall_mend(by: By, kept_by: Option<Keeper>, change: impl Fn(&mut Observations, &mut Verdict)) -> String {
+    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
+        running(|_| {})(seen);
+        let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else { return };
+        verdicts.iter_mut().for_each(|verdict| {
+            verdict.by = by;
+            change(seen, verdict);
+        });
+        seen.firewall = FirewallSeen::Read { verdicts, kept_by };
+    });
+    text.split_once(" | ").unwrap().1.to_owned()
+}
+
+#[test]
+fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
+    let certain = |seen: &mut Observations| seen.firewall = verdict(Kind::Unicast, true, Some(7));
+    // The answers came to the node's port.
+    ill(Mark::Warning, Code::FirewallMayDrop, certain);
+    let server = |address: &str| ServerView {
+        address: address.parse().unwrap(),
+        node_id: None,
+        name: None,
+        found_by: "multicast".to_owned(),
+        lease_seconds: Some(60),
+        last_acknowledged: Some(Timestamp(1)),
+        seen: None,
+        last_refusal: None,
+    };
+    for (address, mark, code) in [
+        ("10.0.0.9:24373", Mark::Warning, Code::FirewallMayDrop),
+        ("[fe80::9]:24373", Mark::Problem, Code::FirewallDrops),
+    ] {
+        ill(mark, code, |seen| {
+            running(|status| status.servers = vec![server(address)])(seen);
+            certain(seen);
+        });
+    }
+    ill(Mark::Warning, Code::FirewallMayDrop, |seen| {
+        let counts = BTreeMap::from([("registers".to_owned(), 2)]);
+        running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(seen);
+        certain(seen);
+    });
+}
+
+#[test]
+fn a_mend_keeps_whom_the_rules_let_in() {
+    let nothing = |_: &mut Observations, _: &mut Verdict| {};
+    let (source, interface) = (By { source: true, interface: false }, By { source: false, interface: true });
+    let mend = firewall_mend(source, None, nothing);
+    assert!(mend.contains("if other machines are meant to be let in"), "{mend}");
+    assert!(mend.ends_with("nft insert rule inet filter input ip saddr 10.0.0.0/24 udp dport 24373 accept"), "{mend}");
+    let mend = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
+    assert!(mend.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"), "{mend}");
+    let mend = firewall_mend(interface, None, nothing);
+    assert_eq!(mend, "nft insert rule inet filter input iifname eth0 udp dport 24373 accept");
+    let mend = firewall_mend(source, Some(Keeper::Ufw), nothing);
+    assert!(mend.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"), "{mend}");
+    assert_eq!(firewall_mend(By::default(), Some(Keeper::Ufw), nothing), "ufw allow 24373/udp");
+    let mend = firewall_mend(source, Some(Keeper::Firewalld), nothing);
+    assert!(mend.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"), "{mend}");
+    let mend = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
+    assert_eq!(mend, "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload");
+}
+
+#[test]
+fn a_mend_opens_every_port_that_is_shut() {
+    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
+        running(|_| {})(seen);
+        seen.network.targets.iter_mut().for_each(|target| target.looped = None);
+        let verdicts = [(Kind::Multicast, 24373), (Kind::Unicast, 24400)].map(|(kind, port)| Verdict {
+            flow: Flow { kind, direction: Direction::In, to: None, port, ipv6: false },
+            certain: true,
+            by: By::default(),
+            chain: "inet filter input".to_owned(),
+            handle: None,
+        });
+        seen.firewall = FirewallSeen::Read { verdicts: verdicts.to_vec(), kept_by: None };
+    });
+    assert!(text.contains("drops incoming multicast, unicast to UDP ports 24373, 24400"), "{text}");
+    assert!(text.contains("udp dport { 24373, 24400 } accept"), "{text}");
 }
 
 #[test]
