@@ -158,6 +158,8 @@ codes! {
     Clone = "clone",
     /// The registry can't write its store.
     StoreFails = "store_fails",
+    /// The node's own record does not stand where it is to be published.
+    NotPublished = "not_published",
     /// The mDNS port can be shared.
     Mdns = "mdns",
     /// The mDNS port can't be shared.

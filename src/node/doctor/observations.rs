@@ -17,6 +17,8 @@ pub(super) struct Observations {
     pub(super) state: StateSeen,
     pub(super) node: NodeSeen,
     pub(super) port: PortSeen,
+    /// Why groups and broadcasts are not heard on their ports, where a client goes on without.
+    pub(super) deaf: Option<String>,
     pub(super) interfaces: Vec<InterfaceSeen>,
     /// Whether the kernel tells of no changes.
     pub(super) polled: bool,

@@ -2,7 +2,7 @@
 
 use super::super::observations::{KeySeen, NodeSeen, Observations, PortSeen, StateSeen};
 use super::{counted, ok, problem, some_of, warning};
-use crate::api::view::{Code, FindingView, StatusView};
+use crate::api::view::{Code, FindingView, PublicationState, PublicationView, StatusView};
 use crate::model::Role;
 
 /// The longest datagram with its headers: 1200 bytes, 8 of UDP and 20 of IPv4.
@@ -28,7 +28,8 @@ pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
         Some(Ok(())) => findings.push(ok(Code::Mdns, "port 5353/udp can be shared with other mDNS programs")),
         Some(Err(why)) => findings.push(problem(
             Code::MdnsPortTaken,
-            format!("port 5353/udp can't be shared: {why}"),
+            // What to do follows.
+            format!("failed to {}", why.rsplit_once(": ").map_or(why.as_str(), |(why, _)| why)),
             "stop that program, let it share the port (avahi-daemon and systemd-resolved do), or take mdns out of \
              discovery.methods and publish",
         )),
@@ -125,6 +126,7 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
         ));
     }
     told_by_node(status, findings);
+    not_published(seen, status, findings);
 }
 
 /// What the running node knows and nobody else can.
@@ -185,6 +187,36 @@ fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
     }
 }
 
+/// Where the node's own record is to stand, and does not.
+fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
+    let elsewhere = |view: &&PublicationView| match view.target.as_str() {
+        "server" => true,
+        "mdns" => view.state == PublicationState::Failed && matches!(seen.mdns, Some(Err(_))),
+        _ => false,
+    };
+    for view in status.publications.iter().filter(|view| !elsewhere(view)) {
+        let reason = view.reason.as_deref().unwrap_or("for a reason that is not known");
+        let (finding, mend) = match view.state {
+            PublicationState::Conflict => {
+                // It has its mend as a sentence of its own.
+                let default = "give one of the two another name; the node tries again by itself within a minute";
+                let (why, mend) = reason.split_once(". ").unwrap_or((reason, default));
+                (why.to_owned(), mend)
+            }
+            PublicationState::Failed => (
+                format!("this node's name is not told to {}: {reason}", view.target),
+                "mend what the reason says; the node tries again by itself",
+            ),
+            PublicationState::Waiting
+            | PublicationState::Asking
+            | PublicationState::Published
+            | PublicationState::Told => continue,
+        };
+        let at = view.interface.map_or_else(String::new, |interface| format!(" on {interface}"));
+        findings.push(problem(Code::NotPublished, finding, mend).about(format!("{}{at}", view.name)));
+    }
+}
+
 /// What to do about a node that is not ready.
 fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
     let unheard =
@@ -226,6 +258,13 @@ fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
             "set listen.address to '::', which is every address, and listen.port to 1024 or more",
         ),
     });
+    if let Some(why) = &seen.deaf {
+        findings.push(warning(
+            Code::PortTaken,
+            format!("this client does not hear what is sent to everybody, failed to {why}: it asks servers itself"),
+            "stop the program that has that port, or live with it: a server that comes back is found a little later",
+        ));
+    }
 }
 
 fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {

@@ -157,8 +157,9 @@ fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
         let (mut of_rule, rest): (Vec<Verdict>, Vec<Verdict>) = left.into_iter().partition(same);
         left = rest;
         let certain = of_rule.iter().any(|verdict| verdict.certain);
+        let mend = opening(seen, &first, &of_rule, *kept_by);
         of_rule.retain(|verdict| verdict.certain == certain);
-        findings.push(firewall_finding(seen, &first, certain, &of_rule, *kept_by));
+        findings.push(firewall_finding(&first, certain, &of_rule, mend));
     }
 }
 
@@ -213,13 +214,7 @@ fn heard(seen: &Observations, verdict: &Verdict) -> bool {
     asked || told
 }
 
-fn firewall_finding(
-    seen: &Observations,
-    verdict: &Verdict,
-    certain: bool,
-    all: &[Verdict],
-    kept_by: Option<Keeper>,
-) -> FindingView {
+fn firewall_finding(verdict: &Verdict, certain: bool, all: &[Verdict], mend: String) -> FindingView {
     let mut kinds: Vec<_> = all.iter().map(|other| other.flow.kind.as_str()).collect();
     kinds.dedup();
     let way = if verdict.flow.direction == Direction::In { "incoming" } else { "outgoing" };
@@ -232,19 +227,13 @@ fn firewall_finding(
     let several = if ports.len() == 1 { "" } else { "s" };
     let doubt = if certain { "" } else { ", as far as can be told without trying" };
     let finding = format!("{who} {verb} {way} {} to UDP port{several} {}{doubt}", kinds.join(", "), listed(&ports));
-    let mend = opening(seen, verdict, all, &ports, kept_by);
     let finding = if certain { problem(code, finding, mend) } else { warning(code, finding, mend) };
     finding.about(&verdict.chain)
 }
 
 /// The command that lets pass what a rule drops, and no more than whoever made the rules may have meant to.
-fn opening(
-    seen: &Observations,
-    verdict: &Verdict,
-    all: &[Verdict],
-    ports: &BTreeSet<u16>,
-    kept_by: Option<Keeper>,
-) -> String {
+fn opening(seen: &Observations, verdict: &Verdict, all: &[Verdict], kept_by: Option<Keeper>) -> String {
+    let ports: &BTreeSet<_> = &all.iter().map(|other| other.flow.port).collect();
     let incoming = verdict.flow.direction == Direction::In;
     let taken = || seen.interfaces.iter().filter(|interface| interface.taken && !interface.loopback);
     let by = |is: fn(&By) -> bool| incoming && all.iter().any(|other| is(&other.by));

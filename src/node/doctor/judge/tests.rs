@@ -57,6 +57,7 @@ fn well() -> Observations {
         state: StateSeen::Usable("/var/lib/hereabouts".into()),
         node: NodeSeen::Absent,
         port: PortSeen::Free,
+        deaf: None,
         interfaces: vec![eth0],
         polled: false,
         surroundings: Surroundings::Host,
@@ -317,10 +318,48 @@ fn what_the_node_of_this_machine_tells() {
 }
 
 #[test]
+fn what_the_node_tells_and_nobody_has_there() {
+    let publication = |target: &str, state, reason: Option<&str>| PublicationView {
+        target: target.to_owned(),
+        name: "laptop.local".to_owned(),
+        interface: Some(name("eth0")),
+        state,
+        addresses: Vec::new(),
+        reason: reason.map(str::to_owned),
+    };
+    let with = |publication: PublicationView| running(|status| status.publications = vec![publication]);
+    let taken = "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
+    let text =
+        ill(Mark::Problem, Code::NotPublished, with(publication("mdns", PublicationState::Conflict, Some(taken))));
+    assert!(text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"), "{text}");
+    assert!(text.ends_with(" | Choose another node.name"), "{text}");
+    let failed = |target| publication(target, PublicationState::Failed, Some("failed to share port 5353/udp"));
+    let text = ill(Mark::Problem, Code::NotPublished, with(failed("dynip")));
+    assert!(text.contains("not told to dynip: failed to share"), "{text}");
+    ill(Mark::Problem, Code::NotPublished, with(failed("mdns")));
+    // Each of these is told by a finding of its own.
+    assert!(ills(with(failed("server"))).is_empty());
+    ill(Mark::Problem, Code::MdnsPortTaken, |seen| {
+        with(failed("mdns"))(seen);
+        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    });
+    for state in [PublicationState::Waiting, PublicationState::Asking, PublicationState::Published] {
+        assert!(ills(with(publication("mdns", state, None))).is_empty());
+    }
+}
+
+#[test]
 fn ports() {
     ill(Mark::Problem, Code::PortTaken, |seen| seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned()));
+    let deaf = |seen: &mut Observations| {
+        seen.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
+        seen.network.targets.iter_mut().for_each(|target| target.looped = None);
+    };
+    assert!(ill(Mark::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself"));
     ill(Mark::Problem, Code::PortUnusable, |seen| seen.port = PortSeen::Unusable("listen: no".to_owned()));
-    ill(Mark::Problem, Code::MdnsPortTaken, |seen| seen.mdns = Some(Err("taken by PID 7".to_owned())));
+    let mdns = |seen: &mut Observations| seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    let text = ill(Mark::Problem, Code::MdnsPortTaken, mdns);
+    assert!(text.contains("failed to share port 5353/udp with PID 7 | stop that program"), "{text}");
 }
 
 #[test]
