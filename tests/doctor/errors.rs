@@ -138,3 +138,51 @@ fn mdns_port_that_is_not_shared_over_ipv6_alone_is_told_once() {
     found.the("mdns");
     assert!(!found.ills().iter().any(|ill| ill.starts_with("mdns")), "{:#?}", found.findings);
 }
+
+#[test]
+fn closed_firewall_with_an_open_port_is_well_with_and_without_a_node_here() {
+    let (_lab, a, b) = pair();
+    let _hub = Machine::new(&b, "hub", "server", "").run();
+    a.nft(&[
+        "add rule inet lab input ct state vmap { established : accept, related : accept, invalid : drop }",
+        "add rule inet lab input iifname lo accept",
+        "add rule inet lab input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+        "add rule inet lab input udp dport 24373 accept",
+        "add chain inet lab input { policy drop; }",
+    ]);
+    let laptop = Machine::new(&a, "laptop", "client", "");
+    doctor(&laptop).well();
+    let _running = laptop.run();
+    laptop.registered();
+    // Answers of others to the doctor's own port are dropped, as they should be.
+    let found = doctor(&laptop);
+    found.well();
+    assert!(found.the("peers")["finding"].as_str().unwrap().contains("nobody answered the doctor"));
+}
+
+#[test]
+fn node_that_was_started_with_another_key_is_told() {
+    let (_lab, a, b) = pair();
+    let _desk = Machine::with(&b, "desk", "both", "lab", [8; 32], "").run();
+    let hub = Machine::new(&a, "hub", "both", "");
+    let running = hub.run();
+    std::fs::write(hub.key(), data_encoding::BASE64.encode(&[8; 32]) + "\n").unwrap();
+    let found = doctor(&hub);
+    found.says("node_outdated", "warning", "start the node again");
+    running.stop();
+    let _running = hub.run();
+    doctor(&hub).well();
+}
+
+#[test]
+fn offered_file_that_is_not_there_is_told() {
+    let (_lab, a, _b) = pair();
+    let hub = Machine::new(&a, "hub", "server", "files: { offer: [{ name: f, path: offered }] }");
+    let _running = hub.run();
+    hub.until("it looked", |status| status["offers"][0]["error"].is_string());
+    doctor(&hub).says("file_fails", "problem", "it is offered, and not served as it is now");
+    std::fs::write(hub.folder().join("offered"), "1").unwrap();
+    hub.until("it looked again", |status| status["offers"][0]["generation"].is_number());
+    let ills = doctor(&hub).ills();
+    assert!(!ills.iter().any(|ill| ill.starts_with("file_fails")), "{ills:?}");
+}

@@ -125,8 +125,10 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
             not_ready_mend(seen, status),
         ));
     }
+    outdated(seen, status, findings);
     told_by_node(status, findings);
     not_published(seen, status, findings);
+    files(status, findings);
 }
 
 /// What the running node knows and nobody else can.
@@ -184,6 +186,44 @@ fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
             )
             .about(&store.path),
         );
+    }
+}
+
+/// What was asked here with the configuration says nothing of a node that runs with another one.
+fn outdated(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
+    let mut differs = Vec::new();
+    if let KeySeen::Usable(ids) = &seen.key
+        && *ids != status.node.key_ids
+    {
+        differs.push(format!("its keys are {}, not {}", status.node.key_ids.join(", "), ids.join(", ")));
+    }
+    if status.node.channel != seen.setup.channel {
+        differs.push(format!("its channel is '{}', not '{}'", status.node.channel, seen.setup.channel));
+    }
+    if !differs.is_empty() {
+        findings.push(warning(
+            Code::NodeOutdated,
+            format!("the node was started with another configuration: {}", differs.join("; ")),
+            "start the node again; what follows here was found with the configuration as it is now",
+        ));
+    }
+}
+
+/// Files that the node offers or takes, and can't.
+fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
+    for offer in &status.offers {
+        if let Some(error) = &offer.error {
+            let finding = format!("it is offered, and not served as it is now: {error}");
+            let mend = "mend what the reason says; the node looks at the file again by itself";
+            findings.push(problem(Code::FileFails, finding, mend).about(&offer.path));
+        }
+    }
+    for accept in &status.accepts {
+        if let Some(error) = &accept.error {
+            let finding = format!("the last attempt to take '{}' failed: {error}", accept.name);
+            let mend = format!("mend what the reason says, then hereabouts pull {}", accept.name);
+            findings.push(problem(Code::FileFails, finding, mend).about(&accept.path));
+        }
     }
 }
 

@@ -311,6 +311,15 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
             Code::Peers,
             format!("{} answered, {} of them", counted(network.peers.len(), "other node"), counted(servers, "server")),
         ));
+    } else if let held @ 1.. = held_by_everybody(seen) {
+        // A firewall that lets in what comes to the node's port may drop answers to the port that asked here.
+        let servers = counted(held, "server");
+        findings.push(ok(
+            Code::Peers,
+            format!(
+                "nobody answered the doctor, and the node is registered with {servers} that it found by asking all"
+            ),
+        ));
     } else if !network.targets.is_empty() {
         // Without an interface, or with no method but known servers, nobody was asked.
         findings.push(peers_none(seen));
@@ -325,6 +334,15 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
             "run one with role: server or both, or name one in discovery.servers",
         ));
     }
+}
+
+/// How many servers have the running node in their registry that answered its own question to everybody.
+fn held_by_everybody(seen: &Observations) -> usize {
+    let by = ["multicast", "broadcast"];
+    let held = |server: &&ServerView| {
+        server.last_acknowledged.is_some() && server.last_refusal.is_none() && by.contains(&server.found_by.as_str())
+    };
+    seen.node.running().map_or(0, |status| status.servers.iter().filter(held).count())
 }
 
 fn peers_none(seen: &Observations) -> FindingView {
@@ -406,7 +424,7 @@ fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
     let answered = targets.iter().any(|target| !target.answered_by.is_empty());
     // What does not even leave this machine, or reach it again, is not stopped by the network.
     let left = targets.iter().any(|target| target.sent == Sent::Yes && target.looped != Some(false));
-    if answered || !virtual_only || !left {
+    if answered || !virtual_only || !left || held_by_everybody(seen) > 0 {
         return;
     }
     match seen.surroundings {

@@ -318,6 +318,37 @@ fn what_the_node_of_this_machine_tells() {
 }
 
 #[test]
+fn what_the_node_was_started_with_and_what_it_fails_at() {
+    let text = ill(
+        Mark::Warning,
+        Code::NodeOutdated,
+        running(|status| {
+            status.node.key_ids = vec!["5e6f7a8b".to_owned()];
+            status.node.channel = "work".to_owned();
+        }),
+    );
+    assert!(text.contains("its keys are 5e6f7a8b, not 1a2b3c4d; its channel is 'work', not 'home'"), "{text}");
+    let offer = OfferView {
+        name: "f".to_owned(),
+        path: "/srv/f".to_owned(),
+        generation: None,
+        size: None,
+        digest: None,
+        error: Some("no such file".to_owned()),
+    };
+    let text = ill(Mark::Problem, Code::FileFails, running(|status| status.offers = vec![offer]));
+    assert!(text.starts_with("/srv/f: it is offered, and not served as it is now: no such file"), "{text}");
+    let accept = AcceptView {
+        name: "f".to_owned(),
+        path: "/var/f".to_owned(),
+        error: Some("no space left".to_owned()),
+        ..AcceptView::default()
+    };
+    let text = ill(Mark::Problem, Code::FileFails, running(|status| status.accepts = vec![accept]));
+    assert!(text.contains("'f' failed: no space left") && text.ends_with("hereabouts pull f"), "{text}");
+}
+
+#[test]
 fn what_the_node_tells_and_nobody_has_there() {
     let publication = |target: &str, state, reason: Option<&str>| PublicationView {
         target: target.to_owned(),
@@ -475,21 +506,26 @@ fn firewall_mend(by: By, kept_by: Option<Keeper>, change: impl Fn(&mut Observati
     text.split_once(" | ").unwrap().1.to_owned()
 }
 
+/// A server that has the node in its registry.
+fn acknowledged(address: &str, found_by: &str) -> ServerView {
+    ServerView {
+        address: address.parse().unwrap(),
+        node_id: None,
+        name: None,
+        found_by: found_by.to_owned(),
+        lease_seconds: Some(60),
+        last_acknowledged: Some(Timestamp(1)),
+        seen: None,
+        last_refusal: None,
+    }
+}
+
 #[test]
 fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
     let certain = |seen: &mut Observations| seen.firewall = verdict(Kind::Unicast, true, Some(7));
     // The answers came to the node's port.
     ill(Mark::Warning, Code::FirewallMayDrop, certain);
-    let server = |address: &str| ServerView {
-        address: address.parse().unwrap(),
-        node_id: None,
-        name: None,
-        found_by: "multicast".to_owned(),
-        lease_seconds: Some(60),
-        last_acknowledged: Some(Timestamp(1)),
-        seen: None,
-        last_refusal: None,
-    };
+    let server = |address: &str| acknowledged(address, "multicast");
     for (address, mark, code) in [
         ("10.0.0.9:24373", Mark::Warning, Code::FirewallMayDrop),
         ("[fe80::9]:24373", Mark::Problem, Code::FirewallDrops),
@@ -554,6 +590,18 @@ fn nobody_answers() {
     };
     let text = ill(Mark::Warning, Code::PeersNone, elsewhere);
     assert!(text.contains("though 2 others are registered here") && text.contains("on other networks"), "{text}");
+    // The node found it by asking everybody: what keeps answers from the doctor does not keep them from the node.
+    let held = |found_by: &'static str| {
+        move |seen: &mut Observations| {
+            unanswered(seen);
+            seen.surroundings = Surroundings::Container;
+            seen.interfaces[0].kind = Some("veth".into());
+            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(seen);
+        }
+    };
+    assert!(ills(held("broadcast")).is_empty());
+    let codes: Vec<_> = ills(held("unicast")).iter().map(|ill| ill.code).collect();
+    assert_eq!(codes, [Code::PeersNone, Code::ContainerNetwork]);
     let client = |seen: &mut Observations| {
         unanswered(seen);
         seen.setup.role = Role::Client;
