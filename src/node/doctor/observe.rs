@@ -36,7 +36,7 @@ pub(super) async fn observe(
     progress("firewall");
     let setup = setup(config, source);
     let firewall = firewall(config, &setup).await;
-    let mdns = uses_mdns(config).then(|| net::mdns::shareable());
+    let mdns = uses_mdns(config).then(net::mdns::shareable);
     progress("the network and the servers");
     let (network, servers) = match ring {
         Some(ring) => {

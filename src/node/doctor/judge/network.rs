@@ -240,11 +240,14 @@ fn opening(seen: &Observations, verdict: &Verdict, all: &[Verdict], kept_by: Opt
     // `None` stands for everybody.
     let sources: Vec<Option<(bool, BTreeSet<String>)>> = if by(|by| by.source) {
         let families: BTreeSet<_> = all.iter().map(|other| other.flow.ipv6).collect();
-        let networks = |ipv6| {
+        let networks = |ipv6| -> BTreeSet<String> {
             let all = taken().flat_map(|interface| &interface.networks);
             all.filter(|(ip, _)| ip.is_ipv6() == ipv6).map(|(ip, prefix)| format!("{ip}/{prefix}")).collect()
         };
-        families.into_iter().map(|ipv6| Some((ipv6, networks(ipv6)))).collect()
+        let known = families.iter().map(|ipv6| (*ipv6, networks(*ipv6))).filter(|(_, networks)| !networks.is_empty());
+        let known: Vec<_> = known.map(Some).collect();
+        let unknown = || vec![Some((verdict.flow.ipv6, BTreeSet::from(["NETWORK".to_owned()])))];
+        if known.is_empty() { unknown() } else { known }
     } else {
         vec![None]
     };
@@ -272,7 +275,7 @@ fn opening(seen: &Observations, verdict: &Verdict, all: &[Verdict], kept_by: Opt
             }
             _ => {
                 let mut rule = format!("nft insert rule {}", verdict.chain);
-                if by(|by| by.interface) {
+                if by(|by| by.interface) && taken().next().is_some() {
                     rule += &format!(" iifname {}", braced(taken().map(|interface| interface.name)));
                 }
                 if let Some((ipv6, networks)) = source {

@@ -551,6 +551,9 @@ fn a_mend_keeps_whom_the_rules_let_in() {
     assert!(mend.ends_with("nft insert rule inet filter input ip saddr 10.0.0.0/24 udp dport 24373 accept"), "{mend}");
     let mend = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
     assert!(mend.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"), "{mend}");
+    // Without an address of the family, the network is left to whoever reads it.
+    let mend = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
+    assert!(mend.ends_with(" ip saddr NETWORK udp dport 24373 accept"), "{mend}");
     let mend = firewall_mend(interface, None, nothing);
     assert_eq!(mend, "nft insert rule inet filter input iifname eth0 udp dport 24373 accept");
     let mend = firewall_mend(source, Some(Keeper::Ufw), nothing);
