@@ -88,6 +88,8 @@ codes! {
     NodeUnreachable = "node_unreachable",
     /// A node runs here and is not ready.
     NodeNotReady = "node_not_ready",
+    /// The node that runs was started with another configuration.
+    NodeOutdated = "node_outdated",
     /// The port is free, or held by the node.
     Port = "port",
     /// Another program holds the port.
@@ -158,6 +160,10 @@ codes! {
     Clone = "clone",
     /// The registry can't write its store.
     StoreFails = "store_fails",
+    /// The node's own record does not stand where it is to be published.
+    NotPublished = "not_published",
+    /// A file that is offered or taken can't be.
+    FileFails = "file_fails",
     /// The mDNS port can be shared.
     Mdns = "mdns",
     /// The mDNS port can't be shared.

@@ -3,6 +3,7 @@
 //! The rules are walked as the kernel walks them, for one made-up datagram of each kind. Whether a rule fits is known, is
 //! known not to be, or can't be told from the rule alone (a named set, a rate, an interface); so is then the verdict.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
@@ -49,10 +50,10 @@ pub(super) enum Direction {
 }
 
 impl Direction {
-    fn hooks(self) -> [&'static str; 2] {
+    fn hooks(self) -> [&'static str; 3] {
         match self {
-            Self::In => ["prerouting", "input"],
-            Self::Out => ["output", "postrouting"],
+            Self::In => ["ingress", "prerouting", "input"],
+            Self::Out => ["output", "postrouting", "egress"],
         }
     }
 }
@@ -63,10 +64,35 @@ pub(super) struct Verdict {
     pub(super) flow: Flow,
     /// Whether the rule set decides it beyond doubt.
     pub(super) certain: bool,
+    /// What the rules that decide it look at.
+    pub(super) by: By,
     /// Table and chain, as `nft` takes them: `inet filter input`.
     pub(super) chain: String,
     /// The rule's handle; `None` where the chain's policy drops.
     pub(super) handle: Option<u64>,
+}
+
+/// What else than the datagram's kind and port rules look at: restrictions that a mend is to keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct By {
+    /// Where it comes from.
+    pub(super) source: bool,
+    /// By which interface it comes.
+    pub(super) interface: bool,
+}
+
+impl By {
+    fn or(self, other: Self) -> Self {
+        Self { source: self.source || other.source, interface: self.interface || other.interface }
+    }
+
+    /// With what this expression looks at.
+    fn and(self, expression: Option<&Value>) -> Self {
+        let Some(expression) = expression else { return self };
+        let source = part(expression, &|kind, what| kind == "payload" && text(what, "field") == "saddr");
+        let interface = part(expression, &|kind, what| kind == "meta" && text(what, "key").starts_with("iif"));
+        self.or(Self { source, interface })
+    }
 }
 
 /// A program that makes the rules, so that a rule added by hand would not last.
@@ -99,10 +125,7 @@ pub(super) fn flows(groups: [IpAddr; 2], multicast_port: u16, broadcast_port: u1
 pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Keeper>)> {
     let parsed: Value = serde_json::from_str(ruleset).ok()?;
     let objects = parsed.get("nftables")?.as_array()?;
-    let rules = Rules {
-        chains: objects.iter().filter_map(|object| object.get("chain")).collect(),
-        rules: objects.iter().filter_map(|object| object.get("rule")).collect(),
-    };
+    let rules = Rules::new(objects);
     let mut found: Vec<Verdict> = Vec::new();
     for flow in flows {
         let bases = rules.chains.iter().filter(|chain| {
@@ -117,7 +140,8 @@ pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Opti
 
 struct Rules<'a> {
     chains: Vec<&'a Value>,
-    rules: Vec<&'a Value>,
+    /// By family, table and chain.
+    rules: BTreeMap<[&'a str; 3], Vec<&'a Value>>,
 }
 
 /// Whether something fits.
@@ -129,23 +153,92 @@ enum Fits {
     Maybe,
 }
 
-/// How the walk through a chain ended.
-enum End {
-    Accepted,
-    /// By a rule: whether beyond doubt.
-    Dropped(bool, Verdict),
-    /// The chain's end was reached, or a `return`.
-    Through,
+/// What may become of a datagram by a rule or in a chain: more than one of these where it can't be told.
+#[derive(Debug, Default)]
+struct May {
+    accepted: bool,
+    /// What drops it: a rule that surely fits rather than one that may fit, and else the first.
+    dropped: Option<Verdict>,
+    /// It leaves the chain undecided: at its end, or by a `return`.
+    through: bool,
+    /// The next rule of the chain has its say.
+    next: bool,
+}
+
+impl May {
+    fn accepted() -> Self {
+        Self { accepted: true, ..Self::default() }
+    }
+
+    fn through() -> Self {
+        Self { through: true, ..Self::default() }
+    }
+
+    fn next() -> Self {
+        Self { next: true, ..Self::default() }
+    }
+
+    fn dropped(verdict: Verdict) -> Self {
+        Self { dropped: Some(verdict), ..Self::default() }
+    }
+
+    fn or(self, other: Self) -> Self {
+        let dropped = match (self.dropped, other.dropped) {
+            (Some(first), Some(later)) if later.certain && !first.certain => Some(later),
+            (first, later) => first.or(later),
+        };
+        Self {
+            accepted: self.accepted || other.accepted,
+            dropped,
+            through: self.through || other.through,
+            next: self.next || other.next,
+        }
+    }
+
+    /// The same of a rule that fits, or may fit.
+    fn where_it(self, fits: Fits) -> Self {
+        match fits {
+            Fits::Yes => self,
+            Fits::No => Self::next(),
+            Fits::Maybe => {
+                let dropped = self.dropped.map(|verdict| Verdict { certain: false, ..verdict });
+                Self { dropped, next: true, ..self }
+            }
+        }
+    }
 }
 
 struct Walk<'a> {
     flow: &'a Flow,
-    /// Whether a rule that may fit may have accepted, so that nothing later is certain.
-    maybe_accepted: bool,
+    /// What a rule that decides, or may decide, looks at.
+    by: By,
     steps: u32,
 }
 
-impl Rules<'_> {
+/// A rule, and the chain that it stands in.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    rule: &'a Value,
+    chain: &'a Value,
+    depth: u8,
+}
+
+impl Place<'_> {
+    fn drops(self, flow: &Flow) -> Verdict {
+        let handle = self.rule.get("handle").and_then(Value::as_u64);
+        Verdict { flow: *flow, certain: true, by: By::default(), chain: name(self.chain), handle }
+    }
+}
+
+impl<'a> Rules<'a> {
+    fn new(objects: &'a [Value]) -> Self {
+        let mut rules: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for rule in objects.iter().filter_map(|object| object.get("rule")) {
+            rules.entry([text(rule, "family"), text(rule, "table"), text(rule, "chain")]).or_default().push(rule);
+        }
+        Self { chains: objects.iter().filter_map(|object| object.get("chain")).collect(), rules }
+    }
+
     fn kept_by(&self) -> Option<Keeper> {
         self.chains.iter().find_map(|chain| match (text(chain, "table"), text(chain, "name")) {
             ("firewalld", _) => Some(Keeper::Firewalld),
@@ -155,110 +248,156 @@ impl Rules<'_> {
     }
 
     fn verdict(&self, base: &Value, flow: &Flow) -> Option<Verdict> {
-        let mut walk = Walk { flow, maybe_accepted: false, steps: 0 };
-        match self.walk(base, &mut walk, 0) {
-            End::Accepted => None,
-            End::Dropped(certain, verdict) => Some(Verdict { certain, ..verdict }),
-            End::Through if text(base, "policy") == "drop" => {
-                Some(Verdict { flow: *flow, certain: !walk.maybe_accepted, chain: name(base), handle: None })
-            }
-            End::Through => None,
+        let mut walk = Walk { flow, by: By::default(), steps: 0 };
+        let mut may = self.walk(base, &mut walk, 0);
+        if may.through {
+            may = may.or(if text(base, "policy") == "drop" {
+                let certain = true;
+                May::dropped(Verdict { flow: *flow, certain, by: By::default(), chain: name(base), handle: None })
+            } else {
+                May::accepted()
+            });
         }
+        // Such a chain belongs to one interface; whether the datagrams come by that one can't be told.
+        let elsewhere = ["ingress", "egress"].contains(&text(base, "hook"));
+        let certain = !may.accepted && !elsewhere;
+        may.dropped.map(|verdict| Verdict { certain, by: walk.by, ..verdict })
     }
 
-    fn walk(&self, chain: &Value, walk: &mut Walk<'_>, depth: u8) -> End {
-        let mut doubtful = None;
-        let within = |rule: &&&Value| {
-            ["family", "table"].iter().all(|key| rule.get(*key) == chain.get(*key))
-                && rule.get("chain") == chain.get("name")
-        };
-        for rule in self.rules.iter().filter(within) {
+    fn walk(&self, chain: &Value, walk: &mut Walk<'_>, depth: u8) -> May {
+        let mut may = May::default();
+        let within = [text(chain, "family"), text(chain, "table"), text(chain, "name")];
+        for rule in self.rules.get(&within).into_iter().flatten() {
             walk.steps += 1;
             if walk.steps > STEPS {
+                may.accepted = true;
                 break;
             }
             let Some(statements) = rule.get("expr").and_then(Value::as_array) else { continue };
-            let end = match self.apply(rule, statements, chain, walk, depth) {
-                Step::Next => continue,
-                Step::End(end) => end,
-            };
-            match end {
-                End::Dropped(false, verdict) => doubtful = doubtful.or(Some(verdict)),
-                end @ End::Dropped(true, _) => return end,
-                End::Accepted => return doubtful.map_or(End::Accepted, |verdict| End::Dropped(false, verdict)),
-                End::Through => break,
+            let of_rule = self.apply(Place { rule, chain, depth }, statements, walk);
+            let goes_on = of_rule.next;
+            may = may.or(of_rule);
+            if !goes_on {
+                return May { next: false, ..may };
             }
         }
-        doubtful.map_or(End::Through, |verdict| End::Dropped(false, verdict))
+        May { through: true, next: false, ..may }
     }
 
-    fn apply(&self, rule: &Value, statements: &[Value], chain: &Value, walk: &mut Walk<'_>, depth: u8) -> Step {
+    fn apply(&self, place: Place<'_>, statements: &[Value], walk: &mut Walk<'_>) -> May {
         let mut fits = Fits::Yes;
+        let mut by = By::default();
         for statement in statements {
-            let Some((kind, content)) = statement.as_object().and_then(|object| object.iter().next()) else {
-                continue;
-            };
-            match kind.as_str() {
-                "match" => match matches(content, walk.flow) {
-                    Fits::No => return Step::Next,
-                    Fits::Maybe => fits = Fits::Maybe,
-                    Fits::Yes => {}
-                },
-                "accept" => {
-                    if fits == Fits::Yes {
-                        return Step::End(End::Accepted);
+            let Some((kind, content)) = first(statement) else { continue };
+            match kind {
+                "match" => {
+                    match matches(content, walk.flow) {
+                        Fits::No => return May::next(),
+                        Fits::Maybe => fits = Fits::Maybe,
+                        Fits::Yes => {}
                     }
-                    walk.maybe_accepted = true;
-                    return Step::Next;
+                    by = by.and(content.get("left"));
                 }
-                "drop" | "reject" => {
-                    let certain = fits == Fits::Yes && !walk.maybe_accepted;
-                    let handle = rule.get("handle").and_then(Value::as_u64);
-                    let verdict = Verdict { flow: *walk.flow, certain, chain: name(chain), handle };
-                    return Step::End(End::Dropped(certain, verdict));
-                }
-                "return" => {
-                    return if fits == Fits::Yes { Step::End(End::Through) } else { Step::Next };
-                }
-                "jump" | "goto" => return self.jump(kind == "goto", content, chain, fits, walk, depth),
                 // A count, a log line or a mark changes no verdict.
                 "counter" | "log" | "mangle" | "notrack" | "ct helper" | "ct timeout" => {}
-                // Rates, verdict maps, foreign extensions, queues: not to be known from the rule.
-                "vmap" | "queue" | "tproxy" => {
-                    walk.maybe_accepted = true;
-                    return Step::Next;
+                "vmap" => {
+                    walk.by = walk.by.or(by.and(content.get("key")));
+                    return self.vmap(place, content, walk).where_it(fits);
                 }
-                _ => fits = Fits::Maybe,
+                _ => match self.decides(place, kind, content, walk) {
+                    Some(may) => {
+                        walk.by = walk.by.or(by);
+                        return may.where_it(fits);
+                    }
+                    // Rates and foreign extensions: not to be known from the rule.
+                    None => fits = Fits::Maybe,
+                },
             }
         }
-        Step::Next
+        May::next()
     }
 
-    fn jump(&self, goto: bool, content: &Value, chain: &Value, fits: Fits, walk: &mut Walk<'_>, depth: u8) -> Step {
+    /// What a statement decides; `None` if it is none that does.
+    fn decides(&self, place: Place<'_>, kind: &str, content: &Value, walk: &mut Walk<'_>) -> Option<May> {
+        Some(match kind {
+            "accept" => May::accepted(),
+            "drop" | "reject" => May::dropped(place.drops(walk.flow)),
+            "return" => May::through(),
+            "continue" => May::next(),
+            "jump" | "goto" => self.jump(place, kind == "goto", content, walk),
+            // A program decides.
+            "queue" => May::accepted().or(May::dropped(place.drops(walk.flow))).where_it(Fits::Maybe),
+            "tproxy" => May::accepted().where_it(Fits::Maybe),
+            _ => return None,
+        })
+    }
+
+    fn jump(&self, place: Place<'_>, goto: bool, content: &Value, walk: &mut Walk<'_>) -> May {
+        let Place { chain, depth, .. } = place;
         let target = content.get("target");
         let found = self.chains.iter().find(|other| {
             other.get("name") == target && ["family", "table"].iter().all(|key| other.get(*key) == chain.get(*key))
         });
         let Some(target) = found.filter(|_| depth < DEPTH) else {
-            walk.maybe_accepted = true;
-            return Step::Next;
+            return May::accepted().where_it(Fits::Maybe);
         };
-        match (self.walk(target, walk, depth + 1), fits) {
-            (End::Accepted, Fits::Yes) => Step::End(End::Accepted),
-            (End::Accepted, _) => {
-                walk.maybe_accepted = true;
-                Step::Next
+        let may = self.walk(target, walk, depth + 1);
+        // After a `goto` it is not this chain that goes on.
+        if goto { may } else { May { through: false, next: may.through, ..may } }
+    }
+
+    /// A verdict map: each of its elements is a rule of its own, and at most one of them fits.
+    fn vmap(&self, place: Place<'_>, content: &Value, walk: &mut Walk<'_>) -> May {
+        let Some(key) = content.get("key").filter(|key| !impossible(key, walk.flow)) else { return May::next() };
+        let Some(elements) = content.get("data").and_then(|data| data.get("set")).and_then(Value::as_array) else {
+            // What a named one holds may change at any time.
+            return May::accepted().or(May::dropped(place.drops(walk.flow))).where_it(Fits::Maybe);
+        };
+        let mut may = May::next();
+        for element in elements {
+            let Some([value, verdict]) = element.as_array().map(Vec::as_slice) else { continue };
+            let fits = contains(value, &|value| compared(key, value, walk.flow));
+            let Some((kind, content)) = first(verdict).filter(|_| fits != Fits::No) else { continue };
+            let decided = self.decides(place, kind, content, walk).unwrap_or_else(May::next);
+            if fits == Fits::Yes {
+                return decided;
             }
-            (End::Dropped(certain, verdict), fits) => Step::End(End::Dropped(certain && fits == Fits::Yes, verdict)),
-            (End::Through, Fits::Yes) if goto => Step::End(End::Through),
-            (End::Through, _) => Step::Next,
+            may = may.or(decided.where_it(fits));
         }
+        may
     }
 }
 
-enum Step {
-    Next,
-    End(End),
+/// The kind and the content of a statement or an expression.
+fn first(object: &Value) -> Option<(&str, &Value)> {
+    object.as_object()?.iter().next().map(|(kind, content)| (kind.as_str(), content))
+}
+
+/// Whether an expression is such a one, or has one within.
+fn part(expression: &Value, is: &dyn Fn(&str, &Value) -> bool) -> bool {
+    match first(expression) {
+        Some(("concat" | "&" | "|" | "^" | "<<" | ">>", parts)) => {
+            parts.as_array().is_some_and(|parts| parts.iter().any(|one| part(one, is)))
+        }
+        Some((kind, content)) => is(kind, content),
+        None => false,
+    }
+}
+
+/// Whether an expression looks at what such a datagram does not have: a rule with it fits in no way, not even by `!=`.
+///
+/// nft adds a match for the protocol or the family before such an expression, and leaves it out of what it tells.
+fn impossible(expression: &Value, flow: &Flow) -> bool {
+    part(expression, &|kind, what| match (kind, text(what, "protocol")) {
+        (
+            "payload",
+            "tcp" | "sctp" | "dccp" | "udplite" | "icmp" | "icmpv6" | "igmp" | "arp" | "esp" | "ah" | "comp",
+        ) => true,
+        ("payload", "ip") | ("ip option", _) => flow.ipv6,
+        ("payload", "ip6") => !flow.ipv6,
+        ("tcp option" | "sctp chunk" | "dccp option", _) => true,
+        _ => false,
+    })
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {
@@ -271,7 +410,7 @@ fn name(chain: &Value) -> String {
 
 fn family_fits(chain: &Value, flow: &Flow) -> bool {
     match text(chain, "family") {
-        "inet" => true,
+        "inet" | "netdev" => true,
         "ip" => !flow.ipv6,
         "ip6" => flow.ipv6,
         _ => false,
@@ -281,17 +420,10 @@ fn family_fits(chain: &Value, flow: &Flow) -> bool {
 /// Whether a `match` statement fits a flow.
 fn matches(content: &Value, flow: &Flow) -> Fits {
     let (Some(left), Some(right)) = (content.get("left"), content.get("right")) else { return Fits::Maybe };
-    let equal = match left.as_object().and_then(|object| object.iter().next()) {
-        Some((kind, what)) => match kind.as_str() {
-            "payload" => payload(what, right, flow),
-            "meta" => meta(text(what, "key"), right, flow),
-            // A datagram that nobody asked for is new to connection tracking.
-            "ct" if text(what, "key") == "state" => state(right),
-            _ => Fits::Maybe,
-        },
-        None => Fits::Maybe,
-    };
-    match (text(content, "op"), equal) {
+    if impossible(left, flow) {
+        return Fits::No;
+    }
+    match (text(content, "op"), compared(left, right, flow)) {
         ("==" | "in", fits) => fits,
         ("!=", Fits::Yes) => Fits::No,
         ("!=", Fits::No) => Fits::Yes,
@@ -299,15 +431,21 @@ fn matches(content: &Value, flow: &Flow) -> Fits {
     }
 }
 
+/// Whether an expression has one of these values.
+fn compared(left: &Value, right: &Value, flow: &Flow) -> Fits {
+    match first(left) {
+        Some(("payload", what)) => payload(what, right, flow),
+        Some(("meta", what)) => meta(text(what, "key"), right, flow),
+        // A datagram that nobody asked for is new to connection tracking.
+        Some(("ct", what)) if text(what, "key") == "state" => state(right),
+        _ => Fits::Maybe,
+    }
+}
+
 fn payload(what: &Value, right: &Value, flow: &Flow) -> Fits {
     match (text(what, "protocol"), text(what, "field")) {
         ("udp" | "th", "dport") => contains(right, &|value| number(value, u64::from(flow.port))),
-        ("udp" | "th", "sport") => Fits::Maybe,
-        ("udp", _) => Fits::Maybe,
-        ("tcp" | "sctp" | "icmp" | "icmpv6" | "igmp" | "arp" | "dccp" | "esp" | "ah", _) => Fits::No,
         ("ip", "protocol") | ("ip6", "nexthdr") => contains(right, &|value| protocol(value)),
-        ("ip", _) if flow.ipv6 => Fits::No,
-        ("ip6", _) if !flow.ipv6 => Fits::No,
         ("ip" | "ip6", "daddr") => match flow.to {
             Some(to) => contains(right, &|value| address(value, to)),
             None => contains(right, &|value| never_a_host(value)),
@@ -320,6 +458,7 @@ fn meta(key: &str, right: &Value, flow: &Flow) -> Fits {
     match key {
         "l4proto" => contains(right, &|value| protocol(value)),
         "nfproto" => contains(right, &|value| word(value, if flow.ipv6 { "ipv6" } else { "ipv4" })),
+        "protocol" => contains(right, &|value| word(value, if flow.ipv6 { "ip6" } else { "ip" })),
         "pkttype" if flow.direction == Direction::In => {
             let kind = if flow.kind == Kind::Unicast { "host" } else { flow.kind.as_str() };
             contains(right, &|value| word(value, kind))
@@ -413,17 +552,23 @@ fn prefix(value: &Value) -> Option<(IpAddr, u32)> {
 }
 
 fn within(network: IpAddr, length: u32, ip: IpAddr) -> bool {
-    match (network, ip) {
-        (IpAddr::V4(network), IpAddr::V4(ip)) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length)).unwrap_or(0);
-            network & Ipv4Addr::from_bits(mask) == ip & Ipv4Addr::from_bits(mask)
+    let length = u8::try_from(length).unwrap_or(u8::MAX);
+    network.is_ipv4() == ip.is_ipv4() && network_of(network, length) == network_of(ip, length)
+}
+
+/// The network of an address: its first address, and bits of the prefix.
+pub(super) fn network_of(ip: IpAddr, prefix: u8) -> (IpAddr, u8) {
+    let first: IpAddr = match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix.into())).unwrap_or(0);
+            (ip & Ipv4Addr::from_bits(mask)).into()
         }
-        (IpAddr::V6(network), IpAddr::V6(ip)) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length)).unwrap_or(0);
-            network & Ipv6Addr::from_bits(mask) == ip & Ipv6Addr::from_bits(mask)
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0);
+            (ip & Ipv6Addr::from_bits(mask)).into()
         }
-        _ => false,
-    }
+    };
+    (first, prefix)
 }
 
 #[cfg(test)]

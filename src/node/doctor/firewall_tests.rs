@@ -115,6 +115,117 @@ fn jumps_are_followed_and_a_circle_of_them_ends() {
     assert!(circle.iter().all(|verdict| verdict.ends_with('?')), "{circle:?}");
 }
 
+/// A rule as nft tells it.
+fn rule(op: &str, left: &str, right: &str, verdict: &str) -> String {
+    format!(r#"{{"match": {{"op": "{op}", "left": {left}, "right": {right}}}}}, {{"{verdict}": null}}"#)
+}
+
+const SADDR: &str = r#"{"payload": {"protocol": "ip", "field": "saddr"}}"#;
+const LOCAL_NETWORK: &str = r#"{"prefix": {"addr": "192.168.0.0", "len": 16}}"#;
+
+#[test]
+fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
+    let tcp = r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#;
+    let icmp = r#"{"payload": {"protocol": "icmpv6", "field": "type"}}"#;
+    let flags = r#"{"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}"#;
+    let both = format!(r#"{{"concat": [{SADDR}, {tcp}]}}"#);
+    for op in ["==", "!="] {
+        for (left, right) in [(tcp, "22"), (icmp, r#""echo-request""#), (flags, r#""syn""#), (&both, r#""@some""#)] {
+            assert!(dropped("accept", &[&rule(op, left, right, "drop")]).is_empty(), "{left} {op} {right}");
+            assert_eq!(dropped("drop", &[&rule(op, left, right, "accept")]), EVERYTHING, "{left} {op} {right}");
+        }
+    }
+    // Of the other family it is as nothing; of its own, which source it has can't be told.
+    assert_eq!(
+        dropped("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
+        ["multicast4?", "broadcast4?", "unicast4?"]
+    );
+    let protocol = r#"{"payload": {"protocol": "ip", "field": "protocol"}}"#;
+    assert_eq!(dropped("drop", &[&rule("==", protocol, r#""udp""#, "accept")]), ["multicast6", "unicast6"]);
+    assert_eq!(
+        dropped("accept", &[&rule("!=", protocol, r#""tcp""#, "drop")]),
+        ["multicast4", "broadcast4", "unicast4"]
+    );
+    // These two look at every datagram.
+    let layer4 = r#"{"meta": {"key": "l4proto"}}"#;
+    assert_eq!(dropped("accept", &[&rule("!=", layer4, r#""tcp""#, "drop")]), EVERYTHING);
+    let family = r#"{"meta": {"key": "nfproto"}}"#;
+    assert_eq!(dropped("accept", &[&rule("!=", family, r#""ipv4""#, "drop")]), ["multicast6", "unicast6"]);
+}
+
+#[test]
+fn a_return_that_may_fit_makes_what_follows_doubtful() {
+    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+    let kinds = r#"{"fib": {"result": "type", "flags": ["daddr"]}}"#;
+    let returns = rule("==", kinds, r#"{"set": ["local", "broadcast", "multicast"]}"#, "return");
+    assert_eq!(dropped("accept", &[&returns, r#"{"drop": null}"#]), doubts);
+    // Whether it returns or comes to the end, the policy has it.
+    assert_eq!(dropped("drop", &[&returns]), EVERYTHING);
+    // What is accepted only where it did not return is not safe from the policy.
+    assert_eq!(dropped("drop", &[&returns, r#"{"accept": null}"#]), doubts);
+    let to = |word: &str| format!(r#"{{"{word}": {{"target": "other"}}}}"#);
+    let may = |word: &str| rule("==", kinds, r#""local""#, "x").replace(r#"{"x": null}"#, &to(word));
+    assert_eq!(dropped("accept", &[&may("goto"), r#"{"drop": null}"#]), doubts);
+    assert_eq!(dropped("accept", &[&may("jump"), r#"{"drop": null}"#]), EVERYTHING);
+    // A return leaves its own chain alone.
+    let within = format!("other {returns}");
+    assert_eq!(dropped("accept", &[&to("jump"), r#"{"drop": null}"#, &within]), EVERYTHING);
+    assert!(dropped("accept", &[&to("goto"), r#"{"drop": null}"#, &within]).is_empty());
+    // After a goto the chain does not go on, however doubtful what it went to was.
+    let random = r#"other {"match": {"op": "<", "left": {"numgen": {}}, "right": 30}}, {"drop": null}"#;
+    assert_eq!(dropped("accept", &[&to("goto"), r#"{"drop": null}"#, random]), doubts);
+}
+
+#[test]
+fn verdict_maps_are_looked_into() {
+    let map = |key: &str, data: &str| format!(r#"{{"vmap": {{"key": {key}, "data": {data}}}}}"#);
+    let state = map(
+        r#"{"ct": {"key": "state"}}"#,
+        r#"{"set": [["established", {"accept": null}], ["invalid", {"drop": null}], ["new", {"jump": {"target": "other"}}]]}"#,
+    );
+    assert!(dropped("accept", &[&state]).is_empty());
+    assert_eq!(dropped("drop", &[&state]), EVERYTHING);
+    assert_eq!(dropped("accept", &[&state, &format!("other {}", drop_port(PORT))]), EVERYTHING);
+    let ports = map(DPORT, r#"{"set": [[{"range": [24000, 25000]}, {"drop": null}], [53, {"accept": null}]]}"#);
+    assert_eq!(dropped("accept", &[&ports]), EVERYTHING);
+    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+    assert_eq!(dropped("accept", &[&map(DPORT, r#""@ports""#)]), doubts);
+    let interfaces = map(
+        r#"{"meta": {"key": "iifname"}}"#,
+        r#"{"set": [["lo", {"accept": null}], ["eth0", {"jump": {"target": "other"}}]]}"#,
+    );
+    assert_eq!(dropped("drop", &[&interfaces]), EVERYTHING);
+    assert_eq!(dropped("drop", &[&interfaces, &format!("other {}", accept(DPORT, "24373"))]), doubts);
+    let tcp = map(r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#, r#""@ports""#);
+    assert_eq!(dropped("drop", &[&tcp]), EVERYTHING);
+}
+
+#[test]
+fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
+    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+    assert_eq!(dropped("accept", &[r#"{"queue": {"num": 1}}"#]), doubts);
+    let ingress = ruleset("ingress", "accept", &[&drop_port(PORT)]);
+    let (verdicts, _) = judge(&ingress, &all()).unwrap();
+    assert!(!verdicts.is_empty() && verdicts.iter().all(|verdict| !verdict.certain), "{verdicts:?}");
+}
+
+#[test]
+fn what_the_deciding_rules_look_at_is_told() {
+    let by = |policy: &str, rules: &[&str]| {
+        let (verdicts, _) = judge(&ruleset("input", policy, rules), &all()).unwrap();
+        let first = verdicts.first().unwrap();
+        (first.by.source, first.by.interface)
+    };
+    assert_eq!(by("drop", &[]), (false, false));
+    assert_eq!(by("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]), (true, false));
+    assert_eq!(by("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]), (true, false));
+    assert_eq!(by("drop", &[&accept(r#"{"meta": {"key": "iifname"}}"#, r#""eth1""#)]), (false, true));
+    // What does not concern such a datagram restricts nothing.
+    let tcp = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}"#;
+    let other = rule("==", SADDR, LOCAL_NETWORK, "accept").replace(r#"{"accept""#, &format!(r#"{tcp}, {{"accept""#));
+    assert_eq!(by("drop", &[&other]), (false, false));
+}
+
 #[test]
 fn the_rule_and_its_chain_are_named() {
     let (verdicts, _) = judge(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();

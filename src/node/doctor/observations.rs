@@ -17,6 +17,8 @@ pub(super) struct Observations {
     pub(super) state: StateSeen,
     pub(super) node: NodeSeen,
     pub(super) port: PortSeen,
+    /// Why groups and broadcasts are not heard on their ports, where a client goes on without.
+    pub(super) deaf: Option<String>,
     pub(super) interfaces: Vec<InterfaceSeen>,
     /// Whether the kernel tells of no changes.
     pub(super) polled: bool,
@@ -115,6 +117,8 @@ pub(super) struct InterfaceSeen {
     /// The longest packet in bytes; `None` if it can't be read.
     pub(super) mtu: Option<u32>,
     pub(super) ipv6: bool,
+    /// The networks of its addresses: their first address, and bits of the prefix.
+    pub(super) networks: BTreeSet<(IpAddr, u8)>,
 }
 
 /// What this program runs in.

@@ -4,20 +4,18 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::firewall::flows;
+use super::firewall::{flows, network_of};
 use super::observations::{
     FirewallSeen, InterfaceSeen, KeySeen, NetworkSeen, NodeSeen, Observations, Outcome, PortSeen, ServerSeen, Setup,
     StateSeen,
 };
 use super::{probe, surroundings};
+use crate::api::view::{SocketView, StatusView};
 use crate::config::{self, Config, PublishTarget};
 use crate::net::{self, BindError, Decision, Interface, InterfaceSource, Policy, Sockets, Watch};
 use crate::node::state_dir::{StateDir, StateError};
 use crate::node::wiring;
 use crate::wire::keyring::KeyRing;
-
-/// The port of multicast DNS (RFC 6762 §3).
-const MDNS_PORT: u16 = 5353;
 
 /// Looks at everything.
 pub(super) async fn observe(
@@ -34,18 +32,17 @@ pub(super) async fn observe(
     let interfaces = watch.next().await;
     let polled = watch.source() == InterfaceSource::Polled;
     let policy = wiring::policy(config);
-    let (port, sockets) = port(config, &node);
+    let (port, sockets, deaf) = port(config, &node);
     progress("firewall");
     let setup = setup(config, source);
     let firewall = firewall(config, &setup).await;
-    let mdns = uses_mdns(config).then(|| net::can_share(MDNS_PORT).map_err(|error| error.to_string()));
+    let mdns = uses_mdns(config).then(net::mdns::shareable);
     progress("the network and the servers");
     let (network, servers) = match ring {
         Some(ring) => {
-            let own = node.running().map(|status| status.node.node_id);
             let held = matches!(port, PortSeen::Taken(_));
             tokio::join!(
-                probe::network(config, ring.clone(), sockets, own, held, &interfaces),
+                probe::network(config, ring.clone(), sockets, node.running(), held, &interfaces),
                 probe::servers(config, Some(ring))
             )
         }
@@ -61,6 +58,7 @@ pub(super) async fn observe(
         state,
         node,
         port,
+        deaf,
         interfaces: interfaces.iter().map(|interface| interface_seen(interface, &policy)).collect(),
         polled,
         surroundings: surroundings::surroundings(),
@@ -132,19 +130,36 @@ fn makeable(path: &Path) -> Result<(), StateError> {
     made.map_err(|source| StateError::directory(path, source))
 }
 
-/// Takes the node's port where it is free.
-fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>) {
-    let own = node
-        .running()
-        .is_some_and(|status| status.sockets.iter().any(|socket| socket.address.port() == config.listen.port));
-    if own {
-        return (PortSeen::Own, None);
+/// Takes the node's port where it is free; tells also why groups are not heard, where a client goes on without.
+fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>, Option<String>) {
+    let has = |status: &&StatusView| status.sockets.iter().any(|socket| socket.address.port() == config.listen.port);
+    if let Some(status) = node.running().filter(has) {
+        return (PortSeen::Own, None, deaf(config, status));
     }
     match wiring::bound(config) {
-        Ok(sockets) => (PortSeen::Free, Some(sockets)),
-        Err(error @ BindError::Taken { .. }) => (PortSeen::Taken(error.to_string()), None),
-        Err(error) => (PortSeen::Unusable(error.to_string()), None),
+        Ok(mut sockets) => {
+            // It said nothing of it; what it could take can be taken once more, as it is shared.
+            let deaf = sockets.hear_groups(&wiring::fanout(config)).err().map(|error| error.to_string());
+            (PortSeen::Free, Some(sockets), deaf)
+        }
+        Err(error @ BindError::Taken { .. }) => (PortSeen::Taken(error.to_string()), None, None),
+        Err(error) => (PortSeen::Unusable(error.to_string()), None, None),
     }
+}
+
+/// Why a running node does not hear groups on their port, where that is not its own.
+fn deaf(config: &Config, status: &StatusView) -> Option<String> {
+    let discovery = &config.discovery;
+    let wanted = [
+        (config::Method::Multicast, "multicast", discovery.multicast.port),
+        (config::Method::Broadcast, "broadcast", discovery.broadcast.port),
+    ];
+    let missing = wanted.into_iter().find(|(method, purpose, port)| {
+        let heard = |socket: &SocketView| socket.purpose == *purpose && socket.address.port() == *port;
+        discovery.methods.contains(method) && *port != config.listen.port && !status.sockets.iter().any(heard)
+    });
+    let hears = config.listen.address.is_unspecified();
+    missing.filter(|_| hears).map(|(_, _, port)| format!("listen on port {port}/udp: the node's log says why"))
 }
 
 async fn firewall(config: &Config, setup: &Setup) -> FirewallSeen {
@@ -167,6 +182,7 @@ fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
         kind: interface.kind.clone(),
         mtu: surroundings::mtu(interface.name),
         ipv6: policy.ipv6 && interface.addresses.iter().any(|address| address.ip.is_ipv6()),
+        networks: interface.addresses.iter().map(|address| network_of(address.ip, address.prefix)).collect(),
     }
 }
 

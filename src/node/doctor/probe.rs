@@ -1,13 +1,14 @@
 //! Asking the network: one question for each place where a node would ask, so that each answer tells its way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::observations::{ClockSeen, NetworkSeen, NotJoined, Outcome, Sent, ServerSeen, TargetSeen};
+use crate::api::view::StatusView;
 use crate::config::Config;
 use crate::model::{NodeId, Now};
-use crate::net::{self, Interface, Membership, Method, RecvBatch, SendBatch, SocketSettings, Sockets, Source};
+use crate::net::{self, Family, Interface, Membership, Method, RecvBatch, SendBatch, SocketSettings, Sockets, Source};
 use crate::node::ticker::Ticker;
 use crate::node::traffic::{Received, Traffic, random_seed};
 use crate::node::wiring;
@@ -58,13 +59,43 @@ impl Question {
     }
 }
 
+/// The addresses of sockets that may hear groups and broadcasts.
+struct Ears(Vec<SocketAddr>);
+
+impl Ears {
+    /// Those of a node's sockets.
+    fn of_sockets(sockets: &Sockets) -> Self {
+        Self(sockets.addresses().chain(sockets.group_addresses()).collect())
+    }
+
+    /// Those of a running node.
+    fn of_node(status: &StatusView) -> Self {
+        let datagrams = ["datagrams (UDP)", "multicast", "broadcast"];
+        let such = status.sockets.iter().filter(|socket| datagrams.contains(&socket.purpose.as_str()));
+        Self(such.map(|socket| socket.address).collect())
+    }
+
+    /// Whether what is sent there comes to one of them, if nothing stops it: a socket that is bound to an address of this
+    /// machine hears neither groups nor broadcasts.
+    fn hear(&self, method: Method, family: Family, port: u16) -> bool {
+        self.0.iter().any(|address| {
+            let ip = address.ip();
+            let everybody = match method {
+                Method::Multicast => ip.is_multicast(),
+                Method::Broadcast => ip == IpAddr::V4(Ipv4Addr::BROADCAST),
+            };
+            address.port() == port && Family::of(ip) == family && (ip.is_unspecified() || everybody)
+        })
+    }
+}
+
 /// Asks every node by each method on each interface. `sockets` are bound to the node's own port, where that is free;
 /// `held` says that a stranger holds it.
 pub(super) async fn network(
     config: &Config,
     ring: KeyRing,
     sockets: Option<Sockets>,
-    own: Option<NodeId>,
+    node: Option<&StatusView>,
     held: bool,
     interfaces: &[Interface],
 ) -> NetworkSeen {
@@ -89,8 +120,16 @@ pub(super) async fn network(
         .into_iter()
         .flat_map(|method| traffic.fanout.targets(method).iter().map(move |target| (method, *target)))
         .collect();
-    let looped = (hears_itself || (own.is_some() && !held)).then_some(false);
-    let asked = targets.iter().map(|(_, target)| Question::new(target.to, Some(target.source), looped)).collect();
+    let ears = match node {
+        _ if hears_itself => Ears::of_sockets(&traffic.sockets),
+        Some(status) if !held => Ears::of_node(status),
+        _ => Ears(Vec::new()),
+    };
+    let asked = targets.iter().map(|(method, target)| {
+        let looped = ears.hear(*method, target.family, target.to.port()).then_some(false);
+        Question::new(target.to, Some(target.source), looped)
+    });
+    let (asked, own) = (asked.collect(), node.map(|status| status.node.node_id));
     let mut questions = Questions::new(traffic, own, hears_itself, asked, Want::All);
     questions.ask().await;
     let Questions { asked, mut network, .. } = questions;

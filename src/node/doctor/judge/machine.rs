@@ -2,7 +2,7 @@
 
 use super::super::observations::{KeySeen, NodeSeen, Observations, PortSeen, StateSeen};
 use super::{counted, ok, problem, some_of, warning};
-use crate::api::view::{Code, FindingView, StatusView};
+use crate::api::view::{Code, FindingView, PublicationState, PublicationView, StatusView};
 use crate::model::Role;
 
 /// The longest datagram with its headers: 1200 bytes, 8 of UDP and 20 of IPv4.
@@ -28,7 +28,8 @@ pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
         Some(Ok(())) => findings.push(ok(Code::Mdns, "port 5353/udp can be shared with other mDNS programs")),
         Some(Err(why)) => findings.push(problem(
             Code::MdnsPortTaken,
-            format!("port 5353/udp can't be shared: {why}"),
+            // What to do follows.
+            format!("failed to {}", why.rsplit_once(": ").map_or(why.as_str(), |(why, _)| why)),
             "stop that program, let it share the port (avahi-daemon and systemd-resolved do), or take mdns out of \
              discovery.methods and publish",
         )),
@@ -124,7 +125,10 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
             not_ready_mend(seen, status),
         ));
     }
+    outdated(seen, status, findings);
     told_by_node(status, findings);
+    not_published(seen, status, findings);
+    files(status, findings);
 }
 
 /// What the running node knows and nobody else can.
@@ -185,6 +189,74 @@ fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
     }
 }
 
+/// What was asked here with the configuration says nothing of a node that runs with another one.
+fn outdated(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
+    let mut differs = Vec::new();
+    if let KeySeen::Usable(ids) = &seen.key
+        && *ids != status.node.key_ids
+    {
+        differs.push(format!("its keys are {}, not {}", status.node.key_ids.join(", "), ids.join(", ")));
+    }
+    if status.node.channel != seen.setup.channel {
+        differs.push(format!("its channel is '{}', not '{}'", status.node.channel, seen.setup.channel));
+    }
+    if !differs.is_empty() {
+        findings.push(warning(
+            Code::NodeOutdated,
+            format!("the node was started with another configuration: {}", differs.join("; ")),
+            "start the node again; what follows here was found with the configuration as it is now",
+        ));
+    }
+}
+
+/// Files that the node offers or takes, and can't.
+fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
+    for offer in &status.offers {
+        if let Some(error) = &offer.error {
+            let finding = format!("it is offered, and not served as it is now: {error}");
+            let mend = "mend what the reason says; the node looks at the file again by itself";
+            findings.push(problem(Code::FileFails, finding, mend).about(&offer.path));
+        }
+    }
+    for accept in &status.accepts {
+        if let Some(error) = &accept.error {
+            let finding = format!("the last attempt to take '{}' failed: {error}", accept.name);
+            let mend = format!("mend what the reason says, then hereabouts pull {}", accept.name);
+            findings.push(problem(Code::FileFails, finding, mend).about(&accept.path));
+        }
+    }
+}
+
+/// Where the node's own record is to stand, and does not.
+fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
+    let elsewhere = |view: &&PublicationView| match view.target.as_str() {
+        "server" => true,
+        "mdns" => view.state == PublicationState::Failed && matches!(seen.mdns, Some(Err(_))),
+        _ => false,
+    };
+    for view in status.publications.iter().filter(|view| !elsewhere(view)) {
+        let reason = view.reason.as_deref().unwrap_or("for a reason that is not known");
+        let (finding, mend) = match view.state {
+            PublicationState::Conflict => {
+                // It has its mend as a sentence of its own.
+                let default = "give one of the two another name; the node tries again by itself within a minute";
+                let (why, mend) = reason.split_once(". ").unwrap_or((reason, default));
+                (why.to_owned(), mend)
+            }
+            PublicationState::Failed => (
+                format!("this node's name is not told to {}: {reason}", view.target),
+                "mend what the reason says; the node tries again by itself",
+            ),
+            PublicationState::Waiting
+            | PublicationState::Asking
+            | PublicationState::Published
+            | PublicationState::Told => continue,
+        };
+        let at = view.interface.map_or_else(String::new, |interface| format!(" on {interface}"));
+        findings.push(problem(Code::NotPublished, finding, mend).about(format!("{}{at}", view.name)));
+    }
+}
+
 /// What to do about a node that is not ready.
 fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
     let unheard =
@@ -226,6 +298,13 @@ fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
             "set listen.address to '::', which is every address, and listen.port to 1024 or more",
         ),
     });
+    if let Some(why) = &seen.deaf {
+        findings.push(warning(
+            Code::PortTaken,
+            format!("this client does not hear what is sent to everybody, failed to {why}: it asks servers itself"),
+            "stop the program that has that port, or live with it: a server that comes back is found a little later",
+        ));
+    }
 }
 
 fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::firewall::{Direction, Keeper, Kind, Verdict};
+use super::super::firewall::{By, Direction, Keeper, Kind, Verdict};
 use super::super::observations::{
-    FirewallSeen, KeySeen, NetworkSeen, NotJoined, Observations, Outcome, Sent, Surroundings, TargetSeen,
+    FirewallSeen, KeySeen, NetworkSeen, NotJoined, Observations, Outcome, PortSeen, Sent, Surroundings, TargetSeen,
 };
 use super::{counted, ok, problem, some_of, warning};
-use crate::api::view::{Code, FindingView};
+use crate::api::view::{Code, FindingView, ServerView};
 use crate::model::{InterfaceName, NodeId, Role};
 use crate::net::{Family, Method};
 
@@ -142,41 +142,50 @@ fn looped(method: Method, interface: InterfaceName, what: &str, targets: &[&Targ
 
 fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
     let FirewallSeen::Read { verdicts, kept_by } = &seen.firewall else { return };
-    let counts = |verdict: &&Verdict| matters(seen, verdict) && !contradicted(&seen.network, verdict);
-    let mut left: Vec<&Verdict> = verdicts.iter().filter(counts).collect();
+    let counts = |verdict: &&Verdict| matters(seen, verdict) && !contradicted(seen, verdict);
+    // What was heard says more than the rules, which may have been read wrongly; yet they may have let pass only answers.
+    let doubted = |verdict: &Verdict| Verdict { certain: verdict.certain && !heard(seen, verdict), ..verdict.clone() };
+    let mut left: Vec<Verdict> = verdicts.iter().filter(counts).map(doubted).collect();
     if left.is_empty() {
         findings.push(ok(Code::Firewall, "the nftables rule set drops nothing that discovery needs"));
     }
     // One finding for each rule and way: what it drops for sure, or else what it may drop.
-    while let Some(first) = left.first().copied() {
-        let same = |other: &&Verdict| {
+    while let Some(first) = left.first().cloned() {
+        let same = |other: &Verdict| {
             (&other.chain, other.handle, other.flow.direction) == (&first.chain, first.handle, first.flow.direction)
         };
-        let (mut of_rule, rest): (Vec<&Verdict>, Vec<&Verdict>) = left.into_iter().partition(same);
+        let (mut of_rule, rest): (Vec<Verdict>, Vec<Verdict>) = left.into_iter().partition(same);
         left = rest;
         let certain = of_rule.iter().any(|verdict| verdict.certain);
+        let mend = opening(seen, &first, &of_rule, *kept_by);
         of_rule.retain(|verdict| verdict.certain == certain);
-        findings.push(firewall_finding(first, certain, &of_rule, *kept_by));
+        findings.push(firewall_finding(&first, certain, &of_rule, mend));
     }
 }
 
 /// Whether a kind of datagram is used at all.
 fn matters(seen: &Observations, verdict: &Verdict) -> bool {
+    // What comes to a group passes by a socket that is bound to one address.
+    let hears = verdict.flow.direction == Direction::Out || seen.setup.listen.ip().is_unspecified();
     match verdict.flow.kind {
-        Kind::Multicast => seen.setup.multicast,
-        Kind::Broadcast => seen.setup.broadcast,
+        Kind::Multicast => seen.setup.multicast && hears,
+        Kind::Broadcast => seen.setup.broadcast && hears,
         Kind::Unicast => true,
     }
 }
 
 /// Whether such a datagram was seen to pass, or a doubtful rule can be taken to let it pass.
-fn contradicted(network: &NetworkSeen, verdict: &Verdict) -> bool {
+fn contradicted(seen: &Observations, verdict: &Verdict) -> bool {
+    let network = &seen.network;
     let (method, family) = match (verdict.flow.kind, verdict.flow.ipv6) {
         (Kind::Multicast, false) => (Method::Multicast, Family::Ipv4),
         (Kind::Multicast, true) => (Method::Multicast, Family::Ipv6),
         (Kind::Broadcast, _) => (Method::Broadcast, Family::Ipv4),
         // Unicast to this machine is something that it can't send to itself.
-        (Kind::Unicast, _) => return !verdict.certain && !network.peers.is_empty(),
+        (Kind::Unicast, _) => {
+            let answered = seen.servers.iter().any(|server| matches!(server.outcome, Outcome::Answered(_)));
+            return !verdict.certain && (answered || !network.peers.is_empty() || heard(seen, verdict));
+        }
     };
     let such = network.targets.iter().filter(|target| target.method == method && target.family == family);
     let (passed, others): (Vec<_>, Vec<_>) = such.partition(|target| match verdict.flow.direction {
@@ -188,29 +197,116 @@ fn contradicted(network: &NetworkSeen, verdict: &Verdict) -> bool {
     !passed.is_empty() && (verdict.certain || !others.iter().any(stopped))
 }
 
-fn firewall_finding(verdict: &Verdict, certain: bool, all: &[&Verdict], kept_by: Option<Keeper>) -> FindingView {
+/// Whether unicast was seen to come to the node's port, or to leave it.
+fn heard(seen: &Observations, verdict: &Verdict) -> bool {
+    if verdict.flow.kind != Kind::Unicast {
+        return false;
+    }
+    let family = if verdict.flow.ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+    // Where no node runs, the questions went out from its port, and answers are unicast.
+    let answers = |target: &TargetSeen| target.family == family && !target.answered_by.is_empty();
+    let asked = seen.port == PortSeen::Free && seen.network.targets.iter().any(answers);
+    let told = seen.node.running().is_some_and(|status| {
+        let counted = |name| status.counters.get("datagrams").and_then(|counts| counts.get(name)) > Some(&0);
+        let acknowledged = |server: &ServerView| {
+            server.last_acknowledged.is_some() && Family::of(server.address.ip().to_canonical()) == family
+        };
+        // Whoever registers is answered, too. Of which family it was is not counted.
+        status.servers.iter().any(acknowledged) || counted("registers") || counted("renewals")
+    });
+    asked || told
+}
+
+fn firewall_finding(verdict: &Verdict, certain: bool, all: &[Verdict], mend: String) -> FindingView {
     let mut kinds: Vec<_> = all.iter().map(|other| other.flow.kind.as_str()).collect();
     kinds.dedup();
-    let incoming = verdict.flow.direction == Direction::In;
-    let way = if incoming { "incoming" } else { "outgoing" };
+    let way = if verdict.flow.direction == Direction::In { "incoming" } else { "outgoing" };
     let (verb, code) = if certain { ("drops", Code::FirewallDrops) } else { ("may drop", Code::FirewallMayDrop) };
     let who = match verdict.handle {
         Some(handle) => format!("the nftables rule {handle} of chain '{}'", verdict.chain),
         None => format!("the policy of the nftables chain '{}'", verdict.chain),
     };
-    let port = verdict.flow.port;
+    let ports: BTreeSet<_> = all.iter().map(|other| other.flow.port).collect();
+    let several = if ports.len() == 1 { "" } else { "s" };
     let doubt = if certain { "" } else { ", as far as can be told without trying" };
-    let finding = format!("{who} {verb} {way} {} to UDP port {port}{doubt}", kinds.join(", "));
-    let mend = match (kept_by, incoming) {
-        (Some(Keeper::Ufw), true) => format!("ufw allow {port}/udp"),
-        (Some(Keeper::Ufw), false) => format!("ufw allow out {port}/udp"),
-        (Some(Keeper::Firewalld), true) => {
-            format!("firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload")
-        }
-        _ => format!("nft insert rule {} udp dport {port} accept", verdict.chain),
-    };
+    let finding = format!("{who} {verb} {way} {} to UDP port{several} {}{doubt}", kinds.join(", "), listed(&ports));
     let finding = if certain { problem(code, finding, mend) } else { warning(code, finding, mend) };
     finding.about(&verdict.chain)
+}
+
+/// The command that lets pass what a rule drops, and no more than whoever made the rules may have meant to.
+fn opening(seen: &Observations, verdict: &Verdict, all: &[Verdict], kept_by: Option<Keeper>) -> String {
+    let ports: &BTreeSet<_> = &all.iter().map(|other| other.flow.port).collect();
+    let incoming = verdict.flow.direction == Direction::In;
+    let taken = || seen.interfaces.iter().filter(|interface| interface.taken && !interface.loopback);
+    let by = |is: fn(&By) -> bool| incoming && all.iter().any(|other| is(&other.by));
+    // `None` stands for everybody.
+    let sources: Vec<Option<(bool, BTreeSet<String>)>> = if by(|by| by.source) {
+        let families: BTreeSet<_> = all.iter().map(|other| other.flow.ipv6).collect();
+        let networks = |ipv6| -> BTreeSet<String> {
+            let all = taken().flat_map(|interface| &interface.networks);
+            all.filter(|(ip, _)| ip.is_ipv6() == ipv6).map(|(ip, prefix)| format!("{ip}/{prefix}")).collect()
+        };
+        let known = families.iter().map(|ipv6| (*ipv6, networks(*ipv6))).filter(|(_, networks)| !networks.is_empty());
+        let known: Vec<_> = known.map(Some).collect();
+        let unknown = || vec![Some((verdict.flow.ipv6, BTreeSet::from(["NETWORK".to_owned()])))];
+        if known.is_empty() { unknown() } else { known }
+    } else {
+        vec![None]
+    };
+    let mut commands = Vec::new();
+    for source in &sources {
+        let each = |ipv6: bool, networks: &BTreeSet<String>, command: &dyn Fn(bool, &str, u16) -> String| {
+            let pairs = networks.iter().flat_map(|network| ports.iter().map(move |port| (network, *port)));
+            pairs.map(|(network, port)| command(ipv6, network, port)).collect::<Vec<_>>()
+        };
+        commands.extend(match (kept_by, incoming, source) {
+            (Some(Keeper::Ufw), true, Some((ipv6, networks))) => each(*ipv6, networks, &|_, network, port| {
+                format!("ufw allow from {network} to any port {port} proto udp")
+            }),
+            (Some(Keeper::Ufw), true, None) => ports.iter().map(|port| format!("ufw allow {port}/udp")).collect(),
+            (Some(Keeper::Ufw), false, _) => ports.iter().map(|port| format!("ufw allow out {port}/udp")).collect(),
+            (Some(Keeper::Firewalld), true, Some((ipv6, networks))) => each(*ipv6, networks, &|ipv6, network, port| {
+                let family = if ipv6 { "ipv6" } else { "ipv4" };
+                format!(
+                    "firewall-cmd --permanent --add-rich-rule='rule family={family} source address={network} port \
+                     port={port} protocol=udp accept'"
+                )
+            }),
+            (Some(Keeper::Firewalld), true, None) => {
+                ports.iter().map(|port| format!("firewall-cmd --permanent --add-port={port}/udp")).collect()
+            }
+            _ => {
+                let mut rule = format!("nft insert rule {}", verdict.chain);
+                if by(|by| by.interface) && taken().next().is_some() {
+                    rule += &format!(" iifname {}", braced(taken().map(|interface| interface.name)));
+                }
+                if let Some((ipv6, networks)) = source {
+                    rule += &format!(" {} saddr {}", if *ipv6 { "ip6" } else { "ip" }, braced(networks));
+                }
+                vec![format!("{rule} udp dport {} accept", braced(ports))]
+            }
+        });
+    }
+    if kept_by == Some(Keeper::Firewalld) && incoming {
+        commands.push("firewall-cmd --reload".to_owned());
+    }
+    let commands = commands.join(" && ");
+    if sources.iter().any(Option::is_some) {
+        format!("it depends on where they come from: if other machines are meant to be let in, {commands}")
+    } else {
+        commands
+    }
+}
+
+fn listed<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// One as it is, several as a set of nft.
+fn braced<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    if items.len() == 1 { items.concat() } else { format!("{{ {} }}", items.join(", ")) }
 }
 
 fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
@@ -220,6 +316,15 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
         findings.push(ok(
             Code::Peers,
             format!("{} answered, {} of them", counted(network.peers.len(), "other node"), counted(servers, "server")),
+        ));
+    } else if let held @ 1.. = held_by_everybody(seen) {
+        // A firewall that lets in what comes to the node's port may drop answers to the port that asked here.
+        let servers = counted(held, "server");
+        findings.push(ok(
+            Code::Peers,
+            format!(
+                "nobody answered the doctor, and the node is registered with {servers} that it found by asking all"
+            ),
         ));
     } else if !network.targets.is_empty() {
         // Without an interface, or with no method but known servers, nobody was asked.
@@ -235,6 +340,15 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
             "run one with role: server or both, or name one in discovery.servers",
         ));
     }
+}
+
+/// How many servers have the running node in their registry that answered its own question to everybody.
+fn held_by_everybody(seen: &Observations) -> usize {
+    let by = ["multicast", "broadcast"];
+    let held = |server: &&ServerView| {
+        server.last_acknowledged.is_some() && server.last_refusal.is_none() && by.contains(&server.found_by.as_str())
+    };
+    seen.node.running().map_or(0, |status| status.servers.iter().filter(held).count())
 }
 
 fn peers_none(seen: &Observations) -> FindingView {
@@ -316,7 +430,7 @@ fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
     let answered = targets.iter().any(|target| !target.answered_by.is_empty());
     // What does not even leave this machine, or reach it again, is not stopped by the network.
     let left = targets.iter().any(|target| target.sent == Sent::Yes && target.looped != Some(false));
-    if answered || !virtual_only || !left {
+    if answered || !virtual_only || !left || held_by_everybody(seen) > 0 {
         return;
     }
     match seen.surroundings {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::firewall::{Direction, Flow, Kind, Verdict};
+use super::super::firewall::{By, Direction, Flow, Keeper, Kind, Verdict};
 use super::super::observations::*;
 use super::judge;
 use crate::api::view::*;
@@ -39,6 +39,7 @@ fn well() -> Observations {
         kind: None,
         mtu: Some(1500),
         ipv6: true,
+        networks: BTreeSet::from([("10.0.0.0".parse().unwrap(), 24), ("fe80::".parse().unwrap(), 64)]),
     };
     Observations {
         setup: Setup {
@@ -56,6 +57,7 @@ fn well() -> Observations {
         state: StateSeen::Usable("/var/lib/hereabouts".into()),
         node: NodeSeen::Absent,
         port: PortSeen::Free,
+        deaf: None,
         interfaces: vec![eth0],
         polled: false,
         surroundings: Surroundings::Host,
@@ -179,7 +181,7 @@ fn each_multicast(family: Family, change: impl Fn(&mut TargetSeen)) -> impl FnOn
 
 fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
     let flow = Flow { kind, direction: Direction::In, to: None, port: 24373, ipv6: false };
-    let verdicts = vec![Verdict { flow, certain, chain: "inet filter input".to_owned(), handle }];
+    let verdicts = vec![Verdict { flow, certain, by: By::default(), chain: "inet filter input".to_owned(), handle }];
     FirewallSeen::Read { verdicts, kept_by: None }
 }
 
@@ -316,10 +318,79 @@ fn what_the_node_of_this_machine_tells() {
 }
 
 #[test]
+fn what_the_node_was_started_with_and_what_it_fails_at() {
+    let text = ill(
+        Mark::Warning,
+        Code::NodeOutdated,
+        running(|status| {
+            status.node.key_ids = vec!["5e6f7a8b".to_owned()];
+            status.node.channel = "work".to_owned();
+        }),
+    );
+    assert!(text.contains("its keys are 5e6f7a8b, not 1a2b3c4d; its channel is 'work', not 'home'"), "{text}");
+    let offer = OfferView {
+        name: "f".to_owned(),
+        path: "/srv/f".to_owned(),
+        generation: None,
+        size: None,
+        digest: None,
+        error: Some("no such file".to_owned()),
+    };
+    let text = ill(Mark::Problem, Code::FileFails, running(|status| status.offers = vec![offer]));
+    assert!(text.starts_with("/srv/f: it is offered, and not served as it is now: no such file"), "{text}");
+    let accept = AcceptView {
+        name: "f".to_owned(),
+        path: "/var/f".to_owned(),
+        error: Some("no space left".to_owned()),
+        ..AcceptView::default()
+    };
+    let text = ill(Mark::Problem, Code::FileFails, running(|status| status.accepts = vec![accept]));
+    assert!(text.contains("'f' failed: no space left") && text.ends_with("hereabouts pull f"), "{text}");
+}
+
+#[test]
+fn what_the_node_tells_and_nobody_has_there() {
+    let publication = |target: &str, state, reason: Option<&str>| PublicationView {
+        target: target.to_owned(),
+        name: "laptop.local".to_owned(),
+        interface: Some(name("eth0")),
+        state,
+        addresses: Vec::new(),
+        reason: reason.map(str::to_owned),
+    };
+    let with = |publication: PublicationView| running(|status| status.publications = vec![publication]);
+    let taken = "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
+    let text =
+        ill(Mark::Problem, Code::NotPublished, with(publication("mdns", PublicationState::Conflict, Some(taken))));
+    assert!(text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"), "{text}");
+    assert!(text.ends_with(" | Choose another node.name"), "{text}");
+    let failed = |target| publication(target, PublicationState::Failed, Some("failed to share port 5353/udp"));
+    let text = ill(Mark::Problem, Code::NotPublished, with(failed("dynip")));
+    assert!(text.contains("not told to dynip: failed to share"), "{text}");
+    ill(Mark::Problem, Code::NotPublished, with(failed("mdns")));
+    // Each of these is told by a finding of its own.
+    assert!(ills(with(failed("server"))).is_empty());
+    ill(Mark::Problem, Code::MdnsPortTaken, |seen| {
+        with(failed("mdns"))(seen);
+        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    });
+    for state in [PublicationState::Waiting, PublicationState::Asking, PublicationState::Published] {
+        assert!(ills(with(publication("mdns", state, None))).is_empty());
+    }
+}
+
+#[test]
 fn ports() {
     ill(Mark::Problem, Code::PortTaken, |seen| seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned()));
+    let deaf = |seen: &mut Observations| {
+        seen.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
+        seen.network.targets.iter_mut().for_each(|target| target.looped = None);
+    };
+    assert!(ill(Mark::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself"));
     ill(Mark::Problem, Code::PortUnusable, |seen| seen.port = PortSeen::Unusable("listen: no".to_owned()));
-    ill(Mark::Problem, Code::MdnsPortTaken, |seen| seen.mdns = Some(Err("taken by PID 7".to_owned())));
+    let mdns = |seen: &mut Observations| seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    let text = ill(Mark::Problem, Code::MdnsPortTaken, mdns);
+    assert!(text.contains("failed to share port 5353/udp with PID 7 | stop that program"), "{text}");
 }
 
 #[test]
@@ -397,7 +468,12 @@ fn broadcast_that_does_not_come_back() {
 
 #[test]
 fn firewalls() {
-    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| seen.firewall = verdict(Kind::Unicast, true, Some(7)));
+    // A node holds the port, and nobody was heard by it.
+    let deaf = |seen: &mut Observations| {
+        running(|_| {})(seen);
+        seen.firewall = verdict(Kind::Unicast, true, Some(7));
+    };
+    let text = ill(Mark::Problem, Code::FirewallDrops, deaf);
     assert!(text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"), "{text}");
     assert!(text.contains("nft insert rule inet filter input udp dport 24373 accept"), "{text}");
     let doubtful = |seen: &mut Observations| {
@@ -416,6 +492,97 @@ fn firewalls() {
     );
 }
 
+/// The mend of a rule set that drops for sure, where it was decided by these.
+fn firewall_mend(by: By, kept_by: Option<Keeper>, change: impl Fn(&mut Observations, &mut Verdict)) -> String {
+    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
+        running(|_| {})(seen);
+        let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else { return };
+        verdicts.iter_mut().for_each(|verdict| {
+            verdict.by = by;
+            change(seen, verdict);
+        });
+        seen.firewall = FirewallSeen::Read { verdicts, kept_by };
+    });
+    text.split_once(" | ").unwrap().1.to_owned()
+}
+
+/// A server that has the node in its registry.
+fn acknowledged(address: &str, found_by: &str) -> ServerView {
+    ServerView {
+        address: address.parse().unwrap(),
+        node_id: None,
+        name: None,
+        found_by: found_by.to_owned(),
+        lease_seconds: Some(60),
+        last_acknowledged: Some(Timestamp(1)),
+        seen: None,
+        last_refusal: None,
+    }
+}
+
+#[test]
+fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
+    let certain = |seen: &mut Observations| seen.firewall = verdict(Kind::Unicast, true, Some(7));
+    // The answers came to the node's port.
+    ill(Mark::Warning, Code::FirewallMayDrop, certain);
+    let server = |address: &str| acknowledged(address, "multicast");
+    for (address, mark, code) in [
+        ("10.0.0.9:24373", Mark::Warning, Code::FirewallMayDrop),
+        ("[fe80::9]:24373", Mark::Problem, Code::FirewallDrops),
+    ] {
+        ill(mark, code, |seen| {
+            running(|status| status.servers = vec![server(address)])(seen);
+            certain(seen);
+        });
+    }
+    ill(Mark::Warning, Code::FirewallMayDrop, |seen| {
+        let counts = BTreeMap::from([("registers".to_owned(), 2)]);
+        running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(seen);
+        certain(seen);
+    });
+}
+
+#[test]
+fn a_mend_keeps_whom_the_rules_let_in() {
+    let nothing = |_: &mut Observations, _: &mut Verdict| {};
+    let (source, interface) = (By { source: true, interface: false }, By { source: false, interface: true });
+    let mend = firewall_mend(source, None, nothing);
+    assert!(mend.contains("if other machines are meant to be let in"), "{mend}");
+    assert!(mend.ends_with("nft insert rule inet filter input ip saddr 10.0.0.0/24 udp dport 24373 accept"), "{mend}");
+    let mend = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
+    assert!(mend.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"), "{mend}");
+    // Without an address of the family, the network is left to whoever reads it.
+    let mend = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
+    assert!(mend.ends_with(" ip saddr NETWORK udp dport 24373 accept"), "{mend}");
+    let mend = firewall_mend(interface, None, nothing);
+    assert_eq!(mend, "nft insert rule inet filter input iifname eth0 udp dport 24373 accept");
+    let mend = firewall_mend(source, Some(Keeper::Ufw), nothing);
+    assert!(mend.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"), "{mend}");
+    assert_eq!(firewall_mend(By::default(), Some(Keeper::Ufw), nothing), "ufw allow 24373/udp");
+    let mend = firewall_mend(source, Some(Keeper::Firewalld), nothing);
+    assert!(mend.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"), "{mend}");
+    let mend = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
+    assert_eq!(mend, "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload");
+}
+
+#[test]
+fn a_mend_opens_every_port_that_is_shut() {
+    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
+        running(|_| {})(seen);
+        seen.network.targets.iter_mut().for_each(|target| target.looped = None);
+        let verdicts = [(Kind::Multicast, 24373), (Kind::Unicast, 24400)].map(|(kind, port)| Verdict {
+            flow: Flow { kind, direction: Direction::In, to: None, port, ipv6: false },
+            certain: true,
+            by: By::default(),
+            chain: "inet filter input".to_owned(),
+            handle: None,
+        });
+        seen.firewall = FirewallSeen::Read { verdicts: verdicts.to_vec(), kept_by: None };
+    });
+    assert!(text.contains("drops incoming multicast, unicast to UDP ports 24373, 24400"), "{text}");
+    assert!(text.contains("udp dport { 24373, 24400 } accept"), "{text}");
+}
+
 #[test]
 fn nobody_answers() {
     let text = ill(Mark::Warning, Code::PeersNone, unanswered);
@@ -426,6 +593,18 @@ fn nobody_answers() {
     };
     let text = ill(Mark::Warning, Code::PeersNone, elsewhere);
     assert!(text.contains("though 2 others are registered here") && text.contains("on other networks"), "{text}");
+    // The node found it by asking everybody: what keeps answers from the doctor does not keep them from the node.
+    let held = |found_by: &'static str| {
+        move |seen: &mut Observations| {
+            unanswered(seen);
+            seen.surroundings = Surroundings::Container;
+            seen.interfaces[0].kind = Some("veth".into());
+            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(seen);
+        }
+    };
+    assert!(ills(held("broadcast")).is_empty());
+    let codes: Vec<_> = ills(held("unicast")).iter().map(|ill| ill.code).collect();
+    assert_eq!(codes, [Code::PeersNone, Code::ContainerNetwork]);
     let client = |seen: &mut Observations| {
         unanswered(seen);
         seen.setup.role = Role::Client;
