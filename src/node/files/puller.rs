@@ -336,7 +336,7 @@ impl State {
         notice: &Notice,
         listener: Listener<'_>,
     ) -> Result<(), NotTaken> {
-        self.refuse_unread().map_err(later)?;
+        self.know_whose().await.map_err(later)?;
         let (path, mode) = (accepted.path.clone(), accepted.mode);
         let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
         let size = size.await.map_err(again)?.map_err(later)?;

@@ -33,7 +33,8 @@ impl State {
     }
 
     /// Refuses to take anything while it is not known whose files these are.
-    pub(super) fn refuse_unread(&self) -> Result<(), String> {
+    pub(super) async fn know_whose(&mut self) -> Result<(), String> {
+        self.read_ledger().await;
         self.unread.clone().map_or(Ok(()), Err)
     }
 }

@@ -29,10 +29,10 @@ impl State {
         let _ = reply.send(outcome);
     }
 
-    async fn replace(&self, name: &str, file: Option<Incoming>) -> Result<bool, String> {
+    async fn replace(&mut self, name: &str, file: Option<Incoming>) -> Result<bool, String> {
+        self.know_whose().await?;
         let accepted = self.settings.accepted.iter().find(|accepted| *accepted.name == *name);
         let accepted = accepted.ok_or_else(|| format!("files.accept has no file named \"{name}\""))?;
-        self.refuse_unread()?;
         // Whoever holds the key proved that it is its file: a wire that proves nothing can't change it.
         if let Some(server) = accepted.server.or(self.ledger.get(name).map(|entry| entry.server)) {
             return Err(format!(
