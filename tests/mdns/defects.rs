@@ -60,6 +60,27 @@ fn grows_little(node: &Node, happens: impl FnOnce()) {
     assert!(grown < 64 * 1024, "{before} KiB grew by {grown}");
 }
 
+/// A response with 24 instances of the service, numbered, on one host that has no address yet.
+fn instances(first: u32) -> Vec<u8> {
+    let service = name(&format!("{SERVICE}.local"));
+    let instance = |number: u32| {
+        let label = format!("i{number:04}");
+        let instance = [&[5], label.as_bytes(), &[0xc0, 12]].concat();
+        let target = [&[0, 0, 0, 0, 0x5f, 0x35], &name("host.local")[..]].concat();
+        let owner = if number == first { service.clone() } else { vec![0xc0, 12] };
+        [record(&owner, 12, &instance), record(&instance, 33, &target)]
+    };
+    response(&(first..first + 24).flat_map(instance).collect::<Vec<_>>())
+}
+
+/// Starts a client, and waits until it browses.
+fn browsing(pair: &Pair) -> Node {
+    let capture = pair.capture(&pair.a, "eth0");
+    let laptop = pair.node(&pair.b, "client", "laptop", "discovery: { methods: [mdns] }");
+    await_that("it browses", || capture.so_far().contains("PTR (QM)? _hereabouts._udp.local."));
+    laptop
+}
+
 #[test]
 fn addresses_of_the_nodes_own_name_take_bounded_memory() {
     let pair = Pair::new();
@@ -89,20 +110,7 @@ fn packets_longer_than_a_frame_are_not_taken() {
 #[test]
 fn many_instances_on_one_host_take_bounded_memory_of_a_client_that_browses() {
     let pair = Pair::new();
-    let laptop = pair.node(&pair.b, "client", "laptop", "discovery: { methods: [mdns] }");
-    let service = name(&format!("{SERVICE}.local"));
-    let capture = pair.capture(&pair.a, "eth0");
-    await_that("it browses", || capture.so_far().contains("PTR (QM)? _hereabouts._udp.local."));
-    let instances = |first: u32| {
-        let instance = |number: u32| {
-            let label = format!("i{number:03}");
-            let instance = [&[4], label.as_bytes(), &[0xc0, 12]].concat();
-            let target = [&[0, 0, 0, 0, 0x5f, 0x35], &name("host.local")[..]].concat();
-            let owner = if number == first { service.clone() } else { vec![0xc0, 12] };
-            [record(&owner, 12, &instance), record(&instance, 33, &target)]
-        };
-        response(&(first..first + 24).flat_map(instance).collect::<Vec<_>>())
-    };
+    let laptop = browsing(&pair);
     // Fewer than 1,000 of them, and less than 4,096 records in all.
     let mut packets: Vec<_> = [0, 0].iter().flat_map(|_| (0..39).map(|packet| instances(packet * 24))).collect();
     packets.extend((0..4).map(|packet| addresses_of("host.local", packet * 500, 500)));
@@ -110,6 +118,24 @@ fn many_instances_on_one_host_take_bounded_memory_of_a_client_that_browses() {
     grows_little(&laptop, || {
         send(&pair, packets);
         await_that("the flood is counted", || floods(&laptop) > Some(0));
+    });
+    await_that("the flood is in the log", || laptop.program.log().contains("flooded"));
+}
+
+#[test]
+fn more_to_tell_than_is_taken_is_a_flood_that_is_counted_and_rested_from() {
+    let pair = Pair::new();
+    let laptop = browsing(&pair);
+    // The crate gives a subscription up when 1,000 events wait, and each new address is one for each of these.
+    let twice = || (0..50).map(|packet| instances(packet * 24));
+    send(&pair, twice().chain(twice()).collect());
+    let mut address = 0;
+    await_that("the flood is counted", || {
+        if address < 50 {
+            send(&pair, vec![addresses_of("host.local", address, 1)]);
+            address += 1;
+        }
+        floods(&laptop) > Some(0)
     });
     await_that("the flood is in the log", || laptop.program.log().contains("flooded"));
 }
