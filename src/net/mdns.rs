@@ -5,7 +5,7 @@
 //! tells what it [`Heard`] over a bounded channel; what does not fit there is dropped, as it would be said again.
 //!
 //! Where the crate has no limit or no word, this module has one: a daemon that holds more than `CACHED` foreign records or
-//! `TIMERS` is begun anew, and its sockets are silenced where it does not come to say so; a port that can't be shared is
+//! `TIMERS`, or tells of a host with more than `ADDRESSES`, is begun anew, and its sockets are silenced where it does not come to say so; a port that can't be shared is
 //! found before a daemon is started, and no daemon is ever asked to solve a name conflict, as it would rename in silence;
 //! [`Shown::probe`] is for names that were found free.
 
@@ -21,13 +21,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Interface;
 use super::holder::udp_port_holder;
+use super::{Family, Interface, kernel_groups};
 use crate::model::{InterfaceName, Scope};
 use daemon::{Daemon, Said};
 
 /// The UDP port of multicast DNS.
 pub const PORT: u16 = mdns_sd::MDNS_PORT;
+const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// The most interfaces with a link: each has a thread and two sockets.
 pub const LINKS: usize = 16;
 /// Records of others that one daemon may hold.
@@ -35,6 +37,10 @@ const CACHED: i64 = 4096;
 /// Timers that one daemon may hold, of 16 bytes each: it sets two for each foreign record whenever that comes again, and
 /// drops them when that would run out.
 const TIMERS: i64 = 1 << 18;
+/// Addresses that one foreign host may have.
+const ADDRESSES: usize = 64;
+/// Events of a daemon that may wait. It gives up a subscription at 1,000.
+const BACKLOG: usize = 500;
 /// How long a link that failed waits for its next try.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long a flooded link rests; doubled each time, up to the second one.
@@ -43,8 +49,6 @@ const REST: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(16)];
 const CALM: Duration = Duration::from_secs(60);
 /// How long is waited for room to tell what may not be lost.
 const TELL: Duration = Duration::from_secs(1);
-/// Addresses taken of one found service.
-const ADDRESSES_PER_SERVICE: usize = 8;
 
 /// What is shown to everybody on the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +118,8 @@ pub enum What {
     Found(Found),
     /// All addresses that are answered for the watched host name, this host's own answers among them.
     Host(Vec<IpAddr>),
+    /// Addresses that are answered for the watched host name no more.
+    Gone(Vec<IpAddr>),
     /// The names are announced.
     Announced,
     /// Somebody took a name between the question and the announcement; the crate goes on under another one.
@@ -121,7 +127,7 @@ pub enum What {
         /// The name that was to be announced.
         from: String,
     },
-    /// More foreign records came than are kept; the link begins anew after a rest.
+    /// More foreign records came than are kept, or the daemon ended by itself; the link begins anew after a rest.
     Flooded {
         /// How long it rests.
         rest: Duration,
@@ -192,7 +198,11 @@ impl Link {
 async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Sender<Heard>) {
     let tell = |what| drop(heard.try_send(Heard { interface: index, what }));
     let mut running: Option<Daemon> = None;
-    let insist = async |what| drop(heard.send_timeout(Heard { interface: index, what }, TELL).await);
+    let insist = async |what| {
+        let told = heard.send_timeout(Heard { interface: index, what }, TELL).await;
+        // Nobody listens any more: there is nothing to insist on.
+        !matches!(told, Err(mpsc::error::SendTimeoutError::Timeout(_)))
+    };
     let mut rests = Rests::default();
     let (mut begun, mut resting) = (Instant::now(), None);
     let mut failing = false;
@@ -210,7 +220,8 @@ async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Send
                     Ok(daemon) => {
                         running = Some(daemon);
                         begun = Instant::now();
-                        insist(What::Begun).await;
+                        // Whoever asks for a name counts from here, so this is never lost but with the link.
+                        while !insist(What::Begun).await && wishes.has_changed().is_ok() {}
                         Ok(())
                     }
                     Err(error) => Err(error),
@@ -243,19 +254,23 @@ async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Send
                 },
                 said = next(&mut running) => match said {
                     Some(Said::This(what)) => tell(what),
-                    Some(Said::Flooded) => {
+                    Some(Said::Failed(error)) => {
+                        if let Some(daemon) = running.take() {
+                            daemon.restart().await;
+                        }
+                        resting = Some(Instant::now() + RETRY);
+                        failing = true;
+                        insist(What::Failed(error)).await;
+                        break;
+                    }
+                    // One that ended by itself, as it does not where nothing is wrong, would else be started again at once.
+                    Some(Said::Flooded) | None => {
                         let (rest, again) = rests.after(begun.elapsed());
                         if let Some(daemon) = running.take() {
                             daemon.restart().await;
                         }
                         resting = Some(Instant::now() + rest);
                         insist(What::Flooded { rest, again }).await;
-                        break;
-                    }
-                    None => {
-                        if let Some(daemon) = running.take() {
-                            daemon.restart().await;
-                        }
                         break;
                     }
                 },
@@ -327,6 +342,18 @@ pub fn shareable() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether the kernel holds the groups of multicast DNS on an interface where it is spoken from these addresses; true where
+/// it does not tell.
+///
+/// A daemon does not see that it lost them, as a socket keeps its memberships when the kernel has dropped them.
+pub fn holds_groups(interface: u32, addresses: &[IpAddr]) -> bool {
+    let groups = [(Family::Ipv4, IpAddr::V4(GROUP_V4)), (Family::Ipv6, IpAddr::V6(GROUP_V6))];
+    groups
+        .into_iter()
+        .filter(|(_, group)| addresses.iter().any(|ip| ip.is_ipv4() == group.is_ipv4()))
+        .all(|(family, group)| kernel_groups::joined(family).is_none_or(|joined| joined.contains(&(interface, group))))
 }
 
 /// An address with the zone that it needs (RFC 4007 §6).

@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use super::traffic::random_seed;
 use crate::api::view::{PublicationState, PublicationView};
 use crate::model::{InterfaceName, NodeName, Now, Role, Scope};
-use crate::net::mdns::{Found, Heard, LINKS, Link, Shown, What, Wish};
+use crate::net::mdns::{self, Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
-    self, Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, host_label,
+    self, Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, Whose, host_label,
 };
 
 /// What links say and the node has not looked at yet; further words are dropped.
@@ -26,6 +26,10 @@ const HEARD: usize = 256;
 const FORMER: Duration = Duration::from_secs(150);
 /// Former addresses that are remembered.
 const FORMERS: usize = 256;
+/// Addresses taken of one found service.
+const ADDRESSES_PER_SERVICE: usize = 8;
+/// Bytes of the node's name in an instance's name, which has 63 (RFC 1035 §2.3.4), a hyphen and 16 random digits.
+const NAMED: usize = 46;
 
 /// What this node does by multicast DNS.
 #[derive(Debug, Clone)]
@@ -60,12 +64,54 @@ pub(super) struct Mdns {
 struct Joined {
     link: Link,
     addresses: Vec<InterfaceAddress>,
+    /// Those of them that are told to the link, best first.
+    told: Vec<IpAddr>,
     /// What is to be shown once the name is held.
     wanted: Option<Publication>,
     standing: Standing,
     claim: Option<Claim>,
     round: u32,
+    /// Whether the kernel held the groups since it began.
+    grouped: bool,
     failure: Option<String>,
+}
+
+impl Joined {
+    /// Puts the claim back to the question, on a link that begins anew: what was heard does not count any more.
+    fn ask_anew(&mut self) {
+        if let Some(claim) = &mut self.claim {
+            claim.ask_anew();
+        }
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        self.grouped = false;
+        if self.wanted.is_some() {
+            self.standing = Standing::Unknown;
+        }
+    }
+
+    /// It is not heard what others say: nothing is shown before it was asked for once more.
+    fn halted(&mut self, failure: String) {
+        self.failure = Some(failure);
+        self.standing = Standing::Unknown;
+        self.grouped = false;
+        if let Some(claim) = &mut self.claim {
+            claim.ask_anew();
+        }
+    }
+
+    /// Whether another responder of this host keeps addresses from being shown.
+    fn shows_a_part(&self) -> bool {
+        match (self.claim.as_ref().map(Claim::state), &self.wanted) {
+            (Some(ClaimState::Held { beside: Some(beside) }), Some(publication)) => {
+                publication.ips().any(|ip| !beside.contains(&ip))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Mdns {
@@ -97,22 +143,46 @@ impl Mdns {
         let is_there = |index: &u32, joined: &Joined| {
             taken.iter().any(|interface| interface.index == *index && interface.name == joined.link.name())
         };
+        let links = self.links.len();
         // A link that is dropped says goodbye by itself, where it still can.
         self.links.retain(|index, joined| is_there(index, joined));
+        let mut changed = self.links.len() != links;
         for interface in &taken {
             let said = self.said.clone();
             let joined = self.links.entry(interface.index).or_insert_with(|| Joined {
                 link: Link::start(interface, said),
                 addresses: Vec::new(),
+                told: Vec::new(),
                 wanted: None,
                 standing: Standing::Nothing,
                 claim: None,
                 round: 0,
+                grouped: false,
                 failure: None,
             });
-            joined.addresses.clone_from(&interface.addresses);
+            let had = std::mem::replace(&mut joined.addresses, interface.addresses.clone());
+            let stays = |one: &InterfaceAddress, all: &[InterfaceAddress]| all.iter().any(|other| other.ip == one.ip);
+            let kept = had.iter().filter(|address| stays(address, &joined.addresses)).count();
+            changed |= kept != had.len() || kept != joined.addresses.len();
+            joined.told = policy.on_link(interface);
             if self.settings.publishes && joined.claim.is_none() {
-                joined.claim = Some(Claim::new(now, random_seed()));
+                joined.claim = Some(Claim::new(random_seed()));
+            }
+            // As on another network (RFC 6762 §8).
+            if kept == 0 && !had.is_empty() {
+                joined.ask_anew();
+            }
+        }
+        if changed {
+            self.ask_beside();
+        }
+    }
+
+    /// Asks again where another responder of this host has the name: what it shows may be another thing now.
+    fn ask_beside(&mut self) {
+        for joined in self.links.values_mut() {
+            if joined.claim.as_mut().is_some_and(Claim::ask_beside) {
+                joined.begin_anew();
             }
         }
     }
@@ -127,10 +197,25 @@ impl Mdns {
         joined.standing = if joined.wanted.is_some() { Standing::Unknown } else { Standing::Nothing };
     }
 
-    /// Probes and announces again on every link, as after sleep (RFC 6762 §8).
+    /// Asks, probes and announces again on every link, as after sleep (RFC 6762 §8).
     pub(super) fn begin_anew(&mut self) {
-        self.links.values_mut().for_each(|joined| joined.round = joined.round.wrapping_add(1));
+        self.links.values_mut().for_each(Joined::ask_anew);
         self.follow();
+    }
+
+    /// Begins anew where the kernel has dropped the groups that it held; how many links that are.
+    pub(super) fn rejoin_lost(&mut self) -> usize {
+        let mut lost = 0;
+        for (index, joined) in &mut self.links {
+            if joined.grouped && !mdns::holds_groups(*index, &joined.link.wish().addresses) {
+                joined.begin_anew();
+                lost += 1;
+            }
+        }
+        if lost > 0 {
+            self.follow();
+        }
+        lost
     }
 
     /// Begins to browse, or stops it.
@@ -165,11 +250,16 @@ impl Mdns {
     /// Takes what a link heard; gives addresses that may be servers.
     pub(super) fn heard(&mut self, now: Now, heard: Heard) -> Vec<SocketAddr> {
         let Heard { interface, what } = heard;
+        let whose = match &what {
+            What::Host(answered) => self.whose(now, interface, answered),
+            _ => Vec::new(),
+        };
         let Some(joined) = self.links.get_mut(&interface) else { return Vec::new() };
         let mut event = None;
         match what {
             What::Begun => {
                 joined.failure = None;
+                joined.grouped = mdns::holds_groups(interface, &joined.link.wish().addresses);
                 if let Some(claim) = &mut joined.claim {
                     claim.begun(now);
                 }
@@ -185,12 +275,11 @@ impl Mdns {
                 return found;
             }
             What::Host(answered) => {
-                let (current, former) = (&self.current, &self.former);
-                let ours = |ip: IpAddr| {
-                    current.contains(&ip) || former.iter().any(|(known, until)| *known == ip && now.elapsed < *until)
-                };
-                event = joined.claim.as_mut().and_then(|claim| claim.heard(now, &answered, ours));
+                let whose =
+                    |ip| whose.iter().find(|(known, _)| *known == ip).map_or(Whose::Foreign, |(_, whose)| *whose);
+                event = joined.claim.as_mut().and_then(|claim| claim.heard(now, &answered, whose));
             }
+            What::Gone(addresses) => event = joined.claim.as_mut().and_then(|claim| claim.gone(&addresses)),
             What::Announced => {
                 let shows = joined.claim.as_ref().is_some_and(|claim| matches!(claim.state(), ClaimState::Held { .. }));
                 if let (true, Some(publication)) = (shows, &joined.wanted) {
@@ -198,8 +287,8 @@ impl Mdns {
                 }
             }
             What::Renamed { from } => {
-                tracing::debug!(%from, "a name was taken while it was announced");
-                event = joined.claim.as_mut().map(|claim| claim.taken(now));
+                tracing::debug!(%from, "a name was met while it was probed for: asking whose it is");
+                event = joined.claim.as_mut().and_then(Claim::renamed);
             }
             What::Flooded { rest, again } => {
                 self.floods += 1;
@@ -213,14 +302,13 @@ impl Mdns {
                          while it lasts"
                     );
                 }
-                joined.failure =
-                    Some(format!("speak multicast DNS in a flood of foreign records: in {seconds} s again"));
-                joined.standing = Standing::Unknown;
+                joined.halted(format!("speak multicast DNS in a flood of foreign records: in {seconds} s again"));
+                self.follow();
             }
             What::Failed(error) => {
                 tracing::warn!(interface = %joined.link.name(), "failed to {error}; tried again every 10 s");
-                joined.failure = Some(error);
-                joined.standing = Standing::Unknown;
+                joined.halted(error);
+                self.follow();
             }
         }
         if let Some(event) = event {
@@ -237,7 +325,8 @@ impl Mdns {
     /// Does what became due.
     pub(super) fn advance(&mut self, now: Now) {
         let due = self.links.iter_mut().filter_map(|(index, joined)| {
-            let event = joined.claim.as_mut()?.advance(now)?;
+            let partly = joined.shows_a_part();
+            let event = joined.claim.as_mut()?.advance(now, partly)?;
             Some((*index, event))
         });
         for (index, event) in due.collect::<Vec<_>>() {
@@ -260,15 +349,21 @@ impl Mdns {
         for (index, joined) in &self.links {
             let Some(claim) = &joined.claim else { continue };
             let whole = format!("{}.local", host_label(&self.settings.name));
-            let addresses = match (&joined.standing, joined.link.wish().shown) {
-                (Standing::This(_), Some(shown)) => shown.addresses,
-                _ => Vec::new(),
+            let (name, addresses) = match (&joined.standing, joined.link.wish().shown) {
+                (Standing::This(_), Some(shown)) => (format!("{}.local", shown.host), shown.addresses),
+                _ => (whole.clone(), Vec::new()),
             };
             let (state, reason) = match (&joined.failure, claim.state(), &joined.standing) {
                 (Some(failure), ..) => (PublicationState::Failed, Some(format!("failed to {failure}"))),
                 (None, ClaimState::Contested { by, .. }, _) => (PublicationState::Conflict, Some(conflict(&whole, by))),
                 (None, ClaimState::Asking, _) => (PublicationState::Asking, None),
-                (None, ClaimState::Held { .. }, Standing::This(_)) => (PublicationState::Published, None),
+                (None, ClaimState::Held { .. }, Standing::This(_)) => {
+                    let part = if name == whole { "these addresses alone" } else { "other addresses" };
+                    let reason = || {
+                        format!("another responder of this host shows {whole} with {part}; asked again now and then")
+                    };
+                    (PublicationState::Published, joined.shows_a_part().then(reason))
+                }
                 (None, ClaimState::Held { .. }, _) if joined.wanted.is_none() => {
                     (PublicationState::Waiting, Some("the interface has no address to be told".to_owned()))
                 }
@@ -276,7 +371,7 @@ impl Mdns {
             };
             let target = target(*index, joined).to_string();
             let interface = Some(joined.link.name());
-            views.push(PublicationView { target, name: whole, interface, state, addresses, reason });
+            views.push(PublicationView { target, name, interface, state, addresses, reason });
         }
         views
     }
@@ -293,7 +388,7 @@ impl Mdns {
                 joined.standing = Standing::Unknown;
                 tracing::warn!(%interface, "{}", conflict(&whole, &by));
             }
-            ClaimEvent::AskAgain => joined.round += 1,
+            ClaimEvent::AskAgain => joined.begin_anew(),
         }
         self.follow();
     }
@@ -333,28 +428,52 @@ impl Mdns {
                     .as_ref()
                     .map(|beside| publication.ips().filter(|ip| beside.contains(ip)).collect::<Vec<_>>());
                 let text = publish::text(publication);
-                let instance = name.as_str().into();
+                let instance = host_label(name).into();
                 let (host, addresses) = match both {
                     None => (host_label(name).into(), publication.ips().collect()),
                     // The other responder tells none of these: the service stands on a host name of its own.
                     Some(both) if both.is_empty() => (aside, publication.ips().collect()),
                     Some(both) => (host_label(name).into(), both),
                 };
-                Some(Shown { service, instance, host, port, addresses, text, probe: beside.is_none() })
+                Some(Shown {
+                    service,
+                    instance,
+                    host,
+                    port,
+                    addresses,
+                    text,
+                    probe: joined.claim.as_ref().is_some_and(Claim::probes),
+                })
             }
             (Some(ClaimState::Asking), _) => None,
-            _ if *advertises && !faces_internet(&joined.addresses) => {
+            _ if *advertises && !joined.told.is_empty() && !faces_internet(&joined.addresses) => {
                 let (instance, text) = if *hidden {
                     (self.opaque.clone(), Vec::new())
                 } else {
                     let text = vec![(ROLE_KEY.into(), role.to_string().into())];
-                    (format!("{name}-{}", self.opaque).into(), text)
+                    (named_instance(name, &self.opaque), text)
                 };
-                let addresses = joined.addresses.iter().map(|address| address.ip).collect();
+                let addresses = joined.told.clone();
                 Some(Shown { service, instance, host: aside, port, addresses, text, probe: false })
             }
             _ => None,
         }
+    }
+
+    /// Whose each address is that was answered on a link.
+    fn whose(&self, now: Now, link: u32, answered: &[IpAddr]) -> Vec<(IpAddr, Whose)> {
+        let has = |joined: &Joined, ip| joined.addresses.iter().any(|address| address.ip == ip);
+        let elsewhere = |ip| {
+            let there = |(index, joined): (&u32, &Joined)| *index != link && has(joined, ip);
+            !self.links.get(&link).is_some_and(|joined| has(joined, ip)) && self.links.iter().any(there)
+        };
+        let former = |ip| self.former.iter().any(|(known, until)| *known == ip && now.elapsed < *until);
+        let whose = |ip| match ip {
+            ip if elsewhere(ip) || (former(ip) && !self.current.contains(&ip)) => Whose::Elsewhere,
+            ip if self.current.contains(&ip) => Whose::Ours,
+            _ => Whose::Foreign,
+        };
+        answered.iter().map(|ip| (*ip, whose(*ip))).collect()
     }
 
     fn remember(&mut self, now: Now, interfaces: &[Interface]) {
@@ -365,6 +484,13 @@ impl Mdns {
         self.former.extend(gone.take(FORMERS.saturating_sub(self.former.len())));
         self.current = current;
     }
+}
+
+/// An instance's name that begins with the node's: one label, whatever the name.
+fn named_instance(name: &NodeName, opaque: &str) -> Box<str> {
+    let label = host_label(name);
+    // A name is ASCII, so any place is between two characters.
+    format!("{}-{opaque}", label.get(..NAMED).unwrap_or(label)).into()
 }
 
 /// Whether an interface looks like one of a host that stands on the Internet without a router between.
@@ -409,7 +535,9 @@ pub(super) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -
         SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id() == index,
         address => link.iter().any(|own| own.reaches(address.ip())),
     };
-    found.addresses.iter().filter(|address| address.port() != 0).filter(on_link).copied().collect()
+    let mut candidates: Vec<_> = found.addresses.iter().filter(|address| address.port() != 0).filter(on_link).collect();
+    candidates.sort_unstable();
+    candidates.into_iter().take(ADDRESSES_PER_SERVICE).copied().collect()
 }
 
 /// Browsing for one command.

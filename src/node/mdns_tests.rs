@@ -40,3 +40,213 @@ fn a_host_on_the_internet_is_not_shown_by_default() {
     assert!(facing(&["2001:db8::7", "169.254.1.2"]), "an address that IPv4 made up says nothing of a site");
     assert!(!facing(&["fe80::1"]) && !facing(&["169.254.1.2"]) && !facing(&[]));
 }
+
+#[test]
+fn candidates_are_looked_for_on_the_link_before_some_are_taken() {
+    let far: Vec<_> = (0..40).map(|n| format!("192.0.2.{n}:24373")).collect();
+    let mut all: Vec<_> = far.iter().map(String::as_str).collect();
+    all.push("10.0.0.7:24373");
+    let taken = candidates(&found(&[], &all), &link(), 3);
+    assert_eq!(taken.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.7:24373"]);
+    let near: Vec<_> = (0..40).map(|n| format!("10.0.0.{n}:24373")).collect();
+    let near: Vec<_> = near.iter().map(String::as_str).collect();
+    assert_eq!(candidates(&found(&[], &near), &link(), 3).len(), ADDRESSES_PER_SERVICE);
+}
+
+fn settings(name: &str) -> MdnsSettings {
+    MdnsSettings {
+        service: "_hereabouts._udp".into(),
+        name: NodeName::parse(name).unwrap(),
+        port: 24373,
+        role: Role::Server,
+        publishes: true,
+        advertises: true,
+        hidden: false,
+    }
+}
+
+fn policy() -> Policy {
+    let include = vec!["*".parse().unwrap()];
+    Policy { include, exclude: Vec::new(), ipv4: true, ipv6: true, link_local: false, loopback: false }
+}
+
+fn interface(index: u32, addresses: &[&str]) -> Interface {
+    Interface {
+        index,
+        name: InterfaceName::parse(&format!("eth{index}")).unwrap(),
+        up: true,
+        loopback: false,
+        multicast: true,
+        broadcast: true,
+        point_to_point: false,
+        kind: None,
+        addresses: addresses.iter().map(|ip| InterfaceAddress::new(ip.parse().unwrap(), 24)).collect(),
+    }
+}
+
+fn at(seconds: u64) -> Now {
+    Now { elapsed: Duration::from_secs(seconds), wall: crate::model::Timestamp(1_795_150_000_000 + seconds * 1000) }
+}
+
+fn hear(mdns: &mut Mdns, seconds: u64, what: What) {
+    mdns.heard(at(seconds), Heard { interface: 1, what });
+}
+
+/// Takes the interfaces, and wants the addresses of the first one shown there. Its link never runs, as nothing waits for
+/// it: what it hears is made up.
+fn update(mdns: &mut Mdns, seconds: u64, interfaces: &[Interface]) {
+    mdns.update(at(seconds), interfaces, &policy());
+    let addresses = policy().on_link(&interfaces[0]).into_iter().map(|ip| crate::model::Address {
+        ip,
+        interface: Some(interfaces[0].name),
+        origin: crate::model::Origin::Interface,
+    });
+    let publication = Publication {
+        name: mdns.settings.name.clone(),
+        port: 24373,
+        role: Role::Server,
+        labels: crate::model::Labels::default(),
+        addresses: addresses.collect(),
+    };
+    mdns.links.get_mut(&1).unwrap().wanted = Some(publication);
+    mdns.follow();
+}
+
+/// A node with the name on one interface, where nobody else has it.
+fn holding(name: &str) -> Mdns {
+    let (mut mdns, _) = Mdns::new(settings(name));
+    update(&mut mdns, 0, &[interface(1, &["10.0.0.1"])]);
+    hear(&mut mdns, 1, What::Begun);
+    mdns.advance(at(3));
+    hear(&mut mdns, 4, What::Announced);
+    assert_eq!(state(&mdns), PublicationState::Published);
+    mdns
+}
+
+fn state(mdns: &Mdns) -> PublicationState {
+    mdns.publications()[0].state
+}
+
+fn shown(mdns: &Mdns) -> Option<Shown> {
+    mdns.links[&1].link.wish().shown
+}
+
+#[tokio::test]
+async fn an_instance_is_one_label_whatever_the_name() {
+    for name in ["hub.attic.example".to_owned(), format!("{}.example", "n".repeat(63))] {
+        let mut mdns = holding(&name);
+        let label = name.split('.').next().unwrap();
+        assert_eq!(&*shown(&mdns).unwrap().instance, label);
+        mdns.settings.publishes = false;
+        mdns.links.get_mut(&1).unwrap().claim = None;
+        mdns.follow();
+        let instance = shown(&mdns).unwrap().instance;
+        assert!(instance.len() <= 63 && !instance.contains('.'), "{instance}");
+        assert!(instance.starts_with(&label[..label.len().min(46)]) && instance.ends_with(&*mdns.opaque), "{instance}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_shows_only_addresses_that_are_told_to_the_link() {
+    let (mut mdns, _) = Mdns::new(MdnsSettings { publishes: false, ..settings("hub") });
+    let mut eth1 = interface(1, &["10.0.0.1", "10.0.0.2", "fe80::1"]);
+    eth1.addresses[1].deprecated = true;
+    mdns.update(at(0), std::slice::from_ref(&eth1), &policy());
+    mdns.follow();
+    assert_eq!(shown(&mdns).unwrap().addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    eth1.addresses.retain(|address| address.deprecated);
+    mdns.update(at(1), &[eth1], &policy());
+    mdns.follow();
+    assert_eq!(shown(&mdns), None, "none that others are to use");
+}
+
+#[tokio::test]
+async fn a_link_that_fails_or_is_flooded_shows_nothing_before_it_asked_again() {
+    let flooded = || What::Flooded { rest: Duration::from_secs(1), again: false };
+    for what in [flooded(), What::Failed("share the port".to_owned())] {
+        let mut mdns = holding("hub");
+        hear(&mut mdns, 5, what);
+        assert_eq!((shown(&mdns), mdns.deadline()), (None, None));
+        mdns.advance(at(60));
+        assert_eq!(shown(&mdns), None, "it asks when it works");
+        hear(&mut mdns, 61, What::Begun);
+        hear(&mut mdns, 62, What::Host(vec!["10.0.0.9".parse().unwrap()]));
+        assert_eq!(state(&mdns), PublicationState::Conflict);
+    }
+}
+
+#[tokio::test]
+async fn after_sleep_and_on_another_network_the_name_is_asked_and_probed_for_anew() {
+    let mut mdns = holding("hub");
+    update(&mut mdns, 5, &[interface(1, &["10.0.0.1", "10.0.0.2"])]);
+    assert!(!shown(&mdns).unwrap().probe, "a change of addresses is announced at once");
+    let begun_anew: [fn(&mut Mdns); 2] =
+        [Mdns::begin_anew, |mdns| update(mdns, 10, &[interface(1, &["10.0.9.1", "10.0.9.2"])])];
+    for begin_anew in begun_anew {
+        let round = mdns.links[&1].link.wish().round;
+        begin_anew(&mut mdns);
+        assert_eq!((shown(&mdns), state(&mdns)), (None, PublicationState::Asking));
+        assert_ne!(mdns.links[&1].link.wish().round, round);
+        hear(&mut mdns, 11, What::Begun);
+        mdns.advance(at(13));
+        assert!(shown(&mdns).unwrap().probe);
+    }
+}
+
+#[tokio::test]
+async fn what_another_link_of_the_node_shows_is_no_responder_beside_it() {
+    let (mut mdns, _) = Mdns::new(settings("hub"));
+    let [eth1, eth2] = [interface(1, &["10.0.0.1"]), interface(2, &["10.0.0.2"])];
+    update(&mut mdns, 0, &[eth1.clone(), eth2]);
+    hear(&mut mdns, 1, What::Begun);
+    hear(&mut mdns, 1, What::Host(vec!["10.0.0.2".parse().unwrap()]));
+    mdns.advance(at(3));
+    let first = shown(&mdns).unwrap();
+    assert_eq!((&*first.host, first.probe), ("hub", false));
+    // When it goes, its addresses are remembered by others for a while.
+    update(&mut mdns, 4, &[eth1]);
+    mdns.begin_anew();
+    hear(&mut mdns, 5, What::Begun);
+    hear(&mut mdns, 5, What::Host(vec!["10.0.0.2".parse().unwrap()]));
+    mdns.advance(at(7));
+    assert_eq!(&*shown(&mdns).unwrap().host, "hub");
+}
+
+#[tokio::test]
+async fn a_responder_beside_the_node_is_asked_about_again_when_addresses_or_links_change() {
+    let (mut mdns, _) = Mdns::new(settings("hub"));
+    let eth1 = interface(1, &["10.0.0.1", "10.0.0.3"]);
+    update(&mut mdns, 0, std::slice::from_ref(&eth1));
+    let beside = |mdns: &mut Mdns, seconds| {
+        hear(mdns, seconds, What::Begun);
+        hear(mdns, seconds, What::Host(vec!["10.0.0.3".parse().unwrap()]));
+        mdns.advance(at(seconds + 2));
+        hear(mdns, seconds + 3, What::Announced);
+        let view = mdns.publications().remove(0);
+        assert_eq!((view.state, &*view.name), (PublicationState::Published, "hub.local"));
+        assert!(view.reason.unwrap().contains("these addresses alone"));
+    };
+    beside(&mut mdns, 1);
+    update(&mut mdns, 5, std::slice::from_ref(&eth1));
+    assert_eq!(state(&mdns), PublicationState::Published, "nothing changed");
+    update(&mut mdns, 6, &[eth1.clone(), interface(2, &["10.1.0.1"])]);
+    assert_eq!(state(&mdns), PublicationState::Asking, "a link came");
+    beside(&mut mdns, 10);
+    update(&mut mdns, 15, &[interface(1, &["10.0.0.1", "10.0.0.4"]), interface(2, &["10.1.0.1"])]);
+    assert_eq!(state(&mdns), PublicationState::Asking, "an address changed");
+}
+
+#[tokio::test]
+async fn a_service_that_stands_on_another_host_name_says_so() {
+    let (mut mdns, _) = Mdns::new(settings("hub"));
+    let mut eth1 = interface(1, &["10.0.0.1", "10.0.0.3"]);
+    eth1.addresses[1].deprecated = true;
+    update(&mut mdns, 0, &[eth1]);
+    hear(&mut mdns, 1, What::Begun);
+    hear(&mut mdns, 1, What::Host(vec!["10.0.0.3".parse().unwrap()]));
+    mdns.advance(at(3));
+    hear(&mut mdns, 4, What::Announced);
+    let view = mdns.publications().remove(0);
+    assert_eq!(view.name, format!("h-{}.local", mdns.opaque));
+    assert!(view.reason.unwrap().contains("shows hub.local with other addresses"));
+}

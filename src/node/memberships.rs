@@ -40,6 +40,10 @@ impl Node {
             tracing::info!(groups = lost.len(), "the kernel had dropped multicast groups: joined again");
             self.rejoin(&lost);
         }
+        let links = self.mdns.rejoin_lost();
+        if links > 0 {
+            tracing::info!(links, "the kernel had dropped the groups of multicast DNS: joined again");
+        }
     }
 
     /// Joins again where nobody was heard for long.

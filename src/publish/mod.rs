@@ -14,7 +14,7 @@ mod dns_sd;
 mod intent;
 mod plan;
 
-pub use claim::{Claim, ClaimEvent, ClaimState};
+pub use claim::{Claim, ClaimEvent, ClaimState, Whose};
 pub use dns_sd::{MAX_TEXT, ROLE_KEY, host_label, text};
 pub use intent::{Intent, LinkAddresses, Network};
 pub use plan::{Change, Publication, Standing, Target, Wanted, plan};

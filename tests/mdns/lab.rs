@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,11 +42,15 @@ impl Program {
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
+    /// Its process, as `ip netns exec` becomes the program.
+    pub(crate) fn id(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     /// Ends it with SIGTERM and waits for its end.
     pub(crate) fn stop(&mut self) {
-        let id = rustix::process::Pid::from_child(&self.child);
         // It may have ended by itself.
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(self.id(), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -121,7 +125,8 @@ impl Pair {
 
     /// Starts a node; `more` are further lines of its config.
     pub(crate) fn node(&self, namespace: &Namespace, role: &str, name: &str, more: &str) -> Node {
-        let state = self.folder.path().join(format!("{role}-{name}-state"));
+        // The path of a socket has an end that a long name would reach.
+        let state = self.folder.path().join(format!("{role}-{name:.20}-state"));
         fs::create_dir_all(&state).unwrap();
         let config = state.join("hereabouts.yaml");
         let key = self.folder.path().join("channel.key");
@@ -277,10 +282,26 @@ impl Capture {
     pub(crate) fn so_far(&self) -> String {
         read(&self.file)
     }
+
+    /// When a packet with this text first passed, by the kernel's clock.
+    pub(crate) fn when(&self, text: &str) -> Option<SystemTime> {
+        let mut passed = None;
+        for line in read(&self.file).lines() {
+            // A packet's first line begins with its second; what follows of it is indented.
+            if !line.starts_with(char::is_whitespace) {
+                passed = line.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
+            }
+            if line.contains(text) {
+                return Some(UNIX_EPOCH + Duration::from_secs_f64(passed?));
+            }
+        }
+        None
+    }
 }
 
 fn read(file: &Path) -> String {
-    let output = Command::new("tcpdump").args(["-nn", "-vvv", "-r", file.to_str().unwrap()]).output().unwrap();
+    // `-tt` is for `when`: the second of each packet.
+    let output = Command::new("tcpdump").args(["-tt", "-nn", "-vvv", "-r", file.to_str().unwrap()]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::sockets::Sockets;
-use super::{ADDRESSES_PER_SERVICE, CACHED, Found, Shown, TIMERS, What, Wish, scoped, shareable};
+use super::{ADDRESSES, BACKLOG, CACHED, Found, Shown, TIMERS, What, Wish, scoped, shareable};
 
 /// How often the crate compares the interfaces with what it knows; ours are followed by kernel events.
 const CHECK_SECONDS: u32 = 30;
@@ -61,6 +61,8 @@ impl Daemon {
         shareable()?;
         let known = Sockets::beyond(&Sockets::default()).map_err(unwatched)?;
         let daemon = ServiceDaemon::new().map_err(failed)?;
+        // Before it hears anything; they are looked for once more when it is known to be at work.
+        Sockets::beyond(&known).map_err(unwatched)?.hear();
         let following = Wish { addresses: wish.addresses.clone(), round: wish.round, ..Wish::default() };
         let usable: HashSet<IpAddr> = wish.addresses.iter().copied().collect();
         let set_up = || {
@@ -143,22 +145,39 @@ impl Daemon {
                     DaemonEvent::NameChange(change) => {
                         return Some(Said::This(What::Renamed { from: change.original }));
                     }
-                    DaemonEvent::Error(error) => return Some(Said::This(What::Failed(failed(error)))),
+                    DaemonEvent::Error(error) => return Some(Said::Failed(failed(error))),
                     _ => {}
                 },
                 event = receive(self.browse.as_ref()) => {
                     if let ServiceEvent::ServiceResolved(service) = event? {
+                        if self.is_flood(self.browse.as_ref(), service.get_addresses().len()) {
+                            return Some(Said::Flooded);
+                        }
                         return Some(Said::This(What::Found(found(&service, self.index))));
                     }
                 }
                 event = receive(self.host.as_ref()) => {
-                    if let HostnameResolutionEvent::AddressesFound(_, addresses) = event? {
-                        let addresses = addresses.iter().map(ScopedIp::to_ip_addr).collect();
-                        return Some(Said::This(What::Host(addresses)));
+                    let (addresses, found) = match event? {
+                        HostnameResolutionEvent::AddressesFound(_, addresses) => (addresses, true),
+                        HostnameResolutionEvent::AddressesRemoved(_, addresses) => (addresses, false),
+                        _ => continue,
+                    };
+                    if self.is_flood(self.host.as_ref(), addresses.len()) {
+                        return Some(Said::Flooded);
                     }
+                    let addresses = addresses.iter().map(ScopedIp::to_ip_addr).collect();
+                    return Some(Said::This(if found { What::Host(addresses) } else { What::Gone(addresses) }));
                 }
             }
         }
+    }
+
+    /// Whether an event with this many addresses, or what waits behind it, is more than true hosts lead to.
+    ///
+    /// Each event holds all addresses of its host, and comes for each record: what waits is their product.
+    fn is_flood<T>(&self, events: Option<&Receiver<T>>, addresses: usize) -> bool {
+        let own = self.following.addresses.len();
+        addresses > ADDRESSES + own || events.is_some_and(|events| events.len() > BACKLOG)
     }
 
     /// Ends it to begin anew: one goodbye, before whatever its successor says.
@@ -183,6 +202,8 @@ impl Daemon {
         // It would let it hear again.
         self.watch.shutdown().await;
         self.sockets.silence();
+        // What it still reads must not pile up here.
+        (self.host, self.browse) = (None, None);
     }
 
     /// Ends it for good: its goodbye is said twice.
@@ -202,6 +223,8 @@ impl Daemon {
 /// What a daemon says.
 pub(super) enum Said {
     This(What),
+    /// It can't go on: it has to begin anew.
+    Failed(String),
     /// It was flooded: it is silenced, and has to begin anew.
     Flooded,
 }
@@ -299,7 +322,7 @@ fn service(shown: &Shown) -> Result<ServiceInfo, String> {
 }
 
 fn found(service: &ResolvedService, index: u32) -> Found {
-    let addresses = service.get_addresses().iter().take(ADDRESSES_PER_SERVICE);
+    let addresses = service.get_addresses().iter();
     let addresses = addresses.map(|address| scoped(address.to_ip_addr(), service.get_port(), index)).collect();
     let text = service.get_properties().iter().take(FOREIGN_TEXT);
     let text = text.map(|pair| (pair.key().to_owned(), pair.val_str().to_owned())).collect();

@@ -1,8 +1,9 @@
 //! The sockets of one daemon of the crate, which neither offers them nor stops reading while packets wait.
 //!
-//! They are found among this process's open files, as those that came while the daemon began. A classic BPF filter that
-//! takes nothing (`SO_ATTACH_FILTER`, socket(7)) makes them quiet: the daemon comes to the end of what waits, and so to
-//! what it was told.
+//! They are found among this process's open files, as those that came while the daemon began. A classic BPF filter
+//! (`SO_ATTACH_FILTER`, socket(7)) takes only packets of an ordinary size: what the crate holds of a packet grows with the
+//! square of its records. Another one takes nothing and makes them quiet: the daemon comes to the end of what waits, and so
+//! to what it was told. What waits meanwhile is bounded by a small buffer, as no filter takes that back.
 
 use std::fs;
 use std::future::poll_fn;
@@ -19,6 +20,22 @@ use crate::net::sys;
 
 /// `BPF_RET | BPF_K`: takes as many bytes of each packet as the constant says.
 const RETURN: u16 = 0x06;
+/// `BPF_LD | BPF_W | BPF_LEN`: the packet's length, with the header of UDP.
+const LENGTH: u16 = 0x80;
+/// `BPF_LD | BPF_H | BPF_ABS`: two bytes of the packet, at a place counted from the header of UDP.
+const LOAD: u16 = 0x28;
+/// `BPF_ALU | BPF_ADD | BPF_X`: adds the other register.
+const ADD: u16 = 0x0c;
+/// The other register gets what this one holds: `BPF_MISC | BPF_TAX`.
+const KEEP: u16 = 0x07;
+/// `BPF_JMP | BPF_JGT | BPF_K`.
+const GREATER: u16 = 0x25;
+/// The longest packet that is taken, with the header of UDP: what an Ethernet frame carries, and no longer one in pieces.
+const LONGEST: u32 = 1500;
+/// The most records of a packet that is taken.
+const RECORDS: u32 = 64;
+/// Bytes of packets that may wait in a socket. The kernel takes it twice, and counts what it needs itself.
+const WAITING: usize = 16 * 1024;
 
 /// Sockets of multicast DNS that this process holds, doubled: what is set here is set there.
 #[derive(Debug, Default)]
@@ -61,11 +78,12 @@ impl Sockets {
         }
     }
 
-    /// Takes all again.
+    /// Takes packets of an ordinary size again, and as many as the daemon may have before it hears that it is silenced.
     pub(super) fn hear(&self) {
         for (_, socket) in &self.0 {
-            // There is none to be taken off where none could be set.
-            let _ = socket.detach_filter();
+            let _ = socket.set_recv_buffer_size(WAITING);
+            // As above: it fails on no Linux.
+            let _ = socket.attach_filter(&ordinary());
         }
     }
 
@@ -96,6 +114,26 @@ impl Sockets {
     }
 }
 
+/// Takes a packet that is neither too long nor says that it has too many records (RFC 1035 §4.1.1: three numbers of them).
+fn ordinary() -> [SockFilter; 12] {
+    const HEADER_OF_UDP: u32 = 8;
+    let program = [
+        (LENGTH, 0, 0, 0),
+        (GREATER, 8, 0, LONGEST),
+        (LOAD, 0, 0, HEADER_OF_UDP + 6),
+        (KEEP, 0, 0, 0),
+        (LOAD, 0, 0, HEADER_OF_UDP + 8),
+        (ADD, 0, 0, 0),
+        (KEEP, 0, 0, 0),
+        (LOAD, 0, 0, HEADER_OF_UDP + 10),
+        (ADD, 0, 0, 0),
+        (GREATER, 0, 1, RECORDS),
+        (RETURN, 0, 0, 0),
+        (RETURN, 0, 0, u32::MAX),
+    ];
+    program.map(|(code, yes, no, constant)| SockFilter::new(code, yes, no, constant))
+}
+
 /// An open file of this process once more, if it is a UDP socket on the port and still the one of this inode: its number
 /// may have been given to another file meanwhile.
 fn doubled(number: RawFd, inode: u64) -> Option<Socket> {
@@ -107,4 +145,48 @@ fn doubled(number: RawFd, inode: u64) -> Option<Socket> {
     let is_udp = matches!(seen.r#type(), Ok(Type::DGRAM)) && matches!(seen.protocol(), Ok(Some(Protocol::UDP)));
     let port = seen.local_addr().ok()?.as_socket()?.port();
     (is_udp && port == PORT).then(|| Socket::from(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with these numbers of records, and as many bytes in all.
+    fn packet(records: [u16; 3], length: usize) -> Vec<u8> {
+        let mut packet = vec![0, 0, 0x84, 0, 0, 0];
+        packet.extend(records.iter().flat_map(|count| count.to_be_bytes()));
+        packet.resize(length, 0);
+        packet
+    }
+
+    #[test]
+    fn packets_that_are_long_or_full_of_records_are_not_taken() {
+        let (to, from) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let socket = Socket::from(to.try_clone().unwrap());
+        let sockets = Sockets(vec![(0, socket)]);
+        sockets.hear();
+        let longest = LONGEST as usize - 8;
+        let sent = [
+            packet([64, 0, 0], longest),
+            packet([65, 0, 0], 1200),
+            packet([1, 0, 0], longest + 1),
+            packet([30, 4, 30], 1201),
+            packet([30, 5, 30], 1202),
+            packet([0xffff, 0xffff, 2], 1203),
+            packet([0; 3], 12),
+        ];
+        for packet in &sent {
+            from.send_to(packet, to.local_addr().unwrap()).unwrap();
+        }
+        let mut buffer = [0; 2048];
+        // On loopback what was sent is there: the last one tells that no other comes before it.
+        let taken: Vec<_> = (0..3).map(|_| to.recv(&mut buffer).unwrap()).collect();
+        assert_eq!(taken, [longest, 1201, 12]);
+        assert!(SockRef::from(&to).recv_buffer_size().unwrap() <= 2 * WAITING);
+        sockets.silence();
+        from.send_to(&sent[6], to.local_addr().unwrap()).unwrap();
+        sockets.hear();
+        from.send_to(&sent[3], to.local_addr().unwrap()).unwrap();
+        assert_eq!(to.recv(&mut buffer).unwrap(), 1201, "what came in the silence is lost");
+    }
 }
