@@ -5,9 +5,9 @@
 //! tells what it [`Heard`] over a bounded channel; what does not fit there is dropped, as it would be said again.
 //!
 //! Where the crate has no limit or no word, this module has one: a daemon that holds more than `CACHED` foreign records or
-//! `TIMERS`, or tells of a host with more than `ADDRESSES`, is begun anew, and its sockets are silenced where it does not come to say so; a port that can't be shared is
-//! found before a daemon is started, and no daemon is ever asked to solve a name conflict, as it would rename in silence;
-//! [`Shown::probe`] is for names that were found free.
+//! `TIMERS`, or tells of a host with more than `ADDRESSES`, is begun anew, and its sockets are silenced where it does not
+//! come to say so; a port that can't be shared is found before a daemon is started, and no daemon is ever asked to solve a
+//! name conflict, as it would rename in silence; [`Shown::probe`] is for names that were found free.
 
 mod daemon;
 mod sockets;
