@@ -329,21 +329,28 @@ fn write(
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::DuplexStream;
+
     use super::*;
     use crate::model::Timestamp;
     use crate::session;
     use crate::wire::keyring::{KeyRing, Secret};
 
+    /// Both sides of a session.
+    async fn pair() -> (Session<DuplexStream>, Session<DuplexStream>) {
+        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        let (near, far) = tokio::io::duplex(300_000);
+        let (caller, server) = tokio::join!(
+            session::call(near, ring.first(), "home", Timestamp(1)),
+            session::accept(far, &ring, "home", |_, _| true)
+        );
+        (caller.unwrap(), server.unwrap())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_server_that_drips_is_left_and_one_that_is_only_slow_is_not() {
         for (bytes, seconds, taken) in [(1, 20, false), (0, 5, false), (MAX_CONTENT, 25, true)] {
-            let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
-            let (near, far) = tokio::io::duplex(300_000);
-            let (caller, server) = tokio::join!(
-                session::call(near, ring.first(), "home", Timestamp(1)),
-                session::accept(far, &ring, "home", |_, _| true)
-            );
-            let (mut caller, mut server) = (caller.unwrap(), server.unwrap());
+            let (mut caller, mut server) = pair().await;
             let answering = async move {
                 let mut buffer = vec![0; content_frame::HEAD + MAX_CONTENT];
                 for _ in 0..100 {
@@ -378,13 +385,7 @@ mod tests {
 
     #[tokio::test]
     async fn contents_of_every_length_make_one_run_whatever_comes_between() {
-        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
-        let (near, far) = tokio::io::duplex(300_000);
-        let (caller, server) = tokio::join!(
-            session::call(near, ring.first(), "home", Timestamp(1)),
-            session::accept(far, &ring, "home", |_, _| true)
-        );
-        let (mut caller, mut server) = (caller.unwrap(), server.unwrap());
+        let (mut caller, mut server) = pair().await;
         let contents: Vec<Vec<u8>> = [MAX_CONTENT, 3, 256, 0, 23, 24, 255, MAX_CONTENT - 1, 1]
             .iter()
             .enumerate()

@@ -1,11 +1,14 @@
 //! A puller and a server over loopback: the real threads and sockets, without datagrams.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -953,18 +956,47 @@ async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_afte
 
 // --- slow disks ---
 
-/// A ledger whose disk stands still: what writes it waits until somebody reads. Gives the end that lets it go on, and whether
-/// that was asked for in time.
-fn still(ledger: &Path) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>) {
-    let pipe = ledger.with_extension("new");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let (go_on, asked) = std::sync::mpsc::channel();
-    let reads = std::thread::spawn(move || {
-        let in_time = asked.recv_timeout(SOON / 3).is_ok();
-        let _ = fs::read(pipe);
-        in_time
-    });
-    (go_on, reads)
+/// A disk that stands still: what writes the ledger finds a full pipe in its place.
+struct Still {
+    pipe: File,
+    go_on: std::sync::mpsc::Sender<()>,
+    reads: std::thread::JoinHandle<bool>,
+}
+
+impl Still {
+    fn new(ledger: &Path) -> Self {
+        let path = ledger.with_extension("new");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let open = |write| {
+            let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+            File::options().read(true).write(write).custom_flags(nonblock).open(&path).unwrap()
+        };
+        let pipe = open(false);
+        let mut full = open(true);
+        while full.write(&[0; 4096]).is_ok() {}
+        drop(full);
+        let (go_on, asked) = std::sync::mpsc::channel();
+        let reads = std::thread::spawn(move || {
+            let in_time = asked.recv_timeout(SOON / 3).is_ok();
+            let _ = fs::read(path);
+            in_time
+        });
+        Self { pipe, go_on, reads }
+    }
+
+    /// Whether somebody waits to write.
+    fn is_awaited(&self) -> bool {
+        let mut looked = [PollFd::new(&self.pipe, PollFlags::IN)];
+        poll(&mut looked, Some(&Timespec::default())).unwrap();
+        // It is there as long as nobody has the other end.
+        !looked[0].revents().contains(PollFlags::HUP)
+    }
+
+    /// Lets it go on; whether that was asked for in time: what kept this test from running did not.
+    fn goes_on(self) -> bool {
+        let _ = self.go_on.send(());
+        self.reads.join().unwrap()
+    }
 }
 
 #[tokio::test]
@@ -972,30 +1004,24 @@ async fn sessions_go_on_while_a_ledger_is_written() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    // A second, in which what writes comes to wait.
-    let others = async || tokio::time::sleep(Duration::from_secs(1)).await;
-
     let ledger = folder.path().join("offers.json");
-    let (go_on, reads) = still(&ledger);
+    let still = Still::new(&ledger);
     let (events, _told) = mpsc::channel(16);
     let keeper = Keeper::new(Offers::new([("catalogue".into(), path.clone())]), NodeId([1; 32]), ledger, events);
     let (_refreshes, asked) = mpsc::channel(8);
     let keeper = tokio::spawn(keeper.run(asked));
-    others().await;
-    // Who was kept from it comes too late.
-    let _ = go_on.send(());
-    assert!(reads.join().unwrap(), "the offers' was waited for");
+    until(|| still.is_awaited()).await;
+    assert!(still.goes_on(), "the offers' was waited for");
     keeper.abort();
 
     let state = TempDir::new().unwrap();
     let server = Server::start(1, &path, state.path());
     server.refresh().await.unwrap();
     let taken = TempDir::new().unwrap();
-    let (go_on, reads) = still(&taken.path().join("accepted.json"));
+    let still = Still::new(&taken.path().join("accepted.json"));
     let node = Node::start_in(taken, |_| ());
     node.servers(&[server.found()]);
-    until(|| node.content().is_some()).await;
-    others().await;
-    let _ = go_on.send(());
-    assert!(reads.join().unwrap(), "the pulls' was waited for");
+    until(|| still.is_awaited()).await;
+    assert!(node.content().is_some());
+    assert!(still.goes_on(), "the pulls' was waited for");
 }
