@@ -18,13 +18,22 @@
 
 pub mod api;
 pub mod cli;
+pub mod client;
+pub(crate) mod compat;
 pub mod config;
 pub mod discovery;
+pub mod doctor;
 pub mod files;
+pub(crate) mod lookup;
 pub mod model;
 pub mod net;
 pub mod node;
 pub mod publish;
 pub mod registry;
+pub(crate) mod remote;
 pub mod session;
+pub(crate) mod settings;
+pub mod state_dir;
+pub(crate) mod transfer;
+pub mod transport;
 pub mod wire;

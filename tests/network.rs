@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hereabouts::net::{
-    Arrival, Decision, Family, Fanout, FanoutSettings, GroupStatus, Interface, InterfaceSource, Membership, Method,
-    Pattern, Policy, RecvBatch, SendBatch, SocketSettings, Sockets, Watch,
+    Arrival, Decision, Family, Fanout, FanoutMethod, FanoutSettings, GroupStatus, Interface, InterfaceSource,
+    Membership, Pattern, Policy, RecvBatch, SendBatch, SocketSettings, Sockets, Watch,
 };
 use namespaces::{LIMIT, Lab, Namespace};
 
@@ -84,7 +84,7 @@ impl Node {
     }
 
     /// Sends to everybody by a method; every target must take it.
-    async fn say(&mut self, method: Method, text: &[u8]) -> usize {
+    async fn say(&mut self, method: FanoutMethod, text: &[u8]) -> usize {
         let mut batch = SendBatch::new();
         for target in self.fanout.targets(method) {
             let fill = |buffer: &mut [u8; 1200]| {
@@ -126,7 +126,7 @@ fn pair() -> (Lab, Namespace, Namespace) {
     (lab, a, b)
 }
 
-fn says_and_hears(method: Method) -> (Vec<Arrival>, Vec<Interface>, Vec<Interface>) {
+fn says_and_hears(method: FanoutMethod) -> (Vec<Arrival>, Vec<Interface>, Vec<Interface>) {
     let (_lab, a, b) = pair();
     let (ready, wait) = std::sync::mpsc::channel();
     let listener = b.run(async move |_| {
@@ -153,7 +153,7 @@ fn eth0(interfaces: &[Interface]) -> &Interface {
 
 #[test]
 fn multicast_of_both_families_arrives_with_interface_destination_and_source() {
-    let (arrivals, speaker, listener) = says_and_hears(Method::Multicast);
+    let (arrivals, speaker, listener) = says_and_hears(FanoutMethod::Multicast);
     let (speaker, listener) = (eth0(&speaker), eth0(&listener));
     let ipv4 = arrivals.iter().find(|arrival| arrival.from.is_ipv4()).unwrap();
     assert_eq!((ipv4.from, ipv4.to), (([10, 77, 0, 1], PORT).into(), SETTINGS.ipv4_group.into()));
@@ -167,7 +167,7 @@ fn multicast_of_both_families_arrives_with_interface_destination_and_source() {
 
 #[test]
 fn both_broadcasts_arrive_with_interface_destination_and_source() {
-    let (mut arrivals, _, listener) = says_and_hears(Method::Broadcast);
+    let (mut arrivals, _, listener) = says_and_hears(FanoutMethod::Broadcast);
     arrivals.sort_by_key(|arrival| arrival.to);
     let to: Vec<_> = arrivals.iter().map(|arrival| arrival.to.to_string()).collect();
     assert_eq!(to, ["10.77.0.255", "255.255.255.255"]);
@@ -179,7 +179,7 @@ fn both_broadcasts_arrive_with_interface_destination_and_source() {
 
 #[test]
 fn two_interfaces_each_send_from_their_own_address() {
-    for method in [Method::Multicast, Method::Broadcast] {
+    for method in [FanoutMethod::Multicast, FanoutMethod::Broadcast] {
         let lab = Lab::new();
         let (a, b) = (lab.namespace("a"), lab.namespace("b"));
         for (number, bridge) in [(1, "br0"), (2, "br1")] {
@@ -222,7 +222,7 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
     let listener = b.run(async move |_| {
         let mut node = Node::new();
         node.until("the first list", |node| !node.interfaces.is_empty()).await;
-        assert!(node.fanout.status().is_empty() && node.fanout.targets(Method::Multicast).is_empty());
+        assert!(node.fanout.status().is_empty() && node.fanout.targets(FanoutMethod::Multicast).is_empty());
         started.send(()).unwrap();
         node.until_joined(1).await;
         ready.send(()).unwrap();
@@ -237,7 +237,7 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
     a.run(async |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        node.say(Method::Multicast, b"late").await;
+        node.say(FanoutMethod::Multicast, b"late").await;
     })
     .join();
     assert_eq!(listener.join().len(), 2);
@@ -397,7 +397,7 @@ fn host_without_ipv6_works() {
         })
         .await;
         assert_eq!(node.fanout.status()[0].ipv6.group, GroupStatus::None);
-        assert!(node.fanout.targets(Method::Multicast).iter().all(|target| target.family == Family::Ipv4));
+        assert!(node.fanout.targets(FanoutMethod::Multicast).iter().all(|target| target.family == Family::Ipv4));
         ready.send(()).unwrap();
         node.hear(b"four", 1).await
     });
@@ -405,7 +405,7 @@ fn host_without_ipv6_works() {
     b.run(async |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        node.say(Method::Multicast, b"four").await;
+        node.say(FanoutMethod::Multicast, b"four").await;
     })
     .join();
     assert_eq!(listener.join()[0].from, ([10, 77, 0, 2], PORT).into());

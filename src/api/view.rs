@@ -11,11 +11,12 @@ use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Rol
 mod finding;
 mod status;
 
+pub use crate::model::PublicationState;
 pub use finding::{Code, FindingView, Mark};
 pub use status::{
     AcceptView, CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView,
-    MethodState, MethodView, OfferView, OwnView, PublicationState, PublicationView, PydiscoverView, RegistryView,
-    ServerView, SocketView, StatusView, StoreView,
+    MethodState, MethodView, OfferView, OwnView, PublicationView, PydiscoverView, RegistryView, ServerView, SocketView,
+    StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.

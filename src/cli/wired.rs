@@ -18,13 +18,13 @@ use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::{
     AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
 };
+use crate::client::{self, ClientError};
 use crate::config::{self, Loaded};
+use crate::doctor;
 use crate::model::NodeName;
 use crate::net::{self, Interface};
-use crate::node::ask::Asker;
-use crate::node::session::client;
-use crate::node::{Node, RunError, doctor};
-use crate::wire::v1::Want;
+use crate::node::{Node, RunError};
+use crate::settings::SettingsError;
 
 /// Loads the config and makes the network that it describes.
 pub fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn Network>> {
@@ -58,16 +58,6 @@ impl Wired {
     fn runtime() -> anyhow::Result<Runtime> {
         Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
     }
-
-    fn asker(&self, runtime: &Runtime) -> anyhow::Result<Asker> {
-        runtime.block_on(Asker::open(&self.loaded.config)).map_err(failure)
-    }
-
-    fn look_up(&self, want: Want, limit: Duration) -> anyhow::Result<Option<crate::node::ask::FoundNode>> {
-        let runtime = Self::runtime()?;
-        let asker = self.asker(&runtime)?;
-        Ok(runtime.block_on(asker.look_up(want, &[], limit)))
-    }
 }
 
 impl Network for Wired {
@@ -99,7 +89,7 @@ impl Network for Wired {
                 }
                 supervisor::stopping();
             };
-            let node = Node::bind(self.loaded.config.clone(), self.loaded.source.clone()).await.map_err(failure)?;
+            let node = Node::bind(self.loaded.config.clone(), self.loaded.source.clone()).await.map_err(run_failure)?;
             node.run(supervisor::alive_until(stop), |node| {
                 let addresses: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
                 let addresses = addresses.join(" ");
@@ -107,7 +97,7 @@ impl Network for Wired {
                 supervisor::ready(&addresses);
             })
             .await
-            .map_err(failure)
+            .map_err(run_failure)
         })
     }
 
@@ -117,19 +107,16 @@ impl Network for Wired {
         window: Duration,
         found: &mut dyn FnMut(FoundView) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
-        let runtime = Self::runtime()?;
-        let asker = self.asker(&runtime)?;
-        runtime.block_on(asker.discover(all, window, found));
-        Ok(())
+        let asked = client::discover(&self.loaded.config, all, window, found);
+        Self::runtime()?.block_on(asked).map_err(failure)
     }
 
     fn look_up(&self, name: &NodeName, limit: Duration) -> anyhow::Result<Option<NodeView>> {
-        Ok(Self::look_up(self, Want::Name(name.clone()), limit)?.map(|found| found.node))
+        Self::runtime()?.block_on(client::look_up(&self.loaded.config, name, limit)).map_err(failure)
     }
 
     fn holders(&self, address: IpAddr, limit: Duration) -> anyhow::Result<Vec<HolderView>> {
-        let found = Self::look_up(self, Want::Holder(address.to_canonical()), limit)?;
-        Ok(found.map(|found| found.holder(address)).into_iter().collect())
+        Self::runtime()?.block_on(client::holders(&self.loaded.config, address, limit)).map_err(failure)
     }
 
     fn ask(
@@ -141,16 +128,14 @@ impl Network for Wired {
     ) -> anyhow::Result<()> {
         let asked = client::ask_network(&self.loaded.config, request, search, limit, each);
         Self::runtime()?.block_on(asked).map_err(|error| match error {
-            client::AskError::Run(error) => failure(error),
+            client::AskError::Client(error) => failure(error),
             client::AskError::Refused { kind: ErrorKind::NotFound, message } => Failure::NothingFound(message).into(),
             error => error.into(),
         })
     }
 
     fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
-        let runtime = Self::runtime()?;
-        let asker = self.asker(&runtime)?;
-        runtime.block_on(asker.announce(limit)).map_err(failure)
+        Self::runtime()?.block_on(client::announce(&self.loaded.config, limit)).map_err(failure)
     }
 
     fn examine(
@@ -168,21 +153,36 @@ impl Network for Wired {
         window: Duration,
         found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
-        let asked = crate::node::ask::discover_pydiscover(&self.loaded.config, window, found);
+        let asked = client::discover_pydiscover(&self.loaded.config, window, found);
         Self::runtime()?.block_on(asked).map_err(failure)
     }
 
     fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
-        Ok(Self::runtime()?.block_on(crate::node::ask::announce_dynip(&self.loaded.config, servers)))
+        Ok(Self::runtime()?.block_on(client::announce_dynip(&self.loaded.config, servers)))
     }
 }
 
-/// What the configuration is to blame for ends as a bad config does.
-fn failure(error: RunError) -> anyhow::Error {
+/// An error of a command that asks the network.
+fn failure(error: ClientError) -> anyhow::Error {
     match error {
-        RunError::Unavailable(_) | RunError::Secret(_) | RunError::KeyRing(_) => {
-            Failure::Config(error.to_string()).into()
-        }
+        ClientError::Settings(error) => settings_failure(error),
+        error => error.into(),
+    }
+}
+
+/// An error of a node that runs.
+fn run_failure(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Unavailable(_) => Failure::Config(error.to_string()).into(),
+        RunError::Settings(error) => settings_failure(error),
+        error => error.into(),
+    }
+}
+
+/// What the configuration is to blame for ends as a bad configuration does.
+fn settings_failure(error: SettingsError) -> anyhow::Error {
+    match error {
+        SettingsError::Secret(_) | SettingsError::KeyRing(_) => Failure::Config(error.to_string()).into(),
         error => error.into(),
     }
 }

@@ -1,33 +1,9 @@
 //! The ways to find a server, in the order that the configuration gives them.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::schedule::AskSchedule;
-
-/// A way to find servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Method {
-    /// Queries to the IPv4 and IPv6 groups on every taken interface.
-    Multicast,
-    /// Queries to the limited and the directed broadcast address of every taken interface.
-    Broadcast,
-    /// Queries to the addresses that services of multicast DNS give.
-    Mdns,
-    /// Queries to the servers that the configuration names.
-    Unicast,
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Multicast => "multicast",
-            Self::Broadcast => "broadcast",
-            Self::Mdns => "mdns",
-            Self::Unicast => "unicast",
-        })
-    }
-}
+use crate::model::Method;
 
 /// How far a method has come, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]

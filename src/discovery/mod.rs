@@ -5,14 +5,17 @@
 //! answered. Both are pure; their shell is in [`crate::node`].
 
 pub mod engine;
+mod explain;
 mod method;
 mod own;
 mod responder;
 mod schedule;
 mod servers;
 
+pub use crate::model::Method;
 pub use engine::{Engine, EngineSettings, Event, Output, To};
-pub use method::{Method, MethodState, MethodStatus};
+pub(crate) use explain::explain_refusal;
+pub use method::{MethodState, MethodStatus};
 pub use own::{OwnRecord, OwnSettings, renew_after};
 pub(crate) use responder::Bucket;
 pub use responder::{DueAnswer, Ignored, Rate, Responder, ResponderSettings, Verdict};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::targets::{self, Method, Target};
+use super::targets::{self, FanoutMethod, Target};
 use super::{Family, Interface, Socket, Sockets, kernel_groups};
 use crate::model::InterfaceName;
 
@@ -190,10 +190,10 @@ impl Fanout {
     }
 
     /// Where one message to everybody is sent, as of the last [`Fanout::reconcile`].
-    pub fn targets(&self, method: Method) -> &[Target] {
+    pub fn targets(&self, method: FanoutMethod) -> &[Target] {
         match method {
-            Method::Multicast => &self.multicast,
-            Method::Broadcast => &self.broadcast,
+            FanoutMethod::Multicast => &self.multicast,
+            FanoutMethod::Broadcast => &self.broadcast,
         }
     }
 

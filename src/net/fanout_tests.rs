@@ -30,7 +30,7 @@ fn sockets() -> Sockets {
     Sockets::bind(&SocketSettings { address: Ipv6Addr::UNSPECIFIED.into(), port: 0, ttl: 1 }).unwrap()
 }
 
-fn lines(fanout: &Fanout, method: Method) -> Vec<String> {
+fn lines(fanout: &Fanout, method: FanoutMethod) -> Vec<String> {
     let line = |target: &Target| {
         format!("{} {}%{} {}", target.interface, target.source.ip, target.source.interface, target.to)
     };
@@ -49,7 +49,7 @@ async fn multicast_goes_once_an_interface_and_family_from_its_own_address() {
         ],
     );
     assert_eq!(
-        lines(&fanout, Method::Multicast),
+        lines(&fanout, FanoutMethod::Multicast),
         [
             "eth0 10.0.0.1%7001 239.255.43.73:24373",
             "eth0 fe80::1%7001 [ff12::4373%7001]:24373",
@@ -71,7 +71,7 @@ async fn broadcast_goes_to_each_network_from_its_own_address() {
         ],
     );
     assert_eq!(
-        lines(&fanout, Method::Broadcast),
+        lines(&fanout, FanoutMethod::Broadcast),
         [
             "eth0 10.0.0.1%7001 10.0.0.255:24374",
             "eth0 10.0.0.1%7001 255.255.255.255:24374",
@@ -132,7 +132,7 @@ async fn socket_bound_to_one_address_joins_nothing_but_still_sends() {
     let sockets = Sockets::bind(&settings).unwrap();
     let mut fanout = Fanout::new(SETTINGS);
     assert!(fanout.reconcile(&sockets, &[interface(7001, "eth0", &["10.0.0.1/24", "fe80::1/64"])]).is_empty());
-    assert_eq!(lines(&fanout, Method::Multicast), ["eth0 10.0.0.1%7001 239.255.43.73:24373"]);
+    assert_eq!(lines(&fanout, FanoutMethod::Multicast), ["eth0 10.0.0.1%7001 239.255.43.73:24373"]);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn broadcast_on_loopback_reaches_another_node_of_this_host() {
     let mut fanout = Fanout::new(FanoutSettings { broadcast_port: receiver.port(), ..SETTINGS });
     fanout.reconcile(&sender, &[interface(1, "lo", &["127.0.0.1/8"])]);
     let mut batch = SendBatch::new();
-    for target in fanout.targets(Method::Broadcast) {
+    for target in fanout.targets(FanoutMethod::Broadcast) {
         batch.push(target.to, Some(target.source), |_| 1).unwrap();
     }
     sender.flush(&mut batch, |place, error| panic!("target {place}: {error}")).await;

@@ -46,6 +46,6 @@ pub use resolve::{ResolveError, resolve};
 pub use socket::{BindError, Family, Socket};
 pub use sockets::{SocketSettings, Sockets};
 pub use sys::configure_name_lookup;
-pub use targets::{Method, Target, broadcast_targets};
+pub use targets::{FanoutMethod, Target, broadcast_targets};
 pub use tcp::{TcpBindError, bind_tcp, connect};
 pub use watch::{InterfaceSource, Watch, interfaces};

@@ -9,9 +9,9 @@ use crate::model::{InterfaceName, Scope};
 /// The most targets of one method: 64 interfaces with two targets each.
 const TARGETS: usize = 128;
 
-/// How everybody is reached.
+/// The ways to reach all nodes of a network at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
+pub enum FanoutMethod {
     /// By the groups of both families.
     Multicast,
     /// By IPv4 broadcast.

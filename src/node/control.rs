@@ -3,10 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::ask;
-use super::explain;
+use super::event_loop::Node;
 use super::files::Held;
-use super::shell::Node;
 use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
@@ -14,10 +12,13 @@ use crate::api::view::{
     AnnouncedView, ChangeKind, ConfigView, ConflictView, HealthView, OwnView, RegistryView, SocketView, StatusView,
     StoreView,
 };
+use crate::discovery::explain_refusal;
+use crate::lookup::Asker;
 use crate::model::{NodeName, Now, State, Timestamp};
 use crate::net::{self, InterfaceSource};
 use crate::publish::Target;
 use crate::registry::{Filter, NodeRef, Table};
+use crate::settings;
 use crate::wire::v1::Want;
 
 /// How long `announce` waits for the servers.
@@ -48,7 +49,7 @@ pub(super) struct Reannounce {
 impl Node {
     /// Answers a call now, or notes it for later.
     pub(super) fn call(&mut self, call: Call) {
-        let now = self.ticker.now();
+        let now = self.clock.now();
         match &call.request {
             Request::Status => finish(&call, [Response::from(self.status(now))]),
             Request::Health => finish(&call, [Response::from(self.health(now))]),
@@ -135,7 +136,7 @@ impl Node {
                 let held = server.held.as_ref().filter(|held| held.acknowledged >= since);
                 let error = match (held, &server.refusal) {
                     (Some(_), None) => None,
-                    (_, Some(refusal)) => Some(explain::refusal(refusal)),
+                    (_, Some(refusal)) => Some(explain_refusal(refusal)),
                     (None, None) => Some(format!("no answer within {} s", ANNOUNCE_LIMIT.as_secs())),
                 };
                 Response::from(AnnouncedView {
@@ -153,9 +154,9 @@ impl Node {
 
     fn ask_network(&self, call: Call, want: Want) {
         let known: Vec<_> = self.core.engine().servers().iter().map(|server| server.address).collect();
-        let config = self.config.clone();
+        let settings = settings::lookup(&self.config, self.traffic.ring.clone());
         tokio::spawn(async move {
-            let asked = ask::Asker::open(&config).await;
+            let asked = Asker::open(settings).await;
             let found = match asked {
                 Ok(asker) => asker.look_up(want, &known, LOOK_UP_LIMIT).await,
                 Err(error) => return fail(&call, ErrorKind::Failed, error.to_string()),

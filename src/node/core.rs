@@ -14,7 +14,7 @@ mod own;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -23,21 +23,12 @@ use self::durability::Acknowledgement;
 pub(super) use self::hearsay::Heard;
 pub use self::output::{Conflict, Event, Output};
 use self::own::own_source;
-use super::counters::Counters;
 use crate::discovery::{self, Engine, Ignored, Method, Responder};
 use crate::model::{Address, Labels, NodeId, NodeName, Now};
 use crate::registry::{Registration, Table};
+use crate::transport::{Counters, Via};
 use crate::wire::KeyId;
 use crate::wire::v1::{Message, Notice, SignedRecord};
-
-/// Where a datagram came from, and the way back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Via {
-    /// The address of this node that was spoken to, if it was one of its own: the answer leaves from it.
-    pub local: Option<IpAddr>,
-    /// The interface it came in by.
-    pub interface: u32,
-}
 
 /// An opened datagram.
 #[derive(Debug, Clone, Copy)]
@@ -294,7 +285,7 @@ impl Core {
         if !self.settings.accepts.contains(&notice.name) {
             self.counters.ignored_notices += 1;
         } else if !self.responder.admits(now, from) {
-            self.counters.ignored(Ignored::Rate);
+            self.counters.ignored(Ignored::Rate.as_str());
         } else if notice.verify(key).is_err() {
             self.counters.forged_notices += 1;
         } else {

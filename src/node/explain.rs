@@ -1,28 +1,7 @@
-//! Events and refusals as one sentence each, for the log and for `status`.
+//! Events as one sentence each, for the log.
 
 use super::core::Event;
-use crate::discovery;
-use crate::wire::v1::Refusal;
-
-/// Why a server refused, and what mends it.
-pub(super) fn refusal(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Clock { clock } => format!("the clocks differ too much; the server's says {clock}"),
-        Refusal::NameHeld { holder } => format!(
-            "the name is held by another node ({}): choose another node.name, or free it on the server with 'hereabouts forget'",
-            holder.short()
-        ),
-        Refusal::Rate { wait } => {
-            format!("too many requests, or the registry is full; to be tried again in {} s", wait.as_secs().max(1))
-        }
-        Refusal::Outdated { epoch, .. } => format!("the server has a newer record of this node (epoch {epoch})"),
-        Refusal::UnknownRecord => "the server does not have this node's record".to_owned(),
-        Refusal::Cloned => "another machine uses the same node id: one is a copy of the other's disk. \
-                            Delete identity.key in the state directory of the copy"
-            .to_owned(),
-        Refusal::Channel { name } => format!("the server's channel is called {name:?}"),
-    }
-}
+use crate::discovery::{self, explain_refusal};
 
 /// Logs an event: one line for each thing an operator wants to know.
 pub(super) fn log(event: &Event) {
@@ -65,7 +44,7 @@ fn discovery(event: &discovery::Event) {
             tracing::debug!(%server, "a renewal's answer says that the server offers other files than before");
         }
         discovery::Event::Refused { server, refusal: why } => {
-            tracing::warn!(%server, "a server refused this node: {}", refusal(why));
+            tracing::warn!(%server, "a server refused this node: {}", explain_refusal(why));
         }
         discovery::Event::Lost { server, address, goodbye: true } => {
             tracing::info!(%server, %address, "a server said goodbye; looking for another");

@@ -5,11 +5,11 @@
 
 use std::net::SocketAddr;
 
-use super::shell::Node;
+use super::event_loop::Node;
 use super::sleep::Away;
-use super::ticker::Ticker;
 use crate::model::Now;
 use crate::net::{Family, Interface, Membership, RecvBatch, Report};
+use crate::transport::Clock;
 
 /// What is done after sleep.
 const ANEW: &str = "joining groups and registering again";
@@ -57,8 +57,8 @@ impl Node {
 
     /// After sleep or a stop, memberships, leases and servers may all be gone.
     pub(super) fn notice_sleep(&mut self) {
-        let now = self.ticker.now();
-        let Some(away) = self.sleep.noticed(now, Ticker::suspended()) else { return };
+        let now = self.clock.now();
+        let Some(away) = self.sleep.noticed(now, Clock::suspended()) else { return };
         match away {
             Away::Suspended(slept) => tracing::info!("the machine slept for {} s: {ANEW}", slept.as_secs()),
             Away::Stopped(stood) => tracing::info!("this node was stopped for {} s: {ANEW}", stood.as_secs()),
@@ -115,7 +115,7 @@ impl Node {
     }
 
     fn follow(&mut self) {
-        let now = self.ticker.now();
+        let now = self.clock.now();
         self.silence.follow(now, &self.traffic.fanout.joined());
         if !self.traffic.fanout.retry_wanted() {
             self.rejoin_wait.reset();

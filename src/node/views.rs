@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::compat::Compat;
 use super::core::Core;
-use super::explain;
-use super::mdns::Mdns;
 use super::publishing::at_server;
-use super::session::SessionCounters;
 use crate::api::view::{
     AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView, MethodState, MethodView,
     NodeView, PublicationState, PublicationView, Seen, ServerView, SocketView,
 };
-use crate::discovery::{self, Server};
+use crate::compat::Compat;
+use crate::discovery::{self, Server, explain_refusal};
 use crate::model::{Now, Record, State};
 use crate::net::{Decision, FamilyStatus, Fanout, GroupStatus, Interface, Policy, Sockets};
+use crate::publish::mdns::Mdns;
 use crate::publish::{Publication, Target, Wanted, plan};
 use crate::registry::{self, Interval, NodeRef};
+use crate::remote::SessionCounters;
 
 /// A node of the registry.
 pub(super) fn node(node: &NodeRef<'_>, now: Now) -> NodeView {
@@ -96,7 +95,7 @@ fn server(server: &Server) -> ServerView {
         lease_seconds: held.map(|held| held.lease.0),
         last_acknowledged: held.map(|held| held.acknowledged),
         seen: held.map(|held| held.seen),
-        last_refusal: server.refusal.as_ref().map(explain::refusal),
+        last_refusal: server.refusal.as_ref().map(explain_refusal),
     }
 }
 
@@ -153,7 +152,7 @@ pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns, compat: &C
             &BTreeMap::from([(Target::Servers, at_server(server, own))]),
             &BTreeMap::from([(Target::Servers, Wanted::This(wanted.clone()))]),
         );
-        let reason = server.refusal.as_ref().map(explain::refusal);
+        let reason = server.refusal.as_ref().map(explain_refusal);
         let state = match (changes.is_empty(), &reason) {
             (_, Some(_)) => PublicationState::Failed,
             (true, None) => PublicationState::Published,
@@ -164,7 +163,14 @@ pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns, compat: &C
         PublicationView { target, name, interface: None, state, addresses, reason }
     };
     let mut views: Vec<_> = core.engine().servers().iter().filter(|_| registers).map(view).collect();
-    views.extend(mdns.publications());
+    views.extend(mdns.publications().into_iter().map(|link| PublicationView {
+        target: link.target.to_string(),
+        name: link.name,
+        interface: Some(link.interface),
+        state: link.state,
+        addresses: link.addresses,
+        reason: link.reason,
+    }));
     views.extend(compat.publications());
     views
 }

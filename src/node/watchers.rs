@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::core::Event;
-use super::shell::Node;
+use super::event_loop::Node;
 use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Response};
@@ -73,7 +73,7 @@ impl Node {
             Event::NameConflict(conflict) => (ChangeKind::Conflict, &conflict.name, Some(conflict.source)),
             Event::Cloned { name, source, .. } => (ChangeKind::Cloned, name, Some(*source)),
         };
-        let now = self.ticker.now();
+        let now = self.clock.now();
         let node = self.core.table().and_then(|table| table.by_name(name)).map(|node| views::node(&node, now));
         self.tell(kind, name.clone(), source, node);
     }
@@ -86,7 +86,7 @@ impl Node {
         source: Option<SocketAddr>,
         node: Option<NodeView>,
     ) {
-        let time = self.ticker.now().wall;
+        let time = self.clock.now().wall;
         self.watchers.tell(&ChangeView { time, change, name, source, node, missed: 0 });
     }
 }

@@ -12,6 +12,7 @@
 mod claim;
 mod dns_sd;
 mod intent;
+pub(crate) mod mdns;
 mod plan;
 
 pub use claim::{Claim, ClaimEvent, ClaimState, Whose};

@@ -8,9 +8,11 @@
 //! [`Session::flush`], whose callers set it.
 
 mod handshake;
+mod peer;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use handshake::{AcceptError, CONNECT_LIMIT, HANDSHAKE_LIMIT, accept, call, connect};
+pub use peer::Peer;
 pub use stream::{MAX_REQUEST, Session, SessionError};

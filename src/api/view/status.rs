@@ -200,24 +200,6 @@ pub struct MethodView {
     pub servers: usize,
 }
 
-/// Whether the node's own record stands at a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PublicationState {
-    /// Its turn has not come, or the target has not confirmed it yet.
-    Waiting,
-    /// It is asked for first whether somebody else has the name.
-    Asking,
-    /// It stands there as it is.
-    Published,
-    /// It was told, and the target says nothing of whether it took it.
-    Told,
-    /// Somebody else has the name there.
-    Conflict,
-    /// The target refused it, or can't be reached.
-    Failed,
-}
-
 /// The node's own record at one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicationView {

@@ -21,10 +21,11 @@ use std::time::Duration;
 
 pub use self::output::{Event, Output, To};
 use self::search::{Candidate, Configured, Outstanding};
-use super::method::{Attempt, Method};
+use super::method::Attempt;
 use super::own::OwnRecord;
 use super::schedule::AskSchedule;
 use super::servers::Server;
+use crate::model::Method;
 use crate::model::Now;
 use crate::wire::KeyId;
 use crate::wire::v1::Message;

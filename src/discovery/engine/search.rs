@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Engine, Event, Output, To};
-use crate::discovery::method::{Attempt, Method, MethodStatus};
+use crate::discovery::method::{Attempt, MethodStatus};
 use crate::discovery::schedule::AskSchedule;
+use crate::model::Method;
 use crate::model::Now;
 use crate::wire::v1::{Message, Query, Refusal, Want};
 

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::durability::{Acknowledgement, waiting_batches};
-use super::{Conflict, Core, Datagram, Event, Output, Via};
+use super::{Conflict, Core, Datagram, Event, Output};
 use crate::discovery::Ignored;
 use crate::model::{Lease, Now, Record, State};
 use crate::registry::{Change, Outcome, Registration, RenewOutcome};
+use crate::transport::Via;
 use crate::wire::identity::RenewalKey;
 use crate::wire::v1::{Message, Refusal, Refused, Regarding, Renewal, SignedRecord};
 
@@ -23,7 +24,7 @@ impl Core {
         let Datagram { from, via, key, length, .. } = datagram;
         let most = length.saturating_mul(3);
         let Some(table) = &mut self.table else {
-            self.counters.ignored(Ignored::NotAsked);
+            self.counters.ignored(Ignored::NotAsked.as_str());
             return;
         };
         if signed.node == self.engine.own().id() {
@@ -32,7 +33,7 @@ impl Core {
             return;
         }
         if !self.responder.admits(now, from) {
-            self.counters.ignored(Ignored::Rate);
+            self.counters.ignored(Ignored::Rate.as_str());
             return;
         }
         let Ok(record) = signed.verify(|key| self.settings.keys.contains(&key)) else {
@@ -85,11 +86,11 @@ impl Core {
         let most = length.saturating_mul(3);
         let own = self.engine.own().id();
         let Some(table) = &mut self.table else {
-            self.counters.ignored(Ignored::NotAsked);
+            self.counters.ignored(Ignored::NotAsked.as_str());
             return;
         };
         if !self.responder.admits(now, from) {
-            self.counters.ignored(Ignored::Rate);
+            self.counters.ignored(Ignored::Rate.as_str());
             return;
         }
         let regarding = Regarding::Sequence(renewal.sequence);

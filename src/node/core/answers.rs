@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{Core, Datagram, Output, Via};
+use super::{Core, Datagram, Output};
 use crate::discovery::Verdict;
 use crate::model::{Labels, Now};
+use crate::transport::Via;
 use crate::wire::v1::{Answer, Message, Query, Subject, Want};
 
 impl Core {
@@ -13,7 +14,7 @@ impl Core {
         let most = length.saturating_mul(3);
         self.counters.queries += 1;
         match self.responder.query(now, query, nonce, from, (via.local, via.interface)) {
-            Verdict::Ignore(reason) => self.counters.ignored(reason),
+            Verdict::Ignore(reason) => self.counters.ignored(reason.as_str()),
             Verdict::AnswerOwn => self.answer(query.id, from, via, self.own_subject(), most),
             Verdict::AnswerLater => {}
             Verdict::LookUp => {

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{Core, Output, Via};
+use super::{Core, Output};
 use crate::model::{Lease, Now};
 use crate::registry::{Batch, SEEN_EVERY, Table};
+use crate::transport::Via;
 use crate::wire::v1::{Message, Registered};
 
 /// Batches handed to the store and not yet durable; more stay in the table, where they coalesce.

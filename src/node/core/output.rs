@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Via;
 use crate::discovery::{self, To};
 use crate::model::{NodeId, NodeName, Timestamp, Wire};
 use crate::registry::Batch;
+use crate::transport::Via;
 use crate::wire::v1::{Message, Notice};
 
 /// What the core wants done.

@@ -8,16 +8,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::FileEvent;
-use super::offers::{Generation, Refresh};
 use super::terminals::{self, Called};
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, Request, Response};
 use crate::api::view::{Progress, PushView};
 use crate::model::{NodeId, NodeName, State, Wire};
-use crate::node::shell::Node;
-use crate::node::wiring;
+use crate::node::Node;
 use crate::registry::Filter;
+use crate::settings;
+use crate::transfer::offers::{Generation, Refresh};
 use crate::wire::session::Report;
 use crate::wire::v1::{Message, Notice};
 
@@ -33,6 +32,14 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// How long a file may take to be looked at: a terabyte from a slow disk.
 const REFRESH_LIMIT: Duration = Duration::from_secs(3600);
+
+/// What was begun for a push came to its end.
+pub(in crate::node) enum PushEvent {
+    /// The file was looked at.
+    Refreshed(Refreshed),
+    /// Old terminals were called.
+    Called(Called),
+}
 
 /// A file that is to be pushed was looked at.
 pub(in crate::node) struct Refreshed {
@@ -212,14 +219,14 @@ impl Node {
     /// Has the file looked at; the push starts when that is done.
     pub(in crate::node) fn push(&mut self, call: Call) {
         let Request::Push { name, .. } = &call.request else { return };
-        let Some(refreshes) = self.files.refreshes.clone() else {
+        let Some(refreshes) = self.files.transfer.refreshes.clone() else {
             return refuse(&call, ErrorKind::NotServer, "this node offers no files (files.offer is empty)");
         };
         if self.files.pushes.running.len() >= PUSHES {
             return refuse(&call, ErrorKind::Busy, "too many pushes run already");
         }
         let (done, outcome) = oneshot::channel();
-        let (name, events) = (name.as_str().into(), self.files.events.clone());
+        let (name, events) = (name.as_str().into(), self.files.push_events.clone());
         tokio::spawn(async move {
             let asked = async {
                 refreshes.send(Refresh { name, done }).await.ok()?;
@@ -230,7 +237,7 @@ impl Node {
                 _ => Err("the file could not be looked at in time".to_owned()),
             };
             // The node stops if nobody receives.
-            let _ = events.send(FileEvent::Refreshed(Refreshed { call, outcome })).await;
+            let _ = events.send(PushEvent::Refreshed(Refreshed { call, outcome })).await;
         });
     }
 
@@ -245,7 +252,7 @@ impl Node {
             return refuse(&call, ErrorKind::NotServer, "this node keeps no registry");
         };
         let own = self.core.engine().own();
-        let caller = self.compat.caller(&self.config, name);
+        let caller = self.compat.caller(name);
         let (mut nodes, mut old) = (Vec::new(), Vec::new());
         for (place, wanted) in to.iter().enumerate() {
             if to[..place].contains(wanted) {
@@ -286,7 +293,7 @@ impl Node {
             return refuse(&call, ErrorKind::BadRequest, format!("'{name}' can't be the name of an offer"));
         };
         let message = Arc::new(Message::Notice(notice));
-        let now = self.ticker.now().elapsed;
+        let now = self.clock.now().elapsed;
         let deadline = now + Duration::from_millis(*timeout_ms).min(LONGEST);
         let mut push = Push {
             name: name.as_str().into(),
@@ -318,7 +325,7 @@ impl Node {
         }
         tracing::info!(file = %push.name, generation = number, nodes = push.waiting.len(), "pushing");
         if let Some(caller) = caller.filter(|_| all || !old.is_empty()) {
-            terminals::call(caller, push.name.clone(), old, all, self.files.events.clone());
+            terminals::call(caller, push.name.clone(), old, all, self.files.push_events.clone());
         }
         self.files.pushes.running.push(push);
         self.files.pushes.end(now);
@@ -346,7 +353,7 @@ impl Node {
     /// Sends notices that wait, as many as fit in between.
     pub(in crate::node) async fn send_notices(&mut self) {
         for message in std::mem::take(&mut self.files.pushes.multicast) {
-            for method in wiring::methods(&self.config) {
+            for method in settings::methods(&self.config) {
                 if let Err(error) = self.traffic.send_to_all(method, &message, self.core.counters_mut()).await {
                     tracing::debug!(%method, "a notice could not be sent to all: {error}");
                 }

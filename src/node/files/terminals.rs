@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
 
-use super::FileEvent;
+use super::PushEvent;
+use crate::compat::Caller;
 use crate::model::{NodeId, NodeName};
-use crate::node::compat::Caller;
 use crate::registry::NodeRef;
 
 /// An old terminal that is to be called.
@@ -34,7 +34,7 @@ pub(super) fn call(
     name: Box<str>,
     terminals: Vec<Terminal>,
     all: bool,
-    events: mpsc::Sender<FileEvent>,
+    events: mpsc::Sender<PushEvent>,
 ) {
     tokio::spawn(async move {
         let mut called = Vec::with_capacity(terminals.len());
@@ -50,6 +50,6 @@ pub(super) fn call(
             called.push((terminal.id, outcome));
         }
         // The node stops if nobody receives.
-        let _ = events.send(FileEvent::Called(Called { name, terminals: called })).await;
+        let _ = events.send(PushEvent::Called(Called { name, terminals: called })).await;
     });
 }

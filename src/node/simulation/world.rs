@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::discovery::{Engine, EngineSettings, Method, OwnRecord, OwnSettings, Responder, ResponderSettings, To};
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Origin, Role, State, Timestamp};
-use crate::node::{Core, CoreSettings, Datagram, Output, Via};
+use crate::node::{Core, CoreSettings, Datagram, Output};
 use crate::registry::{self, Batch, Filter, Table};
+use crate::transport::Via;
 use crate::wire::identity::Identity;
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::seal;

@@ -1,0 +1,50 @@
+//! What commands need of the ancestors' wires without a running node.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::ClientError;
+use crate::api::view::{PydiscoverFoundView, ToldView};
+use crate::compat::{CompatError, dynip, pydiscover};
+use crate::config::Config;
+use crate::net::Watch;
+use crate::settings;
+use crate::wire::compat::pydiscover::Answer;
+
+/// Asks for PyDiscover servers by broadcast, as the configuration says, and hands each answer on as it comes.
+///
+/// Ends after `window`, or when `found` breaks. Must be called within a tokio runtime.
+pub async fn discover_pydiscover(
+    config: &Config,
+    window: Duration,
+    found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
+) -> Result<(), ClientError> {
+    let wire = settings::pydiscover(config)?;
+    let interfaces = settings::policy(config).taken(&Watch::new().next().await);
+    let asked = pydiscover::ask(&wire.channel, wire.port, &interfaces, window, |answer| {
+        let (info, refused) = match answer.answer {
+            Answer::Info(info) => (Some(info), None),
+            Answer::Refused(reason) => (None, Some(reason)),
+        };
+        let after_ms = u64::try_from(answer.after.as_millis()).unwrap_or(u64::MAX);
+        found(PydiscoverFoundView { source: answer.source, info, refused, after_ms })
+    });
+    asked
+        .await
+        .map_err(|reason| CompatError { setting: "asking by PyDiscover's wire", reason })
+        .map_err(ClientError::from)
+}
+
+/// Tells DynIP servers this node's name, once: `servers`, or without any those of the configuration.
+///
+/// Must be called within a tokio runtime.
+pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<ToldView> {
+    let configured = settings::dynip_servers(config).into_iter().map(|(server, _)| server);
+    let servers: Vec<String> = if servers.is_empty() { configured.collect() } else { servers.to_vec() };
+    let mut told = Vec::new();
+    for server in servers {
+        let error = dynip::tell(&config.node.name, &server).await.err();
+        told.push(ToldView { server, error });
+    }
+    told
+}

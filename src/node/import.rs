@@ -1,0 +1,40 @@
+//! Records of an ancestor's file, over the control socket.
+
+use crate::api::control::Call;
+use crate::api::request::{ErrorKind, IMPORT, ImportRecord};
+use crate::api::view::ImportedView;
+use crate::model::{Lease, Now, Wire};
+use crate::node::Node;
+use crate::node::control::{Change, fail, finish};
+use crate::registry::Imported;
+
+impl Node {
+    /// Takes records into the table, and answers when they are synced.
+    pub(in crate::node) fn import(&mut self, now: Now, wire: Wire, records: &[ImportRecord], call: Call) {
+        if wire.is_authenticated() || records.len() > IMPORT {
+            let message = format!("an import is of an ancestor's wire, with at most {IMPORT} records");
+            return fail(&call, ErrorKind::BadRequest, message);
+        }
+        let lease = self.config.compat.dynip.clone().unwrap_or_default().lease.0;
+        let lease = Lease(u32::try_from(lease.as_secs()).unwrap_or(u32::MAX));
+        let mut view = ImportedView::default();
+        for ImportRecord { name, address, at } in records {
+            match self.core.import(now, name, wire, *address, *at, lease) {
+                Some(Imported::Added) => view.added += 1,
+                Some(Imported::Updated) => view.updated += 1,
+                Some(Imported::Same) => view.unchanged += 1,
+                Some(Imported::Owned) => view.owned.push(name.clone()),
+                Some(Imported::Full) => view.full.push(name.clone()),
+                None => return fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
+            }
+        }
+        if view.added + view.updated == 0 {
+            return finish(&call, [view.into()]);
+        }
+        tracing::info!(%wire, added = view.added, updated = view.updated, "imported unauthenticated records");
+        self.touch_export(now);
+        self.core.store();
+        let ticket = self.core.last_ticket();
+        self.changes.push_back(Change { ticket, item: view.into(), call });
+    }
+}
