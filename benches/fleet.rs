@@ -4,7 +4,11 @@
 //! all of them share this machine's cores and disk with their server. The plain copies go one after the other over loopback; both
 //! write each copy to a file and sync it. What counts is the ratio. `FLEET_NODES` and `FLEET_MIB` change the numbers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark that can't go on fails by a panic"
+)]
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -21,44 +25,85 @@ const LIMIT: Duration = Duration::from_secs(120);
 const TICKS: f64 = 100.0;
 
 fn main() {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |name: &str, default| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
     let (nodes, mib) = (number("FLEET_NODES", 50), number("FLEET_MIB", 1));
     assert!((1..=250).contains(&nodes), "FLEET_NODES is 1 to 250");
     let fleet = Fleet::new(nodes);
     let offered = fleet.folder.path().join("offered");
     fill(&offered, mib, 0);
     let hub = fleet.run("hub");
-    let clients: Vec<_> = (1..=nodes).map(|number| fleet.run(&format!("node-{number}"))).collect();
+    let clients: Vec<_> = (1..=nodes)
+        .map(|number| fleet.run(&format!("node-{number}")))
+        .collect();
     fleet.await_reports();
 
     let (mut plain, mut pushed) = (Vec::new(), Vec::new());
-    let before = (hub.processor(), clients.iter().map(Running::processor).sum::<f64>());
+    let before = (
+        hub.processor(),
+        clients.iter().map(Running::processor).sum::<f64>(),
+    );
     for run in 1..=RUNS {
         fill(&offered, mib, run as u64);
         let started = Instant::now();
-        (0..nodes).for_each(|number| plain_copy(&offered, &fleet.folder.path().join(format!("copied-{number}"))));
+        (0..nodes).for_each(|number| {
+            plain_copy(
+                &offered,
+                &fleet.folder.path().join(format!("copied-{number}")),
+            )
+        });
         plain.push(started.elapsed());
         let started = Instant::now();
         let output = fleet.hereabouts("hub", &["push", "f"]);
         pushed.push(started.elapsed());
         let lines = String::from_utf8(output.stdout).unwrap();
-        let done = lines.lines().filter(|line| line.contains("\tdone\t")).count();
-        assert!(output.status.success() && done == nodes, "{done} of {nodes} done: {lines}");
+        let done = lines
+            .lines()
+            .filter(|line| line.contains("\tdone\t"))
+            .count();
+        assert!(
+            output.status.success() && done == nodes,
+            "{done} of {nodes} done: {lines}"
+        );
     }
     let content = fs::read(&offered).unwrap();
-    let whole = |number| fs::read(fleet.folder.path().join(format!("node-{number}/taken"))).unwrap() == content;
+    let whole = |number| {
+        fs::read(fleet.folder.path().join(format!("node-{number}/taken"))).unwrap() == content
+    };
     assert!((1..=nodes).all(whole));
-    let after = (hub.processor(), clients.iter().map(Running::processor).sum::<f64>());
+    let after = (
+        hub.processor(),
+        clients.iter().map(Running::processor).sum::<f64>(),
+    );
 
     let (plain, pushed) = (median(plain), median(pushed));
     let ratio = pushed.as_secs_f64() / plain.as_secs_f64();
     let each = |seconds: f64| seconds * 1000.0 / RUNS as f64;
-    println!("{nodes} plain TCP copies of {mib} MiB, one after the other   {:8.0} ms", plain.as_secs_f64() * 1000.0);
-    println!("push until all of {nodes} nodes are done               {:8.0} ms", pushed.as_secs_f64() * 1000.0);
+    println!(
+        "{nodes} plain TCP copies of {mib} MiB, one after the other   {:8.0} ms",
+        plain.as_secs_f64() * 1000.0
+    );
+    println!(
+        "push until all of {nodes} nodes are done               {:8.0} ms",
+        pushed.as_secs_f64() * 1000.0
+    );
     println!("ratio                                            {ratio:8.2}   (target: at most 2)");
-    println!("CPU of the server, each push                     {:8.0} ms", each(after.0 - before.0));
-    println!("CPU of all nodes, each push                      {:8.0} ms", each(after.1 - before.1));
-    println!("memory of the server at the most                 {:8.1} MiB", hub.memory());
+    println!(
+        "CPU of the server, each push                     {:8.0} ms",
+        each(after.0 - before.0)
+    );
+    println!(
+        "CPU of all nodes, each push                      {:8.0} ms",
+        each(after.1 - before.1)
+    );
+    println!(
+        "memory of the server at the most                 {:8.1} MiB",
+        hub.memory()
+    );
     let most = clients.iter().map(Running::memory).fold(0.0, f64::max);
     println!("memory of a node at the most                     {most:8.1} MiB");
 }
@@ -80,7 +125,11 @@ impl Fleet {
         let folder = tempfile::tempdir().unwrap();
         let namespace = format!("hereabouts-bench-{}", std::process::id());
         ip(&["netns", "add", &namespace]);
-        let fleet = Self { folder, namespace, nodes };
+        let fleet = Self {
+            folder,
+            namespace,
+            nodes,
+        };
         fleet.ip(&["link", "set", "lo", "up"]);
         let key = fleet.folder.path().join("key");
         fs::write(&key, data_encoding::BASE64.encode(&[7; 32])).unwrap();
@@ -109,7 +158,15 @@ impl Fleet {
         fleet
     }
 
-    fn config(&self, name: &str, role: &str, listen: &str, address: &str, servers: &str, files: &str) {
+    fn config(
+        &self,
+        name: &str,
+        role: &str,
+        listen: &str,
+        address: &str,
+        servers: &str,
+        files: &str,
+    ) {
         let text = format!(
             "role: {role}\n\
              node: {{ name: {name}, state_dir: {name}, advertise: ['{address}'] }}\n\
@@ -132,8 +189,17 @@ impl Fleet {
 
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace, env!("CARGO_BIN_EXE_hereabouts"), "--config"]);
-        command.arg(self.path(name, "yaml")).args(arguments).stdin(Stdio::null());
+        command.args([
+            "netns",
+            "exec",
+            &self.namespace,
+            env!("CARGO_BIN_EXE_hereabouts"),
+            "--config",
+        ]);
+        command
+            .arg(self.path(name, "yaml"))
+            .args(arguments)
+            .stdin(Stdio::null());
         command
     }
 
@@ -144,14 +210,22 @@ impl Fleet {
     fn run(&self, name: &str) -> Running {
         let log = File::create(self.path(name, "log")).unwrap();
         // `ip netns exec` replaces itself by the program: the process id is that of the node.
-        Running(self.command(name, &["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+        Running(
+            self.command(name, &["run"])
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        )
     }
 
     /// Waits until the server knows of all nodes that they hold the first file.
     fn await_reports(&self) {
         let started = Instant::now();
         loop {
-            let output = self.hereabouts("hub", &["nodes", "--output", "json"]).stdout;
+            let output = self
+                .hereabouts("hub", &["nodes", "--output", "json"])
+                .stdout;
             let lines = String::from_utf8(output).unwrap();
             let holds = |line: &&str| {
                 let node: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -161,7 +235,11 @@ impl Fleet {
             if there == self.nodes {
                 return;
             }
-            assert!(started.elapsed() < LIMIT, "only {there} of {} nodes took the file within {LIMIT:?}", self.nodes);
+            assert!(
+                started.elapsed() < LIMIT,
+                "only {there} of {} nodes took the file within {LIMIT:?}",
+                self.nodes
+            );
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -170,15 +248,22 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         // The nodes have been killed: they are dropped first.
-        let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.namespace])
+            .status();
     }
 }
 
 fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("failed to run 'ip': {error}: install iproute2"));
+    let output =
+        output.unwrap_or_else(|error| panic!("failed to run 'ip': {error}: install iproute2"));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "failed to run 'ip {}' (root is needed): {errors}", arguments.join(" "));
+    assert!(
+        output.status.success(),
+        "failed to run 'ip {}' (root is needed): {errors}",
+        arguments.join(" ")
+    );
 }
 
 /// Content that is another one in each run.
@@ -227,14 +312,27 @@ impl Running {
     fn processor(&self) -> f64 {
         let stat = self.proc("stat");
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS
+        fields
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<f64>().unwrap())
+            .sum::<f64>()
+            / TICKS
     }
 
     /// The most MiB that were in memory.
     fn memory(&self) -> f64 {
         let status = self.proc("status");
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        most.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+        let most = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        most.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            / 1024.0
     }
 }
 

@@ -4,7 +4,11 @@
 //! it; `rsync` seals nothing and syncs where it is told to, `scp` seals (AES-GCM, as the pull does) and does not sync. What counts is
 //! the ratio. The file's size in MiB can be given in `PULL_MIB`. Where `rsync` or `scp` with `sshd` is not installed, that is said.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark that can't go on fails by a panic"
+)]
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -17,12 +21,25 @@ const PORT: u16 = 41_373;
 const RUNS: usize = 5;
 
 fn main() {
-    let mib: usize = std::env::var("PULL_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(256);
+    let mib: usize = std::env::var("PULL_MIB")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(256);
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("key"), data_encoding::BASE64.encode(&[7; 32])).unwrap();
-    fs::set_permissions(folder.join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    config(folder, "hub", "both", "[]", "offer: [{ name: f, path: offered }]");
+    fs::set_permissions(
+        folder.join("key"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    config(
+        folder,
+        "hub",
+        "both",
+        "[]",
+        "offer: [{ name: f, path: offered }]",
+    );
     config(
         folder,
         "node",
@@ -52,7 +69,12 @@ fn main() {
         hereabouts(folder, "node", &["pull"]);
         let took = started.elapsed();
         // The node may have been there before, by itself.
-        if fs::metadata(folder.join("node/taken")).unwrap().modified().unwrap() > began {
+        if fs::metadata(folder.join("node/taken"))
+            .unwrap()
+            .modified()
+            .unwrap()
+            > began
+        {
             pulled = pulled.min(took);
         }
         assert!(same(&folder.join("offered"), &folder.join("node/taken")));
@@ -67,8 +89,15 @@ fn main() {
     let rate = |took: Duration| mib as f64 / took.as_secs_f64();
     println!("plain TCP copy   {:8.0} MiB/s", rate(plain));
     println!("pull             {:8.0} MiB/s", rate(pulled));
-    println!("ratio            {:8.2}   (target: at least 0.5)", plain.as_secs_f64() / pulled.as_secs_f64());
-    for ((name, other), took) in ["rsync daemon", "rsync --fsync", "scp"].iter().zip(&others).zip(others_took) {
+    println!(
+        "ratio            {:8.2}   (target: at least 0.5)",
+        plain.as_secs_f64() / pulled.as_secs_f64()
+    );
+    for ((name, other), took) in ["rsync daemon", "rsync --fsync", "scp"]
+        .iter()
+        .zip(&others)
+        .zip(others_took)
+    {
         match other {
             Some(_) => println!(
                 "{name:16} {:8.0} MiB/s: the pull is {:.2} times as fast (target: more than 1)",
@@ -92,9 +121,17 @@ impl Other {
         // As the pull's, the file replaces one that is there.
         let target = folder.join("fetched");
         let started = Instant::now();
-        let output = Command::new(&self.fetch[0]).args(&self.fetch[1..]).arg(&target).output().unwrap();
+        let output = Command::new(&self.fetch[0])
+            .args(&self.fetch[1..])
+            .arg(&target)
+            .output()
+            .unwrap();
         let took = started.elapsed();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(same(&folder.join("offered"), &target));
         took
     }
@@ -112,20 +149,38 @@ fn rsync(folder: &Path, options: &[&str]) -> Option<Other> {
     }
     let port = free_port();
     let config = folder.join("rsyncd.conf");
-    let text = format!("use chroot = no\n[bench]\npath = {}\nread only = yes\n", folder.display());
+    let text = format!(
+        "use chroot = no\n[bench]\npath = {}\nread only = yes\n",
+        folder.display()
+    );
     fs::write(&config, text).unwrap();
     let mut command = Command::new(PROGRAM);
     command.args(["--daemon", "--no-detach", "--address=127.0.0.1"]);
-    command.arg(format!("--port={port}")).arg(format!("--config={}", config.display()));
-    let server = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    command
+        .arg(format!("--port={port}"))
+        .arg(format!("--config={}", config.display()));
+    let server = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     await_port(port);
     let url = format!("rsync://127.0.0.1:{port}/bench/offered");
-    let fetch = [&[PROGRAM, "--whole-file", "--ignore-times"], options, &[&url]]
-        .concat()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    Some(Other { _server: server, fetch })
+    let fetch = [
+        &[PROGRAM, "--whole-file", "--ignore-times"],
+        options,
+        &[&url],
+    ]
+    .concat()
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    Some(Other {
+        _server: server,
+        fetch,
+    })
 }
 
 /// An `sshd` of our own on loopback, with keys of its own; `None` where it or `scp` is not installed.
@@ -135,7 +190,10 @@ fn scp(folder: &Path) -> Option<Other> {
         return None;
     }
     for key in ["host", "user"] {
-        let made = Command::new(keygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(key)).status();
+        let made = Command::new(keygen)
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(folder.join(key))
+            .status();
         assert!(made.unwrap().success());
     }
     // Where the daemon separates its privileges; it belongs to the system's own.
@@ -151,18 +209,47 @@ fn scp(folder: &Path) -> Option<Other> {
     fs::write(&config, text).unwrap();
     let mut command = Command::new(daemon);
     command.args(["-D", "-f"]).arg(&config);
-    let server = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let server = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     await_port(port);
     let user = folder.join("user").display().to_string();
-    let options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "LogLevel=ERROR"];
-    let mut fetch = vec![client.to_owned(), "-q".into(), "-P".into(), port.to_string(), "-i".into(), user];
-    fetch.extend(options.iter().flat_map(|option| ["-o".to_owned(), (*option).to_owned()]));
+    let options = [
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "IdentitiesOnly=yes",
+        "LogLevel=ERROR",
+    ];
+    let mut fetch = vec![
+        client.to_owned(),
+        "-q".into(),
+        "-P".into(),
+        port.to_string(),
+        "-i".into(),
+        user,
+    ];
+    fetch.extend(
+        options
+            .iter()
+            .flat_map(|option| ["-o".to_owned(), (*option).to_owned()]),
+    );
     fetch.push(format!("127.0.0.1:{}", folder.join("offered").display()));
-    Some(Other { _server: server, fetch })
+    Some(Other {
+        _server: server,
+        fetch,
+    })
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn await_port(port: u16) {
@@ -280,17 +367,33 @@ fn await_pull(folder: &Path) {
             return;
         }
         // It fails until the node has found the server, and the server has read the file.
-        let pull = Command::new(env!("CARGO_BIN_EXE_hereabouts")).arg("-c").arg(&config).arg("pull").output();
+        let pull = Command::new(env!("CARGO_BIN_EXE_hereabouts"))
+            .arg("-c")
+            .arg(&config)
+            .arg("pull")
+            .output();
         drop(pull.unwrap());
         std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("the node did not pull: {}", fs::read_to_string(folder.join("node.log")).unwrap());
+    panic!(
+        "the node did not pull: {}",
+        fs::read_to_string(folder.join("node.log")).unwrap()
+    );
 }
 
 fn hereabouts(folder: &Path, name: &str, args: &[&str]) -> String {
     let config = folder.join(format!("{name}.yaml"));
-    let output = Command::new(env!("CARGO_BIN_EXE_hereabouts")).arg("-c").arg(config).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env!("CARGO_BIN_EXE_hereabouts"))
+        .arg("-c")
+        .arg(config)
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 

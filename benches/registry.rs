@@ -80,11 +80,20 @@ fn reload(table: &mut Table, many: u32) {
     }
     writer.shutdown().expect("a disk that works");
     let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-    println!("store: {many} rows written in {:?}, {} bytes a row in the file", start.elapsed(), size / u64::from(many));
+    println!(
+        "store: {many} rows written in {:?}, {} bytes a row in the file",
+        start.elapsed(),
+        size / u64::from(many)
+    );
     let mut loaded = Table::new(settings());
     let start = Instant::now();
-    let (writer, opened) = Writer::open(&path, NodeId([0; 32]), |node| loaded.load(now(1), node)).expect("the store");
-    println!("store: {} rows loaded in {:?}", opened.nodes, start.elapsed());
+    let (writer, opened) =
+        Writer::open(&path, NodeId([0; 32]), |node| loaded.load(now(1), node)).expect("the store");
+    println!(
+        "store: {} rows loaded in {:?}",
+        opened.nodes,
+        start.elapsed()
+    );
     drop(writer);
 }
 
@@ -119,7 +128,9 @@ fn durable(groups: &[(u32, u32)]) {
             for index in 0..group {
                 let node = (round * group + index).wrapping_mul(7919) % 10_000;
                 let outcome = table.register(now(2), registration(node, sequence));
-                assert!(matches!(outcome, Outcome::Accepted { change, .. } if change != Change::Same));
+                assert!(
+                    matches!(outcome, Outcome::Accepted { change, .. } if change != Change::Same)
+                );
             }
             let batch = table.take_dirty();
             let bytes: Vec<u8> = batch
@@ -135,7 +146,9 @@ fn durable(groups: &[(u32, u32)]) {
             }
             stored += start.elapsed();
             let start = Instant::now();
-            log.write_all(&bytes).and_then(|()| log.sync_data()).expect("a disk that works");
+            log.write_all(&bytes)
+                .and_then(|()| log.sync_data())
+                .expect("a disk that works");
             appended += start.elapsed();
         }
         let count = f64::from(group * rounds);
@@ -157,16 +170,25 @@ fn renewals(table: &mut Table, nodes: u32, rounds: usize) -> f64 {
         let sequence = &mut sequences[index as usize];
         *sequence += 1;
         let outcome = table.renew(now(2), &node_id(index), 1, 1, *sequence, source(index));
-        assert!(matches!(outcome, RenewOutcome::Renewed { changed: false, .. }));
+        assert!(matches!(
+            outcome,
+            RenewOutcome::Renewed { changed: false, .. }
+        ));
     }
     rounds as f64 / start.elapsed().as_secs_f64()
 }
 
 fn queries(table: &Table, nodes: u32, rounds: usize) -> f64 {
-    let names: Vec<NodeName> = (0..10_000).map(|index| name((index as u32).wrapping_mul(611_953) % nodes)).collect();
+    let names: Vec<NodeName> = (0..10_000)
+        .map(|index| name((index as u32).wrapping_mul(611_953) % nodes))
+        .collect();
     let start = Instant::now();
     for index in 0..rounds {
-        black_box(table.by_name(&names[index % names.len()]).map(|node| node.sighting()));
+        black_box(
+            table
+                .by_name(&names[index % names.len()])
+                .map(|node| node.sighting()),
+        );
     }
     rounds as f64 / start.elapsed().as_secs_f64()
 }
@@ -182,12 +204,19 @@ fn filled(nodes: u32) -> Table {
 }
 
 fn settings() -> Settings {
-    Settings { max_nodes: 2 * MILLION as usize, max_lease: Lease(900), ..Settings::default() }
+    Settings {
+        max_nodes: 2 * MILLION as usize,
+        max_lease: Lease(900),
+        ..Settings::default()
+    }
 }
 
 fn now(seconds: u64) -> Now {
     let elapsed = Duration::from_secs(seconds);
-    Now { elapsed, wall: Timestamp(1_700_000_000_000).plus(elapsed) }
+    Now {
+        elapsed,
+        wall: Timestamp(1_700_000_000_000).plus(elapsed),
+    }
 }
 
 /// As random as a public key.
@@ -213,8 +242,21 @@ fn source(index: u32) -> SocketAddr {
 
 fn registration(index: u32, sequence: u64) -> Registration {
     let interface = InterfaceName::parse("enp3s0").ok();
-    let address = |ip: IpAddr| Address { ip, interface, origin: Origin::Interface };
-    let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, (index >> 16) as u16, index as u16);
+    let address = |ip: IpAddr| Address {
+        ip,
+        interface,
+        origin: Origin::Interface,
+    };
+    let v6 = Ipv6Addr::new(
+        0x2001,
+        0xdb8,
+        0,
+        0,
+        0,
+        0,
+        (index >> 16) as u16,
+        index as u16,
+    );
     let record = Record {
         name: name(index),
         epoch: 1,
@@ -228,12 +270,27 @@ fn registration(index: u32, sequence: u64) -> Registration {
     };
     let mut body = vec![0; BODY];
     body[..8].copy_from_slice(&sequence.to_le_bytes());
-    let signed = SignedRecord { node: node_id(index), key: KeyId([0; 4]), body: body.into(), signature: [0; 64] };
-    Registration { record, signed, source: source(index), key: KeyId([0; 4]) }
+    let signed = SignedRecord {
+        node: node_id(index),
+        key: KeyId([0; 4]),
+        body: body.into(),
+        signature: [0; 64],
+    };
+    Registration {
+        record,
+        signed,
+        source: source(index),
+        key: KeyId([0; 4]),
+    }
 }
 
 /// Bytes of this process that are in memory (the second field of /proc/self/statm, in pages of 4 KiB).
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("a Linux with /proc");
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number of pages") * 4096
+    statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok())
+        .expect("a number of pages")
+        * 4096
 }

@@ -2,7 +2,10 @@
 //!
 //! Prints ratios first (medians of interleaved rounds), then divan's table. `cargo bench --bench sealing`
 
-#![allow(clippy::expect_used, reason = "a benchmark that can't go on fails by a panic")]
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark that can't go on fails by a panic"
+)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,18 +18,36 @@ use hereabouts::wire::v1::{Message, QUERY_DATAGRAM, Query, Renewal, SignedRecord
 use hereabouts::wire::{Identity, KeyRing, Secret};
 
 fn main() {
-    println!("work, of it one unit; bare: AES-256-GCM seal and open of the same bytes with one key");
+    println!(
+        "work, of it one unit; bare: AES-256-GCM seal and open of the same bytes with one key"
+    );
     for payload in [QUERY_DATAGRAM - OVERHEAD, 200] {
         let (mut sealed, mut bare) = (Sealed::new(payload), Bare::new(payload));
-        report(&format!("seal and open {payload} bytes"), || sealed.round(), || bare.round());
+        report(
+            &format!("seal and open {payload} bytes"),
+            || sealed.round(),
+            || bare.round(),
+        );
     }
     let mut bare = Bare::new(QUERY_DATAGRAM - OVERHEAD);
     let mut codec = Codec::new(query());
-    report("encode and decode a query", || codec.round(), || bare.round());
+    report(
+        "encode and decode a query",
+        || codec.round(),
+        || bare.round(),
+    );
     let mut codec = Codec::new(renewal());
-    report("encode and decode a renewal", || codec.round(), || bare.round());
+    report(
+        "encode and decode a renewal",
+        || codec.round(),
+        || bare.round(),
+    );
     let mut records = Records::new();
-    report("verify a signed record", || records.verify(), || bare.round());
+    report(
+        "verify a signed record",
+        || records.verify(),
+        || bare.round(),
+    );
     println!();
     divan::main();
 }
@@ -44,7 +65,10 @@ fn report(what: &str, mut work: impl FnMut(), mut bare: impl FnMut()) {
         times.sort_unstable();
         times[ROUNDS / 2].as_nanos() as f64 / f64::from(TURNS)
     });
-    println!("{what:<32} {work:>10.0} ns   bare {bare:>8.0} ns   ratio {:.2}", work / bare);
+    println!(
+        "{what:<32} {work:>10.0} ns   bare {bare:>8.0} ns   ratio {:.2}",
+        work / bare
+    );
 }
 
 fn timed(turns: u32, work: &mut impl FnMut()) -> Duration {
@@ -65,12 +89,22 @@ struct Sealed {
 impl Sealed {
     fn new(payload: usize) -> Self {
         let ring = KeyRing::new("bench", &[Secret::key([1; 32])]).expect("one key makes a ring");
-        Self { ring, payload, nonce: [0; 24], datagram: [0; MAX_DATAGRAM] }
+        Self {
+            ring,
+            payload,
+            nonce: [0; 24],
+            datagram: [0; MAX_DATAGRAM],
+        }
     }
 
     fn round(&mut self) {
         self.nonce[0] = self.nonce[0].wrapping_add(1);
-        let length = seal::seal_in_place(self.ring.first(), &self.nonce, &mut self.datagram, self.payload);
+        let length = seal::seal_in_place(
+            self.ring.first(),
+            &self.nonce,
+            &mut self.datagram,
+            self.payload,
+        );
         let length = length.expect("the payload fits");
         let opened = seal::open(&self.ring, black_box(&mut self.datagram[..length]));
         black_box(opened.expect("what was sealed opens"));
@@ -86,7 +120,12 @@ struct Bare {
 
 impl Bare {
     fn new(payload: usize) -> Self {
-        Self { cipher: Aes256Gcm::new(&[1; 32].into()), payload, nonce: [0; 12], datagram: [0; MAX_DATAGRAM] }
+        Self {
+            cipher: Aes256Gcm::new(&[1; 32].into()),
+            payload,
+            nonce: [0; 12],
+            datagram: [0; MAX_DATAGRAM],
+        }
     }
 
     fn round(&mut self) {
@@ -94,8 +133,16 @@ impl Bare {
         let nonce = self.nonce.into();
         let (header, rest) = self.datagram.split_at_mut(HEADER);
         let text = &mut rest[..self.payload];
-        let tag = self.cipher.encrypt_inout_detached(&nonce, header, InOutBuf::from(&mut *text)).expect("short");
-        let opened = self.cipher.decrypt_inout_detached(&nonce, header, InOutBuf::from(black_box(text)), &tag);
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&nonce, header, InOutBuf::from(&mut *text))
+            .expect("short");
+        let opened = self.cipher.decrypt_inout_detached(
+            &nonce,
+            header,
+            InOutBuf::from(black_box(text)),
+            &tag,
+        );
         opened.expect("what was sealed opens");
     }
 }
@@ -107,12 +154,18 @@ struct Codec {
 
 impl Codec {
     fn new(message: Message) -> Self {
-        Self { message, buffer: [0; MAX_DATAGRAM] }
+        Self {
+            message,
+            buffer: [0; MAX_DATAGRAM],
+        }
     }
 
     fn round(&mut self) {
-        let length = black_box(&self.message).encode(&mut self.buffer).expect("a message that fits");
-        black_box(Message::decode(black_box(&self.buffer[..length]))).expect("what was encoded decodes");
+        let length = black_box(&self.message)
+            .encode(&mut self.buffer)
+            .expect("a message that fits");
+        black_box(Message::decode(black_box(&self.buffer[..length])))
+            .expect("what was encoded decodes");
     }
 }
 
@@ -135,7 +188,9 @@ impl Records {
         };
         let identity = Identity::from_seed(&[1; 32]);
         let key = Sealed::new(1).ring.first().id();
-        Self { signed: SignedRecord::sign(&record, &identity, key).expect("a short record") }
+        Self {
+            signed: SignedRecord::sign(&record, &identity, key).expect("a short record"),
+        }
     }
 
     fn verify(&mut self) {
@@ -144,12 +199,23 @@ impl Records {
 }
 
 fn query() -> Message {
-    Message::Query(Query { id: 1 << 60, want: Want::Servers, clock: Timestamp(1 << 40), window: Duration::ZERO })
+    Message::Query(Query {
+        id: 1 << 60,
+        want: Want::Servers,
+        clock: Timestamp(1 << 40),
+        window: Duration::ZERO,
+    })
 }
 
 fn renewal() -> Message {
     let node = NodeId([1; 32]);
-    Message::Renew(Renewal { node, epoch: 1000, base: 1000, sequence: 100_000, proof: [1; 16] })
+    Message::Renew(Renewal {
+        node,
+        epoch: 1000,
+        base: 1000,
+        sequence: 100_000,
+        proof: [1; 16],
+    })
 }
 
 #[divan::bench(args = [QUERY_DATAGRAM - OVERHEAD, 200])]
@@ -179,7 +245,9 @@ fn renewal_encode_decode(bencher: divan::Bencher) {
 #[divan::bench]
 fn renewal_verify(bencher: divan::Bencher) {
     let (node, server) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
-    let key = server.renewal_key_of_node(&node.id()).expect("two good identities");
+    let key = server
+        .renewal_key_of_node(&node.id())
+        .expect("two good identities");
     let renewal = key.renewal(&node.id(), &server.id(), 1, 2, 3);
     bencher.bench_local(|| assert!(key.verify(black_box(&renewal), &server.id())));
 }

@@ -19,14 +19,21 @@ const ROUNDS: usize = 501;
 const WARM_UP: usize = 20;
 
 fn sockets() -> Sockets {
-    let settings = SocketSettings { address: Ipv4Addr::LOCALHOST.into(), port: 0, ttl: 1 };
+    let settings = SocketSettings {
+        address: Ipv4Addr::LOCALHOST.into(),
+        port: 0,
+        ttl: 1,
+    };
     Sockets::bind(&settings).expect("loopback")
 }
 
 async fn send_batched(from: &Sockets, to: SocketAddr, batch: &mut SendBatch) -> Duration {
     let started = Instant::now();
     for _ in 0..ROUND / SendBatch::MAX {
-        while batch.push(to, None, |buffer| buffer[..LENGTH].len()).is_ok() {}
+        while batch
+            .push(to, None, |buffer| buffer[..LENGTH].len())
+            .is_ok()
+        {}
         let flushed = from.flush(batch, |_, error| panic!("{error}")).await;
         assert_eq!(flushed.sent, SendBatch::MAX);
     }
@@ -79,8 +86,10 @@ fn line(what: &str, batched: &mut [Duration], single: &mut [Duration]) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let (batched_receiver, batched_sender) = (sockets(), sockets());
-    let (single_receiver, single_sender) =
-        (UdpSocket::bind("127.0.0.1:0").await.expect("bind"), UdpSocket::bind("127.0.0.1:0").await.expect("bind"));
+    let (single_receiver, single_sender) = (
+        UdpSocket::bind("127.0.0.1:0").await.expect("bind"),
+        UdpSocket::bind("127.0.0.1:0").await.expect("bind"),
+    );
     let batched_to = batched_receiver.addresses().next().expect("bound");
     let single_to = single_receiver.local_addr().expect("bound");
     let (mut send_batch, mut recv_batch) = (SendBatch::new(), RecvBatch::new());
@@ -93,7 +102,10 @@ async fn main() {
             receive_singly(&single_receiver).await,
         ];
         if round >= WARM_UP {
-            rounds.iter_mut().zip(spent).for_each(|(rounds, spent)| rounds.push(spent));
+            rounds
+                .iter_mut()
+                .zip(spent)
+                .for_each(|(rounds, spent)| rounds.push(spent));
         }
     }
     let [send_batched, send_singly, receive_batched, receive_singly] = &mut rounds;

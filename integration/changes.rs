@@ -12,8 +12,16 @@ const SHORT_LEASE: &str = "registry: { lease: 5s }";
 /// What a history says, without what still goes on changing.
 fn intervals(history: &[Value]) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut all: Vec<_> =
-        history.iter().map(|seen| (text(&seen["address"]), text(&seen["seen"]), text(&seen["from"]))).collect();
+    let mut all: Vec<_> = history
+        .iter()
+        .map(|seen| {
+            (
+                text(&seen["address"]),
+                text(&seen["seen"]),
+                text(&seen["from"]),
+            )
+        })
+        .collect();
     all.sort();
     all
 }
@@ -27,25 +35,53 @@ fn a_changed_address_is_known_within_5_s_and_the_old_one_is_history() {
         laptop.ready().await;
         let old = laptop.address().await;
         let new = fleet.network.far_address(77);
-        assert_eq!(hub.printed(&["where", "laptop", "--first"]).await.trim(), old.to_string());
+        assert_eq!(
+            hub.printed(&["where", "laptop", "--first"]).await.trim(),
+            old.to_string()
+        );
 
         laptop.disconnect(&fleet.network.name).await;
         laptop.connect(&fleet.network, Some(new)).await;
         let limit = Duration::from_secs(5);
         let took = await_equal(limit, "where laptop", new.to_string(), async || {
-            hub.exec(&["where", "laptop", "--first"]).await.stdout.trim().to_owned()
+            hub.exec(&["where", "laptop", "--first"])
+                .await
+                .stdout
+                .trim()
+                .to_owned()
         });
-        eprintln!("the new address was known {:?} after the interface was there", took.await);
+        eprintln!(
+            "the new address was known {:?} after the interface was there",
+            took.await
+        );
 
         let history = hub.json(&["history", "laptop"]).await;
-        let of = |address: &str| history.iter().filter(|seen| seen["address"] == address).collect::<Vec<_>>();
+        let of = |address: &str| {
+            history
+                .iter()
+                .filter(|seen| seen["address"] == address)
+                .collect::<Vec<_>>()
+        };
         let (past, present) = (of(&old.to_string()), of(&new.to_string()));
-        assert!(!past.is_empty() && past.iter().all(|seen| seen["to"].is_string()), "{history:?}");
-        assert!(present.iter().any(|seen| seen["to"].is_null()), "{history:?}");
+        assert!(
+            !past.is_empty() && past.iter().all(|seen| seen["to"].is_string()),
+            "{history:?}"
+        );
+        assert!(
+            present.iter().any(|seen| seen["to"].is_null()),
+            "{history:?}"
+        );
         // The old address leads to its last holder still, and says that this is over.
         let last = hub.json(&["who", &old.to_string()]).await;
-        assert_eq!((&last[0]["node"]["name"], &last[0]["current"]), (&"laptop".into(), &false.into()), "{last:?}");
-        assert_eq!(hub.json(&["who", &new.to_string()]).await[0]["current"], true);
+        assert_eq!(
+            (&last[0]["node"]["name"], &last[0]["current"]),
+            (&"laptop".into(), &false.into()),
+            "{last:?}"
+        );
+        assert_eq!(
+            hub.json(&["who", &new.to_string()]).await[0]["current"],
+            true
+        );
     });
 }
 
@@ -63,20 +99,29 @@ fn a_killed_node_expires_after_its_lease_and_a_stopped_one_leaves_at_once() {
 
         kiosk.stop().await;
         // The goodbye was sent before the container ended: nothing is to be waited for but its way.
-        await_that(Duration::from_secs(3), "the stopped node has left", async || {
-            hub.knows("kiosk").await["state"] == "left"
-        })
+        await_that(
+            Duration::from_secs(3),
+            "the stopped node has left",
+            async || hub.knows("kiosk").await["state"] == "left",
+        )
         .await;
         assert_eq!(hub.names(&[]).await, ["hub", "laptop"]);
 
         laptop.kill().await;
         let killed = Instant::now();
-        await_equal(SOON, "nodes", vec!["hub".to_owned()], async || hub.names(&[]).await).await;
+        await_equal(SOON, "nodes", vec!["hub".to_owned()], async || {
+            hub.names(&[]).await
+        })
+        .await;
         // Its last renewal came at most a third of the lease before; the rest is a busy machine's.
         let took = killed.elapsed();
         assert!(took < Duration::from_secs(12), "{took:?}");
         assert_eq!(hub.names(&["--gone"]).await, ["hub", "kiosk", "laptop"]);
-        assert_eq!(hub.knows("laptop").await["state"], "expired", "it had no chance to say goodbye");
+        assert_eq!(
+            hub.knows("laptop").await["state"],
+            "expired",
+            "it had no chance to say goodbye"
+        );
 
         // Where it was last is still told, with a word that it is gone.
         let last = hub.exec(&["where", "laptop", "--first"]).await;
@@ -93,9 +138,15 @@ fn a_node_that_slept_past_its_lease_is_back_when_it_wakes() {
         let laptop = fleet.start(fleet.client("laptop", SHORT_LEASE)).await;
         laptop.ready().await;
         laptop.pause().await;
-        await_that(SOON, "the sleeper expires", async || hub.knows("laptop").await["state"] == "expired").await;
+        await_that(SOON, "the sleeper expires", async || {
+            hub.knows("laptop").await["state"] == "expired"
+        })
+        .await;
         laptop.unpause().await;
-        await_that(SOON, "the sleeper is back", async || hub.knows("laptop").await["state"] == "present").await;
+        await_that(SOON, "the sleeper is back", async || {
+            hub.knows("laptop").await["state"] == "present"
+        })
+        .await;
     });
 }
 
@@ -104,15 +155,23 @@ fn a_server_keeps_every_record_and_its_history_over_a_restart_and_a_kill() {
     run(async {
         let fleet = Fleet::new().await;
         let volume = Volume::new().await;
-        let hub = fleet.start(fleet.server("hub", "").state(State::Volume(volume))).await;
+        let hub = fleet
+            .start(fleet.server("hub", "").state(State::Volume(volume)))
+            .await;
         let laptop = fleet.start(fleet.client("laptop", "")).await;
         laptop.ready().await;
         // This one is gone before the restart: nobody can tell the server about it again.
         let guest = fleet.start(fleet.client("guest", "")).await;
         guest.ready().await;
         guest.stop().await;
-        await_that(SOON, "the guest has left", async || hub.knows("guest").await["state"] == "left").await;
-        let before = (hub.knows("guest").await, hub.json(&["history", "guest"]).await);
+        await_that(SOON, "the guest has left", async || {
+            hub.knows("guest").await["state"] == "left"
+        })
+        .await;
+        let before = (
+            hub.knows("guest").await,
+            hub.json(&["history", "guest"]).await,
+        );
         let laptop_before = hub.json(&["history", "laptop"]).await;
         assert!(!before.1.is_empty() && !laptop_before.is_empty());
         let own_id = hub.status().await["node"]["node_id"].clone();
@@ -121,9 +180,20 @@ fn a_server_keeps_every_record_and_its_history_over_a_restart_and_a_kill() {
         hub.start().await;
         hub.ready().await;
         assert_eq!(hub.status().await["node"]["node_id"], own_id);
-        assert_eq!((hub.knows("guest").await, hub.json(&["history", "guest"]).await), before);
+        assert_eq!(
+            (
+                hub.knows("guest").await,
+                hub.json(&["history", "guest"]).await
+            ),
+            before
+        );
         let held = intervals(&hub.json(&["history", "laptop"]).await);
-        assert!(intervals(&laptop_before).iter().all(|interval| held.contains(interval)), "{held:?}");
+        assert!(
+            intervals(&laptop_before)
+                .iter()
+                .all(|interval| held.contains(interval)),
+            "{held:?}"
+        );
 
         // Acknowledged is durable: whatever a client was told before the kill is there after it.
         let late = fleet.start(fleet.client("late", "")).await;
@@ -132,11 +202,25 @@ fn a_server_keeps_every_record_and_its_history_over_a_restart_and_a_kill() {
         late.kill().await;
         hub.start().await;
         hub.ready().await;
-        assert_eq!(hub.names(&["--gone"]).await, ["guest", "hub", "laptop", "late"]);
-        assert_eq!((hub.knows("guest").await, hub.json(&["history", "guest"]).await), before);
+        assert_eq!(
+            hub.names(&["--gone"]).await,
+            ["guest", "hub", "laptop", "late"]
+        );
+        assert_eq!(
+            (
+                hub.knows("guest").await,
+                hub.json(&["history", "guest"]).await
+            ),
+            before
+        );
         assert!(!hub.json(&["history", "late"]).await.is_empty());
         let held = intervals(&hub.json(&["history", "laptop"]).await);
-        assert!(intervals(&laptop_before).iter().all(|interval| held.contains(interval)), "{held:?}");
+        assert!(
+            intervals(&laptop_before)
+                .iter()
+                .all(|interval| held.contains(interval)),
+            "{held:?}"
+        );
     });
 }
 
@@ -150,7 +234,9 @@ fn a_client_finds_its_server_again_after_the_server_was_killed() {
         // Its state was in memory: it comes back as a stranger with an empty registry.
         hub.kill().await;
         hub.start().await;
-        await_that(SOON, "the client has registered anew", async || hub.knows("laptop").await["state"] == "present")
-            .await;
+        await_that(SOON, "the client has registered anew", async || {
+            hub.knows("laptop").await["state"] == "present"
+        })
+        .await;
     });
 }

@@ -13,13 +13,31 @@ fn where_first_prints_one_bare_address_as_ssh_wants_it() {
         laptop.ready().await;
         let address = laptop.address().await;
         for asked in [&hub, &laptop] {
-            assert_eq!(asked.printed(&["where", "laptop", "--first"]).await, format!("{address}\n"));
+            assert_eq!(
+                asked.printed(&["where", "laptop", "--first"]).await,
+                format!("{address}\n")
+            );
         }
         // From a machine that holds the key and runs nothing.
-        let passer_by = fleet.start(fleet.client("passer-by", "").command(&["where", "laptop", "--first"])).await;
+        let passer_by = fleet
+            .start(
+                fleet
+                    .client("passer-by", "")
+                    .command(&["where", "laptop", "--first"]),
+            )
+            .await;
         let ran = passer_by.ended().await;
-        assert_eq!((ran.code, ran.stdout), (Some(0), format!("{address}\n")), "{}", ran.stderr);
-        assert_eq!(hub.names(&["--gone"]).await, ["hub", "laptop"], "who asks is not registered");
+        assert_eq!(
+            (ran.code, ran.stdout),
+            (Some(0), format!("{address}\n")),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(
+            hub.names(&["--gone"]).await,
+            ["hub", "laptop"],
+            "who asks is not registered"
+        );
     });
 }
 
@@ -27,22 +45,52 @@ fn where_first_prints_one_bare_address_as_ssh_wants_it() {
 fn discover_lists_servers_or_everybody() {
     run(async {
         let fleet = Fleet::new().await;
-        let hub = fleet.start(fleet.server("hub", "info: { services: 10.0.0.1 }")).await;
+        let hub = fleet
+            .start(fleet.server("hub", "info: { services: 10.0.0.1 }"))
+            .await;
         let laptop = fleet.start(fleet.client("laptop", "")).await;
         laptop.ready().await;
-        let found =
-            fleet.start(fleet.client("passer-by", "").command(&["discover", "--output", "json"])).await.ended().await;
-        let lines: Vec<serde_json::Value> =
-            found.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let found = fleet
+            .start(
+                fleet
+                    .client("passer-by", "")
+                    .command(&["discover", "--output", "json"]),
+            )
+            .await
+            .ended()
+            .await;
+        let lines: Vec<serde_json::Value> = found
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(lines.len(), 1, "{found:?}");
-        assert_eq!((&lines[0]["name"], &lines[0]["info"]["services"]), (&"hub".into(), &"10.0.0.1".into()));
+        assert_eq!(
+            (&lines[0]["name"], &lines[0]["info"]["services"]),
+            (&"hub".into(), &"10.0.0.1".into())
+        );
         assert_eq!(lines[0]["source"], format!("{}:24373", hub.address().await));
 
-        let all = fleet.start(fleet.client("passer-by", "").command(&["discover", "--all", "--timeout", "3s"])).await;
+        let all = fleet
+            .start(
+                fleet
+                    .client("passer-by", "")
+                    .command(&["discover", "--all", "--timeout", "3s"]),
+            )
+            .await;
         let ran = all.ended().await;
-        let mut names: Vec<_> = ran.stdout.lines().filter_map(|line| line.split('\t').next()).collect();
+        let mut names: Vec<_> = ran
+            .stdout
+            .lines()
+            .filter_map(|line| line.split('\t').next())
+            .collect();
         names.sort_unstable();
-        assert_eq!((ran.code, names), (Some(0), vec!["hub", "laptop"]), "{}", ran.stderr);
+        assert_eq!(
+            (ran.code, names),
+            (Some(0), vec!["hub", "laptop"]),
+            "{}",
+            ran.stderr
+        );
     });
 }
 
@@ -52,11 +100,16 @@ fn announce_registers_a_machine_that_runs_no_daemon() {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;
         hub.ready().await;
-        let cron = fleet.start(fleet.client("cron", "").command(&["announce"])).await;
+        let cron = fleet
+            .start(fleet.client("cron", "").command(&["announce"]))
+            .await;
         let ran = cron.ended().await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let seen: IpAddr = ran.stdout.trim().parse().unwrap();
-        assert_eq!(hub.printed(&["where", "cron", "--first"]).await.trim(), seen.to_string());
+        assert_eq!(
+            hub.printed(&["where", "cron", "--first"]).await.trim(),
+            seen.to_string()
+        );
         let known = hub.knows("cron").await;
         assert_eq!(known["state"], "present", "its lease goes on: {known}");
         assert_eq!(hub.printed(&["who", &seen.to_string()]).await, "cron\n");
@@ -67,7 +120,13 @@ fn announce_registers_a_machine_that_runs_no_daemon() {
 fn announce_without_a_server_finds_nothing() {
     run(async {
         let fleet = Fleet::new().await;
-        let cron = fleet.start(fleet.client("cron", "").command(&["announce", "--timeout", "1s"])).await;
+        let cron = fleet
+            .start(
+                fleet
+                    .client("cron", "")
+                    .command(&["announce", "--timeout", "1s"]),
+            )
+            .await;
         let ran = cron.ended().await;
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""), "{ran:?}");
     });
@@ -78,10 +137,16 @@ fn health_says_whether_a_node_does_its_work() {
     run(async {
         let fleet = Fleet::new().await;
         let laptop = fleet.start(fleet.client("laptop", "")).await;
-        await_that(SOON, "the node runs", async || laptop.status().await.is_object()).await;
+        await_that(SOON, "the node runs", async || {
+            laptop.status().await.is_object()
+        })
+        .await;
         let alone = laptop.exec(&["health"]).await;
         assert_eq!(alone.code, Some(1), "{alone:?}");
-        assert!(alone.stdout.starts_with("not ready: ") && alone.stdout.contains("no server"), "{alone:?}");
+        assert!(
+            alone.stdout.starts_with("not ready: ") && alone.stdout.contains("no server"),
+            "{alone:?}"
+        );
 
         let hub = fleet.start(fleet.server("hub", "")).await;
         hub.ready().await;

@@ -24,15 +24,23 @@ impl Member {
     async fn of(fleet: &Fleet, server: &Node) -> Self {
         let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
         // Connected, so that nothing else than this server's answers is received.
-        socket.connect(SocketAddr::new(server.address().await, PORT)).await.unwrap();
-        Self { ring: KeyRing::new(fleet.channel(), &[Secret::key(fleet.key)]).unwrap(), socket }
+        socket
+            .connect(SocketAddr::new(server.address().await, PORT))
+            .await
+            .unwrap();
+        Self {
+            ring: KeyRing::new(fleet.channel(), &[Secret::key(fleet.key)]).unwrap(),
+            socket,
+        }
     }
 
     fn sealed(&self, message: &Message) -> Vec<u8> {
         let mut nonce = [0; 24];
         getrandom::fill(&mut nonce).unwrap();
         let mut datagram = [0; MAX_DATAGRAM];
-        let length = message.seal(self.ring.first(), &nonce, &mut datagram).unwrap();
+        let length = message
+            .seal(self.ring.first(), &nonce, &mut datagram)
+            .unwrap();
         datagram[..length].to_vec()
     }
 
@@ -44,7 +52,9 @@ impl Member {
     async fn receive(&self) -> (Message, usize) {
         let mut datagram = [0; 2048];
         let received = tokio::time::timeout(ANSWER_LIMIT, self.socket.recv(&mut datagram)).await;
-        let length = received.unwrap_or_else(|_| panic!("no answer within {ANSWER_LIMIT:?}")).unwrap();
+        let length = received
+            .unwrap_or_else(|_| panic!("no answer within {ANSWER_LIMIT:?}"))
+            .unwrap();
         let opened = seal::open(&self.ring, &mut datagram[..length]).unwrap();
         (Message::decode(opened.payload).unwrap(), length)
     }
@@ -55,12 +65,22 @@ fn now() -> Timestamp {
 }
 
 fn query(id: u64, clock: Timestamp) -> Message {
-    Message::Query(Query { id, want: Want::Servers, clock, window: Duration::ZERO })
+    Message::Query(Query {
+        id,
+        want: Want::Servers,
+        clock,
+        window: Duration::ZERO,
+    })
 }
 
 /// Asserts that a message is the server's answer to the query with this id.
 fn assert_answers(message: &Message, id: u64) {
-    let Message::Answer(Answer { id: answered, subject: Subject::Own { record, .. }, .. }) = message else {
+    let Message::Answer(Answer {
+        id: answered,
+        subject: Subject::Own { record, .. },
+        ..
+    }) = message
+    else {
         panic!("not the server's own record: {message:?}");
     };
     assert_eq!(*answered, id);
@@ -89,11 +109,18 @@ fn a_clock_that_is_off_by_an_hour_costs_one_round_trip() {
                     Err(_) => {}
                 }
             };
-            let Message::Refused(Refused { regarding, refusal: Refusal::Clock { clock } }) = told else {
+            let Message::Refused(Refused {
+                regarding,
+                refusal: Refusal::Clock { clock },
+            }) = told
+            else {
                 panic!("no refusal because of the clock: {told:?}");
             };
             assert_eq!(regarding, Regarding::Query(id));
-            assert!(clock.distance(now()) < Duration::from_secs(10), "{clock} is not this kernel's clock");
+            assert!(
+                clock.distance(now()) < Duration::from_secs(10),
+                "{clock} is not this kernel's clock"
+            );
             // With the server's clock the same question is answered.
             member.send(&member.sealed(&query(id, clock))).await;
             assert_answers(&member.receive().await.0, id);
@@ -114,7 +141,11 @@ fn damaged_and_replayed_datagrams_get_no_answer_and_are_counted_by_reason() {
         member.send(&first).await;
         let (answer, length) = member.receive().await;
         assert_answers(&answer, 1);
-        assert!(length <= 3 * first.len(), "{length} bytes for {}", first.len());
+        assert!(
+            length <= 3 * first.len(),
+            "{length} bytes for {}",
+            first.len()
+        );
 
         let fresh = || member.sealed(&query(2, now()));
         let changed = |at: usize| {
@@ -148,7 +179,8 @@ fn damaged_and_replayed_datagrams_get_no_answer_and_are_counted_by_reason() {
         assert_answers(&member.receive().await.0, 3);
 
         let status = hub.status().await;
-        let counted = |group: &str, reason: &str| status["counters"][group][reason].as_u64().unwrap_or(0);
+        let counted =
+            |group: &str, reason: &str| status["counters"][group][reason].as_u64().unwrap_or(0);
         for (group, reason, _) in &bad {
             let sent = bad.iter().filter(|(_, other, _)| other == reason).count() as u64;
             assert_eq!(counted(group, reason), sent, "{group}.{reason}: {status}");

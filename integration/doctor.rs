@@ -27,7 +27,10 @@ fn all_is_well_between_containers_on_one_bridge() {
         laptop.ready().await;
         for node in [&hub, &laptop] {
             let (code, findings) = doctor(node).await;
-            assert!(findings.iter().all(|finding| finding["mark"] == "ok"), "{findings:#?}");
+            assert!(
+                findings.iter().all(|finding| finding["mark"] == "ok"),
+                "{findings:#?}"
+            );
             assert_eq!(code, Some(0));
         }
     });
@@ -42,9 +45,18 @@ fn a_container_alone_on_its_bridge_is_told_of_the_hosts_network_and_of_servers()
         assert_eq!(code, Some(1));
         let network = the(&findings, "container_network");
         assert_eq!(network["mark"], "warning");
-        assert!(network["mend"].as_str().unwrap().contains("network_mode: host"), "{network}");
+        assert!(
+            network["mend"]
+                .as_str()
+                .unwrap()
+                .contains("network_mode: host"),
+            "{network}"
+        );
         for beside in ["node_not_ready", "peers_none", "server_none"] {
-            assert!(findings.iter().any(|finding| finding["code"] == beside), "no {beside}: {findings:#?}");
+            assert!(
+                findings.iter().any(|finding| finding["code"] == beside),
+                "no {beside}: {findings:#?}"
+            );
         }
     });
 }
@@ -57,9 +69,11 @@ fn a_name_that_another_node_holds_is_told() {
         let first = fleet.start(fleet.client("laptop", "")).await;
         first.ready().await;
         let second = fleet.start(fleet.client("laptop", "")).await;
-        crate::harness::await_that(crate::harness::SOON, "the server refused the second one", async || {
-            second.status().await["servers"][0]["last_refusal"].is_string()
-        })
+        crate::harness::await_that(
+            crate::harness::SOON,
+            "the server refused the second one",
+            async || second.status().await["servers"][0]["last_refusal"].is_string(),
+        )
         .await;
         let (_, findings) = doctor(&second).await;
         the(&findings, "server_refuses");

@@ -14,7 +14,9 @@ const EXPORT: &str = "registry: { export: { path: nodes.json } }\n\
                       files: { offer: [{ name: catalogue, path: /var/lib/hereabouts/nodes.json }] }";
 
 async fn generation(hub: &Node, node: &str) -> u64 {
-    hub.knows(node).await["files"][0]["generation"].as_u64().unwrap_or(0)
+    hub.knows(node).await["files"][0]["generation"]
+        .as_u64()
+        .unwrap_or(0)
 }
 
 /// An offer of a file that the test puts beside the server's config.
@@ -37,7 +39,13 @@ fn sha256(bytes: &[u8]) -> String {
 fn a_push_reaches_all_five_nodes_that_take_the_file() {
     run(async {
         let fleet = Fleet::new().await;
-        let hub = fleet.start(fleet.server("hub", OFFER).file("catalogue", b"old".to_vec())).await;
+        let hub = fleet
+            .start(
+                fleet
+                    .server("hub", OFFER)
+                    .file("catalogue", b"old".to_vec()),
+            )
+            .await;
         hub.ready().await;
         let names = ["five", "four", "one", "three", "two"];
         let mut nodes = Vec::new();
@@ -47,7 +55,10 @@ fn a_push_reaches_all_five_nodes_that_take_the_file() {
         let other = fleet.start(fleet.client("other", "")).await;
         other.ready().await;
         for name in names {
-            await_that(SOON, "every node holds the first generation", async || generation(&hub, name).await > 0).await;
+            await_that(SOON, "every node holds the first generation", async || {
+                generation(&hub, name).await > 0
+            })
+            .await;
         }
         let old = generation(&hub, "one").await;
         let content = noise(1, 3_000_000);
@@ -55,13 +66,20 @@ fn a_push_reaches_all_five_nodes_that_take_the_file() {
 
         let ran = hub.exec(&["push", "catalogue"]).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let mut lines: Vec<_> = ran.stdout.lines().map(|line| line.split('\t').take(3).collect::<Vec<_>>()).collect();
+        let mut lines: Vec<_> = ran
+            .stdout
+            .lines()
+            .map(|line| line.split('\t').take(3).collect::<Vec<_>>())
+            .collect();
         lines.sort_unstable();
         let new = (old + 1).to_string();
         assert_eq!(lines, names.map(|name| [name, "done", &new]), "{ran:?}");
         let digest = sha256(&content);
         for node in &nodes {
-            assert_eq!(sha256(&std::fs::read(node.path(TAKEN).await).unwrap()), digest);
+            assert_eq!(
+                sha256(&std::fs::read(node.path(TAKEN).await).unwrap()),
+                digest
+            );
         }
         let listed = hub.json(&["nodes"]).await;
         for name in names {
@@ -73,7 +91,8 @@ fn a_push_reaches_all_five_nodes_that_take_the_file() {
             assert!(node["files"][0]["error"].is_null(), "{node}");
         }
         assert!(
-            listed.iter().any(|node| node["name"] == "other" && node["files"].as_array().is_none_or(Vec::is_empty))
+            listed.iter().any(|node| node["name"] == "other"
+                && node["files"].as_array().is_none_or(Vec::is_empty))
         );
         let refused = hub.exec(&["push", "nothing"]).await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -83,8 +102,14 @@ fn a_push_reaches_all_five_nodes_that_take_the_file() {
 /// The part of a pull into [`TAKEN`] in a folder, in bytes; 0 without one.
 fn part_size(folder: &Path) -> u64 {
     let mut entries = std::fs::read_dir(folder).unwrap().filter_map(Result::ok);
-    let part = entries.find(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(".part")));
-    part.and_then(|part| part.metadata().ok()).map_or(0, |metadata| metadata.len())
+    let part = entries.find(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.ends_with(".part"))
+    });
+    part.and_then(|part| part.metadata().ok())
+        .map_or(0, |metadata| metadata.len())
 }
 
 #[test]
@@ -93,8 +118,12 @@ fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
     run(async {
         let fleet = Fleet::new().await;
         let content = noise(2, SIZE as usize);
-        let hub = fleet.server("hub", OFFER).file("catalogue", content.clone());
-        let hub = fleet.start(hub.state(State::Volume(Volume::new().await))).await;
+        let hub = fleet
+            .server("hub", OFFER)
+            .file("catalogue", content.clone());
+        let hub = fleet
+            .start(hub.state(State::Volume(Volume::new().await)))
+            .await;
         hub.ready().await;
         // Slow enough to be caught half-way, and lossy, as what is over the rate is dropped.
         hub.nft(
@@ -105,24 +134,48 @@ fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
         let kiosk = fleet.start(fleet.client("kiosk", ACCEPT)).await;
         kiosk.ready().await;
         let folder = kiosk.path("var/lib/hereabouts").await;
-        await_that(SOON, "a third is there", async || part_size(&folder) * 10 >= SIZE * 3).await;
+        await_that(SOON, "a third is there", async || {
+            part_size(&folder) * 10 >= SIZE * 3
+        })
+        .await;
         hub.kill().await;
         let held = part_size(&folder);
-        assert!(held < SIZE && !folder.join("taken").exists(), "the pull was over before the kill");
+        assert!(
+            held < SIZE && !folder.join("taken").exists(),
+            "the pull was over before the kill"
+        );
         let before = kiosk.received().await;
 
         hub.start().await;
-        await_that(Duration::from_secs(120), "the pull went on and ended", async || folder.join("taken").exists())
-            .await;
-        assert_eq!(sha256(&std::fs::read(folder.join("taken")).unwrap()), sha256(&content));
-        await_that(SOON, "the server knows it", async || generation(&hub, "kiosk").await > 0).await;
+        await_that(
+            Duration::from_secs(120),
+            "the pull went on and ended",
+            async || folder.join("taken").exists(),
+        )
+        .await;
+        assert_eq!(
+            sha256(&std::fs::read(folder.join("taken")).unwrap()),
+            sha256(&content)
+        );
+        await_that(SOON, "the server knows it", async || {
+            generation(&hub, "kiosk").await > 0
+        })
+        .await;
         // The server counts from its start on, so all that it sent is of the second part.
-        let sent = hub.status().await["counters"]["sessions"]["content_bytes"].as_u64().unwrap();
+        let sent = hub.status().await["counters"]["sessions"]["content_bytes"]
+            .as_u64()
+            .unwrap();
         let rest = SIZE - held;
-        assert!(sent > 0 && sent <= rest, "{sent} bytes were sent, and {rest} were missing");
+        assert!(
+            sent > 0 && sent <= rest,
+            "{sent} bytes were sent, and {rest} were missing"
+        );
         // So says the kernel: with headers and seals, that is a twentieth more.
         let received = kiosk.received().await - before;
-        assert!(received <= rest + rest / 10, "{received} bytes came, and {rest} were missing");
+        assert!(
+            received <= rest + rest / 10,
+            "{received} bytes came, and {rest} were missing"
+        );
         assert_eq!(part_size(&folder), 0);
         println!(
             "killed at {held} of {SIZE} bytes; {sent} were sent afterwards, {received} came in over the interface"
@@ -137,10 +190,15 @@ fn a_paused_node_catches_up() {
         let hub = fleet.start(fleet.server("hub", EXPORT)).await;
         let kiosk = fleet.start(fleet.client("kiosk", ACCEPT)).await;
         kiosk.ready().await;
-        await_that(SOON, "the kiosk has the file", async || generation(&hub, "kiosk").await > 0).await;
+        await_that(SOON, "the kiosk has the file", async || {
+            generation(&hub, "kiosk").await > 0
+        })
+        .await;
         kiosk.pause().await;
         // A node that arrives changes the export, and with it the file.
-        let before = hub.status().await["offers"][0]["generation"].as_u64().unwrap();
+        let before = hub.status().await["offers"][0]["generation"]
+            .as_u64()
+            .unwrap();
         let late = fleet.start(fleet.client("late", "")).await;
         late.ready().await;
         await_that(SOON, "there is a newer generation", async || {
@@ -148,8 +206,12 @@ fn a_paused_node_catches_up() {
         })
         .await;
         kiosk.unpause().await;
-        await_that(Duration::from_secs(120), "the kiosk caught up", async || generation(&hub, "kiosk").await > before)
-            .await;
+        await_that(
+            Duration::from_secs(120),
+            "the kiosk caught up",
+            async || generation(&hub, "kiosk").await > before,
+        )
+        .await;
     });
 }
 
@@ -159,16 +221,22 @@ fn a_target_that_is_a_folder_fails_the_push_and_says_why() {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", EXPORT)).await;
         // The state folder of the node itself stands in the way.
-        let folder = "files: { spread: 0s, accept: [{ name: catalogue, path: /var/lib/hereabouts }] }";
+        let folder =
+            "files: { spread: 0s, accept: [{ name: catalogue, path: /var/lib/hereabouts }] }";
         let kiosk = fleet.start(fleet.client("kiosk", folder)).await;
         kiosk.ready().await;
         await_that(SOON, "the server knows what went wrong", async || {
-            hub.knows("kiosk").await["files"][0]["error"].as_str().is_some_and(|error| error.contains("is a folder"))
+            hub.knows("kiosk").await["files"][0]["error"]
+                .as_str()
+                .is_some_and(|error| error.contains("is a folder"))
         })
         .await;
         let ran = hub.exec(&["push", "catalogue", "--to", "kiosk"]).await;
         assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert!(ran.stdout.contains("kiosk\tfailed\t0\t") && ran.stdout.contains("is a folder"), "{ran:?}");
+        assert!(
+            ran.stdout.contains("kiosk\tfailed\t0\t") && ran.stdout.contains("is a folder"),
+            "{ran:?}"
+        );
         let pulled = kiosk.exec(&["pull"]).await;
         assert_eq!(pulled.code, Some(1), "{pulled:?}");
     });
@@ -179,16 +247,23 @@ fn a_server_that_was_killed_and_restarted_knows_again_who_holds_what() {
     run(async {
         let fleet = Fleet::new().await;
         let volume = Volume::new().await;
-        let hub = fleet.start(fleet.server("hub", EXPORT).state(State::Volume(volume))).await;
+        let hub = fleet
+            .start(fleet.server("hub", EXPORT).state(State::Volume(volume)))
+            .await;
         let kiosk = fleet.start(fleet.client("kiosk", ACCEPT)).await;
         kiosk.ready().await;
-        await_that(SOON, "the kiosk has the file", async || generation(&hub, "kiosk").await > 0).await;
+        await_that(SOON, "the kiosk has the file", async || {
+            generation(&hub, "kiosk").await > 0
+        })
+        .await;
         let before = generation(&hub, "kiosk").await;
         hub.kill().await;
         hub.start().await;
-        await_that(Duration::from_secs(120), "the kiosk said again what it holds", async || {
-            generation(&hub, "kiosk").await >= before
-        })
+        await_that(
+            Duration::from_secs(120),
+            "the kiosk said again what it holds",
+            async || generation(&hub, "kiosk").await >= before,
+        )
         .await;
     });
 }

@@ -24,7 +24,11 @@
 //! Every test has networks, containers and a key of its own, and removes them. After an interrupted run, `.ci/clean`
 //! removes what was left. No condition is waited for by sleeping: it is awaited, with a limit.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on fails by a panic"
+)]
 
 mod bad_starts;
 mod changes;

@@ -28,9 +28,23 @@ fn a_client_that_no_group_reaches_finds_its_server_by_mdns_within_10_s() {
         assert_eq!(status["servers"][0]["name"], "hub", "{status}");
         assert_eq!(status["servers"][0]["found_by"], "mdns", "{status}");
         let methods = status["methods"].as_array().unwrap();
-        assert_eq!((&methods[0]["method"], &methods[0]["state"]), (&"multicast".into(), &"failed".into()), "{status}");
-        assert!(methods[0]["reason"].as_str().unwrap().contains("no server of this channel answered"), "{status}");
-        assert_eq!((&methods[1]["method"], &methods[1]["state"]), (&"mdns".into(), &"found".into()), "{status}");
+        assert_eq!(
+            (&methods[0]["method"], &methods[0]["state"]),
+            (&"multicast".into(), &"failed".into()),
+            "{status}"
+        );
+        assert!(
+            methods[0]["reason"]
+                .as_str()
+                .unwrap()
+                .contains("no server of this channel answered"),
+            "{status}"
+        );
+        assert_eq!(
+            (&methods[1]["method"], &methods[1]["state"]),
+            (&"mdns".into(), &"found".into()),
+            "{status}"
+        );
         assert!(hub.names(&[]).await.iter().any(|name| name == "laptop"));
     });
 }
@@ -50,7 +64,8 @@ table inet off {
 }";
 
 #[test]
-fn where_multicast_and_broadcast_are_off_a_client_by_its_defaults_finds_its_server_by_mdns_within_10_s() {
+fn where_multicast_and_broadcast_are_off_a_client_by_its_defaults_finds_its_server_by_mdns_within_10_s()
+ {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;
@@ -60,7 +75,11 @@ fn where_multicast_and_broadcast_are_off_a_client_by_its_defaults_finds_its_serv
         laptop.ready().await;
         let status = laptop.status().await;
         let server = &status["servers"][0];
-        assert_eq!((&server["name"], &server["found_by"]), (&"hub".into(), &"mdns".into()), "{status}");
+        assert_eq!(
+            (&server["name"], &server["found_by"]),
+            (&"hub".into(), &"mdns".into()),
+            "{status}"
+        );
         // By the node's own clock, so that neither Docker nor this test counts.
         let at = |time: &Value| -> Timestamp { serde_json::from_value(time.clone()).unwrap() };
         let took = at(&server["last_acknowledged"]).since(at(&status["node"]["started"]));
@@ -68,16 +87,37 @@ fn where_multicast_and_broadcast_are_off_a_client_by_its_defaults_finds_its_serv
         assert!(took < Duration::from_secs(10), "{took:?}: {status}");
 
         let methods = status["methods"].as_array().unwrap();
-        let states: Vec<_> = methods.iter().map(|view| [&view["method"], &view["state"]]).collect();
-        assert_eq!(states, [["multicast", "failed"], ["broadcast", "failed"], ["mdns", "found"]], "{status}");
+        let states: Vec<_> = methods
+            .iter()
+            .map(|view| [&view["method"], &view["state"]])
+            .collect();
+        assert_eq!(
+            states,
+            [
+                ["multicast", "failed"],
+                ["broadcast", "failed"],
+                ["mdns", "found"]
+            ],
+            "{status}"
+        );
         for method in &methods[..2] {
             let reason = method["reason"].as_str().unwrap();
-            assert!(reason.starts_with("asked ") && reason.ends_with("no server of this channel answered"), "{reason}");
+            assert!(
+                reason.starts_with("asked ")
+                    && reason.ends_with("no server of this channel answered"),
+                "{reason}"
+            );
         }
         assert_eq!(methods[2]["servers"], 1, "{status}");
         let counters = hub.nft("list counters table inet off").await;
-        assert!(counters.contains("multicast") && counters.contains("broadcast"), "{counters}");
-        assert!(!counters.contains("packets 0 "), "something was not dropped, as it was not sent: {counters}");
+        assert!(
+            counters.contains("multicast") && counters.contains("broadcast"),
+            "{counters}"
+        );
+        assert!(
+            !counters.contains("packets 0 "),
+            "something was not dropped, as it was not sent: {counters}"
+        );
     });
 }
 
@@ -91,7 +131,9 @@ fn strangers_find_the_announcement_and_no_server() {
         let laptop = strangers.start(strangers.client("laptop", ELSEWHERE)).await;
         await_that(SOON, "the stranger asked what it found", async || {
             let status = laptop.status().await;
-            status["methods"][1]["reason"].as_str().is_some_and(|reason| reason.contains("none is a server of this"))
+            status["methods"][1]["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains("none is a server of this"))
         })
         .await;
         assert_eq!(laptop.status().await["servers"], serde_json::json!([]));
@@ -106,16 +148,27 @@ fn commands_without_a_node_fall_back_to_mdns_within_their_limit() {
         let hub = fleet.start(fleet.server("hub", ASIDE)).await;
         hub.ready().await;
         let ran = async |command: &[&str]| {
-            let node = fleet.start(fleet.client("cron", ELSEWHERE).command(command)).await;
+            let node = fleet
+                .start(fleet.client("cron", ELSEWHERE).command(command))
+                .await;
             node.ended().await
         };
         let announced = ran(&["announce"]).await;
         assert_eq!(announced.code, Some(0), "{announced:?}");
         let found = ran(&["discover", "--output", "json", "--timeout", "3s"]).await;
         assert_eq!(found.code, Some(0), "{found:?}");
-        let line: serde_json::Value = serde_json::from_str(found.stdout.lines().next().unwrap()).unwrap();
-        assert_eq!((&line["name"], &line["method"]), (&"hub".into(), &"mdns".into()), "{line}");
+        let line: serde_json::Value =
+            serde_json::from_str(found.stdout.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            (&line["name"], &line["method"]),
+            (&"hub".into(), &"mdns".into()),
+            "{line}"
+        );
         let known = ran(&["where", "cron", "--first"]).await;
-        assert_eq!((known.code, known.stdout.trim()), (Some(0), announced.stdout.trim()), "{known:?}");
+        assert_eq!(
+            (known.code, known.stdout.trim()),
+            (Some(0), announced.stdout.trim()),
+            "{known:?}"
+        );
     });
 }

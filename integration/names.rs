@@ -15,7 +15,9 @@ fn a_name_can_not_be_taken_over_until_it_is_forgotten() {
         let claimant = fleet.start(fleet.client("laptop", "")).await;
         await_that(SOON, "the claimant was refused", async || {
             let status = claimant.status().await;
-            status["servers"][0]["last_refusal"].as_str().is_some_and(|why| why.contains("name is held"))
+            status["servers"][0]["last_refusal"]
+                .as_str()
+                .is_some_and(|why| why.contains("name is held"))
         })
         .await;
         let claimant_id = claimant.status().await["node"]["node_id"].clone();
@@ -25,29 +27,57 @@ fn a_name_can_not_be_taken_over_until_it_is_forgotten() {
 
         // The first one keeps its record, and the operator sees the claim.
         let held = hub.knows("laptop").await;
-        assert_eq!((&held["node_id"], &held["state"]), (&owner_id, &"present".into()));
-        assert_eq!(hub.printed(&["where", "laptop", "--first"]).await.trim(), owner_address);
+        assert_eq!(
+            (&held["node_id"], &held["state"]),
+            (&owner_id, &"present".into())
+        );
+        assert_eq!(
+            hub.printed(&["where", "laptop", "--first"]).await.trim(),
+            owner_address
+        );
         let status = hub.status().await;
         let conflict = &status["conflicts"][0];
         assert_eq!(
-            (&conflict["name"], &conflict["holder"], &conflict["claimant"]),
+            (
+                &conflict["name"],
+                &conflict["holder"],
+                &conflict["claimant"]
+            ),
             (&"laptop".into(), &owner_id, &claimant_id),
             "{status}"
         );
-        assert!(status["counters"]["refused"]["name_held"].as_u64() >= Some(1), "{status}");
-        assert!(hub.logs().await.contains("hereabouts forget laptop"), "the log says what frees the name");
+        assert!(
+            status["counters"]["refused"]["name_held"].as_u64() >= Some(1),
+            "{status}"
+        );
+        assert!(
+            hub.logs().await.contains("hereabouts forget laptop"),
+            "the log says what frees the name"
+        );
 
         // Gone is not free: the owner may come back.
         owner.stop().await;
-        await_that(SOON, "the owner has left", async || hub.knows("laptop").await["state"] == "left").await;
+        await_that(SOON, "the owner has left", async || {
+            hub.knows("laptop").await["state"] == "left"
+        })
+        .await;
         assert_eq!(claimant.exec(&["announce"]).await.code, Some(1));
         assert_eq!(hub.knows("laptop").await["node_id"], owner_id);
 
         hub.printed(&["forget", "laptop"]).await;
-        await_equal(SOON, "announce by the claimant", Some(0), async || claimant.exec(&["announce"]).await.code).await;
+        await_equal(SOON, "announce by the claimant", Some(0), async || {
+            claimant.exec(&["announce"]).await.code
+        })
+        .await;
         let held = hub.knows("laptop").await;
-        assert_eq!((&held["node_id"], &held["state"]), (&claimant_id, &"present".into()));
-        assert_eq!(hub.printed(&["where", "laptop", "--first"]).await.trim(), claimant.address().await.to_string());
+        assert_eq!(
+            (&held["node_id"], &held["state"]),
+            (&claimant_id, &"present".into())
+        );
+        assert_eq!(
+            hub.printed(&["where", "laptop", "--first"]).await.trim(),
+            claimant.address().await.to_string()
+        );
     });
 }
 

@@ -14,9 +14,13 @@ fn main() -> ExitCode {
 
 /// A panic is a bug, whatever came in: says so, and what helps to find it.
 fn report_bug(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let place = panic
+        .location()
+        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let (version, what) = (env!("CARGO_PKG_VERSION"), message(panic.payload()));
-    cli::exit::note(format_args!("error: this is a bug in hereabouts {version}: {what} (at {place})"));
+    cli::exit::note(format_args!(
+        "error: this is a bug in hereabouts {version}: {what} (at {place})"
+    ));
     cli::exit::note("Please report it with this line, the command and its config (without keys).");
     if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
         cli::exit::note(std::backtrace::Backtrace::force_capture());
@@ -25,5 +29,6 @@ fn report_bug(panic: &PanicHookInfo<'_>) {
 
 fn message(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message")
 }

@@ -18,7 +18,9 @@ use crate::files::after::After;
 use crate::files::webhook::Webhook;
 use crate::lookup;
 use crate::model::{Address, Lease, Method, Origin, Record, Role};
-use crate::net::{BindError, FanoutSettings, HttpClient, Interface, Pattern, Policy, SocketSettings, Sockets};
+use crate::net::{
+    BindError, FanoutSettings, HttpClient, Interface, Pattern, Policy, SocketSettings, Sockets,
+};
 use crate::publish::mdns::{self, MdnsSettings};
 use crate::publish::{Intent, LinkAddresses, Network, Publication, Standing, Target};
 use crate::registry;
@@ -57,14 +59,21 @@ pub enum SettingsError {
 }
 
 fn lines(errors: &[config::SecretError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The most bytes that are read of a file of certificates: those of all public authorities have some 250 KiB.
 const MAX_CA_FILE: u64 = 4 * 1024 * 1024;
 
 /// The keys of the channel; whether one was made just now.
-pub(crate) fn key_ring(config: &Config, state: Option<&StateDir>) -> Result<(KeyRing, bool), SettingsError> {
+pub(crate) fn key_ring(
+    config: &Config,
+    state: Option<&StateDir>,
+) -> Result<(KeyRing, bool), SettingsError> {
     let mut made = false;
     let mut secrets = Vec::new();
     for secret in config.channel.secrets().map_err(SettingsError::Secret)? {
@@ -88,7 +97,10 @@ pub(crate) fn key_ring(config: &Config, state: Option<&StateDir>) -> Result<(Key
 /// Which interfaces take part.
 pub(crate) fn policy(config: &Config) -> Policy {
     let patterns = |texts: &[config::InterfacePattern]| {
-        texts.iter().filter_map(|text| Pattern::parse(text.as_str()).ok()).collect::<Vec<_>>()
+        texts
+            .iter()
+            .filter_map(|text| Pattern::parse(text.as_str()).ok())
+            .collect::<Vec<_>>()
     };
     let addresses = &config.interfaces.addresses;
     Policy {
@@ -103,7 +115,11 @@ pub(crate) fn policy(config: &Config) -> Policy {
 
 /// How the sockets of a running node are bound.
 pub(crate) fn sockets(config: &Config) -> SocketSettings {
-    SocketSettings { address: config.listen.address, port: config.listen.port, ttl: config.discovery.multicast.ttl }
+    SocketSettings {
+        address: config.listen.address,
+        port: config.listen.port,
+        ttl: config.discovery.multicast.ttl,
+    }
 }
 
 /// The sockets of a running node; groups and broadcasts are heard on their ports as well, where these differ.
@@ -112,7 +128,9 @@ pub(crate) fn bound(config: &Config) -> Result<Sockets, BindError> {
     match sockets.hear_groups(&fanout(config)) {
         // Whoever only asks does so from its own port, and is answered there.
         Err(error) if !config.role.serves() => {
-            tracing::warn!("failed to {error}; announcements of servers are not heard, and they are asked instead");
+            tracing::warn!(
+                "failed to {error}; announcements of servers are not heard, and they are asked instead"
+            );
             Ok(sockets)
         }
         Err(error) => Err(error),
@@ -133,12 +151,16 @@ pub(crate) fn fanout(config: &Config) -> FanoutSettings {
 
 /// The methods, in the configuration's order.
 pub(crate) fn methods(config: &Config) -> Vec<Method> {
-    let methods = config.discovery.methods.iter().filter_map(|method| match method {
-        config::Method::Multicast => Some(Method::Multicast),
-        config::Method::Broadcast => Some(Method::Broadcast),
-        config::Method::Mdns => Some(Method::Mdns),
-        config::Method::Pydiscover => None,
-    });
+    let methods = config
+        .discovery
+        .methods
+        .iter()
+        .filter_map(|method| match method {
+            config::Method::Multicast => Some(Method::Multicast),
+            config::Method::Broadcast => Some(Method::Broadcast),
+            config::Method::Mdns => Some(Method::Mdns),
+            config::Method::Pydiscover => None,
+        });
     methods.collect()
 }
 
@@ -150,14 +172,20 @@ pub(crate) fn mdns(config: &Config, port: u16) -> MdnsSettings {
         port,
         role: config.role,
         publishes: intent(config, port).mdns,
-        advertises: config.role.serves() && config.discovery.methods.contains(&config::Method::Mdns),
+        advertises: config.role.serves()
+            && config.discovery.methods.contains(&config::Method::Mdns),
         hidden: config.channel.hidden,
     }
 }
 
 /// The configured servers as `host:port`.
 pub(crate) fn servers(config: &Config) -> Vec<String> {
-    config.discovery.servers.iter().map(ToString::to_string).collect()
+    config
+        .discovery
+        .servers
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// The search.
@@ -175,26 +203,43 @@ pub(crate) fn engine(config: &Config, keys: Vec<KeyId>) -> EngineSettings {
 
 /// What is to be made known of this node, and where.
 pub(crate) fn intent(config: &Config, port: u16) -> Intent {
-    let listed = |is: fn(&PublishTarget) -> bool| config.publish.iter().filter(|target| is(target)).count();
+    let listed =
+        |is: fn(&PublishTarget) -> bool| config.publish.iter().filter(|target| is(target)).count();
     Intent {
         name: config.node.name.clone(),
         port,
         role: config.role,
         labels: config.node.labels.clone(),
-        servers: config.role.registers() && listed(|target| matches!(target, PublishTarget::Server {})) > 0,
+        servers: config.role.registers()
+            && listed(|target| matches!(target, PublishTarget::Server {})) > 0,
         mdns: listed(|target| matches!(target, PublishTarget::Mdns { .. })) > 0,
         dynip: listed(|target| matches!(target, PublishTarget::Dynip { .. })),
     }
 }
 
 /// What the interfaces give to be told. An empty list is one that could not be read: a host has at least its loopback.
-pub(crate) fn network(config: &Config, policy: &Policy, interfaces: &[Interface]) -> Option<Network> {
+pub(crate) fn network(
+    config: &Config,
+    policy: &Policy,
+    interfaces: &[Interface],
+) -> Option<Network> {
     let links = mdns::links(interfaces, policy).into_iter().map(|link| {
-        let told = |ip| Address { ip, interface: Some(link.name), origin: Origin::Interface };
+        let told = |ip| Address {
+            ip,
+            interface: Some(link.name),
+            origin: Origin::Interface,
+        };
         let addresses = policy.on_link(&link).into_iter().map(told).collect();
-        LinkAddresses { index: link.index, interface: link.name, addresses }
+        LinkAddresses {
+            index: link.index,
+            interface: link.name,
+            addresses,
+        }
     });
-    let network = || Network { addresses: addresses(config, policy, interfaces), links: links.collect() };
+    let network = || Network {
+        addresses: addresses(config, policy, interfaces),
+        links: links.collect(),
+    };
     (!interfaces.is_empty()).then(network)
 }
 
@@ -220,9 +265,16 @@ pub(crate) fn transfer(
 ) -> Result<transfer::Settings, SettingsError> {
     let offered = config.files.offer.iter().filter(|_| config.role.serves());
     let accepts = config.files.accept.iter();
-    let accepts = accepts.map(|accept| Ok(Accepted { after: after(accept)?, ..accepted(accept) }));
+    let accepts = accepts.map(|accept| {
+        Ok(Accepted {
+            after: after(accept)?,
+            ..accepted(accept)
+        })
+    });
     Ok(transfer::Settings {
-        offers: offered.map(|offer| (offer.name.as_str().into(), offer.path.clone())).collect(),
+        offers: offered
+            .map(|offer| (offer.name.as_str().into(), offer.path.clone()))
+            .collect(),
         accepts: accepts.collect::<Result<_, SettingsError>>()?,
         spread: config.files.spread.0,
         node: config.node.name.clone(),
@@ -236,7 +288,10 @@ pub(crate) fn transfer(
 /// The wires of the ancestors that are on.
 pub(crate) fn compat(config: &Config) -> Result<compat::Settings, SettingsError> {
     let serves = config.role.serves();
-    let asks = config.discovery.methods.contains(&config::Method::Pydiscover);
+    let asks = config
+        .discovery
+        .methods
+        .contains(&config::Method::Pydiscover);
     let pydiscover = match &config.compat.pydiscover {
         Some(_) if serves || asks => Some(pydiscover(config)?),
         None if asks => Some(pydiscover(config)?),
@@ -247,15 +302,29 @@ pub(crate) fn compat(config: &Config) -> Result<compat::Settings, SettingsError>
         .dynip
         .as_ref()
         .filter(|_| serves)
-        .map(|wire| compat::DynipSettings { port: wire.port, lease: lease_of(wire.lease.0) });
+        .map(|wire| compat::DynipSettings {
+            port: wire.port,
+            lease: lease_of(wire.lease.0),
+        });
     let terminals = config.compat.terminals.as_ref().map(|wire| {
         let side = if serves {
-            compat::TerminalsSide::Base { file: wire.file.as_ref().map(|name| name.as_str().into()) }
+            compat::TerminalsSide::Base {
+                file: wire.file.as_ref().map(|name| name.as_str().into()),
+            }
         } else {
-            let accept = config.files.accept.iter().find(|accept| Some(&accept.name) == wire.file.as_ref());
-            compat::TerminalsSide::Terminal { accepted: accept.map(accepted).map(Box::new) }
+            let accept = config
+                .files
+                .accept
+                .iter()
+                .find(|accept| Some(&accept.name) == wire.file.as_ref());
+            compat::TerminalsSide::Terminal {
+                accepted: accept.map(accepted).map(Box::new),
+            }
         };
-        compat::TerminalsSettings { port: wire.port, side }
+        compat::TerminalsSettings {
+            port: wire.port,
+            side,
+        }
     });
     Ok(compat::Settings {
         address: config.listen.address,
@@ -292,15 +361,24 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
     };
     let channel = Channel::new(&wire.magic, password).map_err(|error| {
         let reason = error.to_string();
-        CompatError { setting: "compat.pydiscover.password_file", reason }
+        CompatError {
+            setting: "compat.pydiscover.password_file",
+            reason,
+        }
     })?;
     let serves = config.role.serves() && config.compat.pydiscover.is_some();
     Ok(compat::PydiscoverSettings {
         channel,
         port: wire.port,
         password: wire.password_file.is_some(),
-        serves: serves.then(|| compat::Served { hidden: wire.hidden, info: config.info.clone() }),
-        asks: config.discovery.methods.contains(&config::Method::Pydiscover),
+        serves: serves.then(|| compat::Served {
+            hidden: wire.hidden,
+            info: config.info.clone(),
+        }),
+        asks: config
+            .discovery
+            .methods
+            .contains(&config::Method::Pydiscover),
     })
 }
 
@@ -320,22 +398,49 @@ pub(crate) fn lookup(config: &Config, ring: KeyRing) -> lookup::Settings {
 /// What a command tells the servers once: it can't know what they hold, and nobody listens when it has left.
 ///
 /// `None` where it is not known what the interfaces give: then nothing is told, as it would replace what is known.
-pub(crate) fn told_once(config: &Config, policy: &Policy, interfaces: &[Interface]) -> Option<Publication> {
-    let intent = Intent { role: Role::Client, servers: true, mdns: false, dynip: 0, ..intent(config, 0) };
+pub(crate) fn told_once(
+    config: &Config,
+    policy: &Policy,
+    interfaces: &[Interface],
+) -> Option<Publication> {
+    let intent = Intent {
+        role: Role::Client,
+        servers: true,
+        mdns: false,
+        dynip: 0,
+        ..intent(config, 0)
+    };
     let standing = BTreeMap::from([(Target::Servers, Standing::Unknown)]);
     let changes = intent.changes(&standing, network(config, policy, interfaces).as_ref());
-    changes.into_iter().find(|(target, _)| *target == Target::Servers)?.1.into_wanted()
+    changes
+        .into_iter()
+        .find(|(target, _)| *target == Target::Servers)?
+        .1
+        .into_wanted()
 }
 
 /// How many sessions there may be.
 pub(crate) fn sessions(config: &Config) -> remote::Limits {
-    let config::SessionsConfig { max, max_per_source, idle } = &config.sessions;
-    remote::Limits { sessions: usize::from(*max), per_source: usize::from(*max_per_source), idle: idle.0 }
+    let config::SessionsConfig {
+        max,
+        max_per_source,
+        idle,
+    } = &config.sessions;
+    remote::Limits {
+        sessions: usize::from(*max),
+        per_source: usize::from(*max_per_source),
+        idle: idle.0,
+    }
 }
 
 /// The names of the files that the node takes.
 pub(crate) fn accepts(config: &Config) -> Vec<Box<str>> {
-    config.files.accept.iter().map(|accept| accept.name.as_str().into()).collect()
+    config
+        .files
+        .accept
+        .iter()
+        .map(|accept| accept.name.as_str().into())
+        .collect()
 }
 
 /// A file that the node takes, without what follows it.
@@ -354,7 +459,10 @@ pub(crate) fn accepted(accept: &config::Accept) -> Accepted {
 /// What follows when a file was taken; reads what a webhook needs.
 pub(crate) fn after(accept: &config::Accept) -> Result<Option<After>, SettingsError> {
     Ok(match &accept.after {
-        Some(AfterAction::Exec { command, limit }) => Some(After::Exec { command: command.clone(), limit: limit.0 }),
+        Some(AfterAction::Exec { command, limit }) => Some(After::Exec {
+            command: command.clone(),
+            limit: limit.0,
+        }),
         Some(AfterAction::Signal { pid_file, signal }) => {
             let signal = match signal {
                 SignalName::Hup => Signal::HUP,
@@ -362,20 +470,34 @@ pub(crate) fn after(accept: &config::Accept) -> Result<Option<After>, SettingsEr
                 SignalName::Usr2 => Signal::USR2,
                 SignalName::Term => Signal::TERM,
             };
-            Some(After::Signal { pid_file: pid_file.clone(), signal })
+            Some(After::Signal {
+                pid_file: pid_file.clone(),
+                signal,
+            })
         }
-        Some(AfterAction::Webhook { url, headers, token_file, ca_file, limit }) => {
+        Some(AfterAction::Webhook {
+            url,
+            headers,
+            token_file,
+            ca_file,
+            limit,
+        }) => {
             let token = token_file.as_deref().map(config::read_token).transpose();
             Some(After::Webhook(Webhook {
                 url: url.clone(),
                 headers: headers.clone().into_iter().collect(),
                 token: token.map_err(|error| SettingsError::Secret(vec![error]))?,
-                client: http_client(ca_file.as_deref()).map_err(|error| SettingsError::Webhook {
-                    file: accept.name.to_string(),
-                    reason: format!(
-                        "ca_file {}: {error}",
-                        ca_file.as_deref().unwrap_or(Path::new("(built in)")).display()
-                    ),
+                client: http_client(ca_file.as_deref()).map_err(|error| {
+                    SettingsError::Webhook {
+                        file: accept.name.to_string(),
+                        reason: format!(
+                            "ca_file {}: {error}",
+                            ca_file
+                                .as_deref()
+                                .unwrap_or(Path::new("(built in)"))
+                                .display()
+                        ),
+                    }
                 })?,
                 limit: limit.0,
             }))
@@ -404,13 +526,21 @@ pub(crate) fn table(config: &Config) -> registry::Settings {
 }
 
 /// The addresses that the node announces: those of its interfaces, or those of `node.advertise`.
-pub(crate) fn addresses(config: &Config, policy: &Policy, interfaces: &[Interface]) -> Vec<Address> {
+pub(crate) fn addresses(
+    config: &Config,
+    policy: &Policy,
+    interfaces: &[Interface],
+) -> Vec<Address> {
     if config.node.advertise.is_empty() {
         return policy.announced(interfaces);
     }
     let advertised = config.node.advertise.iter().take(Record::MAX_ADDRESSES);
     advertised
-        .map(|ip: &IpAddr| Address { ip: ip.to_canonical(), interface: None, origin: Origin::Advertised })
+        .map(|ip: &IpAddr| Address {
+            ip: ip.to_canonical(),
+            interface: None,
+            origin: Origin::Advertised,
+        })
         .collect()
 }
 
@@ -459,14 +589,20 @@ mod tests {
     #[test]
     fn default_patterns_leave_what_containers_machines_tunnels_and_vpns_make() {
         let config = Config::default();
-        let taken: Vec<_> = VIRTUAL.split_whitespace().filter(|name| takes(&config, name)).collect();
+        let taken: Vec<_> = VIRTUAL
+            .split_whitespace()
+            .filter(|name| takes(&config, name))
+            .collect();
         assert_eq!(taken, [""; 0]);
     }
 
     #[test]
     fn default_patterns_take_real_interfaces_and_the_hosts_own_bridge() {
         let config = Config::default();
-        let left: Vec<_> = REAL.split_whitespace().filter(|name| !takes(&config, name)).collect();
+        let left: Vec<_> = REAL
+            .split_whitespace()
+            .filter(|name| !takes(&config, name))
+            .collect();
         assert_eq!(left, [""; 0]);
     }
 
@@ -484,7 +620,10 @@ mod tests {
         let config = Config::default();
         let names: Vec<_> = VIRTUAL.split_whitespace().collect();
         for pattern in policy(&config).exclude {
-            assert!(names.iter().any(|name| pattern.matches(name)), "no name in the list fits {pattern}");
+            assert!(
+                names.iter().any(|name| pattern.matches(name)),
+                "no name in the list fits {pattern}"
+            );
         }
         assert_eq!(config.interfaces.exclude.len(), 57, "each of them parses");
     }
@@ -508,21 +647,43 @@ mod tests {
         let config = Config::default();
         let policy = policy(&config);
         assert_eq!(network(&config, &policy, &[]), None);
-        assert_eq!(network(&config, &policy, &[loopback()]), Some(Network::default()));
+        assert_eq!(
+            network(&config, &policy, &[loopback()]),
+            Some(Network::default())
+        );
     }
 
     #[test]
     fn command_tells_nothing_where_the_interfaces_are_not_known() {
         // Whatever the node itself publishes: the command was asked to register.
-        let config = Config { publish: Vec::new(), ..Config::default() };
+        let config = Config {
+            publish: Vec::new(),
+            ..Config::default()
+        };
         let policy = policy(&config);
         assert_eq!(told_once(&config, &policy, &[]), None);
         let addresses = vec![InterfaceAddress::new([10, 0, 0, 7].into(), 24)];
         let name = InterfaceName::parse("eth0").unwrap();
-        let eth0 = Interface { index: 2, name, loopback: false, multicast: true, addresses, ..loopback() };
+        let eth0 = Interface {
+            index: 2,
+            name,
+            loopback: false,
+            multicast: true,
+            addresses,
+            ..loopback()
+        };
         let told = told_once(&config, &policy, &[loopback(), eth0]).unwrap();
         assert_eq!((told.role, told.port), (Role::Client, 0));
-        assert_eq!(told.ips().collect::<Vec<_>>(), [std::net::IpAddr::from([10, 0, 0, 7])]);
-        assert_eq!(told_once(&config, &policy, &[loopback()]).unwrap().addresses, [], "the servers see where it is");
+        assert_eq!(
+            told.ips().collect::<Vec<_>>(),
+            [std::net::IpAddr::from([10, 0, 0, 7])]
+        );
+        assert_eq!(
+            told_once(&config, &policy, &[loopback()])
+                .unwrap()
+                .addresses,
+            [],
+            "the servers see where it is"
+        );
     }
 }

@@ -95,13 +95,21 @@ pub enum StateError {
 
 impl StateError {
     pub(crate) fn directory(path: &Path, source: io::Error) -> Self {
-        Self::Directory { path: path.to_owned(), uid: user(), source }
+        Self::Directory {
+            path: path.to_owned(),
+            uid: user(),
+            source,
+        }
     }
 
     fn file(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::PermissionDenied => Self::Foreign { path, uid: user(), source },
+            io::ErrorKind::PermissionDenied => Self::Foreign {
+                path,
+                uid: user(),
+                source,
+            },
             _ => Self::File { path, source },
         }
     }
@@ -131,7 +139,9 @@ pub(crate) struct StateDir {
 
 /// Held while a node runs: no other one takes the same state.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
+pub(crate) struct Lock(
+    #[expect(dead_code, reason = "the lock lives as long as the file is open")] File,
+);
 
 /// A file of 32 secret bytes.
 struct SecretFile {
@@ -155,19 +165,27 @@ impl StateDir {
     /// Takes a directory, making it (mode 0700) and its parents where they are missing.
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
         let error = |source| StateError::directory(path, source);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(error)?;
         // A directory that can be listed is not one that can be written: find out now, not at the first change.
         let probe = path.join(".probe");
         // A full disk takes an empty file.
         let wrote = fs::write(&probe, PROBE);
         let removed = fs::remove_file(&probe);
         wrote.and(removed).map_err(error)?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 
     /// A directory as it stands: nothing is made, and nothing tried.
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     /// The directory.
@@ -179,11 +197,18 @@ impl StateDir {
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
         let path = self.path.join("lock");
         let error = |source| StateError::file(&path, source);
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(error)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(error)?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => Err(StateError::InUse { path: self.path.clone() }),
+            Err(TryLockError::WouldBlock) => Err(StateError::InUse {
+                path: self.path.clone(),
+            }),
             Err(TryLockError::Error(source)) => Err(error(source)),
         }
     }
@@ -211,11 +236,14 @@ impl StateDir {
     pub(crate) fn next_epoch(&self, now: Timestamp, new_node: bool) -> Result<u64, StateError> {
         let path = self.path.join("epoch");
         let last = match read(&path)? {
-            Some(text) => text.trim().parse::<u64>().map_err(|_| StateError::Content {
-                path: path.clone(),
-                expected: "a number of starts",
-                consequence: "have the clock stand for it",
-            })?,
+            Some(text) => text
+                .trim()
+                .parse::<u64>()
+                .map_err(|_| StateError::Content {
+                    path: path.clone(),
+                    expected: "a number of starts",
+                    consequence: "have the clock stand for it",
+                })?,
             None if new_node => 0,
             None => now.0 / 1000,
         };
@@ -237,13 +265,22 @@ impl StateDir {
     fn secret(&self, file: &SecretFile) -> Result<(Zeroizing<[u8; 32]>, bool), StateError> {
         let path = self.path.join(file.name);
         if let Some(text) = read(&path)?.map(Zeroizing::new) {
-            let mode = fs::metadata(&path).map_err(|source| StateError::file(&path, source))?.mode();
+            let mode = fs::metadata(&path)
+                .map_err(|source| StateError::file(&path, source))?
+                .mode();
             if mode & 0o077 != 0 {
                 return Err(StateError::Open { path });
             }
-            let content =
-                || StateError::Content { path: path.clone(), expected: file.expected, consequence: file.consequence };
-            let bytes = Zeroizing::new(BASE64.decode(text.trim().as_bytes()).map_err(|_| content())?);
+            let content = || StateError::Content {
+                path: path.clone(),
+                expected: file.expected,
+                consequence: file.consequence,
+            };
+            let bytes = Zeroizing::new(
+                BASE64
+                    .decode(text.trim().as_bytes())
+                    .map_err(|_| content())?,
+            );
             let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| content())?;
             return Ok((Zeroizing::new(key), false));
         }
@@ -268,7 +305,9 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
         Err(source) => return Err(error(source)),
     };
     let mut text = String::new();
-    file.take(LONGEST_FILE).read_to_string(&mut text).map_err(error)?;
+    file.take(LONGEST_FILE)
+        .read_to_string(&mut text)
+        .map_err(error)?;
     Ok(Some(text))
 }
 
@@ -276,12 +315,21 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
 pub(crate) fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
     let error = |source| StateError::file(path, source);
     let beside = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside).map_err(error)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(error)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(error)?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(error)?;
     fs::rename(&beside, path).map_err(error)?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(error)
 }
 
 #[cfg(test)]
@@ -299,7 +347,10 @@ mod tests {
     #[test]
     fn identity_and_channel_key_stay_the_same_and_are_closed_to_others() {
         let (_folder, state) = state();
-        assert_eq!(state.identity().unwrap().id(), state.identity().unwrap().id());
+        assert_eq!(
+            state.identity().unwrap().id(),
+            state.identity().unwrap().id()
+        );
         let (key, made) = state.channel_key().unwrap();
         assert!(made);
         assert_eq!(state.channel_key().unwrap(), (key, false));
@@ -341,8 +392,14 @@ mod tests {
         fs::write(state.path().join("identity.key"), "nonsense").unwrap();
         fs::write(state.path().join("epoch"), "x").unwrap();
         assert!(matches!(state.identity(), Err(StateError::Content { .. })));
-        assert!(matches!(state.next_epoch(Timestamp(0), false), Err(StateError::Content { .. })));
-        assert_eq!(fs::read_to_string(state.path().join("identity.key")).unwrap(), "nonsense");
+        assert!(matches!(
+            state.next_epoch(Timestamp(0), false),
+            Err(StateError::Content { .. })
+        ));
+        assert_eq!(
+            fs::read_to_string(state.path().join("identity.key")).unwrap(),
+            "nonsense"
+        );
     }
 
     #[test]
@@ -351,22 +408,41 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let error = StateDir::open(&file.join("state")).unwrap_err().to_string();
-        assert!(error.contains("Move away the file") && error.contains("node.state_dir"), "{error}");
+        assert!(
+            error.contains("Move away the file") && error.contains("node.state_dir"),
+            "{error}"
+        );
     }
 
     #[test]
     fn every_reason_has_its_own_mend() {
         let path = PathBuf::from("/var/lib/hereabouts");
         let told = |kind: io::ErrorKind| {
-            StateError::Directory { path: path.clone(), uid: 65532, source: kind.into() }.to_string()
+            StateError::Directory {
+                path: path.clone(),
+                uid: 65532,
+                source: kind.into(),
+            }
+            .to_string()
         };
         let denied = told(io::ErrorKind::PermissionDenied);
-        assert!(denied.contains("chown -R 65532 /var/lib/hereabouts") && denied.contains("volume"), "{denied}");
+        assert!(
+            denied.contains("chown -R 65532 /var/lib/hereabouts") && denied.contains("volume"),
+            "{denied}"
+        );
         let read_only = told(io::ErrorKind::ReadOnlyFilesystem);
-        assert!(read_only.contains("not read-only") && !read_only.contains("chown"), "{read_only}");
-        let foreign = StateError::file(&path.join("epoch"), io::ErrorKind::PermissionDenied.into()).to_string();
-        assert!(foreign.contains("epoch") && foreign.contains("chown -R"), "{foreign}");
-        let other = StateError::file(&path.join("epoch"), io::ErrorKind::StorageFull.into()).to_string();
+        assert!(
+            read_only.contains("not read-only") && !read_only.contains("chown"),
+            "{read_only}"
+        );
+        let foreign = StateError::file(&path.join("epoch"), io::ErrorKind::PermissionDenied.into())
+            .to_string();
+        assert!(
+            foreign.contains("epoch") && foreign.contains("chown -R"),
+            "{foreign}"
+        );
+        let other =
+            StateError::file(&path.join("epoch"), io::ErrorKind::StorageFull.into()).to_string();
         assert!(!other.contains("chown"), "{other}");
     }
 }

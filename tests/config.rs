@@ -1,6 +1,10 @@
 //! The examples, the samples that must be refused, and the committed schema.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on fails by a panic"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,12 +31,18 @@ impl Environment for Fixed {
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("schema")
+        .join(name)
 }
 
 fn samples(name: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path());
-    let mut samples: Vec<_> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "yaml")).collect();
+    let entries = fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut samples: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|kind| kind == "yaml"))
+        .collect();
     samples.sort();
     assert!(!samples.is_empty(), "no samples in schema/{name}");
     samples
@@ -69,7 +79,9 @@ fn every_invalid_sample_is_refused_with_its_message() {
     let samples = samples("invalid");
     assert!(samples.len() >= 25);
     for path in samples {
-        let Err(report) = parse(&path) else { panic!("{} is accepted", path.display()) };
+        let Err(report) = parse(&path) else {
+            panic!("{} is accepted", path.display())
+        };
         let message = report.render(false) + "\n";
         let snapshot = path.with_extension("txt");
         if std::env::var_os("HEREABOUTS_RENEW").is_some() {
@@ -124,11 +136,18 @@ fn properties(schema: &Value, visit: &mut impl FnMut(&str)) {
 
 #[test]
 fn an_empty_file_equals_the_defaults() {
-    let empty = config::parse("empty", "", Path::new("/"), &Fixed).unwrap().config;
-    let braces = config::parse("braces", "{}", Path::new("/"), &Fixed).unwrap().config;
+    let empty = config::parse("empty", "", Path::new("/"), &Fixed)
+        .unwrap()
+        .config;
+    let braces = config::parse("braces", "{}", Path::new("/"), &Fixed)
+        .unwrap()
+        .config;
     assert_eq!(empty, braces);
     assert_eq!(empty.node.name.as_str(), "host");
-    assert_eq!(empty.node.state_dir, Path::new("/home/someone/.local/state/hereabouts"));
+    assert_eq!(
+        empty.node.state_dir,
+        Path::new("/home/someone/.local/state/hereabouts")
+    );
 }
 
 #[test]
@@ -137,7 +156,9 @@ fn what_effective_prints_is_read_as_the_same_configuration() {
         let loaded = parse(&path).unwrap_or_else(|report| panic!("{}", report.render(false)));
         let text = loaded.effective();
         let again = config::parse("effective", &text, Path::new("/etc/hereabouts"), &Fixed)
-            .unwrap_or_else(|report| panic!("{}:\n{}\n{text}", path.display(), report.render(false)));
+            .unwrap_or_else(|report| {
+                panic!("{}:\n{}\n{text}", path.display(), report.render(false))
+            });
         assert_eq!(again.config, loaded.config, "{}", path.display());
     }
 }
@@ -146,20 +167,31 @@ fn what_effective_prints_is_read_as_the_same_configuration() {
 fn arbitrary_bytes_never_panic() {
     use proptest::prelude::*;
     let mut runner = proptest::test_runner::TestRunner::default();
-    let examples: Vec<Vec<u8>> = samples("examples").iter().map(|path| fs::read(path).unwrap()).collect();
-    let mutated = (0..examples.len(), any::<usize>(), any::<u8>(), any::<bool>());
+    let examples: Vec<Vec<u8>> = samples("examples")
+        .iter()
+        .map(|path| fs::read(path).unwrap())
+        .collect();
+    let mutated = (
+        0..examples.len(),
+        any::<usize>(),
+        any::<u8>(),
+        any::<bool>(),
+    );
     runner
-        .run(&(proptest::collection::vec(any::<u8>(), 0..200), mutated), |(bytes, (index, at, byte, cut))| {
-            let _ = config::parse_untrusted(&bytes);
-            let mut example = examples[index].clone();
-            let at = at % example.len();
-            example[at] = byte;
-            if cut {
-                example.truncate(at);
-            }
-            let _ = config::parse_untrusted(&example);
-            Ok(())
-        })
+        .run(
+            &(proptest::collection::vec(any::<u8>(), 0..200), mutated),
+            |(bytes, (index, at, byte, cut))| {
+                let _ = config::parse_untrusted(&bytes);
+                let mut example = examples[index].clone();
+                let at = at % example.len();
+                example[at] = byte;
+                if cut {
+                    example.truncate(at);
+                }
+                let _ = config::parse_untrusted(&example);
+                Ok(())
+            },
+        )
         .unwrap();
 }
 
@@ -167,19 +199,31 @@ fn arbitrary_bytes_never_panic() {
 type Settings = std::collections::BTreeMap<String, BTreeSet<String>>;
 
 fn settings(path: &str, node: &Value, root: &Value, found: &mut Settings) {
-    let target = node["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
+    let target = node["$ref"]
+        .as_str()
+        .and_then(|target| target.strip_prefix('#'));
     if let Some(target) = target.and_then(|target| root.pointer(target)) {
         settings(path, target, root, found);
     }
     for variants in ["oneOf", "anyOf"] {
-        node[variants].as_array().into_iter().flatten().for_each(|variant| settings(path, variant, root, found));
+        node[variants]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|variant| settings(path, variant, root, found));
     }
     if node["items"].is_object() {
         settings(&format!("{path}[]"), &node["items"], root, found);
     }
     for (name, property) in node["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let default = property.get("default").map(|default| plain(&default.to_string()));
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        let default = property
+            .get("default")
+            .map(|default| plain(&default.to_string()));
         found.entry(path.clone()).or_default().extend(default);
         settings(&path, property, root, found);
     }
@@ -187,7 +231,9 @@ fn settings(path: &str, node: &Value, root: &Value, found: &mut Settings) {
 
 /// A value without quotes and white space, as a page may write it.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '`')).collect()
+    text.chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '`'))
+        .collect()
 }
 
 fn page() -> String {
@@ -200,20 +246,30 @@ fn the_page_names_every_setting_with_its_default_and_no_other() {
     let mut known = Settings::new();
     settings("", &schema, &schema, &mut known);
     assert!(known.len() > 70, "{known:?}");
-    let missing: Vec<_> = known.keys().filter(|path| !page.contains(&format!("`{path}`"))).collect();
-    assert!(missing.is_empty(), "docs/config.md does not name {missing:#?}");
+    let missing: Vec<_> = known
+        .keys()
+        .filter(|path| !page.contains(&format!("`{path}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/config.md does not name {missing:#?}"
+    );
     let mut wrong = Vec::new();
     let mut rows = 0;
     for row in page.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, setting, _, default, _, _, _] = cells[..] else { panic!("not five columns: {row}") };
+        let [_, setting, _, default, _, _, _] = cells[..] else {
+            panic!("not five columns: {row}")
+        };
         let path = setting.trim_end_matches('◌').trim().trim_matches('`');
         rows += 1;
         match known.get(path) {
             None => wrong.push(format!("{path}: the schema has no such setting")),
             Some(defaults) if defaults.is_empty() && default == "–" => {}
             Some(defaults) if defaults.contains(&plain(default)) => {}
-            Some(defaults) => wrong.push(format!("{path}: {default} is not the default, {defaults:?} is")),
+            Some(defaults) => wrong.push(format!(
+                "{path}: {default} is not the default, {defaults:?} is"
+            )),
         }
     }
     assert!(rows > 60, "{rows} rows");
@@ -223,20 +279,30 @@ fn the_page_names_every_setting_with_its_default_and_no_other() {
 #[test]
 fn the_page_marks_what_is_not_available() {
     // Every setting once, as the example has it, so each part that does not work yet is among these.
-    let loaded =
-        parse(&folder("examples/every-setting.yaml")).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    let loaded = parse(&folder("examples/every-setting.yaml"))
+        .unwrap_or_else(|report| panic!("{}", report.render(false)));
     let page = page();
     for part in loaded.config.unavailable() {
         let setting = part.path.split('[').next().unwrap().to_owned();
-        let marked = page.lines().any(|line| line.starts_with(&format!("| `{setting}")) && line.contains('◌'));
-        assert!(marked, "docs/config.md: {} is not marked as not available yet", part.path);
+        let marked = page
+            .lines()
+            .any(|line| line.starts_with(&format!("| `{setting}")) && line.contains('◌'));
+        assert!(
+            marked,
+            "docs/config.md: {} is not marked as not available yet",
+            part.path
+        );
     }
 }
 
 #[test]
 fn the_files_of_the_page_are_accepted() {
     let page = page();
-    let files: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let files: Vec<&str> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
     assert_eq!(files.len(), 3);
     for file in files {
         let loaded = config::parse("docs/config.md", file, Path::new("/etc/hereabouts"), &Fixed)
@@ -261,17 +327,29 @@ fn owners_that_this_machine_does_not_know_are_noted_with_their_place() {
             false
         }
 
-        fn knows(&self, _: hereabouts::model::Accounts, account: &hereabouts::model::Account) -> bool {
+        fn knows(
+            &self,
+            _: hereabouts::model::Accounts,
+            account: &hereabouts::model::Account,
+        ) -> bool {
             matches!(account, hereabouts::model::Account::Number(_))
         }
     }
-    let text =
-        "files: { accept: [{ name: a, path: a, owner: \"kiosk:1000\" }, { name: b, path: b, owner: \":media\" }] }\n";
+    let text = "files: { accept: [{ name: a, path: a, owner: \"kiosk:1000\" }, { name: b, path: b, owner: \":media\" }] }\n";
     let loaded = config::parse("file", text, Path::new("/"), &Empty).unwrap();
     let notes = loaded.notes.render(false);
-    assert!(notes.contains("/etc/passwd of this machine has no user \"kiosk\""), "{notes}");
-    assert!(notes.contains("/etc/group of this machine has no group \"media\""), "{notes}");
-    assert!(notes.contains("file:1:46") && !notes.contains("\"1000\""), "{notes}");
+    assert!(
+        notes.contains("/etc/passwd of this machine has no user \"kiosk\""),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("/etc/group of this machine has no group \"media\""),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("file:1:46") && !notes.contains("\"1000\""),
+        "{notes}"
+    );
     let known = config::parse("file", text, Path::new("/"), &Fixed).unwrap();
     assert_eq!(known.notes.render(false), "");
 }
@@ -279,12 +357,20 @@ fn owners_that_this_machine_does_not_know_are_noted_with_their_place() {
 #[test]
 fn a_token_in_the_clear_and_an_authority_without_tls_are_noted() {
     let notes = |after: &str| {
-        let text = format!("files: {{ accept: [{{ name: a, path: a, after: {{ type: webhook, {after} }} }}] }}\n");
-        config::parse("file", &text, Path::new("/"), &Fixed).unwrap().notes.render(false)
+        let text = format!(
+            "files: {{ accept: [{{ name: a, path: a, after: {{ type: webhook, {after} }} }}] }}\n"
+        );
+        config::parse("file", &text, Path::new("/"), &Fixed)
+            .unwrap()
+            .notes
+            .render(false)
     };
     assert!(notes("url: \"http://hub/\", token_file: t").contains("in the clear"));
     assert!(notes("url: \"http://hub/\", ca_file: t").contains("no effect"));
-    for quiet in ["url: \"https://hub/\", token_file: t, ca_file: c", "url: \"http://[::1]/\", token_file: t"] {
+    for quiet in [
+        "url: \"https://hub/\", token_file: t, ca_file: c",
+        "url: \"http://[::1]/\", token_file: t",
+    ] {
         assert_eq!(notes(quiet), "");
     }
 }
@@ -294,6 +380,9 @@ fn files_of_a_webhook_are_found_beside_the_configuration_and_no_secret_is_shown(
     let text = "files: { accept: [{ name: a, path: a, after: { type: webhook, url: \"https://hub/\", token_file: t, ca_file: ca/c } }] }\n";
     let loaded = config::parse("file", text, Path::new("/etc/hereabouts"), &Fixed).unwrap();
     let effective = loaded.effective();
-    assert!(effective.contains("/etc/hereabouts/t") && effective.contains("/etc/hereabouts/ca/c"), "{effective}");
+    assert!(
+        effective.contains("/etc/hereabouts/t") && effective.contains("/etc/hereabouts/ca/c"),
+        "{effective}"
+    );
     assert!(loaded.config.unavailable().is_empty());
 }

@@ -1,13 +1,19 @@
 //! The pages of docs/ against the code.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on fails by a panic"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use hereabouts::api::view::Code;
-use hereabouts::model::{Address, InterfaceName, Labels, Lease, NodeName, Origin, Record, Role, Timestamp};
+use hereabouts::model::{
+    Address, InterfaceName, Labels, Lease, NodeName, Origin, Record, Role, Timestamp,
+};
 use hereabouts::wire::v1::{Message, QUERY_DATAGRAM, QUERY_PAYLOAD, Registered, SignedRecord};
 use hereabouts::wire::{Identity, KeyRing, MAX_DATAGRAM, MAX_PAYLOAD, MIN_DATAGRAM, Secret};
 
@@ -18,11 +24,18 @@ fn read(path: &str) -> String {
 /// The bytes of the block of a page that begins with these: of each line the words up to the first that is no hexadecimal.
 fn hex_block(page: &str, begins: &str) -> String {
     let blocks = page.split("```").skip(1).step_by(2);
-    let block = blocks.map(|block| block.trim_start_matches('\n')).find(|block| block.starts_with(begins));
-    let lines = block.unwrap_or_else(|| panic!("no block begins with {begins}")).lines();
-    let is_hex =
-        |word: &&str| word.len().is_multiple_of(2) && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    lines.flat_map(|line| line.split_whitespace().take_while(is_hex)).collect()
+    let block = blocks
+        .map(|block| block.trim_start_matches('\n'))
+        .find(|block| block.starts_with(begins));
+    let lines = block
+        .unwrap_or_else(|| panic!("no block begins with {begins}"))
+        .lines();
+    let is_hex = |word: &&str| {
+        word.len().is_multiple_of(2) && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    lines
+        .flat_map(|line| line.split_whitespace().take_while(is_hex))
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -47,7 +60,13 @@ fn the_worked_datagram_is_what_we_send() {
     let length = message.encode(&mut payload).unwrap();
     assert_eq!(hex_block(&page, "82 04"), hex(&payload[..length]));
     let mut datagram = [0; MAX_DATAGRAM];
-    let length = message.seal(ring().first(), &std::array::from_fn(|index| index as u8), &mut datagram).unwrap();
+    let length = message
+        .seal(
+            ring().first(),
+            &std::array::from_fn(|index| index as u8),
+            &mut datagram,
+        )
+        .unwrap();
     assert_eq!(hex_block(&page, "01  "), hex(&datagram[..length]));
 }
 
@@ -62,14 +81,23 @@ fn the_worked_record_is_what_we_sign() {
         boot: 3,
         lease: Lease(60),
         addresses: vec![
-            Address { ip: "192.0.2.1".parse().unwrap(), interface: Some(interface), origin: Origin::Interface },
-            Address { ip: "2001:db8::1".parse().unwrap(), interface: None, origin: Origin::Advertised },
+            Address {
+                ip: "192.0.2.1".parse().unwrap(),
+                interface: Some(interface),
+                origin: Origin::Interface,
+            },
+            Address {
+                ip: "2001:db8::1".parse().unwrap(),
+                interface: None,
+                origin: Origin::Advertised,
+            },
         ],
         port: 24373,
         role: Role::Both,
         labels: Labels::new([("site", "home")]).unwrap(),
     };
-    let signed = SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), ring().first().id()).unwrap();
+    let signed =
+        SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), ring().first().id()).unwrap();
     assert_eq!(hex_block(&page, "a9 "), hex(&signed.body));
     assert_eq!(hex_block(&page, "b2e06355"), hex(&signed.signature));
     assert!(page.contains(&hex(&signed.node.0)));
@@ -82,12 +110,23 @@ fn the_limits_of_the_page_are_those_of_the_code() {
         format!("A datagram has {MIN_DATAGRAM} to {MAX_DATAGRAM} bytes"),
         format!("| {MIN_DATAGRAM} to {MAX_DATAGRAM} / 1 to {MAX_PAYLOAD} bytes |"),
         format!("**at least {QUERY_PAYLOAD} bytes**, the datagram at least {QUERY_DATAGRAM}"),
-        format!("| {} bytes, {} addresses |", SignedRecord::MAX_BODY, Record::MAX_ADDRESSES),
+        format!(
+            "| {} bytes, {} addresses |",
+            SignedRecord::MAX_BODY,
+            Record::MAX_ADDRESSES
+        ),
         format!("| keys of a channel | {} |", KeyRing::MAX_KEYS),
         format!("{} bytes in {} pairs", Labels::MAX_BYTES, Labels::MAX_PAIRS),
-        format!("text of 1 to {} bytes: parts of 1 to {}", NodeName::MAX, NodeName::MAX_LABEL),
+        format!(
+            "text of 1 to {} bytes: parts of 1 to {}",
+            NodeName::MAX,
+            NodeName::MAX_LABEL
+        ),
     ] {
-        assert!(page.contains(&text), "docs/protocol.md does not say: {text}");
+        assert!(
+            page.contains(&text),
+            "docs/protocol.md does not say: {text}"
+        );
     }
 }
 
@@ -97,22 +136,40 @@ fn every_test_that_a_claim_rests_on_exists() {
     let page = read("docs/security.md");
     let mut sources = String::new();
     for folder in ["src", "tests", "integration"] {
-        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources);
+        collect(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+            &mut sources,
+        );
     }
     let is_test = |word: &&str| {
         word.matches('_').count() >= 2
-            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
     assert!(named.len() > 40, "{named:?}");
-    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
-    assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:#?}");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/security.md names tests that do not exist: {missing:#?}"
+    );
 }
 
 /// The texts that follow one text in another: of each place, what stands between quotation marks up to an end.
 fn quoted_after<'a>(source: &'a str, begins: &str, ends: char) -> impl Iterator<Item = &'a str> {
     let places = source.split(begins).skip(1);
-    places.flat_map(move |rest| rest.split(ends).next().unwrap_or_default().split('"').skip(1).step_by(2))
+    places.flat_map(move |rest| {
+        rest.split(ends)
+            .next()
+            .unwrap_or_default()
+            .split('"')
+            .skip(1)
+            .step_by(2)
+    })
 }
 
 /// The tests of the judge alone show what a finding looks like; these show that its cause leads to it. They run the real
@@ -130,7 +187,10 @@ fn every_finding_of_the_doctor_is_caused_by_a_test_of_the_real_program() {
     let missing: Vec<_> = codes.difference(&caused).collect();
     assert!(missing.is_empty(), "no test causes {missing:?}");
     let unknown: Vec<_> = caused.difference(&codes).collect();
-    assert!(unknown.is_empty(), "tests wait for what the program never tells: {unknown:?}");
+    assert!(
+        unknown.is_empty(),
+        "tests wait for what the program never tells: {unknown:?}"
+    );
 }
 
 fn collect(folder: &Path, into: &mut String) {

@@ -2,7 +2,11 @@
 //!
 //! Needs root, `ip` of iproute2, `nft` of nftables, `setpriv` of util-linux, strace and python3.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod namespaces;
 
@@ -63,13 +67,19 @@ fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn await_content(path: &Path, content: &[u8]) {
-    await_some("the file came", || fs::read(path).ok().filter(|there| there == content));
+    await_some("the file came", || {
+        fs::read(path).ok().filter(|there| there == content)
+    });
 }
 
 /// What a server knows of a node's file.
 fn held(server: &Machine, node: &str) -> Value {
     let nodes = server.json(&["nodes", "--gone"], &[]).lines;
-    nodes.into_iter().find(|view| view["name"] == node).map(|view| view["files"][0].clone()).unwrap_or_default()
+    nodes
+        .into_iter()
+        .find(|view| view["name"] == node)
+        .map(|view| view["files"][0].clone())
+        .unwrap_or_default()
 }
 
 // --- kill -9 of a node ---
@@ -82,7 +92,9 @@ const SIZE: usize = 4 << 20;
 
 /// What a generation holds: its number over and over, and a length of its own.
 fn content(generation: u64) -> Vec<u8> {
-    generation.to_le_bytes().repeat(SIZE / 8 + usize::try_from(generation).unwrap())
+    generation
+        .to_le_bytes()
+        .repeat(SIZE / 8 + usize::try_from(generation).unwrap())
 }
 
 /// The generation that is there, if it is there wholly.
@@ -125,15 +137,22 @@ impl Victim {
     }
 
     fn parts(&self) -> Vec<u64> {
-        let entries = fs::read_dir(self.folder.path()).unwrap().filter_map(Result::ok);
+        let entries = fs::read_dir(self.folder.path())
+            .unwrap()
+            .filter_map(Result::ok);
         let parts = entries.filter(|entry| entry.file_name() != "target");
         // One that is renamed meanwhile is none.
-        parts.filter_map(|entry| Some(entry.metadata().ok()?.len())).collect()
+        parts
+            .filter_map(|entry| Some(entry.metadata().ok()?.len()))
+            .collect()
     }
 
     fn noted(&self) -> Value {
-        let ledger = fs::read(self.machine.folder().join("state/accepted.json")).unwrap_or_default();
-        serde_json::from_slice::<Value>(&ledger).map(|ledger| ledger[&self.name].clone()).unwrap_or_default()
+        let ledger =
+            fs::read(self.machine.folder().join("state/accepted.json")).unwrap_or_default();
+        serde_json::from_slice::<Value>(&ledger)
+            .map(|ledger| ledger[&self.name].clone())
+            .unwrap_or_default()
     }
 
     fn followed(&self) -> Vec<u64> {
@@ -144,13 +163,21 @@ impl Victim {
     /// How far the pull of a generation was.
     fn phase(&self, old: u64, new: u64) -> Phase {
         let there = fs::read(self.target()).ok();
-        let there = there.map_or(0, |bytes| wholly(&bytes).expect("the target is wholly one generation"));
-        assert!(there == old || there == new, "generation {there} is neither the old {old} nor the new {new}");
+        let there = there.map_or(0, |bytes| {
+            wholly(&bytes).expect("the target is wholly one generation")
+        });
+        assert!(
+            there == old || there == new,
+            "generation {there} is neither the old {old} nor the new {new}"
+        );
         let parts = self.parts();
         assert!(parts.len() <= 1, "parts pile up: {parts:?}");
         let noted = self.noted();
         let digest = blake3::hash(&content(new)).to_hex();
-        let part = self.folder.path().join(format!(".target.{}.part", &digest[..16]));
+        let part = self
+            .folder
+            .path()
+            .join(format!(".target.{}.part", &digest[..16]));
         match fs::metadata(part) {
             Ok(part) if there != new && part.len() == content(new).len() as u64 => Phase::Whole,
             Ok(_) if there != new => Phase::Transfer,
@@ -164,10 +191,20 @@ impl Victim {
     /// Waits, looking often, until the pull is in a phase; it may be over sooner, or never begin. A transfer is awaited up
     /// to a part of its bytes, whatever time that takes.
     fn await_phase(&self, node: &mut Running, which: u32, new: u64, bytes: u64) {
-        let before = fs::metadata(self.target()).map(|metadata| metadata.ino()).ok();
+        let before = fs::metadata(self.target())
+            .map(|metadata| metadata.ino())
+            .ok();
         let whole = content(new).len() as u64;
-        let part = self.folder.path().join(format!(".target.{}.part", &blake3::hash(&content(new)).to_hex()[..16]));
-        let replaced = || fs::metadata(self.target()).map(|metadata| metadata.ino()).ok() != before;
+        let part = self.folder.path().join(format!(
+            ".target.{}.part",
+            &blake3::hash(&content(new)).to_hex()[..16]
+        ));
+        let replaced = || {
+            fs::metadata(self.target())
+                .map(|metadata| metadata.ino())
+                .ok()
+                != before
+        };
         let size = || fs::metadata(&part).map(|part| part.len()).ok();
         let there = || match which {
             0 => true,
@@ -178,7 +215,11 @@ impl Victim {
         };
         let started = Instant::now();
         while !there() {
-            assert!(started.elapsed() < SOON && node.is_alive(), "{which}: {}", self.machine.log());
+            assert!(
+                started.elapsed() < SOON && node.is_alive(),
+                "{which}: {}",
+                self.machine.log()
+            );
             std::thread::sleep(Duration::from_micros(200));
         }
     }
@@ -190,7 +231,12 @@ impl Victim {
         hub.json(&["push", &self.name, "--timeout", "1ms"], &[]);
         let digest = blake3::hash(&content(generation)).to_hex();
         let offers = hub.status()["offers"].clone();
-        let served = offers.as_array().unwrap().iter().find(|offer| offer["name"] == *self.name).unwrap();
+        let served = offers
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|offer| offer["name"] == *self.name)
+            .unwrap();
         assert_eq!(served["digest"], digest.as_str(), "{served}");
     }
 
@@ -223,12 +269,17 @@ impl Victim {
         self.offer(hub, newest);
         let node = self.machine.spawn();
         await_content(&self.target(), &content(newest));
-        await_some("all is done", || (self.phase(old, newest) == Phase::Done).then_some(()));
+        await_some("all is done", || {
+            (self.phase(old, newest) == Phase::Done).then_some(())
+        });
         assert_eq!(self.parts(), [0; 0], "nothing is left beside the target");
         let noted = self.noted()["generation"].as_u64().unwrap();
         let followed = self.followed();
         unfinished.push(noted);
-        assert!(unfinished.iter().all(|due| followed.contains(due)), "{unfinished:?} were due, done were {followed:?}");
+        assert!(
+            unfinished.iter().all(|due| followed.contains(due)),
+            "{unfinished:?} were due, done were {followed:?}"
+        );
         await_some("the server knows that it holds the newest", || {
             (held(hub, &self.name)["generation"] == noted).then_some(())
         });
@@ -241,7 +292,10 @@ impl Victim {
 fn a_node_killed_a_hundred_times_holds_the_old_file_or_the_new_one_and_ends_with_the_newest() {
     let (_lab, namespace) = loopback();
     let names: Vec<_> = (0..NODES).map(|number| format!("file-{number}")).collect();
-    let offers: Vec<_> = names.iter().map(|name| format!("{{ name: {name}, path: {name} }}")).collect();
+    let offers: Vec<_> = names
+        .iter()
+        .map(|name| format!("{{ name: {name}, path: {name} }}"))
+        .collect();
     let files = format!("offer: [{}]", offers.join(", "));
     let hub = Machine::new(&namespace, "hub", "server", &on_loopback(HUB, "", &files));
     let victims: Vec<_> = names
@@ -270,21 +324,40 @@ fn a_node_killed_a_hundred_times_holds_the_old_file_or_the_new_one_and_ends_with
     let _hub = hub.run();
     let phases: Vec<_> = std::thread::scope(|scope| {
         let hub = &hub;
-        let threads: Vec<_> =
-            victims.iter().zip(1..).map(|(victim, seed)| scope.spawn(move || victim.is_killed(hub, seed))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = victims
+            .iter()
+            .zip(1..)
+            .map(|(victim, seed)| scope.spawn(move || victim.is_killed(hub, seed)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
     let count = |phase| phases.iter().filter(|seen| **seen == phase).count();
-    let all = [Phase::Before, Phase::Transfer, Phase::Whole, Phase::Renamed, Phase::After, Phase::Done];
+    let all = [
+        Phase::Before,
+        Phase::Transfer,
+        Phase::Whole,
+        Phase::Renamed,
+        Phase::After,
+        Phase::Done,
+    ];
     let counts = all.map(|phase| (phase, count(phase)));
     println!("{} kills: {counts:?}", phases.len());
     let of = |wanted: &[Phase]| wanted.iter().map(|phase| count(*phase)).sum::<usize>();
     assert!(phases.len() >= 100);
     assert!(of(&[Phase::Before]) >= 5, "{counts:?}");
     assert!(of(&[Phase::Transfer, Phase::Whole]) >= 10, "{counts:?}");
-    assert!(of(&[Phase::Renamed, Phase::After, Phase::Done]) >= 10, "{counts:?}");
+    assert!(
+        of(&[Phase::Renamed, Phase::After, Phase::Done]) >= 10,
+        "{counts:?}"
+    );
     // What takes some milliseconds is hit as well.
-    assert!(of(&[Phase::Whole, Phase::Renamed, Phase::After]) >= 5, "{counts:?}");
+    assert!(
+        of(&[Phase::Whole, Phase::Renamed, Phase::After]) >= 5,
+        "{counts:?}"
+    );
 }
 
 // --- without notices ---
@@ -299,10 +372,23 @@ fn a_change_that_no_notice_tells_is_taken_with_the_next_renewal() {
     // Without a method nothing goes to all, and nobody pushes: renewals alone tell, every two seconds here. Visits that nobody
     // asked for come once in a minute.
     let lease = "registry: { lease: 6s }";
-    let hub = Machine::new(&namespace, "hub", "server", &format!("{}\n{lease}", on_loopback(HUB, "", &offers)));
-    let accepts = format!("spread: 0s, accept: [{{ name: a, path: {} }}]", target.display());
+    let hub = Machine::new(
+        &namespace,
+        "hub",
+        "server",
+        &format!("{}\n{lease}", on_loopback(HUB, "", &offers)),
+    );
+    let accepts = format!(
+        "spread: 0s, accept: [{{ name: a, path: {} }}]",
+        target.display()
+    );
     let asks = format!("\"127.0.0.1:{HUB}\"");
-    let kiosk = Machine::new(&namespace, "kiosk", "client", &on_loopback(HUB + 1, &asks, &accepts));
+    let kiosk = Machine::new(
+        &namespace,
+        "kiosk",
+        "client",
+        &on_loopback(HUB + 1, &asks, &accepts),
+    );
     let _hub = hub.run();
     let _kiosk = kiosk.run();
     await_content(&target, b"the first");
@@ -317,17 +403,27 @@ fn a_node_with_nothing_to_do_leaves_the_processor_alone() {
     let (_lab, namespace) = loopback();
     let hub = Machine::new(&namespace, "hub", "both", &on_loopback(HUB, "", ""));
     let asks = format!("\"127.0.0.1:{HUB}\"");
-    let kiosk = Machine::new(&namespace, "kiosk", "client", &on_loopback(HUB + 1, &asks, ""));
+    let kiosk = Machine::new(
+        &namespace,
+        "kiosk",
+        "client",
+        &on_loopback(HUB + 1, &asks, ""),
+    );
     let running = [hub.run(), kiosk.run()];
     kiosk.registered();
     let spent = || running.each_ref().map(Running::processor_time);
     let (before, started) = (spent(), Instant::now());
     // Past the quick questions of the start. Time of the processor does not depend on what else the machine does.
     let rest = Duration::from_secs(5);
-    await_some("some seconds passed", || (started.elapsed() > rest).then_some(()));
+    await_some("some seconds passed", || {
+        (started.elapsed() > rest).then_some(())
+    });
     for (name, (before, after)) in ["hub", "kiosk"].iter().zip(before.into_iter().zip(spent())) {
         let spent = after - before;
-        assert!(spent < rest / 20, "{name} was busy for {spent:?} of {rest:?} with nothing to do");
+        assert!(
+            spent < rest / 20,
+            "{name} was busy for {spent:?} of {rest:?} with nothing to do"
+        );
     }
 }
 
@@ -344,12 +440,24 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
     }
     let delay = Duration::from_millis(100);
     let _cable = lab.join_bridges_badly(delay, 0.1);
-    let hub = Machine::new(&a, "hub", "server", "files: { offer: [{ name: f, path: offered }] }");
+    let hub = Machine::new(
+        &a,
+        "hub",
+        "server",
+        "files: { offer: [{ name: f, path: offered }] }",
+    );
     let mut random = fastrand::Rng::with_seed(1);
-    let content: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(SIZE).collect();
+    let content: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
+        .take(SIZE)
+        .collect();
     fs::write(hub.folder().join("offered"), &content).unwrap();
     // Multicast and broadcast alone: no address is named.
-    let node = Machine::new(&b, "node", "client", "files: { spread: 0s, accept: [{ name: f, path: taken }] }");
+    let node = Machine::new(
+        &b,
+        "node",
+        "client",
+        "files: { spread: 0s, accept: [{ name: f, path: taken }] }",
+    );
     let _hub = hub.run();
     let started = Instant::now();
     let _node = node.run();
@@ -359,11 +467,17 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
     let found = started.elapsed();
     let taken = node.folder().join("state/taken");
     while fs::read(&taken).ok().as_ref() != Some(&content) {
-        assert!(started.elapsed() < BAD, "the file did not come within {BAD:?}: {}", node.log());
+        assert!(
+            started.elapsed() < BAD,
+            "the file did not come within {BAD:?}: {}",
+            node.log()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     let took = started.elapsed();
-    node.until_within(BAD, "the server was told", |_| held(&hub, "node")["generation"].as_u64() > Some(0));
+    node.until_within(BAD, "the server was told", |_| {
+        held(&hub, "node")["generation"].as_u64() > Some(0)
+    });
     // The cable was as bad as it should be: packets were sent again, and none came in less than its delay.
     let again = retransmitted(&a);
     assert!(again > 0, "nothing was lost");
@@ -375,7 +489,9 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
     });
     let round_trip = round_trip.join();
     assert!(round_trip >= delay * 2, "{round_trip:?}");
-    println!("found after {found:?}, {SIZE} bytes after {took:?}; {again} segments were sent again");
+    println!(
+        "found after {found:?}, {SIZE} bytes after {took:?}; {again} segments were sent again"
+    );
 }
 
 /// The limit of what passes a bad cable: a hundred times what it takes over a good one.
@@ -384,9 +500,15 @@ const BAD: Duration = Duration::from_secs(180);
 /// TCP segments that a namespace has sent again.
 fn retransmitted(namespace: &Namespace) -> u64 {
     let table = namespace.exec(&["cat", "/proc/net/snmp"]);
-    let mut lines = table.lines().filter(|line| line.starts_with("Tcp:")).map(|line| line.split_whitespace());
+    let mut lines = table
+        .lines()
+        .filter(|line| line.starts_with("Tcp:"))
+        .map(|line| line.split_whitespace());
     let (names, mut values) = (lines.next().unwrap(), lines.next().unwrap());
-    let place = names.into_iter().position(|name| name == "RetransSegs").unwrap();
+    let place = names
+        .into_iter()
+        .position(|name| name == "RetransSegs")
+        .unwrap();
     values.nth(place).unwrap().parse().unwrap()
 }
 
@@ -403,7 +525,10 @@ impl Small {
     }
 
     fn mounts(&self, options: &str) {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.0.path()).status();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(self.0.path())
+            .status();
         assert!(mounted.unwrap().success(), "{options}");
     }
 }
@@ -427,12 +552,24 @@ impl Pair {
     /// The node takes the file to a path; `more` follows that in `files.accept`.
     fn new(target: &Path, more: &str) -> Self {
         let (lab, namespace) = loopback();
-        let hub =
-            Machine::new(&namespace, "hub", "server", &on_loopback(HUB, "", "offer: [{ name: f, path: offered }]"));
-        let accept = format!("spread: 0s, accept: [{{ name: f, path: {}{more} }}]", target.display());
+        let hub = Machine::new(
+            &namespace,
+            "hub",
+            "server",
+            &on_loopback(HUB, "", "offer: [{ name: f, path: offered }]"),
+        );
+        let accept = format!(
+            "spread: 0s, accept: [{{ name: f, path: {}{more} }}]",
+            target.display()
+        );
         let config = on_loopback(HUB + 1, &format!("'127.0.0.1:{HUB}'"), &accept);
         let node = Machine::new(&namespace, "node", "client", &config);
-        Self { _lab: lab, hub, node, target: target.to_owned() }
+        Self {
+            _lab: lab,
+            hub,
+            node,
+            target: target.to_owned(),
+        }
     }
 
     fn offer(&self, content: &[u8]) {
@@ -444,12 +581,23 @@ impl Pair {
         let before = fs::read(&self.target).unwrap();
         await_some(says, || {
             let pulled = self.node.json(&["pull"], &[]);
-            let error = pulled.lines.last().and_then(|view| view["error"].as_str().map(str::to_owned));
+            let error = pulled
+                .lines
+                .last()
+                .and_then(|view| view["error"].as_str().map(str::to_owned));
             error.filter(|error| error.contains(says) && pulled.code == Some(1))
         });
         assert!(self.node.log().contains(says), "{}", self.node.log());
-        await_some("the server is told", || held(&self.hub, "node")["error"].as_str()?.contains(says).then_some(()));
-        assert!(fs::read(&self.target).unwrap() == before, "the old file is whole");
+        await_some("the server is told", || {
+            held(&self.hub, "node")["error"]
+                .as_str()?
+                .contains(says)
+                .then_some(())
+        });
+        assert!(
+            fs::read(&self.target).unwrap() == before,
+            "the old file is whole"
+        );
     }
 
     /// Pulls until the content is there, and the server knows of no error any more.
@@ -458,8 +606,12 @@ impl Pair {
             self.node.json(&["pull"], &[]);
             fs::read(&self.target).ok().filter(|there| there == content)
         });
-        let told = || (held(&self.hub, "node")["generation"].as_u64()? > 0).then(|| held(&self.hub, "node"));
-        await_some("the server is told", || told().filter(|held| held["error"].is_null()));
+        let told = || {
+            (held(&self.hub, "node")["generation"].as_u64()? > 0).then(|| held(&self.hub, "node"))
+        };
+        await_some("the server is told", || {
+            told().filter(|held| held["error"].is_null())
+        });
     }
 }
 
@@ -476,7 +628,10 @@ fn a_disk_without_room_or_that_is_read_only_leaves_the_old_file_and_both_sides_s
     fs::write(&other, vec![0; 500_000]).unwrap();
     pair.offer(&vec![2; 900_000]);
     pair.fails("is full: 900000 bytes are needed");
-    let left: Vec<_> = fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(disk.0.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left.len(), 2, "{left:?}");
     fs::remove_file(&other).unwrap();
     disk.mounts("remount,ro");
@@ -500,7 +655,11 @@ fn a_folder_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides
         "--inh-caps=-all,+dac_read_search",
         "--ambient-caps=-all,+dac_read_search",
     ]);
-    for path in [pair.node.folder(), pair.node.key(), pair.node.folder().join("hereabouts.yaml")] {
+    for path in [
+        pair.node.folder(),
+        pair.node.key(),
+        pair.node.folder().join("hereabouts.yaml"),
+    ] {
         chown(path, Some(USER), Some(USER)).unwrap();
     }
     fs::write(&target, "old").unwrap();
@@ -530,7 +689,10 @@ fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_wh
     fs::write(&ledger, offers.to_string()).unwrap();
     pair.offer(b"something older");
     let _hub = pair.hub.run();
-    pair.fails(&format!("the server offers generation {}, older than generation {newest}", newest - 9));
+    pair.fails(&format!(
+        "the server offers generation {}, older than generation {newest}",
+        newest - 9
+    ));
     assert_eq!(held(&pair.hub, "node")["generation"], newest);
 }
 
@@ -549,10 +711,16 @@ fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_side
     pair.offer(b"new");
     let _node = pair.node.run();
     pair.node.until("status says so", |status| {
-        status["accepts"][0]["error"].as_str().is_some_and(|error| error.contains("accepted.json is damaged"))
+        status["accepts"][0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("accepted.json is damaged"))
     });
     pair.fails("accepted.json is damaged");
-    assert_eq!(fs::read(&ledger).unwrap(), whole[..whole.len() / 2], "what is left of it is not overwritten");
+    assert_eq!(
+        fs::read(&ledger).unwrap(),
+        whole[..whole.len() / 2],
+        "what is left of it is not overwritten"
+    );
     fs::write(&ledger, &whole).unwrap();
     pair.comes(b"new");
 }
@@ -562,7 +730,10 @@ fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_side
 impl Pair {
     /// The node runs within another program.
     fn within(self, wrapper: &[&str]) -> Self {
-        Self { node: self.node.within(wrapper), ..self }
+        Self {
+            node: self.node.within(wrapper),
+            ..self
+        }
     }
 
     /// The node runs under strace; what each thread does with files stands in files of a folder, one each.
@@ -570,8 +741,19 @@ impl Pair {
         let traces = TempDir::new().unwrap();
         let out = traces.path().join("thread");
         // The node is the child (-D), so that signals reach it.
-        let strace = ["strace", "-D", "-ff", "-y", "-e", "trace=fsync,fdatasync,renameat,renameat2", "-o"];
-        (self.within(&[&strace[..], &[out.to_str().unwrap()], more].concat()), traces)
+        let strace = [
+            "strace",
+            "-D",
+            "-ff",
+            "-y",
+            "-e",
+            "trace=fsync,fdatasync,renameat,renameat2",
+            "-o",
+        ];
+        (
+            self.within(&[&strace[..], &[out.to_str().unwrap()], more].concat()),
+            traces,
+        )
     }
 }
 
@@ -586,16 +768,38 @@ fn a_pulled_file_is_synced_before_it_is_renamed_and_its_folder_after_that() {
     let _node = pair.node.run();
     pair.comes(&content);
     let part = format!(".target.{}.part", &blake3::hash(&content).to_hex()[..16]);
-    let traces = fs::read_dir(&traces).unwrap().map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
-    let replacing: Vec<_> = traces.filter(|trace| trace.contains(&format!("\"{part}\""))).collect();
-    let [trace] = replacing.as_slice() else { panic!("not by one thread: {replacing:?}") };
+    let traces = fs::read_dir(&traces)
+        .unwrap()
+        .map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
+    let replacing: Vec<_> = traces
+        .filter(|trace| trace.contains(&format!("\"{part}\"")))
+        .collect();
+    let [trace] = replacing.as_slice() else {
+        panic!("not by one thread: {replacing:?}")
+    };
     let folder = folder.path().display();
-    let steps: Vec<_> = trace.lines().filter(|line| line.contains(&folder.to_string())).collect();
-    let [synced, renamed, folder_synced] = steps.as_slice() else { panic!("{trace}") };
-    let is = |line: &str, call: &str, of: &str| line.starts_with(call) && line.contains(of) && line.ends_with("= 0");
-    assert!(is(synced, "fsync(", &format!("<{folder}/{part}>")), "{trace}");
-    assert!(is(renamed, "renameat", &format!("\"{part}\"")) && renamed.contains("\"target\""), "{trace}");
-    assert!(is(folder_synced, "fsync(", &format!("<{folder}>")), "{trace}");
+    let steps: Vec<_> = trace
+        .lines()
+        .filter(|line| line.contains(&folder.to_string()))
+        .collect();
+    let [synced, renamed, folder_synced] = steps.as_slice() else {
+        panic!("{trace}")
+    };
+    let is = |line: &str, call: &str, of: &str| {
+        line.starts_with(call) && line.contains(of) && line.ends_with("= 0")
+    };
+    assert!(
+        is(synced, "fsync(", &format!("<{folder}/{part}>")),
+        "{trace}"
+    );
+    assert!(
+        is(renamed, "renameat", &format!("\"{part}\"")) && renamed.contains("\"target\""),
+        "{trace}"
+    );
+    assert!(
+        is(folder_synced, "fsync(", &format!("<{folder}>")),
+        "{trace}"
+    );
 }
 
 #[test]
@@ -609,13 +813,32 @@ fn a_file_that_lies_there_already_is_synced_with_its_folder() {
     let _hub = pair.hub.run();
     let _node = pair.node.run();
     pair.comes(b"content");
-    let traces = fs::read_dir(&traces).unwrap().map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
-    let of_target: Vec<_> = traces.filter(|trace| trace.contains(&format!("<{}>", target.display()))).collect();
-    let [trace] = of_target.as_slice() else { panic!("not by one thread: {of_target:?}") };
-    let is = |line: &str, of: &Path| line.contains(&format!("<{}>", of.display())) && line.ends_with("= 0");
-    let at = |of: &Path| trace.lines().position(|line| line.starts_with("fsync(") && is(line, of));
-    assert!(at(&target).is_some() && at(&target) < at(folder.path()), "{trace}");
-    assert_eq!(fs::metadata(&target).unwrap().ino(), before, "it is the same file");
+    let traces = fs::read_dir(&traces)
+        .unwrap()
+        .map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
+    let of_target: Vec<_> = traces
+        .filter(|trace| trace.contains(&format!("<{}>", target.display())))
+        .collect();
+    let [trace] = of_target.as_slice() else {
+        panic!("not by one thread: {of_target:?}")
+    };
+    let is = |line: &str, of: &Path| {
+        line.contains(&format!("<{}>", of.display())) && line.ends_with("= 0")
+    };
+    let at = |of: &Path| {
+        trace
+            .lines()
+            .position(|line| line.starts_with("fsync(") && is(line, of))
+    };
+    assert!(
+        at(&target).is_some() && at(&target) < at(folder.path()),
+        "{trace}"
+    );
+    assert_eq!(
+        fs::metadata(&target).unwrap().ino(),
+        before,
+        "it is the same file"
+    );
 }
 
 #[test]
@@ -623,9 +846,17 @@ fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("target");
     let content = vec![7; 100_000];
-    let part = folder.path().join(format!(".target.{}.part", &blake3::hash(&content).to_hex()[..16]));
+    let part = folder.path().join(format!(
+        ".target.{}.part",
+        &blake3::hash(&content).to_hex()[..16]
+    ));
     // The first sync of the part fails. The kernel would tell so once, and a second sync would pass.
-    let inject = ["-P", part.to_str().unwrap(), "-e", "inject=fsync:error=EIO:when=1"];
+    let inject = [
+        "-P",
+        part.to_str().unwrap(),
+        "-e",
+        "inject=fsync:error=EIO:when=1",
+    ];
     let (pair, traces) = Pair::new(&target, "").traced(&inject);
     fs::write(&target, "old").unwrap();
     pair.offer(&content);
@@ -633,11 +864,19 @@ fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
     let _node = pair.node.run();
     pair.comes(&content);
     let injected = |trace: std::io::Result<fs::DirEntry>| {
-        fs::read_to_string(trace.unwrap().path()).unwrap().contains("EIO (Input/output error) (INJECTED)")
+        fs::read_to_string(trace.unwrap().path())
+            .unwrap()
+            .contains("EIO (Input/output error) (INJECTED)")
     };
-    assert!(fs::read_dir(&traces).unwrap().any(injected), "the disk failed");
+    assert!(
+        fs::read_dir(&traces).unwrap().any(injected),
+        "the disk failed"
+    );
     let log = pair.node.log();
-    assert!(log.contains("failed to bring to the disk") && log.contains("came=100000"), "{log}");
+    assert!(
+        log.contains("failed to bring to the disk") && log.contains("came=100000"),
+        "{log}"
+    );
 }
 
 // --- what follows ---
@@ -659,16 +898,31 @@ fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node(
     let _hub = pair.hub.run();
     let node = pair.node.run();
     pair.comes(b"short");
-    let log = await_some("what the command said", || Some(pair.node.log()).filter(|log| log.contains("f is said")));
-    let line = |of: &str| log.lines().find(|line| line.contains(of)).unwrap_or_default().to_owned();
-    assert!(line("f is said").contains("stdout") && line("warned").contains("stderr"), "{log}");
+    let log = await_some("what the command said", || {
+        Some(pair.node.log()).filter(|log| log.contains("f is said"))
+    });
+    let line = |of: &str| {
+        log.lines()
+            .find(|line| line.contains(of))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(
+        line("f is said").contains("stdout") && line("warned").contains("stderr"),
+        "{log}"
+    );
     pair.offer(b"long");
     pair.hub.json(&["push", "f", "--timeout", "1ms"], &[]);
-    let pid = await_some("the command began", || fs::read_to_string(&child).ok().filter(|pid| pid.ends_with('\n')));
+    let pid = await_some("the command began", || {
+        fs::read_to_string(&child)
+            .ok()
+            .filter(|pid| pid.ends_with('\n'))
+    });
     let stat = format!("/proc/{}/stat", pid.trim());
     let lives = || {
         let stat = fs::read_to_string(&stat).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| !state.starts_with('Z'))
     };
     assert!(lives());
     node.stop();
@@ -682,36 +936,65 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
     let (_lab, namespace) = loopback();
     let offer = "offer: [{ name: f, path: offered }]";
     let hub = Machine::new(&namespace, "hub", "server", &on_loopback(HUB, "", offer));
-    let forger = Machine::new(&namespace, "forger", "server", &on_loopback(HUB + 1, "", offer));
+    let forger = Machine::new(
+        &namespace,
+        "forger",
+        "server",
+        &on_loopback(HUB + 1, "", offer),
+    );
     let servers = format!("'127.0.0.1:{HUB}', '127.0.0.1:{}'", HUB + 1);
     let accept = "spread: 0s, accept: [{ name: f, path: taken }]";
-    let node = Machine::new(&namespace, "node", "client", &on_loopback(HUB + 2, &servers, accept));
+    let node = Machine::new(
+        &namespace,
+        "node",
+        "client",
+        &on_loopback(HUB + 2, &servers, accept),
+    );
     let taken = node.folder().join("state/taken");
     fs::write(hub.folder().join("offered"), "genuine").unwrap();
     let _hub = hub.run();
     let _node = node.run();
     await_content(&taken, b"genuine");
-    let genuine = await_some("the server is told", || held(&hub, "node")["generation"].as_u64());
+    let genuine = await_some("the server is told", || {
+        held(&hub, "node")["generation"].as_u64()
+    });
 
     // It has the key and is a server like the first one; its file is newer by its own count.
     fs::write(forger.folder().join("offered"), "forged").unwrap();
     let _forger = forger.run();
     let number = |forger: &Machine| forger.status()["offers"][0]["generation"].as_u64();
     await_some("the forger offers a higher generation", || {
-        put(&forger.folder().join("offered"), format!("forged {:?}", Instant::now()).as_bytes());
+        put(
+            &forger.folder().join("offered"),
+            format!("forged {:?}", Instant::now()).as_bytes(),
+        );
         forger.json(&["push", "f", "--timeout", "1ms"], &[]);
         number(&forger).filter(|number| *number > genuine + 1)
     });
     await_some("the forger is told why", || {
-        held(&forger, "node")["error"].as_str().filter(|error| error.contains("files.accept")).map(str::to_owned)
+        held(&forger, "node")["error"]
+            .as_str()
+            .filter(|error| error.contains("files.accept"))
+            .map(str::to_owned)
     });
     let pushed = forger.json(&["push", "f"], &[]);
     assert_eq!(pushed.code, Some(1), "{:?}", pushed.lines);
     let last = pushed.lines.last().unwrap();
-    assert!(last["state"] == "failed" && last["error"].as_str().unwrap().contains("files.accept"), "{last}");
+    assert!(
+        last["state"] == "failed" && last["error"].as_str().unwrap().contains("files.accept"),
+        "{last}"
+    );
     let pulled = node.json(&["pull"], &[]);
-    let said = |view: &&Value| view["error"].as_str().is_some_and(|error| error.contains("files.accept"));
-    assert!(pulled.lines.iter().any(|view| said(&view)), "{:?}", pulled.lines);
+    let said = |view: &&Value| {
+        view["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("files.accept"))
+    };
+    assert!(
+        pulled.lines.iter().any(|view| said(&view)),
+        "{:?}",
+        pulled.lines
+    );
     assert!(node.log().contains("files.accept"), "{}", node.log());
     assert_eq!(fs::read(&taken).unwrap(), b"genuine");
 
@@ -728,20 +1011,36 @@ async fn impostor(listener: TcpListener, server: NodeId, reports: std::sync::mps
     let ring = KeyRing::new("lab", &[Secret::key(KEY)]).unwrap();
     let signer = Identity::from_seed(&[66; 32]);
     while let Ok((stream, _)) = listener.accept().await {
-        let Ok(mut session) = session::accept(stream, &ring, "lab", |_, _| true).await else { continue };
+        let Ok(mut session) = session::accept(stream, &ring, "lab", |_, _| true).await else {
+            continue;
+        };
         let generation = u64::MAX >> 1;
-        let mut notice =
-            Notice::sign(&signer, session.key(), "f", generation, 6, blake3::hash(b"forged").into()).unwrap();
+        let mut notice = Notice::sign(
+            &signer,
+            session.key(),
+            "f",
+            generation,
+            6,
+            blake3::hash(b"forged").into(),
+        )
+        .unwrap();
         notice.server = server;
         while let Ok(Some(request)) = session.request().await {
             match request {
                 Request::Offers => session.queue(&Answer::Offer(notice.clone())).unwrap(),
                 Request::Pull { .. } => {
-                    session.queue(&Answer::File { notice: notice.clone(), offset: 0 }).unwrap();
+                    session
+                        .queue(&Answer::File {
+                            notice: notice.clone(),
+                            offset: 0,
+                        })
+                        .unwrap();
                     session.queue(&Answer::Content(b"forged")).unwrap();
                 }
                 // The test may be over.
-                Request::Report(report) => drop(reports.send(report.error.unwrap_or_default().into())),
+                Request::Report(report) => {
+                    drop(reports.send(report.error.unwrap_or_default().into()))
+                }
                 _ => {}
             }
             session.queue(&Answer::End).unwrap();
@@ -756,7 +1055,12 @@ async fn impostor(listener: TcpListener, server: NodeId, reports: std::sync::mps
 fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both_sides_say_why() {
     const IMPOSTOR: u16 = HUB + 10;
     let (_lab, namespace) = loopback();
-    let hub = Machine::new(&namespace, "hub", "server", &on_loopback(HUB, "", "offer: [{ name: f, path: offered }]"));
+    let hub = Machine::new(
+        &namespace,
+        "hub",
+        "server",
+        &on_loopback(HUB, "", "offer: [{ name: f, path: offered }]"),
+    );
     let accept = "spread: 0s, accept: [{ name: f, path: taken }]";
     let config = on_loopback(HUB + 1, &format!("'127.0.0.1:{HUB}'"), accept);
     let node = Machine::new(&namespace, "node", "client", &config);
@@ -765,7 +1069,11 @@ fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both
     let _hub = hub.run();
     let _node = node.run();
     await_content(&taken, b"genuine");
-    let server: NodeId = hub.status()["node"]["node_id"].as_str().unwrap().parse().unwrap();
+    let server: NodeId = hub.status()["node"]["node_id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
 
     // From now on whoever connects to the server reaches the impostor.
     let (listens, ready) = std::sync::mpsc::channel();
@@ -786,9 +1094,19 @@ fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both
     ]);
     let pulled = node.json(&["pull"], &[]);
     assert_eq!(pulled.code, Some(1), "{:?}", pulled.lines);
-    let said = pulled.lines.last().unwrap()["error"].as_str().unwrap().to_owned();
-    assert!(said.contains("signature") && said.contains(&server.to_string()), "{said}");
-    assert_eq!(reported.recv_timeout(LIMIT).unwrap(), said, "the other side is told");
+    let said = pulled.lines.last().unwrap()["error"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        said.contains("signature") && said.contains(&server.to_string()),
+        "{said}"
+    );
+    assert_eq!(
+        reported.recv_timeout(LIMIT).unwrap(),
+        said,
+        "the other side is told"
+    );
     assert!(node.log().contains(&said), "{}", node.log());
     assert_eq!(fs::read(&taken).unwrap(), b"genuine");
     stop.send(()).unwrap();

@@ -1,6 +1,10 @@
 //! A file that is being replaced is wholly old or wholly new, whenever its writer is killed; a full disk leaves the old one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on fails by a panic"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -37,14 +41,21 @@ fn pull(path: &Path, generation: u8) -> Result<(), TargetError> {
 #[test]
 #[ignore = "a child process of a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills"]
 fn child() {
-    let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else { return };
+    let Some(path) = std::env::var_os(FILE).map(PathBuf::from) else {
+        return;
+    };
     let mut out = std::io::stdout();
     // The test harness has begun a line of its own.
     out.write_all(b"\n").unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     for generation in (1..=250).cycle() {
         pull(&path, generation).unwrap();
-        if out.write_all(b"replaced\n").and_then(|()| out.flush()).is_err() || Instant::now() > end {
+        if out
+            .write_all(b"replaced\n")
+            .and_then(|()| out.flush())
+            .is_err()
+            || Instant::now() > end
+        {
             return;
         }
     }
@@ -64,9 +75,19 @@ fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
             .spawn()
             .unwrap();
         // Kept open until the kill: a child that can't tell any more ends by itself.
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let replaced = lines.by_ref().filter(|line| line == "replaced").take(1 + round as usize % 3).count();
-        assert_eq!(replaced, 1 + round as usize % 3, "the child replaces the file");
+        let mut lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let replaced = lines
+            .by_ref()
+            .filter(|line| line == "replaced")
+            .take(1 + round as usize % 3)
+            .count();
+        assert_eq!(
+            replaced,
+            1 + round as usize % 3,
+            "the child replaces the file"
+        );
         // Somewhere within the next replacements: each takes some milliseconds.
         let until = Instant::now() + Duration::from_micros(u64::from(round) * 257 % 12_000);
         while Instant::now() < until {
@@ -75,12 +96,20 @@ fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         let bytes = fs::read(&path).unwrap();
-        assert_eq!(bytes, content(bytes[0]), "round {round}: neither the old nor the new content");
+        assert_eq!(
+            bytes,
+            content(bytes[0]),
+            "round {round}: neither the old nor the new content"
+        );
     }
     // What kills left beside it is taken up or removed by the next pull.
     pull(&path, 7).unwrap();
     assert_eq!(fs::read(&path).unwrap(), content(7));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the target");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "nothing is left beside the target"
+    );
 }
 
 /// A file system of a megabyte, until it is dropped.
@@ -89,8 +118,14 @@ struct Small(tempfile::TempDir);
 impl Small {
     fn mount() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a tmpfs, which needs root");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(folder.path())
+            .status();
+        assert!(
+            mounted.is_ok_and(|status| status.success()),
+            "this test mounts a tmpfs, which needs root"
+        );
         Self(folder)
     }
 }
@@ -111,17 +146,46 @@ fn a_disk_without_room_is_told_before_and_while_it_is_written_and_the_old_file_s
     let digest = blake3::hash(&bytes).into();
     let target = Target::open(&path, 0o644).unwrap();
     let told = target.part(bytes.len() as u64, &digest).unwrap_err();
-    assert!(matches!(told, TargetError::Full { needed: 900_000, .. }), "{told}");
-    assert!(told.to_string().contains("is full: 900000 bytes are needed"), "{told}");
-    assert_eq!(fs::read_dir(disk.0.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert!(
+        matches!(
+            told,
+            TargetError::Full {
+                needed: 900_000,
+                ..
+            }
+        ),
+        "{told}"
+    );
+    assert!(
+        told.to_string()
+            .contains("is full: 900000 bytes are needed"),
+        "{told}"
+    );
+    assert_eq!(
+        fs::read_dir(disk.0.path()).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
 
     // Somebody else takes the room meanwhile.
     let bytes = content(3);
-    let mut part = target.part(bytes.len() as u64, &blake3::hash(&bytes).into()).unwrap();
+    let mut part = target
+        .part(bytes.len() as u64, &blake3::hash(&bytes).into())
+        .unwrap();
     fs::write(disk.0.path().join("other"), vec![0; 500_000]).unwrap();
-    let failed = bytes.chunks(16 * 1024).find_map(|block| part.write(block).err()).unwrap();
+    let failed = bytes
+        .chunks(16 * 1024)
+        .find_map(|block| part.write(block).err())
+        .unwrap();
     assert!(matches!(failed, TargetError::Full { .. }), "{failed}");
-    assert_eq!(fs::read(&path).unwrap(), content(1), "the old file is whole");
-    let left: Vec<_> = fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        content(1),
+        "the old file is whole"
+    );
+    let left: Vec<_> = fs::read_dir(disk.0.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left.len(), 2, "what was written is given back: {left:?}");
 }

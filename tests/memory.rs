@@ -3,7 +3,11 @@
 //! For the figures of the release build, with a file of 1 GiB instead of 64 MiB:
 //! `MEMORY_MIB=1024 cargo test --release --test memory -- --nocapture --test-threads 1`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on fails by a panic"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +17,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use hereabouts::model::{Address, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp};
+use hereabouts::model::{
+    Address, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp,
+};
 use hereabouts::registry::store::Writer;
 use hereabouts::registry::{Outcome, Registration, Settings, Table};
 use hereabouts::wire::v1::SignedRecord;
@@ -34,7 +40,13 @@ impl Pair {
     fn new(offer: &str, accept: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Free a moment ago: UDP and TCP of that number, as nobody else here listens on both.
-        let port = |_| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = |_| {
+            UdpSocket::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+        };
         let [hub, node] = [(); 2].map(port);
         secret(&folder.path().join("key"), &[7; 32]);
         for (name, role, port, servers, files) in [
@@ -58,15 +70,29 @@ impl Pair {
 
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hereabouts"));
-        command.arg("--config").arg(self.folder.path().join(format!("{name}.yaml"))).args(arguments);
+        command
+            .arg("--config")
+            .arg(self.folder.path().join(format!("{name}.yaml")))
+            .args(arguments);
         command.stdin(Stdio::null());
         command
     }
 
     fn run(&self, name: &str) -> Running {
         let log = File::create(self.folder.path().join(format!("{name}.log"))).unwrap();
-        let child = self.command(name, &["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let healthy = || self.command(name, &["health"]).output().unwrap().status.success();
+        let child = self
+            .command(name, &["run"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let healthy = || {
+            self.command(name, &["health"])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        };
         let running = Running(child);
         await_that(&format!("{name} is healthy"), healthy);
         running
@@ -88,9 +114,18 @@ impl Running {
     /// A size of /proc/PID/status in bytes: `VmRSS` is what is in memory, `VmHWM` the most that ever was.
     fn memory(&self, which: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
         // A program that has just ended has no memory any more.
-        line.map_or(0, |line| line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * KIB)
+        line.map_or(0, |line| {
+            line.split_whitespace()
+                .next()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+                * KIB
+        })
     }
 
     /// Has the kernel count the most memory from now on.
@@ -119,8 +154,14 @@ fn fill(state: &Path, nodes: u32) {
     secret(&state.join("identity.key"), &[1; 32]);
     let server = Identity::from_seed(&[1; 32]).id();
     let (mut writer, _) = Writer::open(&state.join("registry.redb"), server, |_| ()).unwrap();
-    let now = Now { elapsed: Duration::ZERO, wall: Timestamp::from_system(SystemTime::now()) };
-    let mut table = Table::new(Settings { max_lease: Lease(900), ..Settings::default() });
+    let now = Now {
+        elapsed: Duration::ZERO,
+        wall: Timestamp::from_system(SystemTime::now()),
+    };
+    let mut table = Table::new(Settings {
+        max_lease: Lease(900),
+        ..Settings::default()
+    });
     for index in 0..nodes {
         let outcome = table.register(now, registration(index));
         assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
@@ -143,14 +184,28 @@ fn registration(index: u32) -> Registration {
         sequence: 1,
         boot: 1,
         lease: Lease(900),
-        addresses: vec![Address { ip: source.ip(), interface: None, origin: Origin::Interface }],
+        addresses: vec![Address {
+            ip: source.ip(),
+            interface: None,
+            origin: Origin::Interface,
+        }],
         port: 24373,
         role: Role::Client,
         labels: Labels::new([("site", "home")]).unwrap(),
     };
     let node = NodeId(*blake3::hash(&index.to_le_bytes()).as_bytes());
-    let signed = SignedRecord { node, key: KeyId([0; 4]), body: vec![0; 130].into(), signature: [0; 64] };
-    Registration { record, signed, source, key: KeyId([0; 4]) }
+    let signed = SignedRecord {
+        node,
+        key: KeyId([0; 4]),
+        body: vec![0; 130].into(),
+        signature: [0; 64],
+    };
+    Registration {
+        record,
+        signed,
+        source,
+        key: KeyId([0; 4]),
+    }
 }
 
 /// Lists a server's nodes over a session; gives the most memory that the client took, and how much more the server took for it.
@@ -161,8 +216,12 @@ fn list(nodes: u32) -> (u64, u64) {
     hub.count_anew();
     let before = hub.memory("VmRSS");
     let started = Instant::now();
-    let mut client =
-        Running(pair.command("node", &["nodes", "--output", "json"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut client = Running(
+        pair.command("node", &["nodes", "--output", "json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let mut lines = 0;
     let mut most = 0;
     for line in BufReader::new(client.0.stdout.take().unwrap()).lines() {
@@ -191,8 +250,14 @@ fn a_list_of_a_hundred_thousand_nodes_takes_as_much_memory_as_one_of_a_thousand(
     let (few_client, few_server) = list(1_000);
     let (many_client, many_server) = list(100_000);
     // All of them together are more than 40 MiB of JSON.
-    assert!(many_client < few_client + 8 * MIB, "the client: {few_client} and {many_client} bytes");
-    assert!(many_server < few_server + 8 * MIB, "the server: {few_server} and {many_server} bytes");
+    assert!(
+        many_client < few_client + 8 * MIB,
+        "the client: {few_client} and {many_client} bytes"
+    );
+    assert!(
+        many_server < few_server + 8 * MIB,
+        "the server: {few_server} and {many_server} bytes"
+    );
 }
 
 /// Pulls a file; gives the most memory that node and server took.
@@ -202,7 +267,9 @@ fn pull(mib: u64) -> (u64, u64) {
         "spread: 0s, accept: [{ name: f, path: taken, max_size: 1TiB }]",
     );
     let mut random = fastrand::Rng::with_seed(mib);
-    let block: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(MIB as usize).collect();
+    let block: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
+        .take(MIB as usize)
+        .collect();
     let mut file = File::create(pair.folder.path().join("offered")).unwrap();
     (0..mib).for_each(|_| file.write_all(&block).unwrap());
     drop(file);
@@ -212,15 +279,28 @@ fn pull(mib: u64) -> (u64, u64) {
     await_that("the file came", || taken.exists());
     assert_eq!(fs::metadata(taken).unwrap().len(), mib * MIB);
     let (node, hub) = (node.memory("VmHWM"), hub.memory("VmHWM"));
-    println!("{mib} MiB pulled: node {} KiB at the most, server {} KiB", node / KIB, hub / KIB);
+    println!(
+        "{mib} MiB pulled: node {} KiB at the most, server {} KiB",
+        node / KIB,
+        hub / KIB
+    );
     (node, hub)
 }
 
 #[test]
 fn a_large_file_takes_as_much_memory_as_a_small_one() {
-    let mib = std::env::var("MEMORY_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(64);
+    let mib = std::env::var("MEMORY_MIB")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(64);
     let (few_node, few_hub) = pull(16);
     let (many_node, many_hub) = pull(mib);
-    assert!(many_node < few_node + 4 * MIB, "the node: {few_node} and {many_node} bytes");
-    assert!(many_hub < few_hub + 4 * MIB, "the server: {few_hub} and {many_hub} bytes");
+    assert!(
+        many_node < few_node + 4 * MIB,
+        "the node: {few_node} and {many_node} bytes"
+    );
+    assert!(
+        many_hub < few_hub + 4 * MIB,
+        "the server: {few_hub} and {many_hub} bytes"
+    );
 }

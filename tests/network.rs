@@ -3,7 +3,11 @@
 //! Needs root and `ip` of iproute2. Each namespace is entered by a thread of its own, so nothing here changes the
 //! namespace that the tests run in.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod namespaces;
 
@@ -11,8 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hereabouts::net::{
-    Arrival, Decision, Family, Fanout, FanoutMethod, FanoutSettings, GroupStatus, Interface, InterfaceSource,
-    Membership, Pattern, Policy, RecvBatch, SendBatch, SocketSettings, Sockets, Watch,
+    Arrival, Decision, Family, Fanout, FanoutMethod, FanoutSettings, GroupStatus, Interface,
+    InterfaceSource, Membership, Pattern, Policy, RecvBatch, SendBatch, SocketSettings, Sockets,
+    Watch,
 };
 use namespaces::{LIMIT, Lab, Namespace};
 
@@ -27,7 +32,14 @@ const SETTINGS: FanoutSettings = FanoutSettings {
 
 fn policy() -> Policy {
     let include = vec![Pattern::parse("*").unwrap()];
-    Policy { include, exclude: Vec::new(), ipv4: true, ipv6: true, link_local: false, loopback: false }
+    Policy {
+        include,
+        exclude: Vec::new(),
+        ipv4: true,
+        ipv6: true,
+        link_local: false,
+        loopback: false,
+    }
 }
 
 /// One node's network layer.
@@ -40,9 +52,18 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let settings = SocketSettings { address: Ipv6Addr::UNSPECIFIED.into(), port: PORT, ttl: 1 };
+        let settings = SocketSettings {
+            address: Ipv6Addr::UNSPECIFIED.into(),
+            port: PORT,
+            ttl: 1,
+        };
         let sockets = Sockets::bind(&settings).expect("sockets");
-        Self { sockets, watch: Watch::new(), fanout: Fanout::new(SETTINGS), interfaces: Vec::new() }
+        Self {
+            sockets,
+            watch: Watch::new(),
+            fanout: Fanout::new(SETTINGS),
+            interfaces: Vec::new(),
+        }
     }
 
     /// Follows the interfaces until the condition holds; gives how long that took.
@@ -50,8 +71,10 @@ impl Node {
         let started = std::time::Instant::now();
         while !condition(self) {
             let next = tokio::time::timeout(LIMIT, self.watch.next()).await;
-            self.interfaces = next.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}: {:?}", self.interfaces));
-            self.fanout.reconcile(&self.sockets, &policy().taken(&self.interfaces));
+            self.interfaces = next
+                .unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}: {:?}", self.interfaces));
+            self.fanout
+                .reconcile(&self.sockets, &policy().taken(&self.interfaces));
         }
         started.elapsed()
     }
@@ -69,18 +92,24 @@ impl Node {
 
     async fn until_joined_ipv6(&mut self) {
         self.until("the IPv6 group joined", |node| {
-            node.fanout.status().iter().any(|status| status.ipv6.group == GroupStatus::Joined)
+            node.fanout
+                .status()
+                .iter()
+                .any(|status| status.ipv6.group == GroupStatus::Joined)
         })
         .await;
     }
 
     fn interface(&self, name: &str) -> Option<&Interface> {
-        self.interfaces.iter().find(|interface| interface.name.as_str() == name)
+        self.interfaces
+            .iter()
+            .find(|interface| interface.name.as_str() == name)
     }
 
     fn has(&self, name: &str, ip: &str) -> bool {
         let ip: IpAddr = ip.parse().unwrap();
-        self.interface(name).is_some_and(|interface| interface.addresses.iter().any(|address| address.ip == ip))
+        self.interface(name)
+            .is_some_and(|interface| interface.addresses.iter().any(|address| address.ip == ip))
     }
 
     /// Sends to everybody by a method; every target must take it.
@@ -93,7 +122,10 @@ impl Node {
             };
             batch.push(target.to, Some(target.source), fill).unwrap();
         }
-        let flushed = self.sockets.flush(&mut batch, |place, error| panic!("target {place}: {error}")).await;
+        let flushed = self
+            .sockets
+            .flush(&mut batch, |place, error| panic!("target {place}: {error}"))
+            .await;
         assert_eq!((flushed.failed, flushed.dropped), (0, 0));
         flushed.sent
     }
@@ -104,7 +136,10 @@ impl Node {
         let mut heard = Vec::new();
         while heard.len() < count {
             let got = tokio::time::timeout(LIMIT, self.sockets.recv(&mut batch)).await;
-            for place in 0..got.unwrap_or_else(|_| panic!("heard only {heard:?}")).unwrap() {
+            for place in 0..got
+                .unwrap_or_else(|_| panic!("heard only {heard:?}"))
+                .unwrap()
+            {
                 let (bytes, arrival) = batch.get_mut(place).unwrap();
                 if bytes == text {
                     heard.push(arrival);
@@ -148,31 +183,62 @@ fn says_and_hears(method: FanoutMethod) -> (Vec<Arrival>, Vec<Interface>, Vec<In
 }
 
 fn eth0(interfaces: &[Interface]) -> &Interface {
-    interfaces.iter().find(|interface| interface.name.as_str() == "eth0").unwrap()
+    interfaces
+        .iter()
+        .find(|interface| interface.name.as_str() == "eth0")
+        .unwrap()
 }
 
 #[test]
 fn multicast_of_both_families_arrives_with_interface_destination_and_source() {
     let (arrivals, speaker, listener) = says_and_hears(FanoutMethod::Multicast);
     let (speaker, listener) = (eth0(&speaker), eth0(&listener));
-    let ipv4 = arrivals.iter().find(|arrival| arrival.from.is_ipv4()).unwrap();
-    assert_eq!((ipv4.from, ipv4.to), (([10, 77, 0, 1], PORT).into(), SETTINGS.ipv4_group.into()));
-    assert_eq!((ipv4.interface, ipv4.local), (listener.index, Some([10, 77, 0, 2].into())));
-    let ipv6 = arrivals.iter().find(|arrival| arrival.from.is_ipv6()).unwrap();
-    let SocketAddr::V6(from) = ipv6.from else { unreachable!() };
-    assert!(speaker.addresses.iter().any(|address| address.link_local() && address.ip == IpAddr::V6(*from.ip())));
+    let ipv4 = arrivals
+        .iter()
+        .find(|arrival| arrival.from.is_ipv4())
+        .unwrap();
+    assert_eq!(
+        (ipv4.from, ipv4.to),
+        (([10, 77, 0, 1], PORT).into(), SETTINGS.ipv4_group.into())
+    );
+    assert_eq!(
+        (ipv4.interface, ipv4.local),
+        (listener.index, Some([10, 77, 0, 2].into()))
+    );
+    let ipv6 = arrivals
+        .iter()
+        .find(|arrival| arrival.from.is_ipv6())
+        .unwrap();
+    let SocketAddr::V6(from) = ipv6.from else {
+        unreachable!()
+    };
+    assert!(
+        speaker
+            .addresses
+            .iter()
+            .any(|address| address.link_local() && address.ip == IpAddr::V6(*from.ip()))
+    );
     assert_eq!((from.scope_id(), from.port()), (listener.index, PORT));
-    assert_eq!((ipv6.to, ipv6.interface, ipv6.local), (SETTINGS.ipv6_group.into(), listener.index, None));
+    assert_eq!(
+        (ipv6.to, ipv6.interface, ipv6.local),
+        (SETTINGS.ipv6_group.into(), listener.index, None)
+    );
 }
 
 #[test]
 fn both_broadcasts_arrive_with_interface_destination_and_source() {
     let (mut arrivals, _, listener) = says_and_hears(FanoutMethod::Broadcast);
     arrivals.sort_by_key(|arrival| arrival.to);
-    let to: Vec<_> = arrivals.iter().map(|arrival| arrival.to.to_string()).collect();
+    let to: Vec<_> = arrivals
+        .iter()
+        .map(|arrival| arrival.to.to_string())
+        .collect();
     assert_eq!(to, ["10.77.0.255", "255.255.255.255"]);
     for arrival in arrivals {
-        assert_eq!((arrival.from, arrival.interface), (([10, 77, 0, 1], PORT).into(), eth0(&listener).index));
+        assert_eq!(
+            (arrival.from, arrival.interface),
+            (([10, 77, 0, 1], PORT).into(), eth0(&listener).index)
+        );
         assert_eq!(arrival.local, Some([10, 77, 0, 2].into()));
     }
 }
@@ -205,10 +271,21 @@ fn two_interfaces_each_send_from_their_own_address() {
         .join();
         let (arrivals, interfaces) = listener.join();
         for interface in interfaces.iter().filter(|interface| !interface.loopback) {
-            let number: u8 = interface.name.as_str().trim_start_matches("eth").parse().unwrap();
-            let mut here = arrivals.iter().filter(|a| a.interface == interface.index && a.from.is_ipv4()).peekable();
+            let number: u8 = interface
+                .name
+                .as_str()
+                .trim_start_matches("eth")
+                .parse()
+                .unwrap();
+            let mut here = arrivals
+                .iter()
+                .filter(|a| a.interface == interface.index && a.from.is_ipv4())
+                .peekable();
             assert!(here.peek().is_some(), "{method:?} {arrivals:?}");
-            assert!(here.all(|arrival| arrival.from.ip() == IpAddr::from([10, 77, number, 1])), "{arrivals:?}");
+            assert!(
+                here.all(|arrival| arrival.from.ip() == IpAddr::from([10, 77, number, 1])),
+                "{arrivals:?}"
+            );
         }
     }
 }
@@ -221,8 +298,12 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
     let (ready, joined) = std::sync::mpsc::channel();
     let listener = b.run(async move |_| {
         let mut node = Node::new();
-        node.until("the first list", |node| !node.interfaces.is_empty()).await;
-        assert!(node.fanout.status().is_empty() && node.fanout.targets(FanoutMethod::Multicast).is_empty());
+        node.until("the first list", |node| !node.interfaces.is_empty())
+            .await;
+        assert!(
+            node.fanout.status().is_empty()
+                && node.fanout.targets(FanoutMethod::Multicast).is_empty()
+        );
         started.send(()).unwrap();
         node.until_joined(1).await;
         ready.send(()).unwrap();
@@ -233,7 +314,9 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
     lab.plug(&b, "eth0", "br0");
     a.ip(&["addr", "add", "10.77.0.1/24", "dev", "eth0"]);
     b.ip(&["addr", "add", "10.77.0.2/24", "dev", "eth0"]);
-    joined.recv_timeout(LIMIT).expect("the late interface is joined");
+    joined
+        .recv_timeout(LIMIT)
+        .expect("the late interface is joined");
     a.run(async |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
@@ -264,10 +347,13 @@ fn interface_that_comes_up_step_by_step_is_joined_at_the_last_step_whichever_tha
         a.ip(&["link", "set", "eth0", "down"]);
         a.run(async move |here| {
             let mut node = Node::new();
-            node.until("the first list", |node| node.interface("eth0").is_some()).await;
+            node.until("the first list", |node| node.interface("eth0").is_some())
+                .await;
             let joined = |node: &Node| {
                 let status = node.fanout.status();
-                status.iter().any(|s| s.name.as_str() == "eth0" && s.ipv4.group == GroupStatus::Joined)
+                status
+                    .iter()
+                    .any(|s| s.name.as_str() == "eth0" && s.ipv4.group == GroupStatus::Joined)
             };
             for step in order {
                 assert!(!joined(&node), "{order:?} before {step}");
@@ -279,7 +365,10 @@ fn interface_that_comes_up_step_by_step_is_joined_at_the_last_step_whichever_tha
             }
             let took = node.until("joined", joined).await;
             assert!(took < AT_ONCE, "{order:?} took {took:?}");
-            assert!(here.text(&["maddr", "show", "dev", "eth0"]).contains("239.255.43.73"));
+            assert!(
+                here.text(&["maddr", "show", "dev", "eth0"])
+                    .contains("239.255.43.73")
+            );
         })
         .join();
     }
@@ -295,15 +384,25 @@ fn ipv6_group_is_joined_when_the_link_local_address_has_proved_unique() {
     a.sysctl("net.ipv6.conf.eth0.accept_dad", "1");
     a.run(async move |here| {
         let mut node = Node::new();
-        node.until("the first list", |node| node.interface("eth0").is_some()).await;
+        node.until("the first list", |node| node.interface("eth0").is_some())
+            .await;
         here.ip(&["link", "set", "eth0", "up"]);
         lab.cable("cable", true);
         let link_local = |node: &Node, tentative: bool| {
-            let addresses = node.interface("eth0").map(|eth0| eth0.addresses.clone()).unwrap_or_default();
-            addresses.iter().any(|address| address.link_local() && address.tentative == tentative)
+            let addresses = node
+                .interface("eth0")
+                .map(|eth0| eth0.addresses.clone())
+                .unwrap_or_default();
+            addresses
+                .iter()
+                .any(|address| address.link_local() && address.tentative == tentative)
         };
-        node.until("the address is being proved", |node| link_local(node, true)).await;
-        assert!(node.fanout.status().is_empty(), "nothing leaves from an address that may be another's");
+        node.until("the address is being proved", |node| link_local(node, true))
+            .await;
+        assert!(
+            node.fanout.status().is_empty(),
+            "nothing leaves from an address that may be another's"
+        );
         node.until_joined_ipv6().await;
         assert!(link_local(&node, false));
     })
@@ -321,7 +420,9 @@ fn address_changes_are_seen_within_two_seconds() {
             for ip in ["10.77.9.9", "fd77::9"] {
                 let prefix = format!("{ip}/{}", if ip.contains(':') { 64 } else { 24 });
                 here.ip(&["addr", change, &prefix, "dev", "eth0"]);
-                let took = node.until(change, |node| node.has("eth0", ip) == present).await;
+                let took = node
+                    .until(change, |node| node.has("eth0", ip) == present)
+                    .await;
                 assert!(took < Duration::from_secs(2), "{change} {ip} took {took:?}");
             }
         }
@@ -337,7 +438,10 @@ fn deleted_interface_is_left_and_one_of_the_same_name_is_joined_anew() {
         node.until_joined(1).await;
         let before = node.interface("eth0").unwrap().index;
         here.ip(&["link", "del", "eth0"]);
-        node.until("the interface is gone", |node| node.interface("eth0").is_none()).await;
+        node.until("the interface is gone", |node| {
+            node.interface("eth0").is_none()
+        })
+        .await;
         assert!(node.fanout.status().is_empty() && !node.fanout.retry_wanted());
         lab.plug(here, "eth0", "br0");
         here.ip(&["addr", "add", "10.77.0.1/24", "dev", "eth0"]);
@@ -359,10 +463,14 @@ fn same_index_after_a_deletion_is_joined_anew() {
         // Nobody looks while it is away: the fan-out sees another name under a known index.
         lab.plug_with(here, "eth1", "br0", Some(index));
         here.ip(&["addr", "add", "10.77.0.1/24", "dev", "eth1"]);
-        node.until("the new interface", |node| node.has("eth1", "10.77.0.1")).await;
+        node.until("the new interface", |node| node.has("eth1", "10.77.0.1"))
+            .await;
         node.until_joined(1).await;
         assert_eq!(node.fanout.status()[0].index, index);
-        assert!(here.text(&["maddr", "show", "dev", "eth1"]).contains("239.255.43.73"));
+        assert!(
+            here.text(&["maddr", "show", "dev", "eth1"])
+                .contains("239.255.43.73")
+        );
     })
     .join();
 }
@@ -375,12 +483,21 @@ fn lost_memberships_are_joined_again_on_demand() {
         node.until_joined(1).await;
         assert!(node.fanout.rejoin_all(&node.sockets).is_empty());
         let groups = here.text(&["maddr", "show", "dev", "eth0"]);
-        assert!(groups.contains("239.255.43.73") && groups.contains("ff12::4373"), "{groups}");
+        assert!(
+            groups.contains("239.255.43.73") && groups.contains("ff12::4373"),
+            "{groups}"
+        );
         // What is no longer taken is left, in the kernel too.
         let reports = node.fanout.reconcile(&node.sockets, &[]);
-        assert!(reports.iter().all(|report| report.what == Membership::Left) && reports.len() == 2, "{reports:?}");
+        assert!(
+            reports.iter().all(|report| report.what == Membership::Left) && reports.len() == 2,
+            "{reports:?}"
+        );
         let groups = here.text(&["maddr", "show", "dev", "eth0"]);
-        assert!(!groups.contains("239.255.43.73") && !groups.contains("ff12::4373"), "{groups}");
+        assert!(
+            !groups.contains("239.255.43.73") && !groups.contains("ff12::4373"),
+            "{groups}"
+        );
     })
     .join();
 }
@@ -393,11 +510,19 @@ fn host_without_ipv6_works() {
     let listener = a.run(async move |_| {
         let mut node = Node::new();
         node.until("IPv4 joined", |node| {
-            node.fanout.status().iter().any(|status| status.ipv4.group == GroupStatus::Joined)
+            node.fanout
+                .status()
+                .iter()
+                .any(|status| status.ipv4.group == GroupStatus::Joined)
         })
         .await;
         assert_eq!(node.fanout.status()[0].ipv6.group, GroupStatus::None);
-        assert!(node.fanout.targets(FanoutMethod::Multicast).iter().all(|target| target.family == Family::Ipv4));
+        assert!(
+            node.fanout
+                .targets(FanoutMethod::Multicast)
+                .iter()
+                .all(|target| target.family == Family::Ipv4)
+        );
         ready.send(()).unwrap();
         node.hear(b"four", 1).await
     });
@@ -418,16 +543,27 @@ fn storm_that_loses_events_ends_in_the_true_list() {
         let mut node = Node::new();
         node.until_joined(1).await;
         // More than the event socket holds, while nobody reads it.
-        let add: String =
-            (0..1500).map(|n| format!("addr add 10.78.{}.{}/32 dev eth0\n", n / 250, n % 250 + 1)).collect();
+        let add: String = (0..1500)
+            .map(|n| format!("addr add 10.78.{}.{}/32 dev eth0\n", n / 250, n % 250 + 1))
+            .collect();
         here.ip_batch(&add);
         let delete = "addr flush dev eth0 to 10.78.0.0/16\naddr add 10.77.0.9/24 dev eth0\n";
         here.ip_batch(delete);
-        node.until("the last address", |node| node.has("eth0", "10.77.0.9")).await;
-        assert!(node.watch.overruns() > 0, "the storm was too small to lose events");
+        node.until("the last address", |node| node.has("eth0", "10.77.0.9"))
+            .await;
+        assert!(
+            node.watch.overruns() > 0,
+            "the storm was too small to lose events"
+        );
         let eth0 = node.interface("eth0").unwrap();
         assert!(matches!(policy().decide(eth0), Decision::Taken { .. }));
-        assert_eq!(eth0.addresses.iter().filter(|address| address.ip.is_ipv4()).count(), 2);
+        assert_eq!(
+            eth0.addresses
+                .iter()
+                .filter(|address| address.ip.is_ipv4())
+                .count(),
+            2
+        );
     })
     .join();
 }

@@ -2,7 +2,11 @@
 //!
 //! Needs root, and makes threads of its own into an ordinary user.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on fails by a panic"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -21,7 +25,10 @@ const OTHER_GROUP: u32 = 54323;
 
 /// A folder that everybody can reach, and the path of a file in it.
 fn folder() -> (TempDir, PathBuf) {
-    assert!(rustix::process::geteuid().is_root(), "these tests need root");
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "these tests need root"
+    );
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.path().join("file");
@@ -69,7 +76,10 @@ fn a_pulled_file_belongs_to_whom_the_configuration_names() {
     assert_eq!(owner(&path), (0, GROUP, 0o600));
     pull(&path, 0o604, Some(":root"), b"three").unwrap();
     assert_eq!(owner(&path), (0, 0, 0o604));
-    assert_eq!((fs::read(&path).unwrap().as_slice(), count(&folder)), (&b"three"[..], 1));
+    assert_eq!(
+        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (&b"three"[..], 1)
+    );
 }
 
 #[test]
@@ -86,14 +96,19 @@ fn a_file_keeps_its_owner_where_none_is_configured() {
     assert_eq!(owner(&path), (USER, OTHER_GROUP, 0o644));
     chown(&path, Some(0), Some(0)).unwrap();
     as_user(&[], || pull(&path, 0o644, None, b"four")).unwrap();
-    assert_eq!((owner(&path), fs::read(&path).unwrap().as_slice()), ((USER, GROUP, 0o644), &b"four"[..]));
+    assert_eq!(
+        (owner(&path), fs::read(&path).unwrap().as_slice()),
+        ((USER, GROUP, 0o644), &b"four"[..])
+    );
 }
 
 #[test]
 fn an_old_bases_file_gets_the_same_owner() {
     let (_folder, path) = folder();
     let take = |mode, owner: &str| {
-        let target = Target::open(&path, mode).unwrap().owned_by(Some(owner.parse().unwrap()));
+        let target = Target::open(&path, mode)
+            .unwrap()
+            .owned_by(Some(owner.parse().unwrap()));
         let mut incoming = Incoming::begin(target, 100).unwrap();
         incoming.write(b"content").unwrap();
         incoming.commit().unwrap()
@@ -110,13 +125,42 @@ fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
     fs::write(&path, "old").unwrap();
     let before = owner(&path);
     let user = as_user(&[], || pull(&path, 0o644, Some("root"), b"new")).unwrap_err();
-    assert!(matches!(user, TargetError::Owner { what: "user", id: 0, uid: USER, .. }), "{user}");
-    assert!(user.to_string().contains("CAP_CHOWN") && user.to_string().contains("root (0)"), "{user}");
-    let group = as_user(&[], || pull(&path, 0o644, Some(":54323"), b"new")).unwrap_err().to_string();
-    assert!(group.contains("CAP_CHOWN") && group.contains("member of the group"), "{group}");
-    assert_eq!((fs::read(&path).unwrap().as_slice(), owner(&path), count(&folder)), (&b"old"[..], before, 1));
+    assert!(
+        matches!(
+            user,
+            TargetError::Owner {
+                what: "user",
+                id: 0,
+                uid: USER,
+                ..
+            }
+        ),
+        "{user}"
+    );
+    assert!(
+        user.to_string().contains("CAP_CHOWN") && user.to_string().contains("root (0)"),
+        "{user}"
+    );
+    let group = as_user(&[], || pull(&path, 0o644, Some(":54323"), b"new"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        group.contains("CAP_CHOWN") && group.contains("member of the group"),
+        "{group}"
+    );
+    assert_eq!(
+        (
+            fs::read(&path).unwrap().as_slice(),
+            owner(&path),
+            count(&folder)
+        ),
+        (&b"old"[..], before, 1)
+    );
     // A member of the group may, and one's own name changes nothing.
-    as_user(&[OTHER_GROUP], || pull(&path, 0o640, Some("54321:54323"), b"new")).unwrap();
+    as_user(&[OTHER_GROUP], || {
+        pull(&path, 0o640, Some("54321:54323"), b"new")
+    })
+    .unwrap();
     assert_eq!(owner(&path), (USER, OTHER_GROUP, 0o640));
 }
 
@@ -124,20 +168,28 @@ fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
 fn an_owner_that_does_not_exist_is_named_before_anything_is_pulled() {
     let (folder, path) = folder();
     fs::write(&path, "old").unwrap();
-    for (owner, says) in
-        [("no-such-user-54", "/etc/passwd has no user"), (":no-such-group-54", "/etc/group has no group")]
-    {
-        let target = Target::open(&path, 0o644).unwrap().owned_by(Some(owner.parse().unwrap()));
+    for (owner, says) in [
+        ("no-such-user-54", "/etc/passwd has no user"),
+        (":no-such-group-54", "/etc/group has no group"),
+    ] {
+        let target = Target::open(&path, 0o644)
+            .unwrap()
+            .owned_by(Some(owner.parse().unwrap()));
         let error = target.part(1 << 20, &[1; 32]).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert_eq!((fs::read(&path).unwrap().as_slice(), count(&folder)), (&b"old"[..], 1));
+    assert_eq!(
+        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (&b"old"[..], 1)
+    );
 }
 
 #[test]
 fn a_pull_that_may_be_given_away_still_goes_on_where_it_stopped() {
     let (_folder, path) = folder();
-    let target = Target::open(&path, 0o600).unwrap().owned_by(Some("54321:54322".parse().unwrap()));
+    let target = Target::open(&path, 0o600)
+        .unwrap()
+        .owned_by(Some("54321:54322".parse().unwrap()));
     let digest = blake3::hash(b"content").into();
     target.part(7, &digest).unwrap().write(b"cont").unwrap();
     let part = target.part(7, &digest).unwrap();
@@ -153,16 +205,30 @@ fn a_folder_that_may_not_be_written_is_told_with_its_mend() {
     fs::write(&path, "old").unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let error = as_user(&[], || pull(&path, 0o644, None, b"new")).unwrap_err();
-    assert!(matches!(error, TargetError::Denied { uid: USER, .. }), "{error}");
+    assert!(
+        matches!(error, TargetError::Denied { uid: USER, .. }),
+        "{error}"
+    );
     let mend = format!("chown {USER} {}", folder.path().display());
     assert!(error.to_string().ends_with(&mend), "{error}");
-    let target = as_user(&[], || Incoming::begin(Target::open(&path, 0o644)?, 100).map(drop));
+    let target = as_user(&[], || {
+        Incoming::begin(Target::open(&path, 0o644)?, 100).map(drop)
+    });
     assert!(target.unwrap_err().to_string().ends_with(&mend));
-    assert_eq!((fs::read(&path).unwrap().as_slice(), count(&folder)), (&b"old"[..], 1));
+    assert_eq!(
+        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (&b"old"[..], 1)
+    );
     // What lies there and can't be read may be replaced all the same, where the folder allows it.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(as_user(&[], || Target::open(&path, 0o644).unwrap().digest(3).unwrap()), None);
+    assert_eq!(
+        as_user(&[], || Target::open(&path, 0o644)
+            .unwrap()
+            .digest(3)
+            .unwrap()),
+        None
+    );
     as_user(&[], || pull(&path, 0o644, None, b"new")).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
 }
@@ -171,18 +237,32 @@ fn a_folder_that_may_not_be_written_is_told_with_its_mend() {
 fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
     let (folder, path) = folder();
     let digest: [u8; 32] = blake3::hash(b"content").into();
-    let part = folder.path().join(format!(".file.{}.part", data_encoding::HEXLOWER.encode(&digest[..8])));
+    let part = folder.path().join(format!(
+        ".file.{}.part",
+        data_encoding::HEXLOWER.encode(&digest[..8])
+    ));
     // Its maker keeps it open for writing.
     let mut maker = as_user(&[], || fs::File::create(&part).unwrap());
     maker.write_all(b"cont").unwrap();
-    assert_eq!(Target::open(&path, 0o644).unwrap().part(7, &digest).unwrap().held(), 0);
+    assert_eq!(
+        Target::open(&path, 0o644)
+            .unwrap()
+            .part(7, &digest)
+            .unwrap()
+            .held(),
+        0
+    );
     fs::remove_file(&part).unwrap();
     let mut maker = as_user(&[], || fs::File::create(&part).unwrap());
     maker.write_all(b"cont").unwrap();
     pull(&path, 0o644, None, b"content").unwrap();
     maker.write_all(b"tent, or what its maker likes").unwrap();
     assert_eq!(
-        (fs::read(&path).unwrap().as_slice(), owner(&path), count(&folder)),
+        (
+            fs::read(&path).unwrap().as_slice(),
+            owner(&path),
+            count(&folder)
+        ),
         (&b"content"[..], (0, 0, 0o644), 1)
     );
 }
@@ -191,7 +271,9 @@ fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
 fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
     let (_folder, path) = folder();
     let keep = |owner: Option<&str>, mode| {
-        let target = Target::open(&path, mode).unwrap().owned_by(owner.map(|owner| owner.parse().unwrap()));
+        let target = Target::open(&path, mode)
+            .unwrap()
+            .owned_by(owner.map(|owner| owner.parse().unwrap()));
         target.keep(7, &blake3::hash(b"content").into()).unwrap()
     };
     fs::write(&path, "content").unwrap();
@@ -211,9 +293,15 @@ fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
 fn somebody_elses_part_is_replaced_and_not_written() {
     let (folder, path) = folder();
     let digest: [u8; 32] = blake3::hash(b"content").into();
-    let part = format!(".file.{}.part", data_encoding::HEXLOWER.encode(&digest[..8]));
+    let part = format!(
+        ".file.{}.part",
+        data_encoding::HEXLOWER.encode(&digest[..8])
+    );
     fs::write(folder.path().join(&part), "cont").unwrap();
     fs::set_permissions(folder.path().join(&part), fs::Permissions::from_mode(0o600)).unwrap();
     as_user(&[], || pull(&path, 0o644, None, b"content")).unwrap();
-    assert_eq!((fs::read(&path).unwrap().as_slice(), count(&folder)), (&b"content"[..], 1));
+    assert_eq!(
+        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (&b"content"[..], 1)
+    );
 }

@@ -2,7 +2,11 @@
 //!
 //! Needs root and `ip` of iproute2.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod namespaces;
 
@@ -16,8 +20,14 @@ use serde_json::Value;
 const DOCKER0: u32 = 77;
 /// Each way in which everybody is asked: what it is called, and the settings that leave no other.
 const WAYS: [(&str, &str); 3] = [
-    ("IPv4 multicast", "discovery: { methods: [multicast] }\ninterfaces: { addresses: { ipv6: false } }"),
-    ("IPv6 multicast", "discovery: { methods: [multicast] }\ninterfaces: { addresses: { ipv4: false } }"),
+    (
+        "IPv4 multicast",
+        "discovery: { methods: [multicast] }\ninterfaces: { addresses: { ipv6: false } }",
+    ),
+    (
+        "IPv6 multicast",
+        "discovery: { methods: [multicast] }\ninterfaces: { addresses: { ipv4: false } }",
+    ),
     ("broadcast", "discovery: { methods: [broadcast] }"),
 ];
 
@@ -37,7 +47,11 @@ struct House {
 impl House {
     fn new(more: &str) -> Self {
         let lab = Lab::new();
-        let (host, laptop, container) = (lab.namespace("hub"), lab.namespace("laptop"), lab.namespace("container"));
+        let (host, laptop, container) = (
+            lab.namespace("hub"),
+            lab.namespace("laptop"),
+            lab.namespace("container"),
+        );
         lab.plug(&host, "eth0", "br0");
         lab.plug_with(&host, "docker0", "br1", Some(DOCKER0));
         lab.plug(&laptop, "eth0", "br0");
@@ -51,26 +65,50 @@ impl House {
             namespace.ip(&["addr", "add", address, "brd", "+", "dev", interface]);
         }
         let members = host.run(async |_| {
-            let (ipv4, ipv6) = (UdpSocket::bind("0.0.0.0:0").unwrap(), UdpSocket::bind("[::]:0").unwrap());
-            ipv4.join_multicast_v4(&GROUPS[0].parse().unwrap(), &"10.79.0.2".parse().unwrap()).unwrap();
-            ipv6.join_multicast_v6(&GROUPS[1].parse().unwrap(), DOCKER0).unwrap();
+            let (ipv4, ipv6) = (
+                UdpSocket::bind("0.0.0.0:0").unwrap(),
+                UdpSocket::bind("[::]:0").unwrap(),
+            );
+            ipv4.join_multicast_v4(&GROUPS[0].parse().unwrap(), &"10.79.0.2".parse().unwrap())
+                .unwrap();
+            ipv6.join_multicast_v6(&GROUPS[1].parse().unwrap(), DOCKER0)
+                .unwrap();
             (ipv4, ipv6)
         });
         let members = members.join();
-        let hub = Machine::new(&host, "hub", "server", &format!("discovery: {{ methods: [] }}\n{more}"));
+        let hub = Machine::new(
+            &host,
+            "hub",
+            "server",
+            &format!("discovery: {{ methods: [] }}\n{more}"),
+        );
         let running = hub.run();
-        Self { _lab: lab, hub, _running: running, laptop, container, _members: members }
+        Self {
+            _lab: lab,
+            hub,
+            _running: running,
+            laptop,
+            container,
+            _members: members,
+        }
     }
 
     fn count(&self, group: &str, name: &str) -> u64 {
-        self.hub.status()["counters"][group][name].as_u64().unwrap_or(0)
+        self.hub.status()["counters"][group][name]
+            .as_u64()
+            .unwrap_or(0)
     }
 }
 
 /// The servers that answer a machine there.
 fn found(namespace: &Namespace, settings: &str) -> Vec<Value> {
     let asker = Machine::new(namespace, "asker", "client", settings);
-    asker.json(&["discover", "--timeout", "2s"], &[]).lines.into_iter().map(|line| line["name"].clone()).collect()
+    asker
+        .json(&["discover", "--timeout", "2s"], &[])
+        .lines
+        .into_iter()
+        .map(|line| line["name"].clone())
+        .collect()
 }
 
 #[test]
@@ -78,12 +116,26 @@ fn who_asks_everybody_on_an_interface_that_is_left_gets_no_answer_and_is_counted
     let house = House::new("");
     for (way, settings) in WAYS {
         let dropped = house.count("dropped", "interface");
-        assert_eq!(found(&house.container, settings), [""; 0], "{way} on docker0");
+        assert_eq!(
+            found(&house.container, settings),
+            [""; 0],
+            "{way} on docker0"
+        );
         // Of the IPv4 groups the kernel gives a socket only what comes in where that socket is a member.
         let more = house.count("dropped", "interface") > dropped;
-        assert_eq!(more, way != "IPv4 multicast", "{way}: {}", house.hub.status()["counters"]);
+        assert_eq!(
+            more,
+            way != "IPv4 multicast",
+            "{way}: {}",
+            house.hub.status()["counters"]
+        );
     }
-    assert_eq!(house.count("datagrams", "queries"), 0, "none was opened: {}", house.hub.status()["counters"]);
+    assert_eq!(
+        house.count("datagrams", "queries"),
+        0,
+        "none was opened: {}",
+        house.hub.status()["counters"]
+    );
     for (way, settings) in WAYS {
         assert_eq!(found(&house.laptop, settings), ["hub"], "{way} on eth0");
     }
@@ -92,7 +144,10 @@ fn who_asks_everybody_on_an_interface_that_is_left_gets_no_answer_and_is_counted
 #[test]
 fn what_is_sent_to_the_node_itself_is_taken_on_whatever_interface() {
     let house = House::new("");
-    for (namespace, address) in [(&house.container, "10.79.0.2"), (&house.laptop, "10.77.0.2")] {
+    for (namespace, address) in [
+        (&house.container, "10.79.0.2"),
+        (&house.laptop, "10.77.0.2"),
+    ] {
         let settings = format!("discovery: {{ methods: [], servers: [\"{address}:24373\"] }}");
         assert_eq!(found(namespace, &settings), ["hub"], "{address}");
     }
@@ -102,7 +157,11 @@ fn what_is_sent_to_the_node_itself_is_taken_on_whatever_interface() {
 fn an_interface_that_is_left_by_default_is_in_by_naming_it() {
     let house = House::new("interfaces: { include: [\"*\", docker0] }");
     for (way, settings) in WAYS {
-        assert_eq!(found(&house.container, settings), ["hub"], "{way} on docker0");
+        assert_eq!(
+            found(&house.container, settings),
+            ["hub"],
+            "{way} on docker0"
+        );
         assert_eq!(found(&house.laptop, settings), ["hub"], "{way} on eth0");
     }
     assert_eq!(house.count("dropped", "interface"), 0);
@@ -112,18 +171,34 @@ fn an_interface_that_is_left_by_default_is_in_by_naming_it() {
 fn a_family_that_is_off_is_not_heard_in_broadcasts_either() {
     let house = House::new("interfaces: { addresses: { ipv4: false } }");
     for (way, settings) in WAYS {
-        let expected: &[&str] = if way == "IPv6 multicast" { &["hub"] } else { &[] };
+        let expected: &[&str] = if way == "IPv6 multicast" {
+            &["hub"]
+        } else {
+            &[]
+        };
         assert_eq!(found(&house.laptop, settings), expected, "{way}");
     }
-    assert!(house.count("dropped", "interface") > 0, "{}", house.hub.status()["counters"]);
+    assert!(
+        house.count("dropped", "interface") > 0,
+        "{}",
+        house.hub.status()["counters"]
+    );
 }
 
 #[test]
 fn addresses_of_node_advertise_stand_in_place_of_those_of_the_interfaces() {
     let house = House::new("");
     // By broadcast, so that the server sees its IPv4 address.
-    let laptop = Machine::new(&house.laptop, "laptop", "client", "discovery: { methods: [broadcast] }");
-    laptop.reconfigure("state_dir: state", "state_dir: state, advertise: [203.0.113.7, '2001:db8::7']");
+    let laptop = Machine::new(
+        &house.laptop,
+        "laptop",
+        "client",
+        "discovery: { methods: [broadcast] }",
+    );
+    laptop.reconfigure(
+        "state_dir: state",
+        "state_dir: state, advertise: [203.0.113.7, '2001:db8::7']",
+    );
     let _laptop = laptop.run();
     laptop.registered();
     // Address, whether the node announces it, and how it came into the record; in the order of `where`.
@@ -139,16 +214,31 @@ fn addresses_of_node_advertise_stand_in_place_of_those_of_the_interfaces() {
     let exactly_the_advertised = || {
         let mut told = told();
         // Where its messages came from the server saw itself: that stands last, and is nothing that the node says.
-        assert_eq!(told.pop(), Some(("10.77.0.1".to_owned(), false, Value::Null)));
+        assert_eq!(
+            told.pop(),
+            Some(("10.77.0.1".to_owned(), false, Value::Null))
+        );
         told.sort_by(|one, other| one.0.cmp(&other.0));
-        assert_eq!(told, ["2001:db8::7", "203.0.113.7"].map(|ip| (ip.to_owned(), true, "advertised".into())));
+        assert_eq!(
+            told,
+            ["2001:db8::7", "203.0.113.7"].map(|ip| (ip.to_owned(), true, "advertised".into()))
+        );
     };
     exactly_the_advertised();
     // What changes on the interfaces changes nothing of it.
-    house.laptop.ip(&["addr", "add", "10.77.0.99/24", "dev", "eth0"]);
+    house
+        .laptop
+        .ip(&["addr", "add", "10.77.0.99/24", "dev", "eth0"]);
     laptop.until("the node knows its new address", |status| {
-        status["interfaces"].to_string().contains("10.77.0.99") && !status["servers"][0]["last_acknowledged"].is_null()
+        status["interfaces"].to_string().contains("10.77.0.99")
+            && !status["servers"][0]["last_acknowledged"].is_null()
     });
     exactly_the_advertised();
-    assert_eq!(laptop.status()["node"]["addresses"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        laptop.status()["node"]["addresses"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }

@@ -11,7 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use hereabouts::model::{Address, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp};
+use hereabouts::model::{
+    Address, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp,
+};
 use hereabouts::registry::store::{Ticket, Writer};
 use hereabouts::registry::{Outcome, Registration, RenewOutcome, Settings, Table};
 use hereabouts::wire::KeyId;
@@ -41,23 +43,44 @@ fn registration(index: u32, sequence: u64) -> Registration {
         sequence,
         boot: 1,
         lease: Lease(3600),
-        addresses: vec![Address { ip: address(index, sequence), interface: None, origin: Origin::Interface }],
+        addresses: vec![Address {
+            ip: address(index, sequence),
+            interface: None,
+            origin: Origin::Interface,
+        }],
         port: 1,
         role: Role::Client,
         labels: Labels::default(),
     };
     let body = [u64::from(index).to_le_bytes(), sequence.to_le_bytes()].concat();
-    let signed = SignedRecord { node: node_id(index), key: KeyId([0; 4]), body: body.into(), signature: [0; 64] };
-    Registration { record, signed, source: SocketAddr::new(address(index, 0), 1), key: KeyId([0; 4]) }
+    let signed = SignedRecord {
+        node: node_id(index),
+        key: KeyId([0; 4]),
+        body: body.into(),
+        signature: [0; 64],
+    };
+    Registration {
+        record,
+        signed,
+        source: SocketAddr::new(address(index, 0), 1),
+        key: KeyId([0; 4]),
+    }
 }
 
 fn now() -> Now {
     let wall = Timestamp::from_system(SystemTime::now());
-    Now { elapsed: Duration::from_millis(wall.0), wall }
+    Now {
+        elapsed: Duration::from_millis(wall.0),
+        wall,
+    }
 }
 
 fn load(path: &Path) -> (Table, Writer) {
-    let mut table = Table::new(Settings { max_lease: Lease(3600), max_intervals_per_node: 20, ..Settings::default() });
+    let mut table = Table::new(Settings {
+        max_lease: Lease(3600),
+        max_intervals_per_node: 20,
+        ..Settings::default()
+    });
     let (writer, _) = Writer::open(path, SERVER, |node| table.load(now(), node)).unwrap();
     (table, writer)
 }
@@ -88,7 +111,9 @@ impl Random {
 #[test]
 #[ignore = "a child process of acknowledged_changes_survive_sigkill"]
 fn child() {
-    let Some(path) = std::env::var_os(FILE) else { return };
+    let Some(path) = std::env::var_os(FILE) else {
+        return;
+    };
     let (mut table, mut writer) = load(Path::new(&path));
     let mut random = Random::seeded();
     let mut out = std::io::stdout();
@@ -99,16 +124,23 @@ fn child() {
         let mut acks = String::new();
         for _ in 0..=random.below(40) {
             let index = random.below(u64::from(NODES)) as u32;
-            let (sequence, base) =
-                table.by_id(&node_id(index)).map_or((0, 0), |node| (node.order().1, node.record().sequence));
+            let (sequence, base) = table
+                .by_id(&node_id(index))
+                .map_or((0, 0), |node| (node.order().1, node.record().sequence));
             let next = sequence + 1;
             if base > 0 && random.below(3) == 0 {
                 let source = registration(index, 0).source;
                 let renewed = table.renew(now(), &node_id(index), 1, base, next, source);
-                assert!(matches!(renewed, RenewOutcome::Renewed { .. }), "{renewed:?}");
+                assert!(
+                    matches!(renewed, RenewOutcome::Renewed { .. }),
+                    "{renewed:?}"
+                );
             } else {
                 let outcome = table.register(now(), registration(index, next));
-                assert!(matches!(outcome, Outcome::Accepted { changed: true, .. }), "{outcome:?}");
+                assert!(
+                    matches!(outcome, Outcome::Accepted { changed: true, .. }),
+                    "{outcome:?}"
+                );
             }
             acks += &format!("ack {index} {next}\n");
         }
@@ -143,7 +175,13 @@ fn acknowledged_changes_survive_sigkill() {
     let mut killed_at_work = 0;
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "child", "--nocapture", "--test-threads=1"])
+            .args([
+                "--ignored",
+                "--exact",
+                "child",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(FILE, &path)
             .stdout(Stdio::piped())
             .spawn()
@@ -153,7 +191,9 @@ fn acknowledged_changes_survive_sigkill() {
         let mut killer = None;
         // Some die while they start, most at work.
         if round % 5 == 4 {
-            killer = child.take().map(|child| kill_after(child, Duration::from_micros(random.below(20_000))));
+            killer = child
+                .take()
+                .map(|child| kill_after(child, Duration::from_micros(random.below(20_000))));
         }
         let mut acks = 0;
         for line in BufReader::new(stdout).lines() {
@@ -163,13 +203,20 @@ fn acknowledged_changes_survive_sigkill() {
             if words.next() != Some("ack") {
                 continue;
             }
-            let (Some(index), Some(sequence)) = (words.next(), words.next()) else { continue };
-            let (Ok(index), Ok(sequence)) = (index.parse(), sequence.parse::<u64>()) else { continue };
+            let (Some(index), Some(sequence)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let (Ok(index), Ok(sequence)) = (index.parse(), sequence.parse::<u64>()) else {
+                continue;
+            };
             let entry = acknowledged.entry(index).or_default();
             *entry = sequence.max(*entry);
             acks += 1;
             if let Some(child) = child.take() {
-                killer = Some(kill_after(child, Duration::from_micros(random.below(120_000))));
+                killer = Some(kill_after(
+                    child,
+                    Duration::from_micros(random.below(120_000)),
+                ));
             }
         }
         let status = killer.expect("the child must come to work").join().unwrap();
@@ -178,16 +225,33 @@ fn acknowledged_changes_survive_sigkill() {
 
         let (table, writer) = load(&path);
         for (index, sequence) in &acknowledged {
-            let node = table.by_id(&node_id(*index)).unwrap_or_else(|| panic!("round {round}: node {index} is lost"));
-            assert!(node.order().1 >= *sequence, "round {round}: node {index} {:?} < {sequence}", node.order());
+            let node = table
+                .by_id(&node_id(*index))
+                .unwrap_or_else(|| panic!("round {round}: node {index} is lost"));
+            assert!(
+                node.order().1 >= *sequence,
+                "round {round}: node {index} {:?} < {sequence}",
+                node.order()
+            );
             let base = node.record().sequence;
-            assert_eq!(node.record(), registration(*index, base).record, "round {round}");
+            assert_eq!(
+                node.record(),
+                registration(*index, base).record,
+                "round {round}"
+            );
             let ip = address(*index, base);
-            assert!(node.history().any(|interval| interval.ip == ip && interval.to.is_none()), "round {round}");
+            assert!(
+                node.history()
+                    .any(|interval| interval.ip == ip && interval.to.is_none()),
+                "round {round}"
+            );
         }
         assert_eq!(table.counters().load_conflicts, 0);
         writer.shutdown().unwrap();
     }
-    assert!(killed_at_work >= 20, "too few children came to work: {killed_at_work}");
+    assert!(
+        killed_at_work >= 20,
+        "too few children came to work: {killed_at_work}"
+    );
     assert!(!acknowledged.is_empty());
 }

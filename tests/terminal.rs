@@ -2,7 +2,11 @@
 //!
 //! Needs root, `ip` of iproute2 and `python3`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod namespaces;
 
@@ -32,20 +36,37 @@ impl Pair {
     fn new() -> Self {
         let lab = Lab::new();
         let (a, b) = (lab.namespace("a"), lab.namespace("b"));
-        for (namespace, bridge, address) in [(&a, "br0", "10.77.0.1/24"), (&b, "br1", "10.77.0.2/24")] {
+        for (namespace, bridge, address) in
+            [(&a, "br0", "10.77.0.1/24"), (&b, "br1", "10.77.0.2/24")]
+        {
             lab.plug(namespace, "eth0", bridge);
             namespace.ip(&["addr", "add", address, "brd", "+", "dev", "eth0"]);
         }
         let cable = lab.join_bridges_badly(DELAY, 0.0);
-        let hub = Machine::new(&a, "hub", "server", "files: { offer: [{ name: catalogue, path: offered }] }");
+        let hub = Machine::new(
+            &a,
+            "hub",
+            "server",
+            "files: { offer: [{ name: catalogue, path: offered }] }",
+        );
         let accept = "files: { spread: 0s, accept: [{ name: catalogue, path: taken }] }";
         let node = Machine::new(&b, "kiosk", "client", accept);
         fs::write(hub.folder().join("offered"), "small").unwrap();
         let running = [hub.run(), node.run()];
-        let pair = Self { hub, node, _running: running, _cable: cable, _lab: lab };
+        let pair = Self {
+            hub,
+            node,
+            _running: running,
+            _cable: cable,
+            _lab: lab,
+        };
         let started = Instant::now();
         while !pair.node.folder().join("state/taken").exists() {
-            assert!(started.elapsed() < LIMIT, "the first file did not come: {}", pair.node.log());
+            assert!(
+                started.elapsed() < LIMIT,
+                "the first file did not come: {}",
+                pair.node.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         pair
@@ -96,14 +117,21 @@ struct Bar {
 fn bars(lines: &[String], subject: &str) -> Vec<Bar> {
     let drawn = lines.iter().filter(|line| line.contains(['█', '░']));
     let bar = |line: &String| {
-        assert!(line.chars().count() <= usize::from(COLUMNS), "it does not fit the terminal: {line:?}");
+        assert!(
+            line.chars().count() <= usize::from(COLUMNS),
+            "it does not fit the terminal: {line:?}"
+        );
         // "kiosk  ███░░░  2.00 MiB/4.00 MiB  302.21 KiB/s  7s pulling"
         let (bar, numbers) = line.rsplit_once(['█', '░']).unwrap();
         let (name, bar) = bar.split_once(' ').unwrap();
         assert_eq!(name, subject, "{line:?}");
         let (done, rest) = numbers.split_once('/').unwrap();
         let mut words = rest.split_whitespace();
-        assert_eq!((words.next(), words.next()), (Some("4.00"), Some("MiB")), "{line:?}");
+        assert_eq!(
+            (words.next(), words.next()),
+            (Some("4.00"), Some("MiB")),
+            "{line:?}"
+        );
         let rate = [words.next().unwrap(), words.next().unwrap()].join(" ");
         Bar {
             filled: bar.matches('█').count(),
@@ -150,7 +178,10 @@ fn a_push_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line_a_node() {
     let lines = lines(&drawn);
     let bars = bars(&lines, "kiosk");
     assert_eq!(code, Some(0), "{drawn:?}");
-    let told = bars.iter().find(|bar| bar.state == "told").unwrap_or_else(|| panic!("{bars:#?}"));
+    let told = bars
+        .iter()
+        .find(|bar| bar.state == "told")
+        .unwrap_or_else(|| panic!("{bars:#?}"));
     assert_eq!(
         (told.filled, told.done.as_str(), told.left.as_str()),
         (0, "0 B", "-"),
@@ -160,7 +191,10 @@ fn a_push_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line_a_node() {
     assert!(ends_well(&lines, "kiosk"), "{drawn:?}");
     assert!(pair.holds(1));
     // In a pipe there is the line alone.
-    assert_eq!(pair.hub.plain(&["push", "catalogue"]), lines.last().unwrap().as_str());
+    assert_eq!(
+        pair.hub.plain(&["push", "catalogue"]),
+        lines.last().unwrap().as_str()
+    );
 }
 
 #[test]
@@ -180,7 +214,10 @@ fn a_pull_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line_a_file() {
                 assert!(pair.holds(byte));
                 return;
             }
-            assert!(started.elapsed() < LIMIT, "no bar was drawn within {LIMIT:?}: {drawn:?}");
+            assert!(
+                started.elapsed() < LIMIT,
+                "no bar was drawn within {LIMIT:?}: {drawn:?}"
+            );
         }
     }
 }

@@ -15,15 +15,24 @@ static RING: LazyLock<KeyRing> =
 
 fuzz_target!(|input: &[u8]| {
     let mut arrived = input.to_vec();
-    assert!(seal::open(&RING, &mut arrived).is_err(), "nobody guesses a tag");
-    assert!(seal::open_hint(&RING, &mut arrived).is_err(), "nobody guesses a tag");
+    assert!(
+        seal::open(&RING, &mut arrived).is_err(),
+        "nobody guesses a tag"
+    );
+    assert!(
+        seal::open_hint(&RING, &mut arrived).is_err(),
+        "nobody guesses a tag"
+    );
     assert_eq!(arrived, input, "a dropped datagram is left as it was");
 
     // With the header right, the tag decides.
     if input.len() > HEADER {
         arrived[0] = seal::VERSION;
         arrived[1..5].copy_from_slice(&RING.first().id().0);
-        assert!(seal::open(&RING, &mut arrived).is_err(), "nobody guesses a tag");
+        assert!(
+            seal::open(&RING, &mut arrived).is_err(),
+            "nobody guesses a tag"
+        );
     }
 
     let mut datagram = [0; MAX_DATAGRAM];
@@ -35,10 +44,15 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(opened.payload, input);
     let known = |key| RING.by_id(key).is_some();
     match Message::decode(opened.payload) {
-        Ok(Message::Register(record) | Message::Announcement(record) | Message::Goodbye(record)) => {
+        Ok(
+            Message::Register(record) | Message::Announcement(record) | Message::Goodbye(record),
+        ) => {
             verify(&record, known);
         }
-        Ok(Message::Answer(Answer { subject: Subject::Own { record, .. } | Subject::Found { record, .. }, .. })) => {
+        Ok(Message::Answer(Answer {
+            subject: Subject::Own { record, .. } | Subject::Found { record, .. },
+            ..
+        })) => {
             verify(&record, known);
         }
         Ok(Message::Notice(notice)) => {

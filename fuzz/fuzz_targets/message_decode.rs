@@ -7,7 +7,9 @@ use hereabouts::wire::v1::Message;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|payload: &[u8]| {
-    let Ok(message) = Message::decode(payload) else { return };
+    let Ok(message) = Message::decode(payload) else {
+        return;
+    };
     let mut out = [0; MAX_PAYLOAD];
     let length = message.encode(&mut out).expect("what decodes can be sent");
     assert_eq!(length, message.encoded_len());

@@ -7,9 +7,15 @@ use hereabouts::wire::{Identity, KeyId};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    let Ok(record) = SignedRecord::decode_body(body) else { return };
+    let Ok(record) = SignedRecord::decode_body(body) else {
+        return;
+    };
     let key = KeyId([1; 4]);
-    let signed = SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), key).expect("what decodes can be signed");
-    assert!(signed.body.len() <= body.len(), "the deterministic form is the shortest");
+    let signed = SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), key)
+        .expect("what decodes can be signed");
+    assert!(
+        signed.body.len() <= body.len(),
+        "the deterministic form is the shortest"
+    );
     assert_eq!(signed.verify(|id| id == key), Ok(record));
 });

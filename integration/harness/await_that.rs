@@ -9,13 +9,20 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Looks until the condition holds, and gives how long that took; fails with `what` after `limit`.
-pub(crate) async fn await_that(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+pub(crate) async fn await_that(
+    limit: Duration,
+    what: &str,
+    mut holds: impl AsyncFnMut() -> bool,
+) -> Duration {
     let start = Instant::now();
     loop {
         if holds().await {
             return start.elapsed();
         }
-        assert!(start.elapsed() < limit, "after {limit:?} it still does not hold that {what}");
+        assert!(
+            start.elapsed() < limit,
+            "after {limit:?} it still does not hold that {what}"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -33,7 +40,10 @@ pub(crate) async fn await_equal<T: PartialEq + Debug>(
         if seen == expected {
             return start.elapsed();
         }
-        assert!(start.elapsed() < limit, "after {limit:?}, {what}: {seen:?}, not {expected:?}");
+        assert!(
+            start.elapsed() < limit,
+            "after {limit:?}, {what}: {seen:?}, not {expected:?}"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

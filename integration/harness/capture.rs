@@ -23,7 +23,16 @@ impl Capture {
         let file = File::create(folder.path().join("pcap")).unwrap();
         let bridge = network.bridge();
         let mut tcpdump = Command::new("tcpdump")
-            .args(["--immediate-mode", "-n", "-U", "-i", &bridge, "-w", "-", "ip or ip6"])
+            .args([
+                "--immediate-mode",
+                "-n",
+                "-U",
+                "-i",
+                &bridge,
+                "-w",
+                "-",
+                "ip or ip6",
+            ])
             .stdout(file)
             .stderr(Stdio::piped())
             .spawn()
@@ -32,25 +41,39 @@ impl Capture {
         let said = tokio::task::spawn_blocking(move || {
             let mut stderr = BufReader::new(stderr);
             let mut said = String::new();
-            while !said.contains("listening on") && stderr.read_line(&mut said).is_ok_and(|read| read > 0) {}
+            while !said.contains("listening on")
+                && stderr.read_line(&mut said).is_ok_and(|read| read > 0)
+            {}
             let listening = said.contains("listening on");
             // A pipe that nobody reads any more would end tcpdump with its last words.
             std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
             if listening { Ok(()) } else { Err(said) }
         });
-        said.await.unwrap().unwrap_or_else(|said| panic!("{}: {MEND}", said.trim()));
+        said.await
+            .unwrap()
+            .unwrap_or_else(|said| panic!("{}: {MEND}", said.trim()));
         Self { tcpdump, folder }
     }
 
     /// The packets so far that a filter takes, one a line (pcap-filter(7)).
     pub(crate) fn packets(&self, filter: &str) -> Vec<String> {
-        let read =
-            Command::new("tcpdump").arg("-n").arg("-r").arg(self.folder.path().join("pcap")).arg(filter).output();
+        let read = Command::new("tcpdump")
+            .arg("-n")
+            .arg("-r")
+            .arg(self.folder.path().join("pcap"))
+            .arg(filter)
+            .output();
         let read = read.unwrap();
         let stderr = String::from_utf8_lossy(&read.stderr);
         // A capture that goes on may end within a packet.
-        assert!(read.status.success() || stderr.contains("truncated"), "{filter}: {stderr}");
-        String::from_utf8_lossy(&read.stdout).lines().map(str::to_owned).collect()
+        assert!(
+            read.status.success() || stderr.contains("truncated"),
+            "{filter}: {stderr}"
+        );
+        String::from_utf8_lossy(&read.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -97,11 +97,13 @@ pub(super) async fn image() -> GenericImage {
 
 /// The release binary that stands beside these tests, or `$HEREABOUTS_BINARY`.
 fn binary() -> PathBuf {
-    let path = std::env::var_os("HEREABOUTS_BINARY").map(PathBuf::from).unwrap_or_else(|| {
-        // target/TRIPLE/debug/deps/integration-… stands beside target/TRIPLE/release/hereabouts.
-        let own = std::env::current_exe().unwrap();
-        own.ancestors().nth(3).unwrap().join("release/hereabouts")
-    });
+    let path = std::env::var_os("HEREABOUTS_BINARY")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            // target/TRIPLE/debug/deps/integration-… stands beside target/TRIPLE/release/hereabouts.
+            let own = std::env::current_exe().unwrap();
+            own.ancestors().nth(3).unwrap().join("release/hereabouts")
+        });
     assert!(
         path.is_file(),
         "there is no {}: build it with `cargo build --release`, or name a static binary in HEREABOUTS_BINARY",
@@ -114,11 +116,26 @@ fn binary() -> PathBuf {
 fn is_static(elf: &[u8]) -> bool {
     const PT_INTERP: u32 = 3;
     let number = |at: usize, length: usize| {
-        elf.get(at..at + length).map(|bytes| bytes.iter().rev().fold(0_u64, |all, byte| all << 8 | u64::from(*byte)))
+        elf.get(at..at + length).map(|bytes| {
+            bytes
+                .iter()
+                .rev()
+                .fold(0_u64, |all, byte| all << 8 | u64::from(*byte))
+        })
     };
-    let header = || Some((number(0x20, 8)? as usize, number(0x36, 2)? as usize, number(0x38, 2)? as usize));
-    let Some((table, size, count)) = header().filter(|_| elf.starts_with(b"\x7fELF\x02\x01")) else { return false };
-    (0..count).all(|entry| number(table + entry * size, 4).is_some_and(|kind| kind as u32 != PT_INTERP))
+    let header = || {
+        Some((
+            number(0x20, 8)? as usize,
+            number(0x36, 2)? as usize,
+            number(0x38, 2)? as usize,
+        ))
+    };
+    let Some((table, size, count)) = header().filter(|_| elf.starts_with(b"\x7fELF\x02\x01"))
+    else {
+        return false;
+    };
+    (0..count)
+        .all(|entry| number(table + entry * size, 4).is_some_and(|kind| kind as u32 != PT_INTERP))
 }
 
 /// The checks above must be able to fail: this test itself is a program, and `/bin/sh` is a dynamic one.
@@ -126,5 +143,9 @@ fn is_static(elf: &[u8]) -> bool {
 fn a_dynamic_program_is_told_from_a_static_one() {
     assert!(!is_static(&std::fs::read("/bin/sh").unwrap()));
     assert!(!is_static(b"#!/bin/sh"));
-    assert!(is_static(&std::fs::read(binary()).unwrap()), "{} is not static", binary().display());
+    assert!(
+        is_static(&std::fs::read(binary()).unwrap()),
+        "{} is not static",
+        binary().display()
+    );
 }

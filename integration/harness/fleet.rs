@@ -66,7 +66,10 @@ impl Fleet {
 
     /// A fleet with a fresh key on a network.
     pub(crate) fn on(network: Arc<Network>) -> Self {
-        Self { network, key: random() }
+        Self {
+            network,
+            key: random(),
+        }
     }
 
     /// Another fleet on the same network: it has another key.
@@ -110,14 +113,26 @@ impl Fleet {
 
     /// Starts a node.
     pub(crate) async fn start(&self, setup: Setup) -> Node {
-        let Setup { name, config, key_mode, command, network, state, files } = setup;
+        let Setup {
+            name,
+            config,
+            key_mode,
+            command,
+            network,
+            state,
+            files,
+        } = setup;
         let folder = TempDir::new().unwrap();
         // The node is another user than the one who writes here. As in a pod, others can read the key and nobody can
         // write it: the mount is read-only.
         mode(&folder, "", 0o755);
         fs::write(folder.path().join("hereabouts.yaml"), &config).unwrap();
         mode(&folder, "hereabouts.yaml", 0o644);
-        fs::write(folder.path().join("channel.key"), data_encoding::BASE64.encode(&self.key) + "\n").unwrap();
+        fs::write(
+            folder.path().join("channel.key"),
+            data_encoding::BASE64.encode(&self.key) + "\n",
+        )
+        .unwrap();
         mode(&folder, "channel.key", key_mode);
         for (file, content) in files {
             put(folder.path(), file, &content);
@@ -154,7 +169,10 @@ impl Fleet {
             host.network_mode = Some(mode.clone());
             host.publish_all_ports = Some(false);
         });
-        let started = request.start().await.unwrap_or_else(|error| panic!("{name} could not be started: {error}"));
+        let started = request
+            .start()
+            .await
+            .unwrap_or_else(|error| panic!("{name} could not be started: {error}"));
         let volume = match state {
             State::Volume(volume) => Some(volume),
             State::Memory | State::NotWritable => None,

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use testcontainers::bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect, VolumeCreateRequest};
+use testcontainers::bollard::models::{
+    Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect, VolumeCreateRequest,
+};
 use testcontainers::bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
 
 use super::docker::{LABEL, clean_up, docker};
@@ -38,7 +40,13 @@ impl Network {
             docker().await.remove_network(&free).await.unwrap();
             let name = unique("net");
             match create(&name, Some(vec![subnet]), false).await {
-                Ok(id) => return Arc::new(Self { name, id, subnet: address }),
+                Ok(id) => {
+                    return Arc::new(Self {
+                        name,
+                        id,
+                        subnet: address,
+                    });
+                }
                 // Another test was faster.
                 Err(error) => last = error,
             }
@@ -89,7 +97,11 @@ impl Volume {
     /// An empty volume.
     pub(crate) async fn new() -> Arc<Self> {
         let name = unique("state");
-        let request = VolumeCreateRequest { name: Some(name.clone()), labels: Some(labels()), ..Default::default() };
+        let request = VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(labels()),
+            ..Default::default()
+        };
         docker().await.create_volume(request).await.unwrap();
         Arc::new(Self { name })
     }
@@ -98,7 +110,11 @@ impl Volume {
 impl Drop for Volume {
     fn drop(&mut self) {
         clean_up(async {
-            if let Err(error) = docker().await.remove_volume(&self.name, None::<RemoveVolumeOptions>).await {
+            if let Err(error) = docker()
+                .await
+                .remove_volume(&self.name, None::<RemoveVolumeOptions>)
+                .await
+            {
                 eprintln!("the volume {} could not be removed: {error}", self.name);
             }
         });
@@ -127,25 +143,46 @@ pub(super) fn labels() -> HashMap<String, String> {
 
 async fn create(name: &str, subnets: Option<Vec<String>>, ipv6: bool) -> Result<String, String> {
     let pools = subnets.map(|subnets| {
-        subnets.into_iter().map(|subnet| IpamConfig { subnet: Some(subnet), ..Default::default() }).collect()
+        subnets
+            .into_iter()
+            .map(|subnet| IpamConfig {
+                subnet: Some(subnet),
+                ..Default::default()
+            })
+            .collect()
     });
     let request = NetworkCreateRequest {
         name: name.to_owned(),
-        ipam: pools.map(|config| Ipam { config: Some(config), ..Default::default() }),
+        ipam: pools.map(|config| Ipam {
+            config: Some(config),
+            ..Default::default()
+        }),
         enable_ipv6: Some(ipv6),
         labels: Some(labels()),
         ..Default::default()
     };
-    docker().await.create_network(request).await.map(|created| created.id).map_err(|error| error.to_string())
+    docker()
+        .await
+        .create_network(request)
+        .await
+        .map(|created| created.id)
+        .map_err(|error| error.to_string())
 }
 
 async fn inspect(id: &str) -> NetworkInspect {
-    docker().await.inspect_network(id, None::<InspectNetworkOptions>).await.unwrap()
+    docker()
+        .await
+        .inspect_network(id, None::<InspectNetworkOptions>)
+        .await
+        .unwrap()
 }
 
 /// The IPv4 subnet: its first address, and as text.
 fn subnet(network: &NetworkInspect) -> (Ipv4Addr, String) {
-    let pools = network.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten());
+    let pools = network
+        .ipam
+        .iter()
+        .flat_map(|ipam| ipam.config.iter().flatten());
     pools
         .filter_map(|pool| {
             let text = pool.subnet.clone()?;

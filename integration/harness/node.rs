@@ -56,7 +56,14 @@ impl Node {
         volume: Option<Arc<Volume>>,
         folder: TempDir,
     ) -> Self {
-        Self { name, container, started, network, _volume: volume, folder }
+        Self {
+            name,
+            container,
+            started,
+            network,
+            _volume: volume,
+            folder,
+        }
     }
 
     /// The container's name: on its network, also its DNS name.
@@ -68,9 +75,19 @@ impl Node {
     pub(crate) async fn exec(&self, args: &[&str]) -> Ran {
         let run = async {
             let command = ExecCommand::new([&["/hereabouts"][..], args].concat());
-            let mut ran = self.started.exec(command).await.map_err(|error| error.to_string())?;
-            let stdout = ran.stdout_to_vec().await.map_err(|error| error.to_string())?;
-            let stderr = ran.stderr_to_vec().await.map_err(|error| error.to_string())?;
+            let mut ran = self
+                .started
+                .exec(command)
+                .await
+                .map_err(|error| error.to_string())?;
+            let stdout = ran
+                .stdout_to_vec()
+                .await
+                .map_err(|error| error.to_string())?;
+            let stderr = ran
+                .stderr_to_vec()
+                .await
+                .map_err(|error| error.to_string())?;
             // Its output ends a moment before Docker knows its code.
             let mut code = None;
             await_that(SOON, "a command that ended has an exit code", async || {
@@ -78,12 +95,23 @@ impl Node {
                 code.is_some()
             })
             .await;
-            Ok::<_, String>(Ran { code, stdout: text(stdout), stderr: text(stderr) })
+            Ok::<_, String>(Ran {
+                code,
+                stdout: text(stdout),
+                stderr: text(stderr),
+            })
         };
         match tokio::time::timeout(COMMAND_LIMIT, run).await {
             Ok(Ok(ran)) => ran,
-            Ok(Err(error)) => Ran { code: None, stdout: String::new(), stderr: error },
-            Err(_) => panic!("{}: {args:?} did not end within {COMMAND_LIMIT:?}", self.name),
+            Ok(Err(error)) => Ran {
+                code: None,
+                stdout: String::new(),
+                stderr: error,
+            },
+            Err(_) => panic!(
+                "{}: {args:?} did not end within {COMMAND_LIMIT:?}",
+                self.name
+            ),
         }
     }
 
@@ -98,7 +126,8 @@ impl Node {
     pub(crate) async fn json(&self, args: &[&str]) -> Vec<Value> {
         let ran = self.exec(&[args, &["--output", "json"]].concat()).await;
         let lines = ran.stdout.lines().map(|line| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {args:?}: {error}: {line}", self.name))
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{}: {args:?}: {error}: {line}", self.name))
         });
         lines.collect()
     }
@@ -110,8 +139,13 @@ impl Node {
 
     /// The names that this server lists as `nodes` does with these arguments, sorted.
     pub(crate) async fn names(&self, args: &[&str]) -> Vec<String> {
-        let mut names: Vec<_> =
-            self.exec(&[&["nodes"][..], args].concat()).await.stdout.lines().map(str::to_owned).collect();
+        let mut names: Vec<_> = self
+            .exec(&[&["nodes"][..], args].concat())
+            .await
+            .stdout
+            .lines()
+            .map(str::to_owned)
+            .collect();
         names.sort();
         names
     }
@@ -119,27 +153,46 @@ impl Node {
     /// What this server knows of a node, whatever its state; null if nothing.
     pub(crate) async fn knows(&self, name: &str) -> Value {
         let nodes = self.json(&["nodes", "--gone"]).await;
-        nodes.into_iter().find(|node| node["name"] == name).unwrap_or_default()
+        nodes
+            .into_iter()
+            .find(|node| node["name"] == name)
+            .unwrap_or_default()
     }
 
     /// Awaits that `health` says ready: a server serves, a client is registered.
     pub(crate) async fn ready(&self) {
-        await_equal(SOON, &format!("{} is ready", self.name), Some(0), async || self.exec(&["health"]).await.code)
-            .await;
+        await_equal(
+            SOON,
+            &format!("{} is ready", self.name),
+            Some(0),
+            async || self.exec(&["health"]).await.code,
+        )
+        .await;
     }
 
     /// Its IPv4 address on its first network.
     pub(crate) async fn address(&self) -> IpAddr {
-        self.address_on(self.network.as_ref().expect("the node has a network")).await
+        self.address_on(self.network.as_ref().expect("the node has a network"))
+            .await
     }
 
     /// Its IPv4 address on a network.
     pub(crate) async fn address_on(&self, network: &Network) -> IpAddr {
-        let inspected =
-            docker().await.inspect_container(self.started.id(), None::<InspectContainerOptions>).await.unwrap();
-        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        let address = networks.get(&network.name).and_then(|endpoint| endpoint.ip_address.as_deref());
-        address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{} is not on {}", self.name, network.name))
+        let inspected = docker()
+            .await
+            .inspect_container(self.started.id(), None::<InspectContainerOptions>)
+            .await
+            .unwrap();
+        let networks = inspected
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        let address = networks
+            .get(&network.name)
+            .and_then(|endpoint| endpoint.ip_address.as_deref());
+        address
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("{} is not on {}", self.name, network.name))
     }
 
     /// Puts a file into the folder of its config, `/etc/hereabouts`, in place of the one that is there.
@@ -149,9 +202,15 @@ impl Node {
 
     /// The process id of the running node, as this machine counts.
     pub(crate) async fn pid(&self) -> i64 {
-        let inspected =
-            docker().await.inspect_container(self.started.id(), None::<InspectContainerOptions>).await.unwrap();
-        let pid = inspected.state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+        let inspected = docker()
+            .await
+            .inspect_container(self.started.id(), None::<InspectContainerOptions>)
+            .await
+            .unwrap();
+        let pid = inspected
+            .state
+            .and_then(|state| state.pid)
+            .filter(|pid| *pid > 0);
         pid.unwrap_or_else(|| panic!("{} does not run", self.name))
     }
 
@@ -165,20 +224,46 @@ impl Node {
         let table = std::fs::read_to_string(format!("/proc/{}/net/dev", self.pid().await)).unwrap();
         let interfaces = table.lines().filter_map(|line| line.split_once(':'));
         let others = interfaces.filter(|(name, _)| name.trim() != "lo");
-        others.map(|(_, counts)| counts.split_whitespace().next().unwrap().parse::<u64>().unwrap()).sum()
+        others
+            .map(|(_, counts)| {
+                counts
+                    .split_whitespace()
+                    .next()
+                    .unwrap()
+                    .parse::<u64>()
+                    .unwrap()
+            })
+            .sum()
     }
 
     /// Sets or lists the packet filter of the running node; a start after a kill begins without one.
     pub(crate) async fn nft(&self, script: &str) -> String {
         let mut nsenter = Command::new("nsenter")
-            .args(["--net", "--target", &self.pid().await.to_string(), "nft", "-f", "-"])
+            .args([
+                "--net",
+                "--target",
+                &self.pid().await.to_string(),
+                "nft",
+                "-f",
+                "-",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{error}: nsenter is needed, as root: `apt-get install util-linux`"));
-        nsenter.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+            .unwrap_or_else(|error| {
+                panic!("{error}: nsenter is needed, as root: `apt-get install util-linux`")
+            });
+        nsenter
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(script.as_bytes())
+            .unwrap();
         let ran = nsenter.wait_with_output().unwrap();
-        assert!(ran.status.success(), "nft is needed, as root: `apt-get install nftables`: {script}");
+        assert!(
+            ran.status.success(),
+            "nft is needed, as root: `apt-get install nftables`: {script}"
+        );
         text(ran.stdout)
     }
 
@@ -189,14 +274,24 @@ impl Node {
 
     /// Awaits that the container's own command ends.
     pub(crate) async fn ended(&self) -> Ran {
-        await_that(SOON, &format!("{} has ended", self.name), async || !self.started.is_running().await.unwrap()).await;
+        await_that(SOON, &format!("{} has ended", self.name), async || {
+            !self.started.is_running().await.unwrap()
+        })
+        .await;
         let code = self.started.exit_code().await.unwrap();
-        Ran { code, stdout: text(self.started.stdout_to_vec().await.unwrap()), stderr: self.logs().await }
+        Ran {
+            code,
+            stdout: text(self.started.stdout_to_vec().await.unwrap()),
+            stderr: self.logs().await,
+        }
     }
 
     /// Stops the node with SIGTERM, and starts it on [`Node::start`].
     pub(crate) async fn stop(&self) {
-        self.started.stop_with_timeout(Some(STOP_WITHIN)).await.unwrap();
+        self.started
+            .stop_with_timeout(Some(STOP_WITHIN))
+            .await
+            .unwrap();
     }
 
     /// Starts a node that was stopped or killed.
@@ -206,9 +301,18 @@ impl Node {
 
     /// Kills the node: it gets no chance to say or write anything.
     pub(crate) async fn kill(&self) {
-        let signal = KillContainerOptions { signal: "SIGKILL".to_owned() };
-        docker().await.kill_container(self.started.id(), Some(signal)).await.unwrap();
-        await_that(SOON, &format!("{} is dead", self.name), async || !self.started.is_running().await.unwrap()).await;
+        let signal = KillContainerOptions {
+            signal: "SIGKILL".to_owned(),
+        };
+        docker()
+            .await
+            .kill_container(self.started.id(), Some(signal))
+            .await
+            .unwrap();
+        await_that(SOON, &format!("{} is dead", self.name), async || {
+            !self.started.is_running().await.unwrap()
+        })
+        .await;
     }
 
     /// Freezes the node. Datagrams still reach its sockets.
@@ -223,18 +327,37 @@ impl Node {
 
     /// Takes the interface to a network away.
     pub(crate) async fn disconnect(&self, network: &str) {
-        let request = NetworkDisconnectRequest { container: self.started.id().to_owned(), force: Some(false) };
-        docker().await.disconnect_network(network, request).await.unwrap();
+        let request = NetworkDisconnectRequest {
+            container: self.started.id().to_owned(),
+            force: Some(false),
+        };
+        docker()
+            .await
+            .disconnect_network(network, request)
+            .await
+            .unwrap();
     }
 
     /// Gives it an interface to a network, with this address if one is named.
     pub(crate) async fn connect(&self, network: &Network, address: Option<IpAddr>) {
-        let chosen =
-            |address: IpAddr| EndpointIpamConfig { ipv4_address: Some(address.to_string()), ..Default::default() };
-        let endpoint = EndpointSettings { ipam_config: address.map(chosen), ..Default::default() };
+        let chosen = |address: IpAddr| EndpointIpamConfig {
+            ipv4_address: Some(address.to_string()),
+            ..Default::default()
+        };
+        let endpoint = EndpointSettings {
+            ipam_config: address.map(chosen),
+            ..Default::default()
+        };
         let container = self.started.id().to_owned();
-        let request = NetworkConnectRequest { container, endpoint_config: Some(endpoint) };
-        docker().await.connect_network(&network.name, request).await.unwrap();
+        let request = NetworkConnectRequest {
+            container,
+            endpoint_config: Some(endpoint),
+        };
+        docker()
+            .await
+            .connect_network(&network.name, request)
+            .await
+            .unwrap();
     }
 }
 

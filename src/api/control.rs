@@ -74,5 +74,9 @@ fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
 /// Whether a socket can have this path, and its length in bytes.
 fn path_fits(path: &Path) -> Result<(), usize> {
     let length = path.as_os_str().len();
-    if length <= MAX_PATH { Ok(()) } else { Err(length) }
+    if length <= MAX_PATH {
+        Ok(())
+    } else {
+        Err(length)
+    }
 }

@@ -20,8 +20,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::view::{
-    AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, ImportedView, NodeView, PullView, PushView,
-    StatusView,
+    AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, ImportedView, NodeView,
+    PullView, PushView, StatusView,
 };
 use crate::model::{NodeName, Timestamp, Wire};
 
@@ -145,10 +145,19 @@ impl Request {
     /// The same request for the page that starts at `next`; `None` if its answer has one page only.
     pub fn page(&self, next: String) -> Option<Self> {
         match self {
-            Self::Nodes { labels, gone, after: _ } => {
-                Some(Self::Nodes { labels: labels.clone(), gone: *gone, after: Some(next) })
-            }
-            Self::History { name, after: _ } => Some(Self::History { name: name.clone(), after: Some(next) }),
+            Self::Nodes {
+                labels,
+                gone,
+                after: _,
+            } => Some(Self::Nodes {
+                labels: labels.clone(),
+                gone: *gone,
+                after: Some(next),
+            }),
+            Self::History { name, after: _ } => Some(Self::History {
+                name: name.clone(),
+                after: Some(next),
+            }),
             Self::Status
             | Self::Health
             | Self::Node { .. }
@@ -194,7 +203,10 @@ impl Response {
 
     /// An error line.
     pub fn error(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self::Error { kind, message: message.into() }
+        Self::Error {
+            kind,
+            message: message.into(),
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp, Wire};
+use crate::model::{
+    Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp, Wire,
+};
 
 mod finding;
 mod status;
@@ -14,9 +16,9 @@ mod status;
 pub use crate::model::PublicationState;
 pub use finding::{Code, FindingView, Mark};
 pub use status::{
-    AcceptView, CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView, InterfaceView,
-    MethodState, MethodView, OfferView, OwnView, PublicationView, PydiscoverView, RegistryView, ServerView, SocketView,
-    StatusView, StoreView,
+    AcceptView, CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView,
+    InterfaceView, MethodState, MethodView, OfferView, OwnView, PublicationView, PydiscoverView,
+    RegistryView, ServerView, SocketView, StatusView, StoreView,
 };
 
 /// A node as a registry, or the node itself, tells it.
@@ -213,8 +215,17 @@ pub struct AddressView {
 
 impl From<&Address> for AddressView {
     fn from(address: &Address) -> Self {
-        let Address { ip, interface, origin } = address;
-        Self { address: *ip, interface: *interface, scope: address.scope(), origin: *origin }
+        let Address {
+            ip,
+            interface,
+            origin,
+        } = address;
+        Self {
+            address: *ip,
+            interface: *interface,
+            scope: address.scope(),
+            origin: *origin,
+        }
     }
 }
 

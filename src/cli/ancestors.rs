@@ -19,18 +19,31 @@ use crate::config::DynipServer;
 use crate::model::{Labels, Role};
 
 /// `discover --compat pydiscover`: prints each answer as it comes.
-pub(super) fn discover(window: Duration, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn discover(
+    window: Duration,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     note("note: PyDiscover proves nothing: anyone on this network can give these answers");
     let mut any = false;
     let mut printed = Ok(());
-    context.network()?.discover_pydiscover(window, &mut |found| {
-        any |= found.info.is_some();
-        printed = print(&found, output);
-        if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
+    context
+        .network()?
+        .discover_pydiscover(window, &mut |found| {
+            any |= found.info.is_some();
+            printed = print(&found, output);
+            if printed.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
     printed?;
     if !any {
-        return Err(Failure::NothingFound(format!("no PyDiscover server answered within {window:?}")).into());
+        return Err(Failure::NothingFound(format!(
+            "no PyDiscover server answered within {window:?}"
+        ))
+        .into());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -39,7 +52,10 @@ fn print(found: &PydiscoverFoundView, output: &mut Output<'_>) -> Result<(), Fai
     match (output.format(), &found.info) {
         (Format::Json, _) => output.json(found)?,
         (_, Some(info)) => {
-            let pairs: Vec<_> = info.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect();
+            let pairs: Vec<_> = info
+                .iter()
+                .map(|(key, value)| printable(&format!("{key}={value}")))
+                .collect();
             output.line(format_args!("{}\t{}", found.source, pairs.join(" ")))?;
         }
         (_, None) => {
@@ -72,9 +88,24 @@ pub(super) fn announce(
             (Format::Plain, None) => output.line(&view.server)?,
             (Format::Plain, Some(error)) => note(format_args!("{}: {error}", view.server)),
             (Format::Table, error) => {
-                let emphasis = if error.is_none() { Emphasis::Normal } else { Emphasis::Bad };
-                let sent = if error.is_none() { "yes, unacknowledged" } else { "no" };
-                table.row(emphasis, [view.server.clone(), sent.to_owned(), or_dash(error.as_ref())]);
+                let emphasis = if error.is_none() {
+                    Emphasis::Normal
+                } else {
+                    Emphasis::Bad
+                };
+                let sent = if error.is_none() {
+                    "yes, unacknowledged"
+                } else {
+                    "no"
+                };
+                table.row(
+                    emphasis,
+                    [
+                        view.server.clone(),
+                        sent.to_owned(),
+                        or_dash(error.as_ref()),
+                    ],
+                );
             }
         }
     }
@@ -106,7 +137,9 @@ pub(super) fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("{} can't be read", path.display());
     let file = std::fs::File::open(path).with_context(cannot)?;
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(cannot)?;
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(cannot)?;
     if bytes.len() > limit {
         return Err(anyhow!("{} has more than {limit} bytes", path.display()));
     }
@@ -114,19 +147,31 @@ pub(super) fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
 }
 
 fn ini(path: &Path) -> anyhow::Result<Ini> {
-    let text =
-        String::from_utf8(read(path, MAX_BYTES)?).map_err(|_| anyhow!("{} is not UTF-8 text", path.display()))?;
+    let text = String::from_utf8(read(path, MAX_BYTES)?)
+        .map_err(|_| anyhow!("{} is not UTF-8 text", path.display()))?;
     Ini::parse(&text).with_context(|| format!("{} is not an INI file", path.display()))
 }
 
 /// PyDiscover's file: its `[DEFAULT]` section becomes `info`.
 pub(super) fn from_pydiscover(path: &Path) -> anyhow::Result<Inherited> {
     let ini = ini(path)?;
-    let pairs = ini.section("DEFAULT").ok_or_else(|| anyhow!("{} has no [DEFAULT] section", path.display()))?;
-    let labels = Labels::new(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    let pairs = ini
+        .section("DEFAULT")
+        .ok_or_else(|| anyhow!("{} has no [DEFAULT] section", path.display()))?;
+    let labels = Labels::new(
+        pairs
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    );
     labels.with_context(|| format!("{} can't be given to PyDiscover's clients", path.display()))?;
-    let lines = pairs.iter().map(|(key, value)| format!("  {}: {}\n", quoted(key), quoted(value)));
-    let info = if pairs.is_empty() { "info: {}\n".to_owned() } else { format!("info:\n{}", lines.collect::<String>()) };
+    let lines = pairs
+        .iter()
+        .map(|(key, value)| format!("  {}: {}\n", quoted(key), quoted(value)));
+    let info = if pairs.is_empty() {
+        "info: {}\n".to_owned()
+    } else {
+        format!("info:\n{}", lines.collect::<String>())
+    };
     let compat = "compat:\n  # As pydiscover-server's flags -p, -m, --password and --disable-hidden said; these are its defaults.\n  \
                   pydiscover: { port: 50000, magic: fna349fn, password_file: null, hidden: true }\n";
     let notes = vec![
@@ -135,7 +180,12 @@ pub(super) fn from_pydiscover(path: &Path) -> anyhow::Result<Inherited> {
             .to_owned(),
     ];
     let sections = BTreeMap::from([("info", info), ("compat", compat.to_owned())]);
-    Ok(Inherited { role: None, sections, records: None, notes })
+    Ok(Inherited {
+        role: None,
+        sections,
+        records: None,
+        notes,
+    })
 }
 
 /// DynIP's file: its server becomes `compat.dynip` and the export, its client a target of `publish`.
@@ -143,18 +193,30 @@ pub(super) fn from_dynip(path: &Path) -> anyhow::Result<Inherited> {
     let ini = ini(path)?;
     let (server, client) = (ini.section("DynIP:Server"), ini.section("DynIP:Client"));
     if server.is_none() && client.is_none() {
-        return Err(anyhow!("{} has neither a [DynIP:Server] nor a [DynIP:Client] section", path.display()));
+        return Err(anyhow!(
+            "{} has neither a [DynIP:Server] nor a [DynIP:Client] section",
+            path.display()
+        ));
     }
-    let mut inherited = Inherited { role: server.is_none().then_some(Role::Client), ..Inherited::default() };
+    let mut inherited = Inherited {
+        role: server.is_none().then_some(Role::Client),
+        ..Inherited::default()
+    };
     if let Some(server) = server {
         let port = port(server, path, "DynIP:Server")?;
-        inherited.sections.insert("compat", format!("compat:\n  dynip: {{ port: {port}, lease: 1h }}\n"));
-        let log = server.get("client_log_path").map_or("dynip.json", String::as_str);
+        inherited.sections.insert(
+            "compat",
+            format!("compat:\n  dynip: {{ port: {port}, lease: 1h }}\n"),
+        );
+        let log = server
+            .get("client_log_path")
+            .map_or("dynip.json", String::as_str);
         // DynIP took it relative to where it was started, which nobody wrote down: its own folder is the best guess.
         let log = std::path::absolute(path.parent().unwrap_or(Path::new("")).join(log))?;
         let export = quoted(&log.display().to_string());
-        let registry =
-            format!("registry:\n  export: {{ path: {export}, format: dynip }}   # DynIP's own file, as before\n");
+        let registry = format!(
+            "registry:\n  export: {{ path: {export}, format: dynip }}   # DynIP's own file, as before\n"
+        );
         inherited.sections.insert("registry", registry);
         if let Some(address) = server.get("server_ip").filter(|address| *address != "*") {
             let told = format!(
@@ -166,18 +228,26 @@ pub(super) fn from_dynip(path: &Path) -> anyhow::Result<Inherited> {
         inherited.records = Some(log);
     }
     if let Some(client) = client {
-        let host = client.get("server_hostname").map_or("localhost", String::as_str);
+        let host = client
+            .get("server_hostname")
+            .map_or("localhost", String::as_str);
         let target = format!("{host}:{}", port(client, path, "DynIP:Client")?);
-        let target: DynipServer = target
-            .parse()
-            .map_err(|error| anyhow!("{}: server_hostname of [DynIP:Client] can't be used: {error}", path.display()))?;
+        let target: DynipServer = target.parse().map_err(|error| {
+            anyhow!(
+                "{}: server_hostname of [DynIP:Client] can't be used: {error}",
+                path.display()
+            )
+        })?;
         if server.is_some() && matches!(host, "localhost" | "127.0.0.1" | "::1") {
-            inherited
-                .notes
-                .push("[DynIP:Client] tells the server on this machine, which knows itself: left out".to_owned());
+            inherited.notes.push(
+                "[DynIP:Client] tells the server on this machine, which knows itself: left out"
+                    .to_owned(),
+            );
         } else {
             let target = quoted(&target.to_string());
-            let publish = format!("publish:\n  - {{ type: server }}\n  - {{ type: dynip, server: {target} }}\n");
+            let publish = format!(
+                "publish:\n  - {{ type: server }}\n  - {{ type: dynip, server: {target} }}\n"
+            );
             inherited.sections.insert("publish", publish);
         }
     }
@@ -185,7 +255,14 @@ pub(super) fn from_dynip(path: &Path) -> anyhow::Result<Inherited> {
 }
 
 fn port(section: &BTreeMap<String, String>, path: &Path, name: &str) -> anyhow::Result<u16> {
-    let Some(text) = section.get("server_port") else { return Ok(DynipServer::PORT) };
+    let Some(text) = section.get("server_port") else {
+        return Ok(DynipServer::PORT);
+    };
     let port = text.parse::<u16>().ok().filter(|port| *port != 0);
-    port.ok_or_else(|| anyhow!("{}: server_port of [{name}] is no port from 1 to 65535", path.display()))
+    port.ok_or_else(|| {
+        anyhow!(
+            "{}: server_port of [{name}] is no port from 1 to 65535",
+            path.display()
+        )
+    })
 }

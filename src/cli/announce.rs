@@ -42,7 +42,11 @@ enum AnnounceWire {
     Dynip,
 }
 
-pub(super) fn run(args: &AnnounceArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &AnnounceArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     if args.compat == Some(AnnounceWire::Dynip) {
         return super::ancestors::announce(&args.to, context, output);
     }
@@ -55,8 +59,13 @@ pub(super) fn run(args: &AnnounceArgs, context: &Context<'_>, output: &mut Outpu
             })
             .collect::<anyhow::Result<Vec<_>>>()?,
         // Only where no node runs: two processes that register one node id would look like a cloned disk.
-        Err(AskError::NoNode { .. } | AskError::TooLong { .. }) => context.network()?.announce(args.timeout)?,
-        Err(AskError::Refused { kind: ErrorKind::NotFound, .. }) => Vec::new(),
+        Err(AskError::NoNode { .. } | AskError::TooLong { .. }) => {
+            context.network()?.announce(args.timeout)?
+        }
+        Err(AskError::Refused {
+            kind: ErrorKind::NotFound,
+            ..
+        }) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     if announced.is_empty() {
@@ -74,7 +83,11 @@ fn print(announced: &[AnnouncedView], output: &mut Output<'_>) -> Result<(), Fai
             for view in announced {
                 match (view.seen, &view.error) {
                     (Some(seen), _) => output.line(seen.ip().to_canonical())?,
-                    (None, error) => note(format_args!("{}: {}", view.server, or_dash(error.as_deref()))),
+                    (None, error) => note(format_args!(
+                        "{}: {}",
+                        view.server,
+                        or_dash(error.as_deref())
+                    )),
                 }
             }
             Ok(())
@@ -82,7 +95,11 @@ fn print(announced: &[AnnouncedView], output: &mut Output<'_>) -> Result<(), Fai
         Format::Table => {
             let mut table = Table::new(&["SERVER", "ADDRESS", "SEEN AS", "LEASE", "ERROR"]);
             for view in announced {
-                let emphasis = if view.seen.is_some() { Emphasis::Normal } else { Emphasis::Bad };
+                let emphasis = if view.seen.is_some() {
+                    Emphasis::Normal
+                } else {
+                    Emphasis::Bad
+                };
                 let cells = [
                     or_dash(view.name.as_ref()),
                     view.server.to_string(),

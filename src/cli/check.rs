@@ -24,7 +24,8 @@ pub(super) struct CheckArgs {
 
 /// Checks every file; `config` is the file of `--config`, taken where no file is named.
 pub(super) fn run(args: CheckArgs, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let files: Vec<Option<&Path>> = match args.files.as_slice() {
         [] => vec![config.as_deref()],
         files => files.iter().map(|file| Some(file.as_path())).collect(),
@@ -37,8 +38,12 @@ pub(super) fn run(args: CheckArgs, config: Option<PathBuf>) -> anyhow::Result<Ex
                 if !loaded.notes.is_empty() {
                     writeln!(stderr, "{}\n", loaded.notes.render(color))?;
                 }
-                let name =
-                    loaded.source.as_deref().map_or("built-in defaults".into(), |path| path.display().to_string());
+                let name = loaded
+                    .source
+                    .as_deref()
+                    .map_or("built-in defaults".into(), |path| {
+                        path.display().to_string()
+                    });
                 writeln!(stderr, "{name}: ok")?;
                 if args.effective {
                     write!(std::io::stdout(), "{}", loaded.effective())?;
@@ -50,5 +55,9 @@ pub(super) fn run(args: CheckArgs, config: Option<PathBuf>) -> anyhow::Result<Ex
             }
         }
     }
-    Ok(if all_fine { ExitCode::SUCCESS } else { ExitCode::from(BAD_CONFIG) })
+    Ok(if all_fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BAD_CONFIG)
+    })
 }

@@ -26,7 +26,11 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context whose config is `file`, or is searched for.
     pub fn new(open: &'a Open, file: Option<PathBuf>) -> Self {
-        Self { open, file, network: OnceCell::new() }
+        Self {
+            open,
+            file,
+            network: OnceCell::new(),
+        }
     }
 
     /// The network, as the config describes it. A config that can't be used is [`Failure::Config`].
@@ -34,12 +38,17 @@ impl<'a> Context<'a> {
         if let Some(network) = self.network.get() {
             return Ok(network.as_ref());
         }
-        let network = (self.open)(self.file.as_deref()).map_err(|error| Failure::Config(format!("{error:#}")))?;
+        let network = (self.open)(self.file.as_deref())
+            .map_err(|error| Failure::Config(format!("{error:#}")))?;
         Ok(self.network.get_or_init(|| network).as_ref())
     }
 
     /// Asks the node of this machine over its control socket.
-    pub fn local(&self, request: &Request, limit: Duration) -> Result<Result<control::Answers, AskError>, Failure> {
+    pub fn local(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Result<control::Answers, AskError>, Failure> {
         let socket = control::socket_path(&self.network()?.settings().state_dir);
         Ok(control::ask(&socket, request, limit))
     }
@@ -52,17 +61,26 @@ impl<'a> Context<'a> {
         limit: Duration,
         each: &mut dyn FnMut(Item) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let refused = match self.local(request, limit)?.and_then(|answers| pass_on(answers, each)) {
+        let refused = match self
+            .local(request, limit)?
+            .and_then(|answers| pass_on(answers, each))
+        {
             Ok(done) => return done,
             Err(error) => error,
         };
         match refused {
-            AskError::Refused { kind: ErrorKind::NotFound, message } => Err(Failure::NothingFound(message).into()),
+            AskError::Refused {
+                kind: ErrorKind::NotFound,
+                message,
+            } => Err(Failure::NothingFound(message).into()),
             // The node of this machine can't be asked, or keeps no registry: nothing was handed on yet.
             AskError::NoNode { .. }
             | AskError::NoPermission { .. }
             | AskError::TooLong { .. }
-            | AskError::Refused { kind: ErrorKind::NotServer, .. } => {
+            | AskError::Refused {
+                kind: ErrorKind::NotServer,
+                ..
+            } => {
                 let mut outcome = Ok(());
                 let mut each = |item| match each(item) {
                     Ok(()) => ControlFlow::Continue(()),
@@ -71,7 +89,8 @@ impl<'a> Context<'a> {
                         ControlFlow::Break(())
                     }
                 };
-                self.network()?.ask(request, SEARCH_LIMIT, limit, &mut each)?;
+                self.network()?
+                    .ask(request, SEARCH_LIMIT, limit, &mut each)?;
                 outcome
             }
             error => Err(error.into()),
@@ -89,7 +108,11 @@ impl<'a> Context<'a> {
     }
 
     /// The whole answer of the node of this machine; for answers of few items.
-    pub fn local_items(&self, request: &Request, limit: Duration) -> Result<Result<Vec<Item>, AskError>, Failure> {
+    pub fn local_items(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Result<Vec<Item>, AskError>, Failure> {
         Ok(self.local(request, limit)?.and_then(Iterator::collect))
     }
 }
@@ -128,10 +151,17 @@ pub fn unexpected(item: &Item) -> anyhow::Error {
 
 /// Why the registry could not be changed, with the way out: only on a server's own machine, over its control socket.
 pub fn needs_server(error: AskError) -> anyhow::Error {
-    const MEND: &str = "run this on a server of the channel; `hereabouts discover --all` lists who is there now";
+    const MEND: &str =
+        "run this on a server of the channel; `hereabouts discover --all` lists who is there now";
     match error {
-        AskError::Refused { kind: ErrorKind::NotFound, message } => Failure::NothingFound(message).into(),
-        AskError::Refused { kind: ErrorKind::NotServer, .. } => {
+        AskError::Refused {
+            kind: ErrorKind::NotFound,
+            message,
+        } => Failure::NothingFound(message).into(),
+        AskError::Refused {
+            kind: ErrorKind::NotServer,
+            ..
+        } => {
             anyhow::anyhow!("the node here keeps no registry: {MEND}")
         }
         AskError::NoNode { .. } => anyhow::anyhow!("{error}: {MEND}"),

@@ -43,7 +43,11 @@ enum DiscoverWire {
     Pydiscover,
 }
 
-pub(super) fn run(args: &DiscoverArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &DiscoverArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     if args.compat == Some(DiscoverWire::Pydiscover) {
         return super::ancestors::discover(args.timeout, context, output);
     }
@@ -53,12 +57,18 @@ pub(super) fn run(args: &DiscoverArgs, context: &Context<'_>, output: &mut Outpu
     network.discover(args.all, args.timeout, &mut |found| {
         printed = print(&found, !any, output);
         any = true;
-        if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if printed.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     printed?;
     if !any {
         let who = if args.all { "no node" } else { "no server" };
-        return Err(Failure::NothingFound(format!("{who} answered within {:?}", args.timeout)).into());
+        return Err(
+            Failure::NothingFound(format!("{who} answered within {:?}", args.timeout)).into(),
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -70,14 +80,25 @@ fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), 
         Format::Plain => output.line(format_args!("{}\t{}", found.name, found.source))?,
         Format::Table => {
             if first {
-                let header = columns("NAME", "ROLE", "ANSWERED FROM", "BY", "AFTER", "INFO AND LABELS");
+                let header = columns(
+                    "NAME",
+                    "ROLE",
+                    "ANSWERED FROM",
+                    "BY",
+                    "AFTER",
+                    "INFO AND LABELS",
+                );
                 if output.colour() {
                     output.line(format_args!("\x1b[1m{header}\x1b[0m"))?;
                 } else {
                     output.line(header)?;
                 }
             }
-            let told = printable(&format!("{} {}", labels(&found.info), labels(&found.labels)));
+            let told = printable(&format!(
+                "{} {}",
+                labels(&found.info),
+                labels(&found.labels)
+            ));
             let after = format!("{} ms", found.after_ms);
             let source = found.source.to_string();
             let row = columns(

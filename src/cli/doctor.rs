@@ -70,7 +70,11 @@ fn bad_config(error: String) -> FindingView {
 fn progress(next: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
-        let line = if next.is_empty() { String::new() } else { format!("looking at {next} …") };
+        let line = if next.is_empty() {
+            String::new()
+        } else {
+            format!("looking at {next} …")
+        };
         // A closed stderr is nobody's loss.
         let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
     }
@@ -79,12 +83,19 @@ fn progress(next: &str) {
 fn print(findings: &[FindingView], output: &mut Output<'_>) -> Result<(), Failure> {
     match output.format() {
         Format::Json => findings.iter().try_for_each(|finding| output.json(finding)),
-        Format::Plain => findings.iter().try_for_each(|finding| output.line(plain(finding))),
+        Format::Plain => findings
+            .iter()
+            .try_for_each(|finding| output.line(plain(finding))),
         Format::Table => {
             for finding in findings {
                 table(finding, output)?;
             }
-            let count = |mark| findings.iter().filter(|finding| finding.mark == mark).count();
+            let count = |mark| {
+                findings
+                    .iter()
+                    .filter(|finding| finding.mark == mark)
+                    .count()
+            };
             let (warnings, problems) = (count(Mark::Warning), count(Mark::Problem));
             let many = |count: usize| if count == 1 { "" } else { "s" };
             output.line(format_args!(
@@ -99,9 +110,22 @@ fn print(findings: &[FindingView], output: &mut Output<'_>) -> Result<(), Failur
 
 /// Mark, code, what it is about, finding and mend, with tabs between.
 fn plain(finding: &FindingView) -> String {
-    let FindingView { code, mark, about, finding, mend } = finding;
+    let FindingView {
+        code,
+        mark,
+        about,
+        finding,
+        mend,
+    } = finding;
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), one_line);
-    [mark.as_str().to_owned(), code.to_string(), or_dash(about), one_line(finding), or_dash(mend)].join("\t")
+    [
+        mark.as_str().to_owned(),
+        code.to_string(),
+        or_dash(about),
+        one_line(finding),
+        or_dash(mend),
+    ]
+    .join("\t")
 }
 
 fn one_line(text: &str) -> String {
@@ -110,18 +134,33 @@ fn one_line(text: &str) -> String {
 
 fn table(finding: &FindingView, output: &mut Output<'_>) -> Result<(), Failure> {
     const WIDTH: usize = "warning".len();
-    let FindingView { code: _, mark, about, finding, mend } = finding;
+    let FindingView {
+        code: _,
+        mark,
+        about,
+        finding,
+        mend,
+    } = finding;
     let colour = match mark {
         Mark::Ok => "\x1b[32m",
         Mark::Warning => "\x1b[33m",
         Mark::Problem => "\x1b[31m",
     };
     let word = mark.as_str();
-    let word = if output.colour() { format!("{colour}{word:<WIDTH$}\x1b[0m") } else { format!("{word:<WIDTH$}") };
+    let word = if output.colour() {
+        format!("{colour}{word:<WIDTH$}\x1b[0m")
+    } else {
+        format!("{word:<WIDTH$}")
+    };
     let indent = " ".repeat(WIDTH + 2);
-    let about = about.as_ref().map_or_else(String::new, |about| format!("{}: ", printable(about)));
+    let about = about
+        .as_ref()
+        .map_or_else(String::new, |about| format!("{}: ", printable(about)));
     let mut lines = finding.lines().map(printable);
-    output.line(format_args!("{word}  {about}{}", lines.next().unwrap_or_default()))?;
+    output.line(format_args!(
+        "{word}  {about}{}",
+        lines.next().unwrap_or_default()
+    ))?;
     for line in lines {
         output.line(format_args!("{indent}{line}"))?;
     }

@@ -44,7 +44,10 @@ impl Failure {
 
 /// The code that an error ends with.
 pub fn code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map_or(FAILED, Failure::code)
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .map_or(FAILED, Failure::code)
 }
 
 /// Says on stderr what went wrong, and gives the code to end with.

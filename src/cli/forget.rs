@@ -22,8 +22,14 @@ pub(super) struct ForgetArgs {
     name: NodeName,
 }
 
-pub(super) fn run(args: ForgetArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
-    let items = context.local_items(&Request::Forget { name: args.name }, LOCAL_LIMIT)?.map_err(needs_server)?;
+pub(super) fn run(
+    args: ForgetArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
+    let items = context
+        .local_items(&Request::Forget { name: args.name }, LOCAL_LIMIT)?
+        .map_err(needs_server)?;
     for item in items {
         let node = match item {
             Item::Node(node) => node,
@@ -32,7 +38,10 @@ pub(super) fn run(args: ForgetArgs, context: &Context<'_>, output: &mut Output<'
         match output.format() {
             Format::Json => output.json(&node)?,
             Format::Plain => output.line(&node.name)?,
-            Format::Table => output.line(format_args!("{} is free again; node {} had it", node.name, node.node_id))?,
+            Format::Table => output.line(format_args!(
+                "{} is free again; node {} had it",
+                node.name, node.node_id
+            ))?,
         }
     }
     Ok(ExitCode::SUCCESS)

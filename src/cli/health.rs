@@ -33,12 +33,17 @@ pub(super) fn run(
         Ok(Some(Item::Health(health))) => health,
         Ok(Some(item)) => return Err(unexpected(&item)),
         Ok(None) => anyhow::bail!("the node did not say how it is"),
-        Err(error) => HealthView { ready: false, reasons: vec![error.to_string()] },
+        Err(error) => HealthView {
+            ready: false,
+            reasons: vec![error.to_string()],
+        },
     };
     match output.format() {
         Format::Json => output.json(&health)?,
         Format::Plain | Format::Table if health.ready => output.line("ready")?,
-        Format::Plain | Format::Table => output.line(format_args!("not ready: {}", health.reasons.join("; ")))?,
+        Format::Plain | Format::Table => {
+            output.line(format_args!("not ready: {}", health.reasons.join("; ")))?
+        }
     }
     Ok(ExitCode::from(if health.ready { 0 } else { exit::FAILED }))
 }

@@ -26,24 +26,50 @@ pub(super) struct HistoryArgs {
     name: NodeName,
 }
 
-pub(super) fn run(args: HistoryArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
-    let request = Request::History { name: args.name.clone(), after: None };
+pub(super) fn run(
+    args: HistoryArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
+    let request = Request::History {
+        name: args.name.clone(),
+        after: None,
+    };
     let mut table = Table::new(&["ADDRESS", "KNOWN BY", "FROM", "TO"]);
     let mut any = false;
     context.registry(&request, LOCAL_LIMIT, &mut |item| {
-        let Item::History(interval) = item else { return Err(unexpected(&item)) };
+        let Item::History(interval) = item else {
+            return Err(unexpected(&item));
+        };
         any = true;
         match output.format() {
             Format::Json => output.json(&interval)?,
             Format::Plain => {
-                let to = interval.to.map_or_else(|| "-".to_owned(), |to| to.to_string());
-                output.line(format_args!("{}\t{}\t{to}", interval.address, interval.from))?;
+                let to = interval
+                    .to
+                    .map_or_else(|| "-".to_owned(), |to| to.to_string());
+                output.line(format_args!(
+                    "{}\t{}\t{to}",
+                    interval.address, interval.from
+                ))?;
             }
             Format::Table => {
-                let emphasis = if interval.to.is_none() { Emphasis::Normal } else { Emphasis::Dim };
+                let emphasis = if interval.to.is_none() {
+                    Emphasis::Normal
+                } else {
+                    Emphasis::Dim
+                };
                 let to = interval.to.map_or_else(|| "still".to_owned(), time::local);
                 let known = interval.seen.word().to_owned();
-                table.row(emphasis, [interval.address.to_string(), known, time::local(interval.from), to]);
+                table.row(
+                    emphasis,
+                    [
+                        interval.address.to_string(),
+                        known,
+                        time::local(interval.from),
+                        to,
+                    ],
+                );
             }
         }
         Ok(())

@@ -36,23 +36,47 @@ pub(super) struct ImportArgs {
     dynip: PathBuf,
 }
 
-pub(super) fn run(args: &ImportArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &ImportArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     let shown = args.dynip.display();
     let bytes = read(&args.dynip, MAX_FILE)?;
-    let (records, bad) =
-        dynip::read_file(&bytes, &jiff::tz::TimeZone::system()).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
+    let (records, bad) = dynip::read_file(&bytes, &jiff::tz::TimeZone::system())
+        .map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
     for record in &bad {
-        note(format_args!("{shown}: {:?} is left out: {}", record.name, record.reason));
+        note(format_args!(
+            "{shown}: {:?} is left out: {}",
+            record.name, record.reason
+        ));
     }
     let mut all = ImportedView::default();
     let records: Vec<_> = records
         .into_iter()
-        .map(|record| ImportRecord { name: record.name, address: record.address, at: record.at })
+        .map(|record| ImportRecord {
+            name: record.name,
+            address: record.address,
+            at: record.at,
+        })
         .collect();
     for part in records.chunks(IMPORT) {
-        let request = Request::Import { wire: Wire::Dynip, records: part.to_vec() };
-        for item in context.local_items(&request, PART_LIMIT)?.map_err(needs_server)? {
-            let Item::Imported(ImportedView { added, updated, unchanged, owned, full }) = item else {
+        let request = Request::Import {
+            wire: Wire::Dynip,
+            records: part.to_vec(),
+        };
+        for item in context
+            .local_items(&request, PART_LIMIT)?
+            .map_err(needs_server)?
+        {
+            let Item::Imported(ImportedView {
+                added,
+                updated,
+                unchanged,
+                owned,
+                full,
+            }) = item
+            else {
                 return Err(unexpected(&item));
             };
             all.added += added;
@@ -63,18 +87,27 @@ pub(super) fn run(args: &ImportArgs, context: &Context<'_>, output: &mut Output<
         }
     }
     for name in &all.owned {
-        note(format_args!("{name} is left as it is: a node of the channel holds the name"));
+        note(format_args!(
+            "{name} is left as it is: a node of the channel holds the name"
+        ));
     }
     if !all.full.is_empty() {
-        note(format_args!("{} names were not taken: the registry has too many unproved ones", all.full.len()));
+        note(format_args!(
+            "{} names were not taken: the registry has too many unproved ones",
+            all.full.len()
+        ));
     }
     match output.format() {
         Format::Json => output.json(&all)?,
-        Format::Plain => output.line(format_args!("{}\t{}\t{}", all.added, all.updated, all.unchanged))?,
+        Format::Plain => output.line(format_args!(
+            "{}\t{}\t{}",
+            all.added, all.updated, all.unchanged
+        ))?,
         Format::Table => {
             let mut table = Table::new(&["ADDED", "UPDATED", "UNCHANGED", "NOT TAKEN"]);
             let left = all.owned.len() + all.full.len() + bad.len();
-            let cells = [all.added, all.updated, all.unchanged, left as u64].map(|count| count.to_string());
+            let cells =
+                [all.added, all.updated, all.unchanged, left as u64].map(|count| count.to_string());
             table.row(Emphasis::Normal, cells);
             output.table(&table)?;
         }

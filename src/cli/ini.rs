@@ -25,7 +25,9 @@ pub(super) enum IniError {
         line: usize,
     },
     /// A value that takes in another, which is not followed here.
-    #[error("line {line}: '%' stands for another value here: write the value out, or %% for a plain one")]
+    #[error(
+        "line {line}: '%' stands for another value here: write the value out, or %% for a plain one"
+    )]
     Interpolation {
         /// Its number, from 1.
         line: usize,
@@ -38,13 +40,20 @@ impl Ini {
         let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         let mut section: Option<String> = None;
         let mut key: Option<String> = None;
-        for (number, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+        for (number, line) in text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(text)
+            .lines()
+            .enumerate()
+        {
             let line_number = number + 1;
             let trimmed = line.trim();
             if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
                 continue;
             }
-            let values = section.as_ref().and_then(|section| sections.get_mut(section));
+            let values = section
+                .as_ref()
+                .and_then(|section| sections.get_mut(section));
             if line.starts_with([' ', '\t'])
                 && let (Some(values), Some(key)) = (values, &key)
             {
@@ -53,17 +62,25 @@ impl Ini {
                 value.push_str(&plain(trimmed, line_number)?);
                 continue;
             }
-            if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name) {
+            if let Some(name) = trimmed
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once(']'))
+                .map(|(name, _)| name)
+            {
                 sections.entry(name.to_owned()).or_default();
                 (section, key) = (Some(name.to_owned()), None);
                 continue;
             }
-            let (name, value) = trimmed.split_once(['=', ':']).ok_or(IniError::Line { line: line_number })?;
+            let (name, value) = trimmed
+                .split_once(['=', ':'])
+                .ok_or(IniError::Line { line: line_number })?;
             let name = name.trim().to_lowercase();
             if name.is_empty() {
                 return Err(IniError::Line { line: line_number });
             }
-            let values = section.as_ref().and_then(|section| sections.get_mut(section));
+            let values = section
+                .as_ref()
+                .and_then(|section| sections.get_mut(section));
             let values = values.ok_or(IniError::NoSection { line: line_number })?;
             values.insert(name.clone(), plain(value.trim(), line_number)?);
             key = Some(name);
@@ -79,7 +96,11 @@ impl Ini {
 
 fn plain(value: &str, line: usize) -> Result<String, IniError> {
     let doubled = value.replace("%%", "\0");
-    if doubled.contains('%') { Err(IniError::Interpolation { line }) } else { Ok(doubled.replace('\0', "%")) }
+    if doubled.contains('%') {
+        Err(IniError::Interpolation { line })
+    } else {
+        Ok(doubled.replace('\0', "%"))
+    }
 }
 
 #[cfg(test)]
@@ -90,14 +111,27 @@ mod tests {
 
     #[test]
     fn values_are_read_as_configparser_does() {
-        let text =
-            "# note\n[DEFAULT]\nServices = 10.0.0.1\nlong: one\n  two\n; note\nempty =\nrate = 5%%\n\n[Other]\na=b=c\n";
+        let text = "# note\n[DEFAULT]\nServices = 10.0.0.1\nlong: one\n  two\n; note\nempty =\nrate = 5%%\n\n[Other]\na=b=c\n";
         let ini = Ini::parse(text).unwrap();
-        let pairs = |name: &str| ini.section(name).unwrap().clone().into_iter().collect::<Vec<_>>();
-        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        let pairs = |name: &str| {
+            ini.section(name)
+                .unwrap()
+                .clone()
+                .into_iter()
+                .collect::<Vec<_>>()
         };
-        let expected = owned(&[("empty", ""), ("long", "one\ntwo"), ("rate", "5%"), ("services", "10.0.0.1")]);
+        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let expected = owned(&[
+            ("empty", ""),
+            ("long", "one\ntwo"),
+            ("rate", "5%"),
+            ("services", "10.0.0.1"),
+        ]);
         assert_eq!(pairs("DEFAULT"), expected);
         assert_eq!(pairs("Other"), owned(&[("a", "b=c")]));
         assert_eq!(ini.section("default"), None);
@@ -106,9 +140,15 @@ mod tests {
     #[test]
     fn what_is_no_ini_is_told_with_its_line() {
         assert_eq!(Ini::parse("a = 1"), Err(IniError::NoSection { line: 1 }));
-        assert_eq!(Ini::parse("[x]\njust words"), Err(IniError::Line { line: 2 }));
+        assert_eq!(
+            Ini::parse("[x]\njust words"),
+            Err(IniError::Line { line: 2 })
+        );
         assert_eq!(Ini::parse("[x]\n= 1"), Err(IniError::Line { line: 2 }));
-        assert_eq!(Ini::parse("[x]\na = %(b)s"), Err(IniError::Interpolation { line: 2 }));
+        assert_eq!(
+            Ini::parse("[x]\na = %(b)s"),
+            Err(IniError::Interpolation { line: 2 })
+        );
     }
 
     proptest! {

@@ -54,7 +54,10 @@ fn parse_role(text: &str) -> Result<Role, String> {
 /// Writes the configuration, and its key beside it unless `--key-file` names one.
 pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     if args.path.exists() {
-        return Err(anyhow!("{} exists already and is left as it is", args.path.display()));
+        return Err(anyhow!(
+            "{} exists already and is left as it is",
+            args.path.display()
+        ));
     }
     // First, so that a file that can't be read leaves nothing behind.
     let inherited = match (&args.from_pydiscover, &args.from_dynip) {
@@ -78,7 +81,11 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let records = keep_records(&args.path, &inherited)?;
-    write_new(&args.path, 0o644, text(&args, &key_path, &inherited).as_bytes())?;
+    write_new(
+        &args.path,
+        0o644,
+        text(&args, &key_path, &inherited).as_bytes(),
+    )?;
     // What init writes, check accepts.
     load(&SystemEnvironment, Some(&args.path))?;
     let mut stderr = std::io::stderr();
@@ -87,19 +94,35 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     }
     let folder = args.path.parent().unwrap_or(Path::new(""));
     let (config, key) = (args.path.display(), folder.join(&key_path));
-    writeln!(stderr, "{config} is written; its key is in {}.", key.display())?;
+    writeln!(
+        stderr,
+        "{config} is written; its key is in {}.",
+        key.display()
+    )?;
     writeln!(stderr, "Next: hereabouts run --config {config}")?;
     if let Some(records) = records {
         let records = records.display();
-        writeln!(stderr, "Then, while it runs: hereabouts import --config {config} --dynip {records}")?;
+        writeln!(
+            stderr,
+            "Then, while it runs: hereabouts import --config {config} --dynip {records}"
+        )?;
     }
-    writeln!(stderr, "Another machine joins with 'hereabouts init --key -', which asks for the text in the key file.")?;
+    writeln!(
+        stderr,
+        "Another machine joins with 'hereabouts init --key -', which asks for the text in the key file."
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Copies DynIP's records beside the config: the server writes its own in their place as soon as it starts.
 fn keep_records(config: &Path, inherited: &Inherited) -> anyhow::Result<Option<PathBuf>> {
-    let Some(records) = inherited.records.as_deref().filter(|records| records.exists()) else { return Ok(None) };
+    let Some(records) = inherited
+        .records
+        .as_deref()
+        .filter(|records| records.exists())
+    else {
+        return Ok(None);
+    };
     let copy = config.with_extension("dynip.json");
     let bytes = ancestors::read(records, super::import::MAX_FILE)?;
     write_new(&copy, 0o644, &bytes)?;
@@ -107,17 +130,25 @@ fn keep_records(config: &Path, inherited: &Inherited) -> anyhow::Result<Option<P
 }
 
 fn key(given: Option<&str>) -> anyhow::Result<Zeroizing<[u8; 32]>> {
-    let malformed = "this is no key: 44 characters of base64 were expected, as hereabouts keygen prints them";
+    let malformed =
+        "this is no key: 44 characters of base64 were expected, as hereabouts keygen prints them";
     match given {
         None => random_key(),
         Some("-") => {
             let mut text = Zeroizing::new(String::with_capacity(4096));
             let stdin = std::io::stdin();
             if stdin.is_terminal() {
-                write!(std::io::stderr(), "The key of the channel (44 characters): ")?;
+                write!(
+                    std::io::stderr(),
+                    "The key of the channel (44 characters): "
+                )?;
             }
             // A line is enough: at a terminal nobody would think of ending the input.
-            stdin.lock().take(4096).read_line(&mut text).context("the key can't be read from stdin")?;
+            stdin
+                .lock()
+                .take(4096)
+                .read_line(&mut text)
+                .context("the key can't be read from stdin")?;
             decode_key(text.trim()).ok_or_else(|| anyhow!(malformed))
         }
         Some(text) => decode_key(text).ok_or_else(|| anyhow!(malformed)),
@@ -130,8 +161,12 @@ fn text(args: &InitArgs, key: &Path, inherited: &Inherited) -> String {
         None => "  # name: kiosk                  # default: the host's name".into(),
     };
     let role = args.role.or(inherited.role).unwrap_or(Role::Both);
-    let template =
-        inherited.sections.iter().fold(TEMPLATE.to_owned(), |text, (name, section)| put(&text, name, section));
+    let template = inherited
+        .sections
+        .iter()
+        .fold(TEMPLATE.to_owned(), |text, (name, section)| {
+            put(&text, name, section)
+        });
     template
         .replace("{role}", &role.to_string())
         .replace("{name}", &name)
@@ -265,27 +300,54 @@ mod tests {
     #[test]
     fn commented_settings_are_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        let lines = text(&args("x.yaml".into()), Path::new("x.key"), &Inherited::default());
-        let sections = lines.lines().skip(3).map(|line| match line.strip_prefix("# ") {
-            Some(rest)
-                if rest.starts_with("  ") || rest.split_once(':').is_some_and(|(key, _)| SECTIONS.contains(&key)) =>
-            {
-                rest
-            }
-            _ => line,
-        });
+        let lines = text(
+            &args("x.yaml".into()),
+            Path::new("x.key"),
+            &Inherited::default(),
+        );
+        let sections = lines
+            .lines()
+            .skip(3)
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest)
+                    if rest.starts_with("  ")
+                        || rest
+                            .split_once(':')
+                            .is_some_and(|(key, _)| SECTIONS.contains(&key)) =>
+                {
+                    rest
+                }
+                _ => line,
+            });
         let uncommented: String = sections.map(|line| format!("{line}\n")).collect();
-        let parsed = parse("x", &uncommented, folder.path(), &SystemEnvironment).unwrap().config;
-        let plain = parse("x", &lines, folder.path(), &SystemEnvironment).unwrap().config;
+        let parsed = parse("x", &uncommented, folder.path(), &SystemEnvironment)
+            .unwrap()
+            .config;
+        let plain = parse("x", &lines, folder.path(), &SystemEnvironment)
+            .unwrap()
+            .config;
         assert_eq!(parsed, plain);
         assert!(uncommented.contains("\ninterfaces:") && uncommented.contains("\nlog:"));
-        let expected = Config { channel: plain.channel.clone(), node: plain.node.clone(), ..Config::default() };
-        assert_eq!(Config { registry: expected.registry.clone(), ..plain }, expected);
+        let expected = Config {
+            channel: plain.channel.clone(),
+            node: plain.node.clone(),
+            ..Config::default()
+        };
+        assert_eq!(
+            Config {
+                registry: expected.registry.clone(),
+                ..plain
+            },
+            expected
+        );
         assert!(SystemEnvironment.variable("NO_SUCH_VARIABLE").is_none());
     }
 
     /// Writes a config from an ancestor's file, and gives it as it is read back.
-    fn inherited(ancestor: &str, change: impl FnOnce(&mut InitArgs, PathBuf)) -> (tempfile::TempDir, Config) {
+    fn inherited(
+        ancestor: &str,
+        change: impl FnOnce(&mut InitArgs, PathBuf),
+    ) -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ancestor.conf");
         std::fs::write(&file, ancestor).unwrap();
@@ -303,7 +365,10 @@ mod tests {
         let text = "[DEFAULT]\nservices = 10.0.0.1\nnet_password = a\"${HOME}: #x\n";
         let (_folder, config) = inherited(text, |args, file| args.from_pydiscover = Some(file));
         let info: Vec<_> = config.info.iter().collect();
-        assert_eq!(info, [("net_password", "a\"${HOME}: #x"), ("services", "10.0.0.1")]);
+        assert_eq!(
+            info,
+            [("net_password", "a\"${HOME}: #x"), ("services", "10.0.0.1")]
+        );
         assert_eq!(config.compat.pydiscover, Some(Default::default()));
         assert_eq!(config.role, Role::Both);
     }
@@ -318,15 +383,27 @@ mod tests {
         });
         assert_eq!(config.compat.dynip.unwrap().port, 28631);
         let export = config.registry.export.unwrap();
-        assert_eq!((export.path, export.format), (folder.path().join("log.json"), crate::config::ExportFormat::Dynip));
+        assert_eq!(
+            (export.path, export.format),
+            (
+                folder.path().join("log.json"),
+                crate::config::ExportFormat::Dynip
+            )
+        );
         let target = "old.example.org:28632".parse().unwrap();
         let expected = crate::config::PublishTarget::Dynip {
             server: target,
             every: crate::config::ConfigDuration::from_secs(300),
         };
-        assert_eq!(config.publish, [crate::config::PublishTarget::Server {}, expected]);
+        assert_eq!(
+            config.publish,
+            [crate::config::PublishTarget::Server {}, expected]
+        );
         // The records are kept before a server writes over them.
-        assert_eq!(std::fs::read_to_string(folder.path().join("hereabouts.dynip.json")).unwrap(), "{}");
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("hereabouts.dynip.json")).unwrap(),
+            "{}"
+        );
     }
 
     #[test]
@@ -341,7 +418,13 @@ mod tests {
     fn ancestor_file_that_is_none_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ancestor.conf");
-        for text in ["", "[x]\na = 1", "a = 1", "[DynIP:Client]\nserver_port = 70000", "[DEFAULT]\na key = 1"] {
+        for text in [
+            "",
+            "[x]\na = 1",
+            "a = 1",
+            "[DynIP:Client]\nserver_port = 70000",
+            "[DEFAULT]\na key = 1",
+        ] {
             std::fs::write(&file, text).unwrap();
             for from in [true, false] {
                 let mut args = args(folder.path().join("hereabouts.yaml"));
@@ -353,6 +436,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    const SECTIONS: [&str; 10] =
-        ["interfaces", "discovery", "listen", "info", "registry", "publish", "files", "http", "compat", "log"];
+    const SECTIONS: [&str; 10] = [
+        "interfaces",
+        "discovery",
+        "listen",
+        "info",
+        "registry",
+        "publish",
+        "files",
+        "http",
+        "compat",
+        "log",
+    ];
 }

@@ -32,7 +32,8 @@ pub(super) fn run(args: KeygenArgs) -> anyhow::Result<ExitCode> {
 /// 32 bytes of the system's randomness.
 pub(super) fn random_key() -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *key).map_err(|error| anyhow!("the system gives no randomness: {error}"))?;
+    getrandom::fill(&mut *key)
+        .map_err(|error| anyhow!("the system gives no randomness: {error}"))?;
     Ok(key)
 }
 
@@ -47,7 +48,10 @@ pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<
     let opened = options.write(true).create_new(true).mode(mode).open(path);
     let mut file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(anyhow!("{} exists already and is left as it is", path.display()));
+            return Err(anyhow!(
+                "{} exists already and is left as it is",
+                path.display()
+            ));
         }
         other => other.with_context(|| format!("{} can't be written", path.display()))?,
     };
@@ -65,11 +69,27 @@ mod tests {
     fn key_file_is_private_and_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.key");
-        run(KeygenArgs { path: Some(path.clone()) }).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        run(KeygenArgs {
+            path: Some(path.clone()),
+        })
+        .unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let before = std::fs::read(&path).unwrap();
-        assert!(run(KeygenArgs { path: Some(path.clone()) }).is_err());
+        assert!(
+            run(KeygenArgs {
+                path: Some(path.clone())
+            })
+            .is_err()
+        );
         assert_eq!(std::fs::read(&path).unwrap(), before);
-        assert!(run(KeygenArgs { path: Some(folder.path().join("none/a.key")) }).is_err());
+        assert!(
+            run(KeygenArgs {
+                path: Some(folder.path().join("none/a.key"))
+            })
+            .is_err()
+        );
     }
 }

@@ -34,14 +34,22 @@ pub fn start(global: &Global, level: LevelFilter, format: LogFormat) -> Result<(
         (false, _) => LevelFilter::TRACE,
     };
     let filter = match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() && global.verbose == 0 && !global.quiet => text.parse().map_err(|_| {
-            Failure::Usage(format!("{VARIABLE}={text:?} is no log filter: write error, warn, info, debug or trace"))
-        })?,
+        Ok(text) if !text.is_empty() && global.verbose == 0 && !global.quiet => {
+            text.parse().map_err(|_| {
+                Failure::Usage(format!(
+                    "{VARIABLE}={text:?} is no log filter: write error, warn, info, debug or trace"
+                ))
+            })?
+        }
         // Libraries say little that an operator wants.
-        _ => Targets::new().with_target("hereabouts", level).with_default(level.min(LevelFilter::WARN)),
+        _ => Targets::new()
+            .with_target("hereabouts", level)
+            .with_default(level.min(LevelFilter::WARN)),
     };
     let terminal = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(global.color.colours(terminal));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(global.color.colours(terminal));
     // The journal stamps each line itself.
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let lines = match format {
@@ -50,6 +58,8 @@ pub fn start(global: &Global, level: LevelFilter, format: LogFormat) -> Result<(
         LogFormat::Text => lines.with_target(false).boxed(),
     };
     // Fails only when a test has started it before.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
     Ok(())
 }

@@ -129,10 +129,13 @@ pub fn main(open: &Open) -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::stdout(cli.global.output, cli.global.color);
     let context = Context::new(open, cli.global.config.clone());
-    let done = cli.start_log().and_then(|()| cli.command.run(&cli.global, &context, &mut output));
+    let done = cli
+        .start_log()
+        .and_then(|()| cli.command.run(&cli.global, &context, &mut output));
     // What was printed before an error is data too.
     let flushed = output.flush().map_err(anyhow::Error::from);
-    done.and_then(|code| flushed.map(|()| code)).unwrap_or_else(|error| exit::report(&error))
+    done.and_then(|code| flushed.map(|()| code))
+        .unwrap_or_else(|error| exit::report(&error))
 }
 
 impl Cli {
@@ -146,7 +149,12 @@ impl Cli {
 }
 
 impl Command {
-    fn run(self, global: &Global, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+    fn run(
+        self,
+        global: &Global,
+        context: &Context<'_>,
+        output: &mut Output<'_>,
+    ) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(args) => run::run(&args, global, context),
             Self::Discover(args) => discover::run(&args, context, output),

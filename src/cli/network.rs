@@ -14,7 +14,8 @@ use super::logging::LogFormat;
 use crate::api::control::AskError;
 use crate::api::request::{Item, Request};
 use crate::api::view::{
-    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
+    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView,
+    ToldView,
 };
 use crate::model::NodeName;
 use crate::net::Interface;

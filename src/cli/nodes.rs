@@ -45,20 +45,42 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: NodesArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     let mut wanted = BTreeMap::new();
     for (key, value) in args.labels {
         if wanted.get(&key).is_some_and(|other| *other != value) {
-            return Err(Failure::Usage(format!("no node has two values of {key:?}: give each label once")).into());
+            return Err(Failure::Usage(format!(
+                "no node has two values of {key:?}: give each label once"
+            ))
+            .into());
         }
         wanted.insert(key, value);
     }
-    let request = Request::Nodes { labels: wanted, gone: args.gone, after: None };
+    let request = Request::Nodes {
+        labels: wanted,
+        gone: args.gone,
+        after: None,
+    };
     let now = time::now();
-    let mut table = Table::new(&["NAME", "STATE", "ADDRESSES", "SEEN FROM", "LAST SEEN", "KEY", "LABELS", "FILES"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "STATE",
+        "ADDRESSES",
+        "SEEN FROM",
+        "LAST SEEN",
+        "KEY",
+        "LABELS",
+        "FILES",
+    ]);
     let mut any = false;
     context.registry(&request, LIST_LIMIT, &mut |item| {
-        let Item::Node(node) = item else { return Err(unexpected(&item)) };
+        let Item::Node(node) = item else {
+            return Err(unexpected(&item));
+        };
         any = true;
         match output.format() {
             Format::Json => output.json(&node)?,
@@ -74,7 +96,11 @@ pub(super) fn run(args: NodesArgs, context: &Context<'_>, output: &mut Output<'_
         Ok(())
     })?;
     output.table(&table)?;
-    if any { Ok(ExitCode::SUCCESS) } else { Err(Failure::NothingFound("no node fits".to_owned()).into()) }
+    if any {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::NothingFound("no node fits".to_owned()).into())
+    }
 }
 
 fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
@@ -90,9 +116,20 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
     if !node.wire.is_authenticated() {
         state.push_str(&format!(", by {}, unproved", node.wire));
     }
-    let addresses: Vec<_> = node.addresses.iter().map(|address| address.address.to_string()).collect();
+    let addresses: Vec<_> = node
+        .addresses
+        .iter()
+        .map(|address| address.address.to_string())
+        .collect();
     let files: Vec<_> = (node.files.iter())
-        .map(|file| format!("{}={}{}", file.name, file.generation, if file.error.is_some() { "!" } else { "" }))
+        .map(|file| {
+            format!(
+                "{}={}{}",
+                file.name,
+                file.generation,
+                if file.error.is_some() { "!" } else { "" }
+            )
+        })
         .collect();
     let cells = [
         node.name.to_string(),

@@ -58,19 +58,33 @@ impl Output<'static> {
     pub fn stdout(asked: Option<Format>, color: ColorChoice) -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        Self { writer: Box::new(BufWriter::new(stdout)), asked, terminal, colour: color.colours(terminal) }
+        Self {
+            writer: Box::new(BufWriter::new(stdout)),
+            asked,
+            terminal,
+            colour: color.colours(terminal),
+        }
     }
 }
 
 impl<'a> Output<'a> {
     /// Any writer; `terminal` says what it passes for.
     pub fn new(writer: impl Write + 'a, asked: Option<Format>, terminal: bool) -> Self {
-        Self { writer: Box::new(writer), asked, terminal, colour: false }
+        Self {
+            writer: Box::new(writer),
+            asked,
+            terminal,
+            colour: false,
+        }
     }
 
     /// The format asked for; else a table on a terminal and plain in a pipe.
     pub fn format(&self) -> Format {
-        self.asked.unwrap_or(if self.terminal { Format::Table } else { Format::Plain })
+        self.asked.unwrap_or(if self.terminal {
+            Format::Table
+        } else {
+            Format::Plain
+        })
     }
 
     /// Whether data is coloured.

@@ -28,7 +28,11 @@ pub(super) enum Seen {
 impl Seen {
     /// How the command ends.
     pub(super) fn exit_code(self) -> ExitCode {
-        ExitCode::from(if self == Self::Failed { exit::FAILED } else { 0 })
+        ExitCode::from(if self == Self::Failed {
+            exit::FAILED
+        } else {
+            0
+        })
     }
 }
 
@@ -40,16 +44,38 @@ pub(super) trait Followed: Serialize {
 
 impl Followed for PullView {
     fn line(&self) -> Line<'_> {
-        let Self { name, server: _, state, generation, bytes, size, error } = self;
+        let Self {
+            name,
+            server: _,
+            state,
+            generation,
+            bytes,
+            size,
+            error,
+        } = self;
         let (state, generation, bytes, size) = (*state, *generation, *bytes, *size);
-        Line { subject: name, state, generation, bytes, size, error: error.as_deref() }
+        Line {
+            subject: name,
+            state,
+            generation,
+            bytes,
+            size,
+            error: error.as_deref(),
+        }
     }
 }
 
 impl Followed for PushView {
     fn line(&self) -> Line<'_> {
         let (state, generation, bytes, size) = (self.state, self.generation, self.bytes, self.size);
-        Line { subject: self.node.as_str(), state, generation, bytes, size, error: self.error.as_deref() }
+        Line {
+            subject: self.node.as_str(),
+            state,
+            generation,
+            bytes,
+            size,
+            error: self.error.as_deref(),
+        }
     }
 }
 
@@ -64,7 +90,11 @@ pub(super) fn follow<V: Followed>(
     for item in items {
         let view = view(item?)?;
         let line = view.line();
-        seen = if seen == Seen::Failed || line.state == Progress::Failed { Seen::Failed } else { Seen::Well };
+        seen = if seen == Seen::Failed || line.state == Progress::Failed {
+            Seen::Failed
+        } else {
+            Seen::Well
+        };
         match output.format() {
             Format::Json => {
                 output.json(&view)?;
@@ -99,13 +129,19 @@ fn style() -> ProgressStyle {
     // Without a rate nothing is known of the time that is left, which is not "0s".
     let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
         // What is written to is a text in memory.
-        let _ = if state.per_sec() > 0.0 { write!(to, "{:#}", HumanDuration(state.eta())) } else { to.write_str("-") };
+        let _ = if state.per_sec() > 0.0 {
+            write!(to, "{:#}", HumanDuration(state.eta()))
+        } else {
+            to.write_str("-")
+        };
     };
     // A template that is a constant; were it wrong, the default style would do.
     let style = ProgressStyle::with_template(
         "{prefix:<16} {wide_bar} {bytes:>11}/{total_bytes:<11} {bytes_per_sec:>13} {left:>4} {msg:<7}",
     );
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left)
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("left", left)
 }
 
 /// A bar for each subject on a terminal; elsewhere a line when it ended.
@@ -118,35 +154,53 @@ impl Bars {
     /// Bars on stderr where that is a terminal and data goes there as a table.
     fn new(output: &Output<'_>) -> Self {
         let wanted = output.format() == Format::Table && std::io::stderr().is_terminal();
-        Self { bars: wanted.then(MultiProgress::new), by_subject: HashMap::new() }
+        Self {
+            bars: wanted.then(MultiProgress::new),
+            by_subject: HashMap::new(),
+        }
     }
 
     /// Shows how far something is; prints the line of what ended.
     fn show(&mut self, line: &Line<'_>, output: &mut Output<'_>) -> anyhow::Result<()> {
-        let ended = matches!(line.state, Progress::Sent | Progress::Done | Progress::Failed);
+        let ended = matches!(
+            line.state,
+            Progress::Sent | Progress::Done | Progress::Failed
+        );
         if ended {
             // What ended at once, as nothing had to come, had no bar.
-            self.by_subject.remove(line.subject).inspect(ProgressBar::finish_and_clear);
+            self.by_subject
+                .remove(line.subject)
+                .inspect(ProgressBar::finish_and_clear);
         } else if let Some(bars) = &self.bars {
-            let bar = self.by_subject.entry(line.subject.to_owned()).or_insert_with(|| {
-                let bar = bars.add(ProgressBar::new(line.size));
-                bar.set_style(style());
-                bar.set_prefix(printable(line.subject));
-                // What an earlier try brought counts for nothing in the rate.
-                bar.set_position(line.bytes);
-                bar.reset_eta();
-                bar
-            });
+            let bar = self
+                .by_subject
+                .entry(line.subject.to_owned())
+                .or_insert_with(|| {
+                    let bar = bars.add(ProgressBar::new(line.size));
+                    bar.set_style(style());
+                    bar.set_prefix(printable(line.subject));
+                    // What an earlier try brought counts for nothing in the rate.
+                    bar.set_position(line.bytes);
+                    bar.reset_eta();
+                    bar
+                });
             bar.set_length(line.size);
             bar.set_position(line.bytes);
             bar.set_message(line.state.word());
         }
         if ended {
-            let note =
-                (line.state == Progress::Sent).then_some("terminals do not report back: whether it has it is unknown");
-            let error = line.error.or(note).map(|error| format!("\t{}", printable(error))).unwrap_or_default();
-            let (subject, state, generation) = (printable(line.subject), line.state.word(), line.generation);
-            let print = |output: &mut Output<'_>| output.line(format_args!("{subject}\t{state}\t{generation}{error}"));
+            let note = (line.state == Progress::Sent)
+                .then_some("terminals do not report back: whether it has it is unknown");
+            let error = line
+                .error
+                .or(note)
+                .map(|error| format!("\t{}", printable(error)))
+                .unwrap_or_default();
+            let (subject, state, generation) =
+                (printable(line.subject), line.state.word(), line.generation);
+            let print = |output: &mut Output<'_>| {
+                output.line(format_args!("{subject}\t{state}\t{generation}{error}"))
+            };
             match &self.bars {
                 Some(bars) => bars.suspend(|| print(output).and_then(|()| output.flush()))?,
                 None => print(output).and_then(|()| output.flush())?,

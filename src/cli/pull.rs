@@ -26,15 +26,26 @@ pub(super) struct PullArgs {
     name: Option<String>,
 }
 
-pub(super) fn run(args: PullArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: PullArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     let failure = |error| match error {
-        AskError::Refused { kind: ErrorKind::NotFound, message } => Failure::NothingFound(message).into(),
+        AskError::Refused {
+            kind: ErrorKind::NotFound,
+            message,
+        } => Failure::NothingFound(message).into(),
         error => anyhow::Error::from(error),
     };
     let items = context.local(&Request::Pull { name: args.name }, Duration::MAX)??;
-    let seen = progress::follow(items.map(|item| item.map_err(failure)), output, |item| match item {
-        Item::Pulled(view) => Ok(view),
-        item => Err(unexpected(&item)),
-    })?;
+    let seen = progress::follow(
+        items.map(|item| item.map_err(failure)),
+        output,
+        |item| match item {
+            Item::Pulled(view) => Ok(view),
+            item => Err(unexpected(&item)),
+        },
+    )?;
     Ok(seen.exit_code())
 }

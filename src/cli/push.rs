@@ -40,16 +40,34 @@ pub(super) struct PushArgs {
     timeout: Duration,
 }
 
-pub(super) fn run(args: PushArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: PushArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     let timeout_ms = u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX);
-    let request = Request::Push { name: args.name.clone(), to: args.to, timeout_ms };
-    let items = context.local(&request, Duration::MAX)?.map_err(needs_server)?;
-    let seen = progress::follow(items.map(|item| item.map_err(needs_server)), output, |item| match item {
-        Item::Pushed(view) => Ok(view),
-        item => Err(unexpected(&item)),
-    })?;
+    let request = Request::Push {
+        name: args.name.clone(),
+        to: args.to,
+        timeout_ms,
+    };
+    let items = context
+        .local(&request, Duration::MAX)?
+        .map_err(needs_server)?;
+    let seen = progress::follow(
+        items.map(|item| item.map_err(needs_server)),
+        output,
+        |item| match item {
+            Item::Pushed(view) => Ok(view),
+            item => Err(unexpected(&item)),
+        },
+    )?;
     if seen == Seen::Nothing {
-        return Err(Failure::NothingFound(format!("no node that is present takes '{}'", args.name)).into());
+        return Err(Failure::NothingFound(format!(
+            "no node that is present takes '{}'",
+            args.name
+        ))
+        .into());
     }
     Ok(seen.exit_code())
 }

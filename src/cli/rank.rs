@@ -68,7 +68,9 @@ impl Asker {
     /// An asker with these interfaces; what is down, or can't be used, doesn't count.
     pub(super) fn new(mut interfaces: Vec<Interface>, policy: PolicyTable) -> Self {
         interfaces.retain(|interface| interface.up);
-        interfaces.iter_mut().for_each(|interface| interface.addresses.retain(InterfaceAddress::usable));
+        interfaces
+            .iter_mut()
+            .for_each(|interface| interface.addresses.retain(InterfaceAddress::usable));
         Self { interfaces, policy }
     }
 
@@ -82,16 +84,22 @@ impl Asker {
     /// The asker's own addresses don't count: on another node they are of another network that looks the same, such as a
     /// container bridge. Nor do link-local and loopback ones, which look the same on every network.
     fn neighbour_by(&self, ip: IpAddr) -> impl Iterator<Item = InterfaceName> {
-        let counts = matches!(Scope::of(ip), Scope::Private | Scope::Global) && self.own().all(|own| own.ip != ip);
+        let counts = matches!(Scope::of(ip), Scope::Private | Scope::Global)
+            && self.own().all(|own| own.ip != ip);
         let near = move |interface: &&Interface| {
             let own = &interface.addresses;
             counts && own.iter().any(|own| same_prefix(own.ip, ip, own.prefix))
         };
-        self.interfaces.iter().filter(near).map(|interface| interface.name)
+        self.interfaces
+            .iter()
+            .filter(near)
+            .map(|interface| interface.name)
     }
 
     fn own(&self) -> impl Iterator<Item = &InterfaceAddress> {
-        self.interfaces.iter().flat_map(|interface| &interface.addresses)
+        self.interfaces
+            .iter()
+            .flat_map(|interface| &interface.addresses)
     }
 
     /// How well an address suits; `zone` is the asker's interface that a link-local one is reached by, where that is known.
@@ -99,13 +107,22 @@ impl Asker {
         let scope = Scope::of(ip);
         let routed = |scope| matches!(scope, Scope::Private | Scope::Global);
         let sources = || {
-            let alike = move |own: &Scope| if routed(scope) { routed(*own) } else { *own == scope };
-            self.own().filter(move |own| own.ip.is_ipv4() == ip.is_ipv4() && alike(&Scope::of(own.ip)))
+            let alike = move |own: &Scope| {
+                if routed(scope) {
+                    routed(*own)
+                } else {
+                    *own == scope
+                }
+            };
+            self.own()
+                .filter(move |own| own.ip.is_ipv4() == ip.is_ipv4() && alike(&Scope::of(own.ip)))
         };
         let reach = match scope {
             Scope::Loopback => Reach::Loopback,
             // There are no zones of IPv4: its link-local network is where the asker has an address of it.
-            Scope::Link if zone.is_some() || (ip.is_ipv4() && sources().next().is_some()) => Reach::Link,
+            Scope::Link if zone.is_some() || (ip.is_ipv4() && sources().next().is_some()) => {
+                Reach::Link
+            }
             Scope::Link => Reach::OtherLink,
             Scope::Private | Scope::Global if self.shares_subnet(ip) => Reach::Subnet,
             Scope::Private | Scope::Global if sources().next().is_some() => Reach::Routed,
@@ -134,7 +151,10 @@ impl Asker {
     ) -> Links {
         let seen = source.and_then(|source| match source {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => {
-                let by = self.interfaces.iter().find(|interface| interface.index == v6.scope_id())?;
+                let by = self
+                    .interfaces
+                    .iter()
+                    .find(|interface| interface.index == v6.scope_id())?;
                 Some((IpAddr::V6(*v6.ip()), by.name))
             }
             _ => None,
@@ -144,12 +164,18 @@ impl Asker {
             let Some(interface) = interface else { continue };
             for by in self.neighbour_by(ip) {
                 // Two networks that look the same: which one it is can't be told.
-                let same = |known: &mut Option<InterfaceName>| *known = known.filter(|known| *known == by);
-                by_interface.entry(interface).and_modify(same).or_insert(Some(by));
+                let same =
+                    |known: &mut Option<InterfaceName>| *known = known.filter(|known| *known == by);
+                by_interface
+                    .entry(interface)
+                    .and_modify(same)
+                    .or_insert(Some(by));
             }
         }
         if let Some((seen, by)) = seen {
-            let holds = addresses.filter(|(ip, _)| *ip == seen).filter_map(|(_, interface)| interface);
+            let holds = addresses
+                .filter(|(ip, _)| *ip == seen)
+                .filter_map(|(_, interface)| interface);
             by_interface.extend(holds.map(|interface| (interface, Some(by))));
         }
         Links { seen, by_interface }
@@ -167,7 +193,11 @@ pub(super) struct Links {
 
 impl Links {
     /// The zone that the asker needs for an address (RFC 4007 §6): one of his interfaces, for link-local IPv6 alone.
-    pub(super) fn zone(&self, ip: IpAddr, interface: Option<InterfaceName>) -> Option<InterfaceName> {
+    pub(super) fn zone(
+        &self,
+        ip: IpAddr,
+        interface: Option<InterfaceName>,
+    ) -> Option<InterfaceName> {
         if ip.is_ipv4() || Scope::of(ip) != Scope::Link {
             return None;
         }

@@ -19,7 +19,11 @@ Examples:
   HEREABOUTS_LOG=info,hereabouts::net=debug hereabouts run")]
 pub(super) struct RunArgs {}
 
-pub(super) fn run(RunArgs {}: &RunArgs, global: &Global, context: &Context<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    RunArgs {}: &RunArgs,
+    global: &Global,
+    context: &Context<'_>,
+) -> anyhow::Result<ExitCode> {
     let network = context.network()?;
     let settings = network.settings();
     logging::start(global, settings.log_level, settings.log_format)?;

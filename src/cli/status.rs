@@ -42,7 +42,11 @@ pub(super) fn run(
 }
 
 /// Prints a status in sections; one that has nothing to tell is left out.
-pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn print(
+    status: &StatusView,
+    now: Timestamp,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     own(status, output)?;
     section("Servers", &servers(status, now), output)?;
     section("Methods", &methods(status), output)?;
@@ -51,7 +55,11 @@ pub(super) fn print(status: &StatusView, now: Timestamp, output: &mut Output<'_>
     section("Interfaces", &interfaces(status), output)?;
     section("Registry", &registry(status), output)?;
     section("Unauthenticated wires", &compat(status), output)?;
-    section("PyDiscover servers, unauthenticated", &pydiscover(status, now), output)?;
+    section(
+        "PyDiscover servers, unauthenticated",
+        &pydiscover(status, now),
+        output,
+    )?;
     section("Offers", &offers(status), output)?;
     section("Accepted files", &accepts(status, now), output)?;
     section("Name conflicts", &conflicts(status, now), output)?;
@@ -75,14 +83,24 @@ fn own(status: &StatusView, output: &mut Output<'_>) -> Result<(), Failure> {
     let node = &status.node;
     let up = rough(Duration::from_secs(node.uptime_seconds));
     let (role, version, pid) = (node.role, printable(&node.version), node.pid);
-    output.line(format_args!("{}: {role}, version {version}, PID {pid}, up {up}", node.name))?;
-    let addresses: Vec<_> = node.addresses.iter().map(|address| address.address.to_string()).collect();
+    output.line(format_args!(
+        "{}: {role}, version {version}, PID {pid}, up {up}",
+        node.name
+    ))?;
+    let addresses: Vec<_> = node
+        .addresses
+        .iter()
+        .map(|address| address.address.to_string())
+        .collect();
     let keys = node.key_ids.iter().enumerate().map(|(i, key)| match i {
         0 => format!("{key} (seals)"),
         _ => key.clone(),
     });
-    let ready =
-        if status.health.ready { "yes".to_owned() } else { format!("no: {}", status.health.reasons.join("; ")) };
+    let ready = if status.health.ready {
+        "yes".to_owned()
+    } else {
+        format!("no: {}", status.health.reasons.join("; "))
+    };
     for (what, value) in [
         ("ready", ready),
         ("node id", node.node_id.to_string()),
@@ -90,7 +108,14 @@ fn own(status: &StatusView, output: &mut Output<'_>) -> Result<(), Failure> {
         ("keys", keys.collect::<Vec<_>>().join(", ")),
         ("addresses", addresses.join(" ")),
         ("labels", labels(&node.labels)),
-        ("config", status.config.file.clone().unwrap_or_else(|| "built-in defaults".to_owned())),
+        (
+            "config",
+            status
+                .config
+                .file
+                .clone()
+                .unwrap_or_else(|| "built-in defaults".to_owned()),
+        ),
         ("state", status.config.state_dir.clone()),
     ] {
         if !value.is_empty() {
@@ -101,16 +126,29 @@ fn own(status: &StatusView, output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 fn servers(status: &StatusView, now: Timestamp) -> Table {
-    let mut table =
-        Table::new(&["SERVER", "ADDRESS", "FOUND BY", "LEASE", "LAST ACKNOWLEDGED", "SEEN AS", "LAST REFUSAL"]);
+    let mut table = Table::new(&[
+        "SERVER",
+        "ADDRESS",
+        "FOUND BY",
+        "LEASE",
+        "LAST ACKNOWLEDGED",
+        "SEEN AS",
+        "LAST REFUSAL",
+    ]);
     for server in &status.servers {
-        let emphasis = if server.last_refusal.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let emphasis = if server.last_refusal.is_some() {
+            Emphasis::Bad
+        } else {
+            Emphasis::Normal
+        };
         let cells = [
             or_dash(server.name.as_ref()),
             server.address.to_string(),
             server.found_by.clone(),
             or_dash(server.lease_seconds.map(|seconds| format!("{seconds} s"))),
-            server.last_acknowledged.map_or_else(|| "never".to_owned(), |time| ago(time, now)),
+            server
+                .last_acknowledged
+                .map_or_else(|| "never".to_owned(), |time| ago(time, now)),
             or_dash(server.seen),
             or_dash(server.last_refusal.as_ref()),
         ];
@@ -129,13 +167,28 @@ fn methods(status: &StatusView) -> Table {
             MethodState::Failed => (Emphasis::Bad, "failed"),
         };
         let reason = or_dash(method.reason.as_ref());
-        table.row(emphasis, [method.method.clone(), state.to_owned(), method.servers.to_string(), reason]);
+        table.row(
+            emphasis,
+            [
+                method.method.clone(),
+                state.to_owned(),
+                method.servers.to_string(),
+                reason,
+            ],
+        );
     }
     table
 }
 
 fn publications(status: &StatusView) -> Table {
-    let mut table = Table::new(&["TARGET", "NAME", "INTERFACE", "STATE", "ADDRESSES", "REASON"]);
+    let mut table = Table::new(&[
+        "TARGET",
+        "NAME",
+        "INTERFACE",
+        "STATE",
+        "ADDRESSES",
+        "REASON",
+    ]);
     for publication in &status.publications {
         let (emphasis, state) = match publication.state {
             PublicationState::Waiting => (Emphasis::Dim, "waiting"),
@@ -150,7 +203,12 @@ fn publications(status: &StatusView) -> Table {
             publication.name.clone(),
             or_dash(publication.interface),
             state.to_owned(),
-            publication.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            publication
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
             or_dash(publication.reason.as_ref()),
         ];
         table.row(emphasis, cells);
@@ -161,8 +219,17 @@ fn publications(status: &StatusView) -> Table {
 fn sockets(status: &StatusView) -> Table {
     let mut table = Table::new(&["PURPOSE", "ADDRESS", "INTERFACE"]);
     for socket in &status.sockets {
-        let interface = socket.interface.map_or_else(|| "all".to_owned(), |name| name.to_string());
-        table.row(Emphasis::Normal, [socket.purpose.clone(), socket.address.to_string(), interface]);
+        let interface = socket
+            .interface
+            .map_or_else(|| "all".to_owned(), |name| name.to_string());
+        table.row(
+            Emphasis::Normal,
+            [
+                socket.purpose.clone(),
+                socket.address.to_string(),
+                interface,
+            ],
+        );
     }
     table
 }
@@ -171,10 +238,17 @@ fn interfaces(status: &StatusView) -> Table {
     let mut table = Table::new(&["INTERFACE", "USE", "RULE", "ADDRESSES", "GROUPS", "ERROR"]);
     for interface in &status.interfaces {
         let lost = interface.groups.iter().filter(|group| !group.joined);
-        let errors: Vec<_> = (interface.error.iter().cloned())
-            .chain(lost.map(|group| format!("not in {}: {}", group.group, or_dash(group.error.as_ref()))))
-            .collect();
-        let joined = interface.groups.iter().filter(|group| group.joined).map(|group| group.group.to_string());
+        let errors: Vec<_> =
+            (interface.error.iter().cloned())
+                .chain(lost.map(|group| {
+                    format!("not in {}: {}", group.group, or_dash(group.error.as_ref()))
+                }))
+                .collect();
+        let joined = interface
+            .groups
+            .iter()
+            .filter(|group| group.joined)
+            .map(|group| group.group.to_string());
         let emphasis = match (errors.is_empty(), interface.taken) {
             (false, _) => Emphasis::Bad,
             (true, true) => Emphasis::Normal,
@@ -184,7 +258,12 @@ fn interfaces(status: &StatusView) -> Table {
             interface.name.to_string(),
             if interface.taken { "taken" } else { "left" }.to_owned(),
             interface.rule.clone(),
-            interface.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            interface
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
             joined.collect::<Vec<_>>().join(" "),
             errors.join("; "),
         ];
@@ -194,10 +273,16 @@ fn interfaces(status: &StatusView) -> Table {
 }
 
 fn registry(status: &StatusView) -> Table {
-    let mut table =
-        Table::new(&["PRESENT", "EXPIRED", "LEFT", "TOTAL", "UNPROVED", "CAPACITY", "LAG", "STORE", "SIZE", "ERROR"]);
+    let mut table = Table::new(&[
+        "PRESENT", "EXPIRED", "LEFT", "TOTAL", "UNPROVED", "CAPACITY", "LAG", "STORE", "SIZE",
+        "ERROR",
+    ]);
     if let Some(registry) = &status.registry {
-        let emphasis = if registry.store.last_error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let emphasis = if registry.store.last_error.is_some() {
+            Emphasis::Bad
+        } else {
+            Emphasis::Normal
+        };
         let cells = [
             registry.present.to_string(),
             registry.expired.to_string(),
@@ -207,7 +292,12 @@ fn registry(status: &StatusView) -> Table {
             registry.capacity.to_string(),
             format!("{} ms", registry.durable_lag_ms),
             registry.store.path.clone(),
-            or_dash(registry.store.size_bytes.map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))),
+            or_dash(
+                registry
+                    .store
+                    .size_bytes
+                    .map(|bytes| format!("{} KiB", bytes.div_ceil(1024))),
+            ),
             or_dash(registry.store.last_error.as_ref()),
         ];
         table.row(emphasis, cells);
@@ -218,7 +308,11 @@ fn registry(status: &StatusView) -> Table {
 fn compat(status: &StatusView) -> Table {
     let mut table = Table::new(&["WIRE", "AS", "TELLS", "WEAKNESS", "ERROR"]);
     for part in &status.compat {
-        let emphasis = if part.last_error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let emphasis = if part.last_error.is_some() {
+            Emphasis::Bad
+        } else {
+            Emphasis::Normal
+        };
         let cells = [
             part.wire.clone(),
             part.side.clone(),
@@ -234,11 +328,19 @@ fn compat(status: &StatusView) -> Table {
 fn offers(status: &StatusView) -> Table {
     let mut table = Table::new(&["FILE", "GENERATION", "SIZE", "PATH", "ERROR"]);
     for offer in &status.offers {
-        let emphasis = if offer.error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let emphasis = if offer.error.is_some() {
+            Emphasis::Bad
+        } else {
+            Emphasis::Normal
+        };
         let cells = [
             offer.name.clone(),
             or_dash(offer.generation),
-            or_dash(offer.size.map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))),
+            or_dash(
+                offer
+                    .size
+                    .map(|bytes| format!("{} KiB", bytes.div_ceil(1024))),
+            ),
             offer.path.clone(),
             or_dash(offer.error.as_ref()),
         ];
@@ -248,10 +350,22 @@ fn offers(status: &StatusView) -> Table {
 }
 
 fn accepts(status: &StatusView, now: Timestamp) -> Table {
-    let mut table = Table::new(&["FILE", "GENERATION", "TAKEN", "FROM", "LAST ATTEMPT", "PATH", "ERROR"]);
+    let mut table = Table::new(&[
+        "FILE",
+        "GENERATION",
+        "TAKEN",
+        "FROM",
+        "LAST ATTEMPT",
+        "PATH",
+        "ERROR",
+    ]);
     let when = |time: Option<Timestamp>| or_dash(time.map(|time| ago(time, now)));
     for accept in &status.accepts {
-        let emphasis = if accept.error.is_some() { Emphasis::Bad } else { Emphasis::Normal };
+        let emphasis = if accept.error.is_some() {
+            Emphasis::Bad
+        } else {
+            Emphasis::Normal
+        };
         let from = accept.server_name.as_ref().map(ToString::to_string);
         let cells = [
             accept.name.clone(),
@@ -270,8 +384,19 @@ fn accepts(status: &StatusView, now: Timestamp) -> Table {
 fn pydiscover(status: &StatusView, now: Timestamp) -> Table {
     let mut table = Table::new(&["ANSWERED FROM", "INFO", "LAST"]);
     for server in &status.pydiscover {
-        let info: Vec<_> = server.info.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect();
-        table.row(Emphasis::Normal, [server.source.to_string(), info.join(" "), ago(server.last_time, now)]);
+        let info: Vec<_> = server
+            .info
+            .iter()
+            .map(|(key, value)| printable(&format!("{key}={value}")))
+            .collect();
+        table.row(
+            Emphasis::Normal,
+            [
+                server.source.to_string(),
+                info.join(" "),
+                ago(server.last_time, now),
+            ],
+        );
     }
     table
 }
@@ -295,7 +420,12 @@ fn clones(status: &StatusView, now: Timestamp) -> Table {
     let mut table = Table::new(&["NAME", "NODE ID", "FROM", "LAST"]);
     for clone in &status.clones {
         let sources: Vec<_> = clone.sources.iter().map(ToString::to_string).collect();
-        let cells = [clone.name.to_string(), clone.node_id.short(), sources.join(" "), ago(clone.last_time, now)];
+        let cells = [
+            clone.name.to_string(),
+            clone.node_id.short(),
+            sources.join(" "),
+            ago(clone.last_time, now),
+        ];
         table.row(Emphasis::Bad, cells);
     }
     table
@@ -305,7 +435,11 @@ fn counters(status: &StatusView) -> Table {
     let mut table = Table::new(&["GROUP", "WHAT", "COUNT"]);
     for (group, counts) in &status.counters {
         for (what, count) in counts {
-            let emphasis = if *count == 0 { Emphasis::Dim } else { Emphasis::Normal };
+            let emphasis = if *count == 0 {
+                Emphasis::Dim
+            } else {
+                Emphasis::Normal
+            };
             table.row(emphasis, [group.clone(), what.clone(), count.to_string()]);
         }
     }

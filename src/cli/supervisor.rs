@@ -12,7 +12,10 @@ use tokio::time::MissedTickBehavior;
 /// Told once: the node serves on these addresses.
 pub(super) fn ready(addresses: &str) {
     let status = format!("listening on {addresses}");
-    report(sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]));
+    report(sd_notify::notify(&[
+        NotifyState::Ready,
+        NotifyState::Status(&status),
+    ]));
 }
 
 /// Told once: the node says goodbye.
@@ -26,7 +29,10 @@ pub(super) fn stopping() {
 pub(super) async fn alive_until(stop: impl Future<Output = ()>) {
     match sd_notify::watchdog_enabled() {
         Some(limit) if limit >= SHORTEST_WATCHDOG => {
-            beat_until(stop, limit / 2, || report(sd_notify::notify(&[NotifyState::Watchdog]))).await;
+            beat_until(stop, limit / 2, || {
+                report(sd_notify::notify(&[NotifyState::Watchdog]))
+            })
+            .await;
         }
         Some(_) | None => stop.await,
     }

@@ -34,12 +34,19 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new(), headed: true }
+        Self {
+            header: header.to_vec(),
+            rows: Vec::new(),
+            headed: true,
+        }
     }
 
     /// Adds a row; unprintable characters are replaced.
     pub fn row<const N: usize>(&mut self, emphasis: Emphasis, cells: [String; N]) {
-        self.rows.push((emphasis, cells.into_iter().map(|cell| printable(&cell)).collect()));
+        self.rows.push((
+            emphasis,
+            cells.into_iter().map(|cell| printable(&cell)).collect(),
+        ));
     }
 
     /// How many rows there are.
@@ -72,15 +79,22 @@ impl Table {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        let weights = std::iter::once(BOLD).chain(self.rows.iter().map(|(emphasis, _)| match emphasis {
-            Emphasis::Normal => "",
-            Emphasis::Dim => DIM,
-            Emphasis::Bad => RED,
-        }));
-        let lines = table.lines().zip(weights).map(|(line, weight)| match (line.trim_end(), weight) {
-            (line, weight) if colour && !weight.is_empty() => format!("{weight}{line}{RESET}"),
-            (line, _) => line.to_owned(),
-        });
+        let weights =
+            std::iter::once(BOLD).chain(self.rows.iter().map(|(emphasis, _)| match emphasis {
+                Emphasis::Normal => "",
+                Emphasis::Dim => DIM,
+                Emphasis::Bad => RED,
+            }));
+        let lines =
+            table
+                .lines()
+                .zip(weights)
+                .map(|(line, weight)| match (line.trim_end(), weight) {
+                    (line, weight) if colour && !weight.is_empty() => {
+                        format!("{weight}{line}{RESET}")
+                    }
+                    (line, _) => line.to_owned(),
+                });
         lines.skip(usize::from(!self.headed)).collect()
     }
 }
@@ -91,12 +105,24 @@ pub fn printable(text: &str) -> String {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
-    text.chars().map(|c| if odd(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if odd(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// `site=home room=kitchen`.
 pub fn labels(labels: &Labels) -> String {
-    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A duration in its largest fitting unit: `40 s`, `3 m`, `5 h`, `12 d`.
@@ -113,7 +139,11 @@ pub fn rough(duration: Duration) -> String {
 /// `3 m ago`; `now` within a second, and for a time that a skewed clock puts into the future.
 pub fn ago(time: Timestamp, now: Timestamp) -> String {
     let age = now.since(time);
-    if age < Duration::from_secs(1) { "now".to_owned() } else { format!("{} ago", rough(age)) }
+    if age < Duration::from_secs(1) {
+        "now".to_owned()
+    } else {
+        format!("{} ago", rough(age))
+    }
 }
 
 /// The text, or `-` for nothing.
@@ -154,9 +184,13 @@ mod tests {
     #[test]
     fn ages_have_one_unit() {
         let now = Timestamp(1_795_200_000_000);
-        for (seconds, text) in
-            [(0, "now"), (119, "119 s ago"), (120, "2 m ago"), (7_199, "119 m ago"), (7_200, "2 h ago")]
-        {
+        for (seconds, text) in [
+            (0, "now"),
+            (119, "119 s ago"),
+            (120, "2 m ago"),
+            (7_199, "119 m ago"),
+            (7_200, "2 h ago"),
+        ] {
             assert_eq!(ago(now.minus(Duration::from_secs(seconds)), now), text);
         }
         assert_eq!(rough(Duration::from_secs(3 * 86_400)), "3 d");

@@ -69,8 +69,15 @@ impl Network for Opened {
         Ok(self.0.nodes.iter().find(|node| node.name == *name).cloned())
     }
 
-    fn holders(&self, address: std::net::IpAddr, _limit: Duration) -> anyhow::Result<Vec<HolderView>> {
-        Ok([holder(true)].into_iter().filter(|holder| holder.address == address).collect())
+    fn holders(
+        &self,
+        address: std::net::IpAddr,
+        _limit: Duration,
+    ) -> anyhow::Result<Vec<HolderView>> {
+        Ok([holder(true)]
+            .into_iter()
+            .filter(|holder| holder.address == address)
+            .collect())
     }
 
     fn ask(
@@ -80,7 +87,9 @@ impl Network for Opened {
         _limit: Duration,
         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
-        let Some(remote) = self.0.remote else { anyhow::bail!("no server of this channel answered within 2 s") };
+        let Some(remote) = self.0.remote else {
+            anyhow::bail!("no server of this channel answered within 2 s")
+        };
         let _ = remote(request).into_iter().try_for_each(each);
         Ok(())
     }
@@ -96,7 +105,11 @@ impl Network for Opened {
     ) -> anyhow::Result<Vec<FindingView>> {
         progress("everything");
         let node = match running {
-            Ok(status) => finding(Code::Node, Mark::Ok, &format!("'{}' runs", status.node.name)),
+            Ok(status) => finding(
+                Code::Node,
+                Mark::Ok,
+                &format!("'{}' runs", status.node.name),
+            ),
             Err(error) => finding(Code::NodeAbsent, Mark::Ok, &error.to_string()),
         };
         Ok([node].into_iter().chain(self.0.findings.clone()).collect())
@@ -112,7 +125,13 @@ impl Network for Opened {
     }
 
     fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
-        Ok(servers.iter().map(|server| ToldView { server: server.clone(), error: None }).collect())
+        Ok(servers
+            .iter()
+            .map(|server| ToldView {
+                server: server.clone(),
+                error: None,
+            })
+            .collect())
     }
 }
 
@@ -127,13 +146,25 @@ struct Ended {
 fn execute(fake: &Fake, state_dir: &Path, args: &str) -> Ended {
     let mut stdout = Vec::new();
     let (code, error) = execute_into(fake, state_dir, args, &mut stdout);
-    Ended { code, stdout: String::from_utf8(stdout).unwrap(), error }
+    Ended {
+        code,
+        stdout: String::from_utf8(stdout).unwrap(),
+        error,
+    }
 }
 
-fn execute_into(fake: &Fake, state_dir: &Path, args: &str, stdout: impl std::io::Write) -> (u8, String) {
+fn execute_into(
+    fake: &Fake,
+    state_dir: &Path,
+    args: &str,
+    stdout: impl std::io::Write,
+) -> (u8, String) {
     let cli = Cli::try_parse_from(std::iter::once("hereabouts").chain(args.split(' '))).unwrap();
-    let settings =
-        Settings { state_dir: state_dir.to_owned(), log_level: LevelFilter::INFO, log_format: LogFormat::Text };
+    let settings = Settings {
+        state_dir: state_dir.to_owned(),
+        log_level: LevelFilter::INFO,
+        log_format: LogFormat::Text,
+    };
     let fake = fake.clone();
     let open = move |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
         Ok(Box::new(Opened(fake.clone(), settings.clone())))
@@ -142,7 +173,14 @@ fn execute_into(fake: &Fake, state_dir: &Path, args: &str, stdout: impl std::io:
     let mut output = Output::new(stdout, cli.global.output, false);
     let done = cli.command.run(&cli.global, &context, &mut output);
     match done {
-        Ok(code) => (if code == std::process::ExitCode::SUCCESS { 0 } else { exit::FAILED }, String::new()),
+        Ok(code) => (
+            if code == std::process::ExitCode::SUCCESS {
+                0
+            } else {
+                exit::FAILED
+            },
+            String::new(),
+        ),
         Err(error) => (exit::code(&error), format!("{error:#}")),
     }
 }
@@ -157,7 +195,11 @@ fn served(answer: impl Fn(&Request) -> Vec<Response> + Send + 'static) -> Served
 }
 
 fn items(items: impl IntoIterator<Item = impl Into<Item>>) -> Vec<Response> {
-    items.into_iter().map(|item| Response::Item { item: item.into() }).chain([Response::END]).collect()
+    items
+        .into_iter()
+        .map(|item| Response::Item { item: item.into() })
+        .chain([Response::END])
+        .collect()
 }
 
 fn refused(kind: ErrorKind) -> Vec<Response> {
@@ -167,12 +209,28 @@ fn refused(kind: ErrorKind) -> Vec<Response> {
 #[test]
 fn where_asks_the_network_when_no_node_runs_here() {
     let dir = TempDir::new().unwrap();
-    let fake = Fake { nodes: vec![node("laptop", &["10.9.0.5", "203.0.113.7"])], ..Fake::default() };
+    let fake = Fake {
+        nodes: vec![node("laptop", &["10.9.0.5", "203.0.113.7"])],
+        ..Fake::default()
+    };
     let ended = execute(&fake, dir.path(), "where Laptop");
-    assert_eq!(ended, Ended { code: 0, stdout: "203.0.113.7\n10.9.0.5\n192.0.2.9\n".into(), error: String::new() });
-    assert_eq!(execute(&fake, dir.path(), "where laptop --first").stdout, "203.0.113.7\n");
+    assert_eq!(
+        ended,
+        Ended {
+            code: 0,
+            stdout: "203.0.113.7\n10.9.0.5\n192.0.2.9\n".into(),
+            error: String::new()
+        }
+    );
+    assert_eq!(
+        execute(&fake, dir.path(), "where laptop --first").stdout,
+        "203.0.113.7\n"
+    );
     let ended = execute(&fake, dir.path(), "where tablet");
-    assert_eq!((ended.code, ended.error.as_str()), (3, "nobody knows tablet"));
+    assert_eq!(
+        (ended.code, ended.error.as_str()),
+        (3, "nobody knows tablet")
+    );
 }
 
 #[test]
@@ -189,12 +247,21 @@ fn where_asks_the_node_of_this_machine_first_and_through_it_the_network() {
     });
     let ended = execute(&Fake::default(), served.dir(), "where laptop --first");
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "10.9.0.5\n"));
-    assert_eq!(*asked.lock().unwrap(), [r#"Node { name: "laptop", at: None }"#, r#"Lookup { name: "laptop" }"#]);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [
+            r#"Node { name: "laptop", at: None }"#,
+            r#"Lookup { name: "laptop" }"#
+        ]
+    );
 }
 
 #[test]
 fn where_prints_a_node_that_is_gone() {
-    let gone = NodeView { state: State::Expired, ..node("laptop", &["10.9.0.5"]) };
+    let gone = NodeView {
+        state: State::Expired,
+        ..node("laptop", &["10.9.0.5"])
+    };
     let served = served(move |_| items([gone.clone()]));
     let ended = execute(&Fake::default(), served.dir(), "where laptop --first");
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "10.9.0.5\n"));
@@ -205,20 +272,36 @@ fn where_at_a_time_needs_a_registry() {
     let dir = TempDir::new().unwrap();
     let ended = execute(&Fake::default(), dir.path(), "where laptop --at 2h");
     assert_eq!(ended.code, 1);
-    assert!(ended.error.contains("no server of this channel answered"), "{}", ended.error);
+    assert!(
+        ended.error.contains("no server of this channel answered"),
+        "{}",
+        ended.error
+    );
     let served = served(|request| match request {
         Request::Node { at: Some(_), .. } => items([interval(None)]),
         _ => refused(ErrorKind::BadRequest),
     });
-    assert_eq!(execute(&Fake::default(), served.dir(), "where laptop --at 2h").stdout, "192.168.1.20\n");
+    assert_eq!(
+        execute(&Fake::default(), served.dir(), "where laptop --at 2h").stdout,
+        "192.168.1.20\n"
+    );
 }
 
 #[test]
 fn who_prints_the_holder() {
     let dir = TempDir::new().unwrap();
-    assert_eq!(execute(&Fake::default(), dir.path(), "who 192.168.1.20").stdout, "laptop\n");
-    assert_eq!(execute(&Fake::default(), dir.path(), "who ::ffff:192.168.1.20").stdout, "laptop\n");
-    assert_eq!(execute(&Fake::default(), dir.path(), "who 192.168.1.21").code, 3);
+    assert_eq!(
+        execute(&Fake::default(), dir.path(), "who 192.168.1.20").stdout,
+        "laptop\n"
+    );
+    assert_eq!(
+        execute(&Fake::default(), dir.path(), "who ::ffff:192.168.1.20").stdout,
+        "laptop\n"
+    );
+    assert_eq!(
+        execute(&Fake::default(), dir.path(), "who 192.168.1.21").code,
+        3
+    );
     let served = served(|request| match request {
         Request::Holder { .. } => items([holder(false), holder(false)]),
         _ => refused(ErrorKind::BadRequest),
@@ -232,19 +315,40 @@ fn nodes_follow_pages_and_pass_their_filter_on() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = asked.clone();
     let served = served(move |request| {
-        let Request::Nodes { labels, gone, after } = request else { return refused(ErrorKind::BadRequest) };
+        let Request::Nodes {
+            labels,
+            gone,
+            after,
+        } = request
+        else {
+            return refused(ErrorKind::BadRequest);
+        };
         log.lock().unwrap().push((labels.clone(), *gone));
-        let mut page: Vec<Response> = (0..PAGE).map(|i| Item::from(node(&format!("n{i}"), &[])).into()).collect();
-        page.push(Response::End { next: after.is_none().then(|| "n499".to_owned()) });
+        let mut page: Vec<Response> = (0..PAGE)
+            .map(|i| Item::from(node(&format!("n{i}"), &[])).into())
+            .collect();
+        page.push(Response::End {
+            next: after.is_none().then(|| "n499".to_owned()),
+        });
         page
     });
-    let ended = execute(&Fake::default(), served.dir(), "nodes --label site=home --gone");
+    let ended = execute(
+        &Fake::default(),
+        served.dir(),
+        "nodes --label site=home --gone",
+    );
     assert_eq!((ended.code, ended.stdout.lines().count()), (0, 2 * PAGE));
     let labels = std::collections::BTreeMap::from([("site".to_owned(), "home".to_owned())]);
-    assert_eq!(*asked.lock().unwrap(), [(labels.clone(), true), (labels, true)]);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [(labels.clone(), true), (labels, true)]
+    );
     // A table in parts has one header.
     let table = execute(&Fake::default(), served.dir(), "nodes --output table").stdout;
-    assert_eq!((table.lines().count(), table.matches("LAST SEEN").count()), (2 * PAGE + 1, 1));
+    assert_eq!(
+        (table.lines().count(), table.matches("LAST SEEN").count()),
+        (2 * PAGE + 1, 1)
+    );
 }
 
 #[test]
@@ -254,7 +358,11 @@ fn only_forgetting_needs_the_servers_own_machine() {
     for dir in [dir.path(), client.dir()] {
         let ended = execute(&Fake::default(), dir, "forget laptop");
         assert_eq!(ended.code, 1);
-        assert!(ended.error.contains("`hereabouts discover --all` lists"), "{}", ended.error);
+        assert!(
+            ended.error.contains("`hereabouts discover --all` lists"),
+            "{}",
+            ended.error
+        );
     }
 }
 
@@ -263,25 +371,43 @@ fn a_registry_is_asked_over_the_network_where_none_is_here() {
     let dir = TempDir::new().unwrap();
     let client = served(|_| refused(ErrorKind::NotServer));
     let remote: fn(&Request) -> Vec<Item> = |request| match request {
-        Request::Nodes { .. } => vec![node("laptop", &["10.9.0.5"]).into(), node("tablet", &[]).into()],
+        Request::Nodes { .. } => vec![
+            node("laptop", &["10.9.0.5"]).into(),
+            node("tablet", &[]).into(),
+        ],
         Request::History { .. } | Request::Node { at: Some(_), .. } => vec![interval(None).into()],
         Request::Holder { at: Some(_), .. } => vec![holder(false).into()],
         Request::Watch => vec![made_up::change().into()],
         _ => Vec::new(),
     };
-    let fake = Fake { remote: Some(remote), ..Fake::default() };
+    let fake = Fake {
+        remote: Some(remote),
+        ..Fake::default()
+    };
     for dir in [dir.path(), client.dir()] {
         for (args, code, stdout) in [
             ("nodes", 0, "laptop\ntablet\n"),
-            ("history laptop", 0, "192.168.1.20\t2026-11-20T18:40:00.000Z\t-\n"),
+            (
+                "history laptop",
+                0,
+                "192.168.1.20\t2026-11-20T18:40:00.000Z\t-\n",
+            ),
             ("where laptop --at 2h", 0, "192.168.1.20\n"),
             ("who 192.168.1.20 --at 2h", 0, "laptop\n"),
             ("watch", 1, "2026-11-20T18:40:00.000Z\tarrived\tlaptop\n"),
         ] {
             let ended = execute(&fake, dir, args);
-            assert_eq!((ended.code, ended.stdout.as_str()), (code, stdout), "{args}: {}", ended.error);
+            assert_eq!(
+                (ended.code, ended.stdout.as_str()),
+                (code, stdout),
+                "{args}: {}",
+                ended.error
+            );
             let ended = execute(&Fake::default(), dir, args);
-            assert_eq!(ended.code, 1, "without a server, {args} fails: nothing is not the same as nobody");
+            assert_eq!(
+                ended.code, 1,
+                "without a server, {args} fails: nothing is not the same as nobody"
+            );
         }
     }
 }
@@ -293,10 +419,18 @@ fn watch_prints_changes_as_the_node_of_this_machine_tells_them() {
         _ => refused(ErrorKind::BadRequest),
     });
     let table = execute(&Fake::default(), served.dir(), "watch --output table").stdout;
-    assert!(table.contains("arrived") && table.contains("10.9.0.5") && table.contains("(from 192.0.2.9)"), "{table}");
+    assert!(
+        table.contains("arrived")
+            && table.contains("10.9.0.5")
+            && table.contains("(from 192.0.2.9)"),
+        "{table}"
+    );
     let json = execute(&Fake::default(), served.dir(), "watch --output json").stdout;
     let json: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
-    assert_eq!((&json["change"], &json["node"]["name"]), (&"arrived".into(), &"laptop".into()));
+    assert_eq!(
+        (&json["change"], &json["node"]["name"]),
+        (&"arrived".into(), &"laptop".into())
+    );
 }
 
 #[test]
@@ -305,9 +439,21 @@ fn nothing_found_ends_with_3() {
         Request::Nodes { .. } => vec![Response::END],
         _ => refused(ErrorKind::NotFound),
     });
-    let commands = ["nodes", "history laptop", "forget laptop", "where laptop", "who 10.0.0.1", "discover", "announce"];
+    let commands = [
+        "nodes",
+        "history laptop",
+        "forget laptop",
+        "where laptop",
+        "who 10.0.0.1",
+        "discover",
+        "announce",
+    ];
     for args in commands {
-        assert_eq!(execute(&Fake::default(), served.dir(), args).code, 3, "{args}");
+        assert_eq!(
+            execute(&Fake::default(), served.dir(), args).code,
+            3,
+            "{args}"
+        );
     }
 }
 
@@ -318,9 +464,16 @@ fn announce_fails_only_when_every_server_refused() {
         announced: answers.iter().map(|error| announced(*error)).collect(),
         ..Fake::default()
     };
-    let ended = execute(&fake(&[None, Some("the name is held")]), dir.path(), "announce");
+    let ended = execute(
+        &fake(&[None, Some("the name is held")]),
+        dir.path(),
+        "announce",
+    );
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "192.168.1.4\n"));
-    assert_eq!(execute(&fake(&[Some("the name is held")]), dir.path(), "announce").code, 1);
+    assert_eq!(
+        execute(&fake(&[Some("the name is held")]), dir.path(), "announce").code,
+        1
+    );
 }
 
 #[test]
@@ -328,11 +481,26 @@ fn health_tells_why_not() {
     let dir = TempDir::new().unwrap();
     let ended = execute(&Fake::default(), dir.path(), "health");
     assert_eq!(ended.code, 1);
-    assert!(ended.stdout.starts_with("not ready: no hereabouts runs here"), "{}", ended.stdout);
-    for (ready, reason, code, text) in
-        [(true, None, 0, "ready\n"), (false, Some("no server yet"), 1, "not ready: no server yet\n")]
-    {
-        let view = HealthView { ready, reasons: reason.into_iter().map(str::to_owned).collect() };
+    assert!(
+        ended
+            .stdout
+            .starts_with("not ready: no hereabouts runs here"),
+        "{}",
+        ended.stdout
+    );
+    for (ready, reason, code, text) in [
+        (true, None, 0, "ready\n"),
+        (
+            false,
+            Some("no server yet"),
+            1,
+            "not ready: no server yet\n",
+        ),
+    ] {
+        let view = HealthView {
+            ready,
+            reasons: reason.into_iter().map(str::to_owned).collect(),
+        };
         let served = served(move |_| items([view.clone()]));
         let ended = execute(&Fake::default(), served.dir(), "health");
         assert_eq!((ended.code, ended.stdout.as_str()), (code, text));
@@ -344,7 +512,10 @@ struct Closing(usize);
 
 impl std::io::Write for Closing {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 = self.0.checked_sub(1).ok_or(std::io::ErrorKind::BrokenPipe)?;
+        self.0 = self
+            .0
+            .checked_sub(1)
+            .ok_or(std::io::ErrorKind::BrokenPipe)?;
         Ok(bytes.len())
     }
 
@@ -356,9 +527,15 @@ impl std::io::Write for Closing {
 #[test]
 fn a_reader_that_left_is_a_success() {
     let dir = TempDir::new().unwrap();
-    let fake = Fake { found: vec![found("a"), found("b")], ..Fake::default() };
+    let fake = Fake {
+        found: vec![found("a"), found("b")],
+        ..Fake::default()
+    };
     let (code, error) = execute_into(&fake, dir.path(), "discover --output json", Closing(0));
-    assert_eq!((code, error.as_str()), (0, "failed to write to stdout: broken pipe"));
+    assert_eq!(
+        (code, error.as_str()),
+        (0, "failed to write to stdout: broken pipe")
+    );
     let (code, _) = execute_into(&fake, dir.path(), "discover", Closing(2));
     assert_eq!(code, 0);
 }
@@ -367,24 +544,42 @@ fn a_reader_that_left_is_a_success() {
 fn what_labels_say_moves_no_cursor() {
     let dir = TempDir::new().unwrap();
     let info = Labels::new([("text", "a\u{202e}b")]).unwrap();
-    let fake = Fake { found: vec![FoundView { info, ..found("a") }], ..Fake::default() };
+    let fake = Fake {
+        found: vec![FoundView { info, ..found("a") }],
+        ..Fake::default()
+    };
     let table = execute(&fake, dir.path(), "discover --output table").stdout;
     assert!(table.contains("text=a\u{fffd}b site=home"), "{table}");
 }
 
 #[test]
 fn a_config_that_cannot_be_used_ends_with_64() {
-    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> { anyhow::bail!("role: expected a role") };
+    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
+        anyhow::bail!("role: expected a role")
+    };
     let cli = Cli::try_parse_from(["hereabouts", "where", "laptop"]).unwrap();
     let context = Context::new(&open, None);
-    let error = cli.command.run(&cli.global, &context, &mut Output::new(Vec::new(), None, false)).unwrap_err();
-    assert_eq!((exit::code(&error), error.to_string().as_str()), (64, "role: expected a role"));
+    let error = cli
+        .command
+        .run(
+            &cli.global,
+            &context,
+            &mut Output::new(Vec::new(), None, false),
+        )
+        .unwrap_err();
+    assert_eq!(
+        (exit::code(&error), error.to_string().as_str()),
+        (64, "role: expected a role")
+    );
 }
 
 #[test]
 fn two_values_of_one_label_are_bad_usage() {
     let dir = TempDir::new().unwrap();
-    assert_eq!(execute(&Fake::default(), dir.path(), "nodes -l a=1 -l a=2").code, 2);
+    assert_eq!(
+        execute(&Fake::default(), dir.path(), "nodes -l a=1 -l a=2").code,
+        2
+    );
 }
 
 #[test]
@@ -398,9 +593,17 @@ fn doctor_ends_with_0_only_if_all_is_well() {
     let well = Fake::default();
     let ended = execute(&well, dir.path(), "doctor");
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.stdout.starts_with("ok\tnode_absent\t-\tno hereabouts runs here"), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .starts_with("ok\tnode_absent\t-\tno hereabouts runs here"),
+        "{ended:?}"
+    );
     for mark in [Mark::Warning, Mark::Problem] {
-        let ill = Fake { findings: vec![finding(Code::PortTaken, mark, "taken")], ..Fake::default() };
+        let ill = Fake {
+            findings: vec![finding(Code::PortTaken, mark, "taken")],
+            ..Fake::default()
+        };
         assert_eq!(execute(&ill, dir.path(), "doctor").code, 1, "{mark:?}");
     }
 }
@@ -411,9 +614,16 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
         Request::Status => items([Item::Status(Box::new(made_up::status()))]),
         _ => refused(ErrorKind::NotFound),
     });
-    let ill = Fake { findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")], ..Fake::default() };
+    let ill = Fake {
+        findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")],
+        ..Fake::default()
+    };
     let ended = execute(&ill, node.dir(), "doctor --output json");
-    let lines: Vec<FindingView> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<FindingView> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines[0].finding, "'hub' runs");
     assert_eq!(
         ended.stdout.lines().nth(1).unwrap(),
@@ -424,15 +634,30 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
 #[test]
 fn doctor_shows_marks_and_mends_to_people() {
     let dir = TempDir::new().unwrap();
-    let ill = Fake { findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")], ..Fake::default() };
+    let ill = Fake {
+        findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")],
+        ..Fake::default()
+    };
     let ended = execute(&ill, dir.path(), "doctor --output table");
-    assert!(ended.stdout.contains("problem  eth0: taken\n         mend: mend it\n"), "{}", ended.stdout);
-    assert!(ended.stdout.ends_with("1 ok, 0 warnings, 1 problem\n"), "{}", ended.stdout);
+    assert!(
+        ended
+            .stdout
+            .contains("problem  eth0: taken\n         mend: mend it\n"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.ends_with("1 ok, 0 warnings, 1 problem\n"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
 fn doctor_says_that_a_config_is_bad_as_a_finding() {
-    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> { anyhow::bail!("hereabouts.yaml:1:1: bad") };
+    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
+        anyhow::bail!("hereabouts.yaml:1:1: bad")
+    };
     let cli = Cli::try_parse_from(["hereabouts", "doctor", "-o", "json"]).unwrap();
     let mut stdout = Vec::new();
     let context = Context::new(&open, None);
@@ -442,5 +667,8 @@ fn doctor_says_that_a_config_is_bad_as_a_finding() {
     assert_eq!(code, std::process::ExitCode::FAILURE);
     let told: FindingView = serde_json::from_slice(&stdout).unwrap();
     assert_eq!((told.code, told.mark), (Code::ConfigInvalid, Mark::Problem));
-    assert!(told.finding.contains("hereabouts.yaml:1:1: bad"), "{told:?}");
+    assert!(
+        told.finding.contains("hereabouts.yaml:1:1: bad"),
+        "{told:?}"
+    );
 }

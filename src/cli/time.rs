@@ -25,7 +25,9 @@ pub fn local(time: Timestamp) -> String {
 fn local_in(time: Timestamp, zone: &TimeZone) -> String {
     let millis = i64::try_from(time.0.min(Timestamp::MAX.0)).unwrap_or(i64::MAX);
     let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-    zone.to_datetime(instant).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    zone.to_datetime(instant)
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// Parses `--at`: RFC 3339, a local time such as `2026-11-20 18:00`, or a time ago such as `2h`.
@@ -34,7 +36,9 @@ pub fn at(text: &str) -> Result<Timestamp, TimestampError> {
 }
 
 fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, TimestampError> {
-    let error = || TimestampError { text: text.chars().take(64).collect() };
+    let error = || TimestampError {
+        text: text.chars().take(64).collect(),
+    };
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
@@ -47,8 +51,13 @@ fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Ti
         _ if text.contains(['Z', 'z', '[', '+']) => return Err(error()),
         _ => text.parse::<DateTime>().map_err(|_| error())?,
     };
-    let instant = local.to_zoned(zone.clone()).map_err(|_| error())?.timestamp();
-    u64::try_from(instant.as_millisecond()).map(Timestamp).map_err(|_| error())
+    let instant = local
+        .to_zoned(zone.clone())
+        .map_err(|_| error())?
+        .timestamp();
+    u64::try_from(instant.as_millisecond())
+        .map(Timestamp)
+        .map_err(|_| error())
 }
 
 /// Why a text is not a duration.
@@ -70,10 +79,14 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     loop {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(DurationError::Form)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or(DurationError::Form)?;
         let (number, tail) = rest.split_at(digits);
         let number: u64 = number.parse().map_err(|_| DurationError::Form)?;
-        let letters = tail.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| !c.is_ascii_lowercase())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let millis: u64 = match unit {
             "ms" => 1,
@@ -96,13 +109,21 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
 /// Parses `--timeout`.
 pub fn limit(text: &str) -> Result<Duration, DurationError> {
     let limit = duration(text)?;
-    if limit.is_zero() || limit > MAX_LIMIT { Err(DurationError::Limit) } else { Ok(limit) }
+    if limit.is_zero() || limit > MAX_LIMIT {
+        Err(DurationError::Limit)
+    } else {
+        Ok(limit)
+    }
 }
 
 /// Parses a limit of what takes as long as a file does.
 pub fn long_limit(text: &str) -> Result<Duration, DurationError> {
     let limit = duration(text)?;
-    if limit.is_zero() || limit > LONGEST { Err(DurationError::LongLimit) } else { Ok(limit) }
+    if limit.is_zero() || limit > LONGEST {
+        Err(DurationError::LongLimit)
+    } else {
+        Ok(limit)
+    }
 }
 
 #[cfg(test)]
@@ -136,14 +157,27 @@ mod tests {
     #[test]
     fn people_read_local_time() {
         let time = "2026-11-20T23:30:05.999Z".parse().unwrap();
-        assert_eq!(local_in(time, &TimeZone::fixed(jiff::tz::offset(2))), "2026-11-21 01:30:05");
+        assert_eq!(
+            local_in(time, &TimeZone::fixed(jiff::tz::offset(2))),
+            "2026-11-21 01:30:05"
+        );
     }
 
     #[test]
     fn a_duration_needs_its_unit_and_no_overflow() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1d2h"), Ok(Duration::from_secs(26 * 3_600)));
-        for bad in ["", "5", "s", "5x", "-5s", "5 s", "99999999999999999999s", "18446744073709551615w", "1é"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "5x",
+            "-5s",
+            "5 s",
+            "99999999999999999999s",
+            "18446744073709551615w",
+            "1é",
+        ] {
             assert_eq!(duration(bad), Err(DurationError::Form), "{bad:?}");
         }
         assert_eq!(limit("61s"), Err(DurationError::Limit));

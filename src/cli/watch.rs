@@ -31,13 +31,23 @@ pub(super) fn run(
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
     context.registry(&Request::Watch, Duration::MAX, &mut |item| {
-        let Item::Change(change) = item else { return Err(unexpected(&item)) };
+        let Item::Change(change) = item else {
+            return Err(unexpected(&item));
+        };
         if change.missed > 0 {
-            note(format_args!("note: {} changes were missed, as they were not read fast enough", change.missed));
+            note(format_args!(
+                "note: {} changes were missed, as they were not read fast enough",
+                change.missed
+            ));
         }
         match output.format() {
             Format::Json => output.json(&change)?,
-            Format::Plain => output.line(format_args!("{}\t{}\t{}", change.time, change.change.word(), change.name))?,
+            Format::Plain => output.line(format_args!(
+                "{}\t{}\t{}",
+                change.time,
+                change.change.word(),
+                change.name
+            ))?,
             Format::Table => output.line(line(&change))?,
         }
         // Whoever watches wants to see it now.
@@ -48,7 +58,12 @@ pub(super) fn run(
 
 /// A change as a line with columns: the next one is not known yet, so that no table can be laid out.
 fn line(change: &ChangeView) -> String {
-    let mut line = format!("{}  {:<9}  {:<20}", time::local(change.time), change.change.word(), change.name);
+    let mut line = format!(
+        "{}  {:<9}  {:<20}",
+        time::local(change.time),
+        change.change.word(),
+        change.name
+    );
     if let Some(node) = &change.node {
         for address in &node.addresses {
             line += &format!(" {}", address.address);

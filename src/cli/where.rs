@@ -90,8 +90,15 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn run(args: &WhereArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
-    let asker = Asker::new(context.network()?.interfaces(), PolicyTable::of_this_machine());
+pub(super) fn run(
+    args: &WhereArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
+    let asker = Asker::new(
+        context.network()?.interfaces(),
+        PolicyTable::of_this_machine(),
+    );
     let mut found = match args.at {
         None => now_at(&node(args, context)?, &asker),
         Some(at) => past(args, at, context, &asker)?,
@@ -100,14 +107,27 @@ pub(super) fn run(args: &WhereArgs, context: &Context<'_>, output: &mut Output<'
         found.addresses.truncate(1);
     }
     print(&found, output)?;
-    if let (Some(state @ (State::Expired | State::Left)), Some(seen)) = (found.state, found.last_seen) {
-        note(format_args!("note: {} is gone ({state}): last seen {}", found.name, ago(seen, time::now())));
+    if let (Some(state @ (State::Expired | State::Left)), Some(seen)) =
+        (found.state, found.last_seen)
+    {
+        note(format_args!(
+            "note: {} is gone ({state}): last seen {}",
+            found.name,
+            ago(seen, time::now())
+        ));
     }
     if let Some(wire) = found.wire.filter(|wire| !wire.is_authenticated()) {
-        note(format_args!("note: {} is known by {wire} alone: nobody proved that it is there", found.name));
+        note(format_args!(
+            "note: {} is known by {wire} alone: nobody proved that it is there",
+            found.name
+        ));
     }
     if found.addresses.is_empty() {
-        return Err(Failure::NothingFound(format!("{} is known, but announces no address", args.name)).into());
+        return Err(Failure::NothingFound(format!(
+            "{} is known, but announces no address",
+            args.name
+        ))
+        .into());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,9 +136,24 @@ pub(super) fn run(args: &WhereArgs, context: &Context<'_>, output: &mut Output<'
 fn node(args: &WhereArgs, context: &Context<'_>) -> anyhow::Result<NodeView> {
     let unknown = || Failure::NothingFound(format!("nobody knows {}", args.name));
     let limit = LOCAL_LIMIT + args.timeout;
-    let mut answer = context.local_items(&Request::Node { name: args.name.clone(), at: None }, LOCAL_LIMIT)?;
-    if let Err(AskError::Refused { kind: ErrorKind::NotFound | ErrorKind::NotServer, .. }) = answer {
-        answer = context.local_items(&Request::Lookup { name: args.name.clone() }, limit)?;
+    let mut answer = context.local_items(
+        &Request::Node {
+            name: args.name.clone(),
+            at: None,
+        },
+        LOCAL_LIMIT,
+    )?;
+    if let Err(AskError::Refused {
+        kind: ErrorKind::NotFound | ErrorKind::NotServer,
+        ..
+    }) = answer
+    {
+        answer = context.local_items(
+            &Request::Lookup {
+                name: args.name.clone(),
+            },
+            limit,
+        )?;
     }
     let local = match answer {
         Ok(items) => {
@@ -134,14 +169,22 @@ fn node(args: &WhereArgs, context: &Context<'_>) -> anyhow::Result<NodeView> {
     match context.network()?.look_up(&args.name, args.timeout) {
         Ok(node) => Ok(node.ok_or_else(unknown)?),
         Err(error) if matches!(local, AskError::NoNode { .. }) => Err(error),
-        Err(error) => {
-            Err(error.context(format!("the node of this machine could not be asked ({local}), nor the network")))
-        }
+        Err(error) => Err(error.context(format!(
+            "the node of this machine could not be asked ({local}), nor the network"
+        ))),
     }
 }
 
-fn past(args: &WhereArgs, at: Timestamp, context: &Context<'_>, asker: &Asker) -> anyhow::Result<Whereabouts> {
-    let request = Request::Node { name: args.name.clone(), at: Some(at) };
+fn past(
+    args: &WhereArgs,
+    at: Timestamp,
+    context: &Context<'_>,
+    asker: &Asker,
+) -> anyhow::Result<Whereabouts> {
+    let request = Request::Node {
+        name: args.name.clone(),
+        at: Some(at),
+    };
     let items = context.registry_items(&request, LOCAL_LIMIT)?;
     let mut intervals = Vec::new();
     for item in items {
@@ -157,10 +200,19 @@ fn past(args: &WhereArgs, at: Timestamp, context: &Context<'_>, asker: &Asker) -
 /// Where a node is now.
 fn now_at(node: &NodeView, asker: &Asker) -> Whereabouts {
     let source = node.source.map(|source| source.ip().to_canonical());
-    let held = node.addresses.iter().map(|address| (address.address, address.interface));
+    let held = node
+        .addresses
+        .iter()
+        .map(|address| (address.address, address.interface));
     let links = asker.links(held, node.source);
     let mut addresses = Vec::new();
-    for AddressView { address, interface, scope, origin } in &node.addresses {
+    for AddressView {
+        address,
+        interface,
+        scope,
+        origin,
+    } in &node.addresses
+    {
         addresses.push(Place {
             address: *address,
             zone: links.zone(*address, *interface),
@@ -193,10 +245,16 @@ fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Wh
     let first = intervals.first()?;
     let mut addresses: Vec<Place> = Vec::new();
     for interval in intervals {
-        let known = addresses.iter().position(|place| place.address == interval.address).unwrap_or_else(|| {
-            addresses.push(Place { seen: false, ..observed(interval.address, asker, &Links::default()) });
-            addresses.len() - 1
-        });
+        let known = addresses
+            .iter()
+            .position(|place| place.address == interval.address)
+            .unwrap_or_else(|| {
+                addresses.push(Place {
+                    seen: false,
+                    ..observed(interval.address, asker, &Links::default())
+                });
+                addresses.len() - 1
+            });
         match interval.seen {
             Seen::Announced => addresses[known].announced = true,
             Seen::Observed => addresses[known].seen = true,
@@ -239,9 +297,13 @@ fn best_first(mut addresses: Vec<Place>, asker: &Asker) -> Vec<Place> {
 fn print(found: &Whereabouts, output: &mut Output<'_>) -> Result<(), Failure> {
     match output.format() {
         Format::Json => output.json(found),
-        Format::Plain => found.addresses.iter().try_for_each(|place| output.line(place)),
+        Format::Plain => found
+            .addresses
+            .iter()
+            .try_for_each(|place| output.line(place)),
         Format::Table => {
-            let mut table = Table::new(&["ADDRESS", "SCOPE", "INTERFACE", "KNOWN BY", "SAME SUBNET"]);
+            let mut table =
+                Table::new(&["ADDRESS", "SCOPE", "INTERFACE", "KNOWN BY", "SAME SUBNET"]);
             for place in &found.addresses {
                 let known = match (place.announced, place.seen) {
                     (true, true) => "announced, seen",
@@ -254,10 +316,23 @@ fn print(found: &Whereabouts, output: &mut Output<'_>) -> Result<(), Failure> {
                     Scope::Private => "private",
                     Scope::Global => "global",
                 };
-                let emphasis = if place.announced { Emphasis::Normal } else { Emphasis::Dim };
+                let emphasis = if place.announced {
+                    Emphasis::Normal
+                } else {
+                    Emphasis::Dim
+                };
                 let near = if place.same_subnet { "yes" } else { "no" };
                 let interface = or_dash(place.interface);
-                table.row(emphasis, [place.to_string(), scope.into(), interface, known.into(), near.into()]);
+                table.row(
+                    emphasis,
+                    [
+                        place.to_string(),
+                        scope.into(),
+                        interface,
+                        known.into(),
+                        near.into(),
+                    ],
+                );
             }
             output.table(&table)
         }

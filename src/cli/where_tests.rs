@@ -3,7 +3,10 @@ use crate::cli::rank::interface;
 use crate::cli::tests::node;
 
 fn home() -> Asker {
-    Asker::new(vec![interface(2, "wlan0", &["192.168.1.4/24", "fe80::4/64"])], PolicyTable::default())
+    Asker::new(
+        vec![interface(2, "wlan0", &["192.168.1.4/24", "fe80::4/64"])],
+        PolicyTable::default(),
+    )
 }
 
 fn order(found: &Whereabouts) -> Vec<String> {
@@ -34,7 +37,14 @@ fn a_source_that_is_announced_is_one_place() {
     node.source = Some("10.9.0.5:24373".parse().unwrap());
     let found = now_at(&node, &home());
     assert_eq!(order(&found), ["192.168.1.20", "10.9.0.5"]);
-    assert_eq!(found.addresses.iter().map(|place| place.seen).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        found
+            .addresses
+            .iter()
+            .map(|place| place.seen)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
 }
 
 #[test]
@@ -77,5 +87,8 @@ fn a_link_local_address_has_the_askers_zone_or_is_never_first_beside_another() {
 fn a_link_local_source_that_is_not_announced_has_its_zone_too() {
     let mut node = node("laptop", &["10.9.0.5"]);
     node.source = Some("[fe80::7%2]:24373".parse().unwrap());
-    assert_eq!(order(&now_at(&node, &home())), ["10.9.0.5", "fe80::7%wlan0"]);
+    assert_eq!(
+        order(&now_at(&node, &home())),
+        ["10.9.0.5", "fe80::7%wlan0"]
+    );
 }

@@ -36,35 +36,70 @@ pub(super) struct WhoArgs {
 
 /// An address; the zone that `where` prints means nothing to whoever is asked (RFC 4007 §11.2).
 fn address(text: &str) -> Result<IpAddr, AddrParseError> {
-    let zoned = |(address, _): &(&str, &str)| address.parse().is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local());
-    text.split_once('%').filter(zoned).map_or(text, |(address, _)| address).parse()
+    let zoned = |(address, _): &(&str, &str)| {
+        address
+            .parse()
+            .is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local())
+    };
+    text.split_once('%')
+        .filter(zoned)
+        .map_or(text, |(address, _)| address)
+        .parse()
 }
 
-pub(super) fn run(args: &WhoArgs, context: &Context<'_>, output: &mut Output<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &WhoArgs,
+    context: &Context<'_>,
+    output: &mut Output<'_>,
+) -> anyhow::Result<ExitCode> {
     let address = args.address.to_canonical();
     let found = holders(address, args, context)?;
     if found.is_empty() {
         return Err(Failure::NothingFound(format!("nobody is known to have {address}")).into());
     }
     print(&found, output)?;
-    for holder in found.iter().filter(|holder| !holder.node.wire.is_authenticated()) {
+    for holder in found
+        .iter()
+        .filter(|holder| !holder.node.wire.is_authenticated())
+    {
         let (name, wire) = (&holder.node.name, holder.node.wire);
-        note(format_args!("note: {name} is known by {wire} alone: nobody proved that it is there"));
+        note(format_args!(
+            "note: {name} is known by {wire} alone: nobody proved that it is there"
+        ));
     }
     if args.at.is_none() && found.iter().all(|holder| !holder.current) {
-        note(format_args!("note: nobody has {address} now: this is who had it last"));
+        note(format_args!(
+            "note: nobody has {address} now: this is who had it last"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The holders, from this machine's own registry, else from the servers of the network.
-fn holders(address: IpAddr, args: &WhoArgs, context: &Context<'_>) -> anyhow::Result<Vec<HolderView>> {
+fn holders(
+    address: IpAddr,
+    args: &WhoArgs,
+    context: &Context<'_>,
+) -> anyhow::Result<Vec<HolderView>> {
     if args.at.is_some() {
-        return only_holders(context.registry_items(&Request::Holder { address, at: args.at }, LOCAL_LIMIT)?);
+        return only_holders(context.registry_items(
+            &Request::Holder {
+                address,
+                at: args.at,
+            },
+            LOCAL_LIMIT,
+        )?);
     }
     let mut answer = context.local_items(&Request::Holder { address, at: None }, LOCAL_LIMIT)?;
-    if let Err(AskError::Refused { kind: ErrorKind::NotFound | ErrorKind::NotServer, .. }) = answer {
-        answer = context.local_items(&Request::LookupHolder { address }, LOCAL_LIMIT + args.timeout)?;
+    if let Err(AskError::Refused {
+        kind: ErrorKind::NotFound | ErrorKind::NotServer,
+        ..
+    }) = answer
+    {
+        answer = context.local_items(
+            &Request::LookupHolder { address },
+            LOCAL_LIMIT + args.timeout,
+        )?;
     }
     match answer {
         Ok(items) => only_holders(items),
@@ -93,8 +128,16 @@ fn print(found: &[HolderView], output: &mut Output<'_>) -> Result<(), Failure> {
         Format::Table => {
             let mut table = Table::new(&["NAME", "NODE ID", "STATE", "KNOWN BY", "FROM", "TO"]);
             for holder in found {
-                let emphasis = if holder.current { Emphasis::Normal } else { Emphasis::Dim };
-                let to = if holder.current { "still".to_owned() } else { or_dash(holder.to.map(time::local)) };
+                let emphasis = if holder.current {
+                    Emphasis::Normal
+                } else {
+                    Emphasis::Dim
+                };
+                let to = if holder.current {
+                    "still".to_owned()
+                } else {
+                    or_dash(holder.to.map(time::local))
+                };
                 let node = &holder.node;
                 let cells = [
                     node.name.to_string(),

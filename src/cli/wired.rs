@@ -16,7 +16,8 @@ use super::supervisor;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::{
-    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView, ToldView,
+    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView,
+    ToldView,
 };
 use crate::client::{self, ClientError};
 use crate::config::{self, Loaded};
@@ -56,7 +57,9 @@ struct Wired {
 impl Wired {
     /// One thread is enough: one engine does the work, and the store has a thread of its own.
     fn runtime() -> anyhow::Result<Runtime> {
-        Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+        Ok(tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?)
     }
 }
 
@@ -89,7 +92,9 @@ impl Network for Wired {
                 }
                 supervisor::stopping();
             };
-            let node = Node::bind(self.loaded.config.clone(), self.loaded.source.clone()).await.map_err(run_failure)?;
+            let node = Node::bind(self.loaded.config.clone(), self.loaded.source.clone())
+                .await
+                .map_err(run_failure)?;
             node.run(supervisor::alive_until(stop), |node| {
                 let addresses: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
                 let addresses = addresses.join(" ");
@@ -112,11 +117,15 @@ impl Network for Wired {
     }
 
     fn look_up(&self, name: &NodeName, limit: Duration) -> anyhow::Result<Option<NodeView>> {
-        Self::runtime()?.block_on(client::look_up(&self.loaded.config, name, limit)).map_err(failure)
+        Self::runtime()?
+            .block_on(client::look_up(&self.loaded.config, name, limit))
+            .map_err(failure)
     }
 
     fn holders(&self, address: IpAddr, limit: Duration) -> anyhow::Result<Vec<HolderView>> {
-        Self::runtime()?.block_on(client::holders(&self.loaded.config, address, limit)).map_err(failure)
+        Self::runtime()?
+            .block_on(client::holders(&self.loaded.config, address, limit))
+            .map_err(failure)
     }
 
     fn ask(
@@ -127,15 +136,22 @@ impl Network for Wired {
         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
         let asked = client::ask_network(&self.loaded.config, request, search, limit, each);
-        Self::runtime()?.block_on(asked).map_err(|error| match error {
-            client::AskError::Client(error) => failure(error),
-            client::AskError::Refused { kind: ErrorKind::NotFound, message } => Failure::NothingFound(message).into(),
-            error => error.into(),
-        })
+        Self::runtime()?
+            .block_on(asked)
+            .map_err(|error| match error {
+                client::AskError::Client(error) => failure(error),
+                client::AskError::Refused {
+                    kind: ErrorKind::NotFound,
+                    message,
+                } => Failure::NothingFound(message).into(),
+                error => error.into(),
+            })
     }
 
     fn announce(&self, limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
-        Self::runtime()?.block_on(client::announce(&self.loaded.config, limit)).map_err(failure)
+        Self::runtime()?
+            .block_on(client::announce(&self.loaded.config, limit))
+            .map_err(failure)
     }
 
     fn examine(
@@ -182,7 +198,9 @@ fn run_failure(error: RunError) -> anyhow::Error {
 /// What the configuration is to blame for ends as a bad configuration does.
 fn settings_failure(error: SettingsError) -> anyhow::Error {
     match error {
-        SettingsError::Secret(_) | SettingsError::KeyRing(_) => Failure::Config(error.to_string()).into(),
+        SettingsError::Secret(_) | SettingsError::KeyRing(_) => {
+            Failure::Config(error.to_string()).into()
+        }
         error => error.into(),
     }
 }

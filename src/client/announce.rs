@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{ClientError, open};
 use crate::api::view::AnnouncedView;
 use crate::config::Config;
-use crate::discovery::{Engine, EngineSettings, Event, Output, OwnRecord, OwnSettings, Server, To, explain_refusal};
+use crate::discovery::{
+    Engine, EngineSettings, Event, Output, OwnRecord, OwnSettings, Server, To, explain_refusal,
+};
 use crate::lookup::{Asker, BROWSE_AFTER, KNOWN_ELSEWHERE};
 use crate::net::{self, RecvBatch, Watch};
 use crate::publish::mdns::found as browsed;
@@ -23,12 +25,20 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
     let identity = state.identity()?;
     let epoch = state.next_epoch(now.wall, new_node)?;
     let interfaces = Watch::new().next().await;
-    let told = settings::told_once(config, &asker.traffic.policy, &interfaces).ok_or(ClientError::Interfaces)?;
-    let settings = OwnSettings { role: told.role, ..settings::own(config, epoch, told.port) };
+    let told = settings::told_once(config, &asker.traffic.policy, &interfaces)
+        .ok_or(ClientError::Interfaces)?;
+    let settings = OwnSettings {
+        role: told.role,
+        ..settings::own(config, epoch, told.port)
+    };
     let mut own = OwnRecord::new(identity, asker.traffic.ring.first().id(), settings);
     own.set_addresses(told.addresses);
     let keys = asker.traffic.ring.ids().collect();
-    let settings = EngineSettings { registers: true, fallback_after: Duration::ZERO, ..settings::engine(config, keys) };
+    let settings = EngineSettings {
+        registers: true,
+        fallback_after: Duration::ZERO,
+        ..settings::engine(config, keys)
+    };
     let browse_at = now.elapsed + limit.mul_f64(BROWSE_AFTER);
     let mut wants_browser = false;
     let mut browser = None;
@@ -49,7 +59,10 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
         }
         engine.advance(now);
         perform(&mut asker, &mut engine, &state, &mut wants_browser).await;
-        let mut wake = engine.deadline().map_or(deadline, |at| at.min(deadline)).min(quiet);
+        let mut wake = engine
+            .deadline()
+            .map_or(deadline, |at| at.min(deadline))
+            .min(quiet);
         if wants_browser && browser.is_none() {
             if now.elapsed >= browse_at {
                 browser = Some(asker.browser());
@@ -77,7 +90,10 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
         let error = match (held, &server.refusal) {
             (_, Some(refusal)) => Some(explain_refusal(refusal)),
             (Some(_), None) => None,
-            (None, None) => Some(format!("no acknowledgement within {} s", limit.as_secs_f32())),
+            (None, None) => Some(format!(
+                "no acknowledgement within {} s",
+                limit.as_secs_f32()
+            )),
         };
         AnnouncedView {
             server: server.address,
@@ -92,16 +108,36 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
 }
 
 /// Does what the engine of an `announce` wants done.
-async fn perform(asker: &mut Asker, engine: &mut Engine, state: &StateDir, wants_browser: &mut bool) {
+async fn perform(
+    asker: &mut Asker,
+    engine: &mut Engine,
+    state: &StateDir,
+    wants_browser: &mut bool,
+) {
     while let Some(output) = engine.output() {
         match output {
-            Output::Send { to: To::One(address), message } => {
-                asker.traffic.send(address, &message, &mut asker.counters).await;
+            Output::Send {
+                to: To::One(address),
+                message,
+            } => {
+                asker
+                    .traffic
+                    .send(address, &message, &mut asker.counters)
+                    .await;
             }
             // The record is the servers' matter: this node does not stay to be found by others.
-            Output::Send { message: Message::Announcement(_), .. } => {}
-            Output::Send { to: To::All(method), message } => {
-                let sent = asker.traffic.send_to_all(method, &message, &mut asker.counters).await;
+            Output::Send {
+                message: Message::Announcement(_),
+                ..
+            } => {}
+            Output::Send {
+                to: To::All(method),
+                message,
+            } => {
+                let sent = asker
+                    .traffic
+                    .send_to_all(method, &message, &mut asker.counters)
+                    .await;
                 engine.sent(method, sent.err());
             }
             Output::Resolve { configured } => {

@@ -27,11 +27,19 @@ pub async fn discover_pydiscover(
             Answer::Refused(reason) => (None, Some(reason)),
         };
         let after_ms = u64::try_from(answer.after.as_millis()).unwrap_or(u64::MAX);
-        found(PydiscoverFoundView { source: answer.source, info, refused, after_ms })
+        found(PydiscoverFoundView {
+            source: answer.source,
+            info,
+            refused,
+            after_ms,
+        })
     });
     asked
         .await
-        .map_err(|reason| CompatError { setting: "asking by PyDiscover's wire", reason })
+        .map_err(|reason| CompatError {
+            setting: "asking by PyDiscover's wire",
+            reason,
+        })
         .map_err(ClientError::from)
 }
 
@@ -39,8 +47,14 @@ pub async fn discover_pydiscover(
 ///
 /// Must be called within a tokio runtime.
 pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<ToldView> {
-    let configured = settings::dynip_servers(config).into_iter().map(|(server, _)| server);
-    let servers: Vec<String> = if servers.is_empty() { configured.collect() } else { servers.to_vec() };
+    let configured = settings::dynip_servers(config)
+        .into_iter()
+        .map(|(server, _)| server);
+    let servers: Vec<String> = if servers.is_empty() {
+        configured.collect()
+    } else {
+        servers.to_vec()
+    };
     let mut told = Vec::new();
     for server in servers {
         let error = dynip::tell(&config.node.name, &server).await.err();

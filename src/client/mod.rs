@@ -38,7 +38,9 @@ pub enum ClientError {
     #[error(transparent)]
     Compat(#[from] CompatError),
     /// Nothing is known of the network.
-    #[error("failed to read the interfaces: nothing was announced, as it would replace what is known; try again")]
+    #[error(
+        "failed to read the interfaces: nothing was announced, as it would replace what is known; try again"
+    )]
     Interfaces,
 }
 
@@ -61,13 +63,34 @@ pub async fn discover(
 }
 
 /// Asks the servers and the node itself for a node by its name; the newest of all answers.
-pub async fn look_up(config: &Config, name: &NodeName, limit: Duration) -> Result<Option<NodeView>, ClientError> {
-    let found = open(config).await?.look_up(Want::Name(name.clone()), &[] as &[SocketAddr], limit).await;
+pub async fn look_up(
+    config: &Config,
+    name: &NodeName,
+    limit: Duration,
+) -> Result<Option<NodeView>, ClientError> {
+    let found = open(config)
+        .await?
+        .look_up(Want::Name(name.clone()), &[] as &[SocketAddr], limit)
+        .await;
     Ok(found.map(|found| found.node))
 }
 
 /// Asks who has an address; the most recent holder first.
-pub async fn holders(config: &Config, address: IpAddr, limit: Duration) -> Result<Vec<HolderView>, ClientError> {
-    let found = open(config).await?.look_up(Want::Holder(address.to_canonical()), &[] as &[SocketAddr], limit).await;
-    Ok(found.map(|found| found.holder(address)).into_iter().collect())
+pub async fn holders(
+    config: &Config,
+    address: IpAddr,
+    limit: Duration,
+) -> Result<Vec<HolderView>, ClientError> {
+    let found = open(config)
+        .await?
+        .look_up(
+            Want::Holder(address.to_canonical()),
+            &[] as &[SocketAddr],
+            limit,
+        )
+        .await;
+    Ok(found
+        .map(|found| found.holder(address))
+        .into_iter()
+        .collect())
 }

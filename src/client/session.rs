@@ -85,7 +85,10 @@ pub async fn ask_network(
                 let name = format!("{} ({})", server.name, server.address);
                 return match timeout(limit, ask(session, &name, &request, each)).await {
                     Ok(answered) => answered,
-                    Err(_) => Err(AskError::TimedOut { server: name, limit }),
+                    Err(_) => Err(AskError::TimedOut {
+                        server: name,
+                        limit,
+                    }),
                 };
             }
             Err(error) => failures.push((server, error)),
@@ -100,17 +103,28 @@ async fn ask(
     request: &Request,
     each: &mut dyn FnMut(Item) -> ControlFlow<()>,
 ) -> Result<(), AskError> {
-    let failed = |source| AskError::Session { server: server.to_owned(), source };
+    let failed = |source| AskError::Session {
+        server: server.to_owned(),
+        source,
+    };
     session.ask(request).await.map_err(failed)?;
     loop {
         let answer = match timeout(SILENCE, session.answer()).await {
             Ok(answer) => answer.map_err(failed)?,
-            Err(_) => return Err(AskError::TimedOut { server: server.to_owned(), limit: SILENCE }),
+            Err(_) => {
+                return Err(AskError::TimedOut {
+                    server: server.to_owned(),
+                    limit: SILENCE,
+                });
+            }
         };
         match answer {
             Answer::End => return Ok(()),
             Answer::Failed { kind, message } => {
-                return Err(AskError::Refused { kind: views::error_kind(kind), message: message.into() });
+                return Err(AskError::Refused {
+                    kind: views::error_kind(kind),
+                    message: message.into(),
+                });
             }
             answer => {
                 if let Some(item) = views::item(answer)

@@ -31,9 +31,15 @@ const LINE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a terminal may take no byte of the file.
 const STALLED: Duration = Duration::from_secs(20);
 /// Connections of one source, a second and at once.
-const PER_SOURCE: Rate = Rate { per_second: 4, burst: 32 };
+const PER_SOURCE: Rate = Rate {
+    per_second: 4,
+    burst: 32,
+};
 /// Connections of all sources together.
-const IN_ALL: Rate = Rate { per_second: 200, burst: 1000 };
+const IN_ALL: Rate = Rate {
+    per_second: 200,
+    burst: 1000,
+};
 /// How long to wait after a failed accept: the process has no descriptor left, and one must become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -60,7 +66,10 @@ pub(super) async fn call(port: u16, mut interfaces: watch::Receiver<Vec<Interfac
         let taken = interfaces.borrow_and_update().clone();
         if !taken.is_empty() {
             let result = match Mouth::open(Ipv4Addr::UNSPECIFIED.into()) {
-                Ok(mut mouth) => match mouth.broadcast(&taken, port, Call::ShowYourself.encode()).await {
+                Ok(mut mouth) => match mouth
+                    .broadcast(&taken, port, Call::ShowYourself.encode())
+                    .await
+                {
                     (0, Some(error)) => Err(error.to_string()),
                     (0, None) => Err("no interface that the policy takes can broadcast".to_owned()),
                     _ => Ok(()),
@@ -80,11 +89,20 @@ pub(super) async fn call(port: u16, mut interfaces: watch::Receiver<Vec<Interfac
 }
 
 /// Takes connections until the node stops.
-pub(super) async fn serve(listener: TcpListener, heard: mpsc::Sender<Hearsay>, served: Served, tally: Tally) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    heard: mpsc::Sender<Hearsay>,
+    served: Served,
+    tally: Tally,
+) {
     let clock = Clock::new();
     let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let base = Base { heard, served, tally: tally.clone() };
+    let base = Base {
+        heard,
+        served,
+        tally: tally.clone(),
+    };
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -116,7 +134,12 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn connection(base: Base, mut stream: TcpStream, from: SocketAddr, _permit: OwnedSemaphorePermit) {
+async fn connection(
+    base: Base,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    _permit: OwnedSemaphorePermit,
+) {
     // Whoever came by IPv4 is known by its IPv4 address.
     let source = SocketAddr::new(from.ip().to_canonical(), from.port());
     if !base.talk(&mut stream, source).await {
@@ -126,7 +149,11 @@ async fn connection(base: Base, mut stream: TcpStream, from: SocketAddr, _permit
 
 impl Base {
     /// Reads a terminal's line and does what it says; whether the connection may come to an orderly end.
-    async fn talk(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, source: SocketAddr) -> bool {
+    async fn talk(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        source: SocketAddr,
+    ) -> bool {
         match tokio::time::timeout(LINE_WITHIN, request(&mut stream)).await {
             Err(_) => self.tally.count("terminals.dropped_slow"),
             Ok(Err(_)) => self.tally.count("terminals.dropped_broken"),
@@ -134,7 +161,12 @@ impl Base {
             Ok(Ok(Some(Request::Show | Request::IAmHere))) => {
                 self.tally.count("terminals.showed");
                 let name = terminals::name_of(source.ip());
-                let claim = Hearsay { name, wire: Wire::Terminals, source, lease: LEASE };
+                let claim = Hearsay {
+                    name,
+                    wire: Wire::Terminals,
+                    source,
+                    lease: LEASE,
+                };
                 if self.heard.try_send(claim).is_err() {
                     self.tally.count("terminals.dropped_busy");
                 }
@@ -157,7 +189,10 @@ impl Base {
     /// reading fails, the connection is reset, which is the most that can be said.
     async fn give(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
         let Some((name, offers)) = &self.served else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "compat.terminals.file names no file"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "compat.terminals.file names no file",
+            ));
         };
         let mut file = offers.open(name)?;
         let mut buffer = vec![0; 64 * 1024];
@@ -171,9 +206,15 @@ impl Base {
                     while stream.read(&mut buffer).await? > 0 {}
                     io::Result::Ok(())
                 };
-                return tokio::time::timeout(LINE_WITHIN, ended).await.unwrap_or(Ok(()));
+                return tokio::time::timeout(LINE_WITHIN, ended)
+                    .await
+                    .unwrap_or(Ok(()));
             }
-            tokio::time::timeout(STALLED, stream.write_all(buffer.get(..count).unwrap_or_default())).await??;
+            tokio::time::timeout(
+                STALLED,
+                stream.write_all(buffer.get(..count).unwrap_or_default()),
+            )
+            .await??;
         }
     }
 }

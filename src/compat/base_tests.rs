@@ -8,15 +8,27 @@ struct Memory(&'static [u8]);
 
 impl Offers for Memory {
     fn open(&self, name: &str) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
-        if name == "catalogue" { Ok(Box::new(self.0)) } else { Err(io::ErrorKind::NotFound.into()) }
+        if name == "catalogue" {
+            Ok(Box::new(self.0))
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 }
 
 /// Says something to a base over a pipe of eight bytes; what came back, what was recorded, what was counted.
-async fn say(served: Served, said: &[u8], ends: bool) -> (Vec<u8>, Option<Hearsay>, Vec<&'static str>) {
+async fn say(
+    served: Served,
+    said: &[u8],
+    ends: bool,
+) -> (Vec<u8>, Option<Hearsay>, Vec<&'static str>) {
     let (heard, mut recorded) = mpsc::channel(4);
     let tally = Tally::default();
-    let base = Base { heard, served, tally: tally.clone() };
+    let base = Base {
+        heard,
+        served,
+        tally: tally.clone(),
+    };
     let (mut terminal, stream) = duplex(8);
     let talk = base.talk(stream, "192.0.2.7:4711".parse().unwrap());
     let script = async {
@@ -43,8 +55,14 @@ async fn terminal_that_shows_itself_is_recorded_by_its_address() {
     for line in [&b"show\n"[..], b"I am here\n"] {
         let (got, recorded, counts) = say(None, line, false).await;
         let claim = recorded.unwrap();
-        assert_eq!((claim.name.as_str(), claim.wire), ("terminal-192-0-2-7", Wire::Terminals));
-        assert_eq!((got.as_slice(), counts.as_slice()), (&b""[..], &["terminals.showed"][..]));
+        assert_eq!(
+            (claim.name.as_str(), claim.wire),
+            ("terminal-192-0-2-7", Wire::Terminals)
+        );
+        assert_eq!(
+            (got.as_slice(), counts.as_slice()),
+            (&b""[..], &["terminals.showed"][..])
+        );
     }
 }
 
@@ -52,7 +70,10 @@ async fn terminal_that_shows_itself_is_recorded_by_its_address() {
 async fn terminal_gets_the_file_whole() {
     static FILE: [u8; 200_000] = [7; 200_000];
     let (got, recorded, counts) = say(catalogue(&FILE), b"get\n", false).await;
-    assert_eq!((got.as_slice(), recorded, counts), (&FILE[..], None, vec!["terminals.served"]));
+    assert_eq!(
+        (got.as_slice(), recorded, counts),
+        (&FILE[..], None, vec!["terminals.served"])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,9 +87,19 @@ async fn without_an_offer_nothing_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn nonsense_and_endless_lines_are_dropped() {
     let long = [b'a'; 70_000];
-    for said in [&b"get ../../etc/passwd\n"[..], b"\xff\xfe\n", b"\x1b[31m\n", b"\n", &long] {
+    for said in [
+        &b"get ../../etc/passwd\n"[..],
+        b"\xff\xfe\n",
+        b"\x1b[31m\n",
+        b"\n",
+        &long,
+    ] {
         let (got, recorded, counts) = say(catalogue(b"x"), said, false).await;
-        assert_eq!((got.len(), recorded, counts), (0, None, vec!["terminals.dropped_nonsense"]), "{said:?}");
+        assert_eq!(
+            (got.len(), recorded, counts),
+            (0, None, vec!["terminals.dropped_nonsense"]),
+            "{said:?}"
+        );
     }
 }
 
@@ -82,7 +113,11 @@ async fn line_that_never_ends_is_dropped_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn terminal_that_takes_nothing_is_dropped_in_time() {
-    let base = Base { heard: mpsc::channel(1).0, served: catalogue(&[7; 1000]), tally: Tally::default() };
+    let base = Base {
+        heard: mpsc::channel(1).0,
+        served: catalogue(&[7; 1000]),
+        tally: Tally::default(),
+    };
     let (mut terminal, stream) = duplex(8);
     terminal.write_all(b"get\n").await.unwrap();
     let start = Instant::now();

@@ -16,12 +16,23 @@ use crate::transport::Clock;
 use crate::wire::compat::dynip;
 
 /// Datagrams of one source: many hosts behind one router, all woken by the same minute of cron.
-const PER_SOURCE: Rate = Rate { per_second: 8, burst: 64 };
+const PER_SOURCE: Rate = Rate {
+    per_second: 8,
+    burst: 64,
+};
 /// Datagrams of all sources together: a thousand hosts in the same minute, and what one core does aside.
-const IN_ALL: Rate = Rate { per_second: 200, burst: 2000 };
+const IN_ALL: Rate = Rate {
+    per_second: 200,
+    burst: 2000,
+};
 
 /// Takes datagrams until the node stops.
-pub(super) async fn serve(mut ears: Ears, lease: Lease, heard: mpsc::Sender<Hearsay>, tally: Tally) {
+pub(super) async fn serve(
+    mut ears: Ears,
+    lease: Lease,
+    heard: mpsc::Sender<Hearsay>,
+    tally: Tally,
+) {
     let clock = Clock::new();
     let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
     loop {
@@ -36,7 +47,12 @@ pub(super) async fn serve(mut ears: Ears, lease: Lease, heard: mpsc::Sender<Hear
                 continue;
             };
             tally.count("dynip.received");
-            let claim = Hearsay { name, wire: Wire::Dynip, source: arrival.from, lease };
+            let claim = Hearsay {
+                name,
+                wire: Wire::Dynip,
+                source: arrival.from,
+                lease,
+            };
             if heard.try_send(claim).is_err() {
                 tally.count("dynip.dropped_busy");
             }
@@ -60,11 +76,17 @@ pub(super) async fn publish(
             continue;
         };
         let result = tell(&name, &server).await;
-        tally.count(if result.is_ok() { "dynip.told" } else { "dynip.tell_failed" });
+        tally.count(if result.is_ok() {
+            "dynip.told"
+        } else {
+            "dynip.tell_failed"
+        });
         let failure = result.as_ref().err().cloned();
         if tally.sent(&server, result) {
             match failure {
-                Some(failure) => tracing::warn!("failed to tell DynIP server {server}: {failure}; tried again"),
+                Some(failure) => {
+                    tracing::warn!("failed to tell DynIP server {server}: {failure}; tried again")
+                }
                 None => tracing::info!("DynIP server {server} is told again"),
             }
         }
@@ -74,10 +96,18 @@ pub(super) async fn publish(
 
 /// Tells a server a name, once.
 pub(crate) async fn tell(name: &NodeName, server: &str) -> Result<(), String> {
-    let addresses = net::resolve(server).await.map_err(|error| format!("failed to {error}"))?;
+    let addresses = net::resolve(server)
+        .await
+        .map_err(|error| format!("failed to {error}"))?;
     // The ancestor's server listens on IPv4 alone.
-    let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    let address = addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first());
     let address = *address.ok_or_else(|| format!("{server} has no address"))?;
     let mut mouth = Mouth::open(address.ip()).map_err(|error| format!("failed to {error}"))?;
-    mouth.say(address, dynip::encode(name)).await.map_err(|error| format!("failed to send to {address}: {error}"))
+    mouth
+        .say(address, dynip::encode(name))
+        .await
+        .map_err(|error| format!("failed to send to {address}: {error}"))
 }

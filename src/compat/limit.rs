@@ -26,13 +26,23 @@ pub(super) struct Limit {
 impl Limit {
     pub(super) fn new(now: Duration, per_source: Rate, in_all: Rate) -> Self {
         let (crowd, all) = (Bucket::full(now, per_source), Bucket::full(now, in_all));
-        Self { per_source, in_all, sources: HashMap::new(), crowd, all, swept: now }
+        Self {
+            per_source,
+            in_all,
+            sources: HashMap::new(),
+            crowd,
+            all,
+            swept: now,
+        }
     }
 
     /// Whether a message from a source may be looked at now.
     pub(super) fn admits(&mut self, now: Duration, source: IpAddr) -> bool {
         let (rate, source) = (self.per_source, network(source));
-        if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) && now >= self.swept + SWEEP_EVERY {
+        if self.sources.len() >= SOURCES
+            && !self.sources.contains_key(&source)
+            && now >= self.swept + SWEEP_EVERY
+        {
             // Whoever has been quiet long enough to have a full bucket is a stranger again.
             self.sources.retain(|_, bucket| !bucket.is_full(now, rate));
             self.swept = now;
@@ -40,7 +50,9 @@ impl Limit {
         let bucket = if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
             &mut self.crowd
         } else {
-            self.sources.entry(source).or_insert_with(|| Bucket::full(now, rate))
+            self.sources
+                .entry(source)
+                .or_insert_with(|| Bucket::full(now, rate))
         };
         bucket.take(now, rate) && self.all.take(now, self.in_all)
     }
@@ -58,12 +70,20 @@ fn network(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const FEW: Rate = Rate { per_second: 1, burst: 2 };
-    const MANY: Rate = Rate { per_second: 1000, burst: 1000 };
+    const FEW: Rate = Rate {
+        per_second: 1,
+        burst: 2,
+    };
+    const MANY: Rate = Rate {
+        per_second: 1000,
+        burst: 1000,
+    };
 
     fn count(limit: &mut Limit, seconds: u64, source: &str) -> usize {
         let source: IpAddr = source.parse().unwrap();
-        (0..10).filter(|_| limit.admits(Duration::from_secs(seconds), source)).count()
+        (0..10)
+            .filter(|_| limit.admits(Duration::from_secs(seconds), source))
+            .count()
     }
 
     #[test]
@@ -80,14 +100,20 @@ mod tests {
     #[test]
     fn all_together_are_limited() {
         let mut limit = Limit::new(Duration::ZERO, MANY, FEW);
-        assert_eq!(count(&mut limit, 1, "10.0.0.1") + count(&mut limit, 1, "10.0.0.2"), 2);
+        assert_eq!(
+            count(&mut limit, 1, "10.0.0.1") + count(&mut limit, 1, "10.0.0.2"),
+            2
+        );
     }
 
     #[test]
     fn forged_crowd_takes_bounded_memory() {
         let mut limit = Limit::new(Duration::ZERO, FEW, MANY);
         for index in 0..20_000_u32 {
-            limit.admits(Duration::from_millis(u64::from(index / 10)), IpAddr::from(index.to_be_bytes()));
+            limit.admits(
+                Duration::from_millis(u64::from(index / 10)),
+                IpAddr::from(index.to_be_bytes()),
+            );
         }
         assert!(limit.sources.len() <= SOURCES);
     }

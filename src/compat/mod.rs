@@ -132,18 +132,48 @@ struct Part {
 
 /// What a part does while the node runs.
 enum Job {
-    PydiscoverServer { ears: Box<Ears>, channel: Channel, hidden: bool, info: Labels },
-    PydiscoverAsker { channel: Channel, port: u16 },
-    DynipServer { ears: Box<Ears>, lease: Lease },
-    DynipPublisher { wanted: watch::Receiver<Option<NodeName>>, server: String, every: Duration },
-    Base { listener: TcpListener, port: u16, file: Option<Box<str>> },
-    Terminal { ears: Box<Ears>, port: u16, accepted: Option<Box<Accepted>> },
+    PydiscoverServer {
+        ears: Box<Ears>,
+        channel: Channel,
+        hidden: bool,
+        info: Labels,
+    },
+    PydiscoverAsker {
+        channel: Channel,
+        port: u16,
+    },
+    DynipServer {
+        ears: Box<Ears>,
+        lease: Lease,
+    },
+    DynipPublisher {
+        wanted: watch::Receiver<Option<NodeName>>,
+        server: String,
+        every: Duration,
+    },
+    Base {
+        listener: TcpListener,
+        port: u16,
+        file: Option<Box<str>>,
+    },
+    Terminal {
+        ears: Box<Ears>,
+        port: u16,
+        accepted: Option<Box<Accepted>>,
+    },
 }
 
 impl Compat {
     /// Binds the sockets of the wires that the settings name.
     pub(crate) fn bind(settings: Settings) -> Result<Self, CompatError> {
-        let Settings { address, groups, pydiscover, dynip, dynip_servers, terminals } = settings;
+        let Settings {
+            address,
+            groups,
+            pydiscover,
+            dynip,
+            dynip_servers,
+            terminals,
+        } = settings;
         let (interfaces, _) = watch::channel(Vec::new());
         let mut compat = Self {
             address,
@@ -170,8 +200,18 @@ impl Compat {
         Ok(compat)
     }
 
-    fn bind_pydiscover(&mut self, settings: PydiscoverSettings, groups: FanoutSettings) -> Result<(), CompatError> {
-        let PydiscoverSettings { channel, port, password, serves, asks } = settings;
+    fn bind_pydiscover(
+        &mut self,
+        settings: PydiscoverSettings,
+        groups: FanoutSettings,
+    ) -> Result<(), CompatError> {
+        let PydiscoverSettings {
+            channel,
+            port,
+            password,
+            serves,
+            asks,
+        } = settings;
         if let Some(Served { hidden, info }) = serves {
             let groups = FanoutSettings { port, ..groups };
             let counts = Counts {
@@ -181,15 +221,34 @@ impl Compat {
             };
             let ears = self.ears(port, Some(groups), "compat.pydiscover.port", counts)?;
             let sockets = ears.addresses().collect();
-            let job = Some(Job::PydiscoverServer { ears, channel: channel.clone(), hidden, info });
+            let job = Some(Job::PydiscoverServer {
+                ears,
+                channel: channel.clone(),
+                hidden,
+                info,
+            });
             let weakness = weakness(password);
-            self.parts.push(Part { wire: "pydiscover", side: "server", sockets, target: None, weakness, job });
+            self.parts.push(Part {
+                wire: "pydiscover",
+                side: "server",
+                sockets,
+                target: None,
+                weakness,
+                job,
+            });
         }
         if asks {
             let target = Some(format!("broadcast, port {port}"));
             let job = Some(Job::PydiscoverAsker { channel, port });
             let weakness = "anyone on this network can answer, so what is found is shown and nothing is done with it";
-            self.parts.push(Part { wire: "pydiscover", side: "asker", sockets: Vec::new(), target, weakness, job });
+            self.parts.push(Part {
+                wire: "pydiscover",
+                side: "asker",
+                sockets: Vec::new(),
+                target,
+                weakness,
+                job,
+            });
         }
         Ok(())
     }
@@ -202,20 +261,41 @@ impl Compat {
         };
         let ears = self.ears(settings.port, None, "compat.dynip.port", counts)?;
         let sockets = ears.addresses().collect();
-        let job = Some(Job::DynipServer { ears, lease: settings.lease });
+        let job = Some(Job::DynipServer {
+            ears,
+            lease: settings.lease,
+        });
         let weakness = "anyone who reaches this port can claim any name that no node of the channel holds, and move \
                         such a name to any address whose datagrams they can forge";
-        self.parts.push(Part { wire: "dynip", side: "server", sockets, target: None, weakness, job });
+        self.parts.push(Part {
+            wire: "dynip",
+            side: "server",
+            sockets,
+            target: None,
+            weakness,
+            job,
+        });
         Ok(())
     }
 
     fn publish_by_dynip(&mut self, server: String, every: Duration) {
         let (sender, wanted) = watch::channel(None);
         self.dynip.push(sender);
-        let job = Some(Job::DynipPublisher { wanted, server: server.clone(), every });
+        let job = Some(Job::DynipPublisher {
+            wanted,
+            server: server.clone(),
+            every,
+        });
         let weakness = "anyone on the way reads this node's name, and anyone can claim it there";
         let (sockets, target) = (Vec::new(), Some(server));
-        self.parts.push(Part { wire: "dynip", side: "client", sockets, target, weakness, job });
+        self.parts.push(Part {
+            wire: "dynip",
+            side: "client",
+            sockets,
+            target,
+            weakness,
+            job,
+        });
     }
 
     fn bind_terminals(&mut self, settings: TerminalsSettings) -> Result<(), CompatError> {
@@ -224,9 +304,14 @@ impl Compat {
             TerminalsSide::Base { file } => {
                 let setting = "compat.terminals.port";
                 // The text names the setting of our own port.
-                let failed = |error: String| CompatError { setting, reason: error.replace("listen.port", setting) };
-                let listener = net::bind_tcp(self.address, port).map_err(|error| failed(error.to_string()))?;
-                let listener = TcpListener::from_std(listener).map_err(|error| failed(error.to_string()))?;
+                let failed = |error: String| CompatError {
+                    setting,
+                    reason: error.replace("listen.port", setting),
+                };
+                let listener =
+                    net::bind_tcp(self.address, port).map_err(|error| failed(error.to_string()))?;
+                let listener =
+                    TcpListener::from_std(listener).map_err(|error| failed(error.to_string()))?;
                 let sockets = listener.local_addr().into_iter().collect();
                 let weakness = if file.is_some() {
                     "anyone on this network can appear as a terminal, get the terminals' file, and in this base's place \
@@ -235,7 +320,16 @@ impl Compat {
                     "anyone on this network can appear as a terminal, and can call the terminals in this base's place"
                 };
                 self.base = Some((port, file.clone()));
-                ("base", sockets, weakness, Job::Base { listener, port, file })
+                (
+                    "base",
+                    sockets,
+                    weakness,
+                    Job::Base {
+                        listener,
+                        port,
+                        file,
+                    },
+                )
             }
             TerminalsSide::Terminal { accepted } => {
                 let counts = Counts {
@@ -251,10 +345,26 @@ impl Compat {
                 } else {
                     "anyone on this network can call this terminal and learn that it is there"
                 };
-                ("terminal", sockets, weakness, Job::Terminal { ears, port, accepted })
+                (
+                    "terminal",
+                    sockets,
+                    weakness,
+                    Job::Terminal {
+                        ears,
+                        port,
+                        accepted,
+                    },
+                )
             }
         };
-        self.parts.push(Part { wire: "terminals", side, sockets, target: None, weakness, job: Some(job) });
+        self.parts.push(Part {
+            wire: "terminals",
+            side,
+            sockets,
+            target: None,
+            weakness,
+            job: Some(job),
+        });
         Ok(())
     }
 
@@ -266,10 +376,20 @@ impl Compat {
         counts: Counts,
     ) -> Result<Box<Ears>, CompatError> {
         let interfaces = self.interfaces.subscribe();
-        let opened = Ears::open(self.address, port, groups, interfaces, counts, self.tally.clone());
+        let opened = Ears::open(
+            self.address,
+            port,
+            groups,
+            interfaces,
+            counts,
+            self.tally.clone(),
+        );
         opened.map(Box::new).map_err(|error| {
             // The text names the setting of our own port.
-            CompatError { setting, reason: error.to_string().replace("listen.port", setting) }
+            CompatError {
+                setting,
+                reason: error.to_string().replace("listen.port", setting),
+            }
         })
     }
 
@@ -278,32 +398,67 @@ impl Compat {
         let (heard, claims) = mpsc::channel(CLAIMS);
         for part in &mut self.parts {
             let (tally, interfaces) = (self.tally.clone(), self.interfaces.subscribe());
-            tracing::warn!(wire = part.wire, side = part.side, "unauthenticated: {}", part.weakness);
+            tracing::warn!(
+                wire = part.wire,
+                side = part.side,
+                "unauthenticated: {}",
+                part.weakness
+            );
             match part.job.take() {
-                Some(Job::PydiscoverServer { ears, channel, hidden, info }) => {
-                    self.tasks.spawn(pydiscover::serve(*ears, channel, hidden, info, tally));
+                Some(Job::PydiscoverServer {
+                    ears,
+                    channel,
+                    hidden,
+                    info,
+                }) => {
+                    self.tasks
+                        .spawn(pydiscover::serve(*ears, channel, hidden, info, tally));
                 }
                 Some(Job::PydiscoverAsker { channel, port }) => {
-                    self.tasks.spawn(pydiscover::look(channel, port, interfaces, tally));
+                    self.tasks
+                        .spawn(pydiscover::look(channel, port, interfaces, tally));
                 }
                 Some(Job::DynipServer { ears, lease }) => {
-                    self.tasks.spawn(dynip::serve(*ears, lease, heard.clone(), tally));
+                    self.tasks
+                        .spawn(dynip::serve(*ears, lease, heard.clone(), tally));
                 }
-                Some(Job::DynipPublisher { wanted, server, every }) => {
-                    self.tasks.spawn(dynip::publish(wanted, server, every, tally));
+                Some(Job::DynipPublisher {
+                    wanted,
+                    server,
+                    every,
+                }) => {
+                    self.tasks
+                        .spawn(dynip::publish(wanted, server, every, tally));
                 }
-                Some(Job::Base { listener, port, file }) => {
-                    self.tasks.spawn(base::call(port, interfaces, tally.clone()));
+                Some(Job::Base {
+                    listener,
+                    port,
+                    file,
+                }) => {
+                    self.tasks
+                        .spawn(base::call(port, interfaces, tally.clone()));
                     let offers = || -> Arc<dyn base::Offers> { Arc::new(files.offers.clone()) };
                     let served = file.map(|name| (name, offers()));
-                    self.tasks.spawn(base::serve(listener, heard.clone(), served, tally));
+                    self.tasks
+                        .spawn(base::serve(listener, heard.clone(), served, tally));
                 }
-                Some(Job::Terminal { ears, port, accepted }) => {
-                    let takes = accepted.zip(files.puller.clone()).map(|(accepted, puller)| {
-                        let (called, calls) = watch::channel(None);
-                        self.tasks.spawn(updates::take(*accepted, puller, calls, tally.clone()));
-                        called
-                    });
+                Some(Job::Terminal {
+                    ears,
+                    port,
+                    accepted,
+                }) => {
+                    let takes = accepted
+                        .zip(files.puller.clone())
+                        .map(|(accepted, puller)| {
+                            let (called, calls) = watch::channel(None);
+                            self.tasks.spawn(updates::take(
+                                *accepted,
+                                puller,
+                                calls,
+                                tally.clone(),
+                            ));
+                            called
+                        });
                     self.tasks.spawn(terminal::serve(*ears, port, takes, tally));
                 }
                 None => {}
@@ -316,7 +471,11 @@ impl Compat {
     pub(crate) fn caller(&self, file: &str) -> Option<Caller> {
         let (port, theirs) = self.base.as_ref()?;
         let (interfaces, tally) = (self.interfaces.subscribe(), self.tally.clone());
-        (theirs.as_deref() == Some(file)).then_some(Caller { port: *port, interfaces, tally })
+        (theirs.as_deref() == Some(file)).then_some(Caller {
+            port: *port,
+            interfaces,
+            tally,
+        })
     }
 
     /// Takes the interfaces that take part now.

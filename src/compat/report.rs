@@ -3,7 +3,9 @@
 use tokio::sync::watch;
 
 use super::Compat;
-use crate::api::view::{CompatView, Counters, PublicationState, PublicationView, PydiscoverView, SocketView};
+use crate::api::view::{
+    CompatView, Counters, PublicationState, PublicationView, PydiscoverView, SocketView,
+};
 use crate::model::NodeName;
 use crate::publish::Target;
 
@@ -16,7 +18,10 @@ impl Compat {
             side: part.side.to_owned(),
             target: part.target.clone(),
             weakness: part.weakness.to_owned(),
-            last_error: known.failures.get(part.target.as_deref().unwrap_or(part.wire)).cloned(),
+            last_error: known
+                .failures
+                .get(part.target.as_deref().unwrap_or(part.wire))
+                .cloned(),
         };
         self.parts.iter().map(view).collect()
     }
@@ -24,8 +29,14 @@ impl Compat {
     /// The node's name at each DynIP server. It acknowledges nothing, so it is never known to stand there.
     pub(crate) fn publications(&self) -> Vec<PublicationView> {
         let known = self.tally.known();
-        let clients = self.parts.iter().filter(|part| part.wire == "dynip" && part.side == "client");
-        let view = |(configured, (part, wanted)): (usize, (&super::Part, &watch::Sender<Option<NodeName>>))| {
+        let clients = self
+            .parts
+            .iter()
+            .filter(|part| part.wire == "dynip" && part.side == "client");
+        let view = |(configured, (part, wanted)): (
+            usize,
+            (&super::Part, &watch::Sender<Option<NodeName>>),
+        )| {
             let name = part.target.clone().unwrap_or_default();
             let reason = known.failures.get(&name).cloned();
             let state = match (&*wanted.borrow(), &reason) {
@@ -35,7 +46,14 @@ impl Compat {
                 (Some(_), None) => PublicationState::Waiting,
             };
             let target = Target::Dynip { configured }.to_string();
-            PublicationView { target, name, interface: None, state, addresses: Vec::new(), reason }
+            PublicationView {
+                target,
+                name,
+                interface: None,
+                state,
+                addresses: Vec::new(),
+                reason,
+            }
         };
         clients.zip(&self.dynip).enumerate().map(view).collect()
     }
@@ -43,11 +61,12 @@ impl Compat {
     /// The PyDiscover servers that answered.
     pub(crate) fn servers(&self) -> Vec<PydiscoverView> {
         let known = self.tally.known();
-        let view = |(source, server): (&std::net::SocketAddr, &super::tally::Server)| PydiscoverView {
-            source: *source,
-            info: server.info.clone(),
-            last_time: server.last,
-        };
+        let view =
+            |(source, server): (&std::net::SocketAddr, &super::tally::Server)| PydiscoverView {
+                source: *source,
+                info: server.info.clone(),
+                last_time: server.last,
+            };
         known.servers.iter().map(view).collect()
     }
 
@@ -67,7 +86,10 @@ impl Compat {
     pub(crate) fn count(&self, counters: &mut Counters) {
         for (name, count) in &self.tally.known().counts {
             let (group, name) = name.split_once('.').unwrap_or(("compat", name));
-            counters.entry(group.to_owned()).or_default().insert(name.to_owned(), *count);
+            counters
+                .entry(group.to_owned())
+                .or_default()
+                .insert(name.to_owned(), *count);
         }
     }
 }

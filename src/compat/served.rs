@@ -17,7 +17,12 @@ const CHUNK: usize = 64 * 1024;
 impl base::Offers for Offers {
     fn open(&self, name: &str) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
         let current = self.current(name);
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no content of '{name}' is offered now"));
+        let missing = || {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no content of '{name}' is offered now"),
+            )
+        };
         Ok(Box::new(Reader::new(current.ok_or_else(missing)?)))
     }
 }
@@ -30,18 +35,34 @@ struct Reader {
 }
 
 enum Chunk {
-    Here { bytes: Vec<u8>, from: usize, to: usize },
+    Here {
+        bytes: Vec<u8>,
+        from: usize,
+        to: usize,
+    },
     Reading(JoinHandle<io::Result<(Vec<u8>, usize)>>),
 }
 
 impl Reader {
     fn new(generation: Arc<Generation>) -> Self {
-        Self { generation, offset: 0, chunk: Chunk::Here { bytes: vec![0; CHUNK], from: 0, to: 0 } }
+        Self {
+            generation,
+            offset: 0,
+            chunk: Chunk::Here {
+                bytes: vec![0; CHUNK],
+                from: 0,
+                to: 0,
+            },
+        }
     }
 }
 
 impl AsyncRead for Reader {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             match &mut self.chunk {
                 Chunk::Here { bytes, from, to } if *from < *to => {
@@ -51,20 +72,30 @@ impl AsyncRead for Reader {
                     return Poll::Ready(Ok(()));
                 }
                 Chunk::Here { bytes, .. } => {
-                    let (mut bytes, generation, offset) = (std::mem::take(bytes), self.generation.clone(), self.offset);
+                    let (mut bytes, generation, offset) =
+                        (std::mem::take(bytes), self.generation.clone(), self.offset);
                     bytes.resize(CHUNK, 0);
                     self.chunk = Chunk::Reading(spawn_blocking(move || {
-                        let read = generation.snapshot.read_at(&mut bytes, offset).map_err(io::Error::other)?;
+                        let read = generation
+                            .snapshot
+                            .read_at(&mut bytes, offset)
+                            .map_err(io::Error::other)?;
                         Ok((bytes, read))
                     }));
                 }
                 Chunk::Reading(reading) => {
-                    let read = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other).flatten();
+                    let read = ready!(Pin::new(reading).poll(context))
+                        .map_err(io::Error::other)
+                        .flatten();
                     // After an error nothing is left to poll.
                     let (bytes, to) = match read {
                         Ok(read) => read,
                         Err(error) => {
-                            self.chunk = Chunk::Here { bytes: Vec::new(), from: 0, to: 0 };
+                            self.chunk = Chunk::Here {
+                                bytes: Vec::new(),
+                                from: 0,
+                                to: 0,
+                            };
                             return Poll::Ready(Err(error));
                         }
                     };
@@ -89,7 +120,10 @@ mod tests {
     use crate::files::offer::Snapshot;
 
     fn reader(path: &std::path::Path) -> Reader {
-        Reader::new(Arc::new(Generation { number: 1, snapshot: Snapshot::take(path).unwrap() }))
+        Reader::new(Arc::new(Generation {
+            number: 1,
+            snapshot: Snapshot::take(path).unwrap(),
+        }))
     }
 
     #[tokio::test]
@@ -117,7 +151,10 @@ mod tests {
         fs::write(&path, vec![2; 150_000]).unwrap();
         let mut got = Vec::new();
         assert!(reader.read_to_end(&mut got).await.is_err());
-        assert!(got.iter().all(|byte| *byte == 1), "nothing of the other content");
+        assert!(
+            got.iter().all(|byte| *byte == 1),
+            "nothing of the other content"
+        );
     }
 
     #[test]

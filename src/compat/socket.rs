@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::tally::Tally;
 use crate::net::{
-    Arrival, BindError, DATAGRAM_MAX, Family, Fanout, FanoutSettings, Interface, RecvBatch, SendBatch, SocketSettings,
-    Sockets, Source, Target, broadcast_targets,
+    Arrival, BindError, DATAGRAM_MAX, Family, Fanout, FanoutSettings, Interface, RecvBatch,
+    SendBatch, SocketSettings, Sockets, Source, Target, broadcast_targets,
 };
 
 /// How long a socket that can't receive rests before it tries again.
@@ -47,10 +47,23 @@ impl Ears {
         counts: Counts,
         tally: Tally,
     ) -> Result<Self, BindError> {
-        let sockets = Sockets::bind(&SocketSettings { address, port, ttl: TTL })?;
+        let sockets = Sockets::bind(&SocketSettings {
+            address,
+            port,
+            ttl: TTL,
+        })?;
         let groups = groups.map(Fanout::new);
         let (batch, outgoing) = (RecvBatch::new(), SendBatch::new());
-        Ok(Self { sockets, batch, outgoing, next: 0, interfaces, groups, counts, tally })
+        Ok(Self {
+            sockets,
+            batch,
+            outgoing,
+            next: 0,
+            interfaces,
+            groups,
+            counts,
+            tally,
+        })
     }
 
     /// The addresses that are bound.
@@ -62,7 +75,12 @@ impl Ears {
     pub(super) async fn hear(&mut self) {
         self.next = 0;
         loop {
-            let Self { sockets, batch, interfaces, .. } = self;
+            let Self {
+                sockets,
+                batch,
+                interfaces,
+                ..
+            } = self;
             tokio::select! {
                 received = sockets.recv(batch) => match received {
                     Ok(0) => {}
@@ -97,7 +115,8 @@ impl Ears {
     /// What was sent to everybody counts only on interfaces that the policy takes; what was sent to this host, always.
     fn takes(&self, arrival: &Arrival) -> bool {
         let family = Family::of(arrival.to);
-        let taken = |interface: &Interface| interface.index == arrival.interface && interface.has(family);
+        let taken =
+            |interface: &Interface| interface.index == arrival.interface && interface.has(family);
         !arrival.is_to_everybody() || self.interfaces.borrow().iter().any(taken)
     }
 
@@ -112,7 +131,14 @@ impl Ears {
 
     /// Sends an answer from the address that was spoken to.
     pub(super) async fn answer(&mut self, arrival: &Arrival, bytes: &[u8]) -> io::Result<()> {
-        send(&self.sockets, &mut self.outgoing, arrival.from, arrival.reply_source(), bytes).await
+        send(
+            &self.sockets,
+            &mut self.outgoing,
+            arrival.from,
+            arrival.reply_source(),
+            bytes,
+        )
+        .await
     }
 }
 
@@ -126,9 +152,21 @@ pub(super) struct Mouth {
 impl Mouth {
     /// A socket of the family of an address.
     pub(super) fn open(like: IpAddr) -> Result<Self, BindError> {
-        let address = if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let sockets = Sockets::bind(&SocketSettings { address, port: 0, ttl: TTL })?;
-        Ok(Self { sockets, batch: RecvBatch::new(), outgoing: SendBatch::new() })
+        let address = if like.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let sockets = Sockets::bind(&SocketSettings {
+            address,
+            port: 0,
+            ttl: TTL,
+        })?;
+        Ok(Self {
+            sockets,
+            batch: RecvBatch::new(),
+            outgoing: SendBatch::new(),
+        })
     }
 
     /// Sends one datagram.
@@ -145,7 +183,15 @@ impl Mouth {
     ) -> (usize, Option<io::Error>) {
         let (mut sent, mut failure) = (0, None);
         for target in broadcast_targets(port, interfaces, &self.sockets) {
-            match send(&self.sockets, &mut self.outgoing, target.to, Some(target.source), bytes).await {
+            match send(
+                &self.sockets,
+                &mut self.outgoing,
+                target.to,
+                Some(target.source),
+                bytes,
+            )
+            .await
+            {
                 Ok(()) => sent += 1,
                 Err(error) => failure = Some(error),
             }
@@ -165,10 +211,24 @@ impl Mouth {
         let targets = broadcast_targets(port, interfaces, &self.sockets);
         let is_limited = |target: &Target| target.to.ip() == Ipv4Addr::BROADCAST;
         // The loopback interface has the directed one alone.
-        let has_limited: Vec<_> = targets.iter().filter(|one| is_limited(one)).map(|one| one.source).collect();
+        let has_limited: Vec<_> = targets
+            .iter()
+            .filter(|one| is_limited(one))
+            .map(|one| one.source)
+            .collect();
         let mut outcome = Err("no interface that the policy takes can broadcast".to_owned());
-        for target in targets.iter().filter(|target| is_limited(target) || !has_limited.contains(&target.source)) {
-            let sent = send(&self.sockets, &mut self.outgoing, target.to, Some(target.source), bytes).await;
+        for target in targets
+            .iter()
+            .filter(|target| is_limited(target) || !has_limited.contains(&target.source))
+        {
+            let sent = send(
+                &self.sockets,
+                &mut self.outgoing,
+                target.to,
+                Some(target.source),
+                bytes,
+            )
+            .await;
             // One that left is enough.
             if outcome.is_err() {
                 outcome = sent.map_err(|error| error.to_string());

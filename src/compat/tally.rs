@@ -60,11 +60,18 @@ impl Tally {
     pub(super) fn server(&self, address: SocketAddr, server: Server) -> bool {
         let mut known = self.known();
         if known.servers.len() >= SERVERS && !known.servers.contains_key(&address) {
-            let oldest = known.servers.iter().min_by_key(|(_, server)| server.last).map(|(address, _)| *address);
+            let oldest = known
+                .servers
+                .iter()
+                .min_by_key(|(_, server)| server.last)
+                .map(|(address, _)| *address);
             oldest.map(|address| known.servers.remove(&address));
         }
         let info = server.info.clone();
-        known.servers.insert(address, server).is_none_or(|before| before.info != info)
+        known
+            .servers
+            .insert(address, server)
+            .is_none_or(|before| before.info != info)
     }
 
     /// What is known so far. Held for a moment only.
@@ -81,7 +88,10 @@ mod tests {
     #[test]
     fn servers_remembered_are_limited_and_the_oldest_goes() {
         let tally = Tally::default();
-        let server = |at: u32| Server { info: BTreeMap::new(), last: Timestamp(at.into()) };
+        let server = |at: u32| Server {
+            info: BTreeMap::new(),
+            last: Timestamp(at.into()),
+        };
         for index in 0..1000_u32 {
             let address = SocketAddr::from((std::net::Ipv4Addr::from_bits(index), 50000));
             assert!(tally.server(address, server(index)));
@@ -89,7 +99,12 @@ mod tests {
         }
         let known = tally.known();
         assert_eq!(known.servers.len(), SERVERS);
-        assert!(known.servers.values().all(|server| server.last >= Timestamp(1000 - SERVERS as u64)));
+        assert!(
+            known
+                .servers
+                .values()
+                .all(|server| server.last >= Timestamp(1000 - SERVERS as u64))
+        );
     }
 
     #[test]

@@ -16,9 +16,15 @@ use crate::transport::Clock;
 use crate::wire::compat::terminals::{Call, Request};
 
 /// Calls of one source that are answered: whoever forges a source must not make a flood of this node.
-const PER_SOURCE: Rate = Rate { per_second: 1, burst: 3 };
+const PER_SOURCE: Rate = Rate {
+    per_second: 1,
+    burst: 3,
+};
 /// Calls of all sources together.
-const IN_ALL: Rate = Rate { per_second: 2, burst: 8 };
+const IN_ALL: Rate = Rate {
+    per_second: 2,
+    burst: 8,
+};
 /// Answers at a time.
 const AT_A_TIME: usize = 8;
 /// How long one answer may take.
@@ -52,7 +58,11 @@ pub(super) async fn serve(mut ears: Ears, port: u16, updates: Updates, tally: Ta
                         tokio::spawn(async move {
                             let shown = tokio::time::timeout(WITHIN, show(base)).await;
                             let told = matches!(shown, Ok(Ok(())));
-                            tally.count(if told { "terminals.showed_itself" } else { "terminals.show_failed" });
+                            tally.count(if told {
+                                "terminals.showed_itself"
+                            } else {
+                                "terminals.show_failed"
+                            });
                             drop(permit);
                         });
                     }

@@ -44,7 +44,11 @@ impl Caller {
     pub(crate) async fn call_all(&self) -> Result<(), String> {
         let taken = self.interfaces.borrow().clone();
         let result = match Mouth::open(Ipv4Addr::UNSPECIFIED.into()) {
-            Ok(mut mouth) => mouth.broadcast_once(&taken, self.port, Call::GetUpdates.encode()).await,
+            Ok(mut mouth) => {
+                mouth
+                    .broadcast_once(&taken, self.port, Call::GetUpdates.encode())
+                    .await
+            }
             Err(error) => Err(error.to_string()),
         };
         self.count(result)
@@ -54,14 +58,21 @@ impl Caller {
     pub(crate) async fn call(&self, mut terminal: SocketAddr) -> Result<(), String> {
         terminal.set_port(self.port);
         let result = match Mouth::open(terminal.ip()) {
-            Ok(mut mouth) => mouth.say(terminal, Call::GetUpdates.encode()).await.map_err(|error| error.to_string()),
+            Ok(mut mouth) => mouth
+                .say(terminal, Call::GetUpdates.encode())
+                .await
+                .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         self.count(result)
     }
 
     fn count(&self, result: Result<(), String>) -> Result<(), String> {
-        self.tally.count(if result.is_ok() { "terminals.updates_called" } else { "terminals.updates_call_failed" });
+        self.tally.count(if result.is_ok() {
+            "terminals.updates_called"
+        } else {
+            "terminals.updates_call_failed"
+        });
         result
     }
 }
@@ -93,7 +104,9 @@ pub(super) async fn take(
     let mut said = String::new();
     while calls.changed().await.is_ok() {
         sleep(SETTLE).await;
-        let Some(base) = *calls.borrow_and_update() else { continue };
+        let Some(base) = *calls.borrow_and_update() else {
+            continue;
+        };
         let file = &*accepted.name;
         match pull(base, &accepted, &puller).await {
             Ok((size, true)) => {
@@ -117,22 +130,44 @@ pub(super) async fn take(
 }
 
 /// One pull; gives the size, and whether the file changed.
-async fn pull(base: SocketAddr, accepted: &Accepted, puller: &mpsc::Sender<Told>) -> Result<(u64, bool), PullError> {
+async fn pull(
+    base: SocketAddr,
+    accepted: &Accepted,
+    puller: &mpsc::Sender<Told>,
+) -> Result<(u64, bool), PullError> {
     let name: Arc<str> = (*accepted.name).into();
     // First whether it would be taken at all: nobody gets our disk filled for nothing.
     replace(&name, None, puller).await?;
-    let incoming = timeout(WITHIN, receive(base, accepted)).await.map_err(|_| PullError::Late)??;
+    let incoming = timeout(WITHIN, receive(base, accepted))
+        .await
+        .map_err(|_| PullError::Late)??;
     incoming.check()?;
     let size = incoming.held();
-    replace(&name, Some(incoming), puller).await.map(|changed| (size, changed))
+    replace(&name, Some(incoming), puller)
+        .await
+        .map(|changed| (size, changed))
 }
 
 /// Has the puller, who alone replaces files, take what came.
-async fn replace(name: &Arc<str>, file: Option<Incoming>, puller: &mpsc::Sender<Told>) -> Result<bool, PullError> {
+async fn replace(
+    name: &Arc<str>,
+    file: Option<Incoming>,
+    puller: &mpsc::Sender<Told>,
+) -> Result<bool, PullError> {
     let (reply, outcome) = oneshot::channel();
-    let received = Told::Received(Received { name: name.clone(), file, reply });
-    puller.send(received).await.map_err(|_| PullError::Stopped)?;
-    outcome.await.map_err(|_| PullError::Stopped)?.map_err(PullError::NotTaken)
+    let received = Told::Received(Received {
+        name: name.clone(),
+        file,
+        reply,
+    });
+    puller
+        .send(received)
+        .await
+        .map_err(|_| PullError::Stopped)?;
+    outcome
+        .await
+        .map_err(|_| PullError::Stopped)?
+        .map_err(PullError::NotTaken)
 }
 
 /// Receives until the end of the stream.
@@ -143,16 +178,24 @@ async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, Pull
         Incoming::begin(target, place.max_size)
     };
     let mut incoming = on_a_thread(begin).await??;
-    let mut stream = net::connect(base, CONNECT).await.map_err(PullError::Connect)?;
+    let mut stream = net::connect(base, CONNECT)
+        .await
+        .map_err(PullError::Connect)?;
     let mut chunk = Vec::with_capacity(CHUNK);
     let cut = |held, source| PullError::Cut { held, source };
-    stream.write_all(Request::Get.encode()).await.map_err(|source| cut(0, source))?;
+    stream
+        .write_all(Request::Get.encode())
+        .await
+        .map_err(|source| cut(0, source))?;
     loop {
         // A buffer grows when it is full: the reader stops before.
         let mut room = (&mut stream).take((CHUNK - chunk.len()) as u64);
         let read = match timeout(STALLED, room.read_buf(&mut chunk)).await {
             Ok(read) => read,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no byte for {} s", STALLED.as_secs()))),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no byte for {} s", STALLED.as_secs()),
+            )),
         };
         let read = read.map_err(|source| cut(incoming.held() + chunk.len() as u64, source))?;
         if chunk.len() == CHUNK || read == 0 {
@@ -171,7 +214,9 @@ async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, Pull
 }
 
 /// Does what may wait for the disk.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PullError> {
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PullError> {
     // A thread that does not come back has panicked, or the node stops.
     spawn_blocking(work).await.map_err(|_| PullError::Stopped)
 }

@@ -55,7 +55,10 @@ impl Document {
         let mut pointer = pointer;
         loop {
             if let Some(place) = self.places.get(pointer) {
-                let scalar = !matches!(self.value.pointer(pointer), Some(Value::Object(_) | Value::Array(_)));
+                let scalar = !matches!(
+                    self.value.pointer(pointer),
+                    Some(Value::Object(_) | Value::Array(_))
+                );
                 return place.target(scalar);
             }
             match pointer.rfind('/') {
@@ -67,31 +70,57 @@ impl Document {
 
     /// What to point at for a wrong key.
     pub(super) fn key_span(&self, pointer: &str) -> Range<usize> {
-        self.places.get(pointer).and_then(|place| place.key.clone()).unwrap_or_else(|| self.span(pointer))
+        self.places
+            .get(pointer)
+            .and_then(|place| place.key.clone())
+            .unwrap_or_else(|| self.span(pointer))
     }
 }
 
 /// Parses a text; what is wrong with it as YAML, and with its variables, goes to `problems`.
-pub(super) fn parse(text: &str, environment: &dyn Environment, problems: &mut Vec<Problem>) -> Option<Document> {
+pub(super) fn parse(
+    text: &str,
+    environment: &dyn Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<Document> {
     if text.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, at most {MAX_BYTES} are read", text.len());
+        let message = format!(
+            "the file has {} bytes, at most {MAX_BYTES} are read",
+            text.len()
+        );
         problems.push(Problem::error("", 0..0, message));
         return None;
     }
     let root = match serde_yaml::from_str_with_options::<Spanned<Node>>(text, options()) {
         Ok(root) => root,
         Err(_) if is_blank(text) => {
-            return Some(Document { value: Value::Object(Map::new()), ..Document::default() });
+            return Some(Document {
+                value: Value::Object(Map::new()),
+                ..Document::default()
+            });
         }
         Err(error) => {
             problems.push(syntax_problem(text, &error));
             return None;
         }
     };
-    let mut walk = Walk { text, environment, budget: MAX_BYTES, places: BTreeMap::new(), problems };
+    let mut walk = Walk {
+        text,
+        environment,
+        budget: MAX_BYTES,
+        places: BTreeMap::new(),
+        problems,
+    };
     let value = walk.value(String::new(), None, root);
-    let value = if value.is_null() { Value::Object(Map::new()) } else { value };
-    Some(Document { value, places: walk.places })
+    let value = if value.is_null() {
+        Value::Object(Map::new())
+    } else {
+        value
+    };
+    Some(Document {
+        value,
+        places: walk.places,
+    })
 }
 
 fn options() -> Options {
@@ -125,7 +154,9 @@ fn options() -> Options {
 /// Whether there is nothing but white space, comments and document marks.
 fn is_blank(text: &str) -> bool {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
+    text.lines()
+        .map(str::trim)
+        .all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
 }
 
 fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
@@ -133,14 +164,25 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
     let full = error.to_string();
     let location = error.location();
     let start = location.map_or(0, |location| offset(text, &location));
-    let length = text[start..].chars().next().map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() });
+    let length = text[start..]
+        .chars()
+        .next()
+        .map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() });
     // The place is shown beside the message.
-    let message = full.split(" at line ").next().unwrap_or(&full).trim_start_matches("YAML parser error: ");
+    let message = full
+        .split(" at line ")
+        .next()
+        .unwrap_or(&full)
+        .trim_start_matches("YAML parser error: ");
     let message = limit_message(error, message).unwrap_or_else(|| message.to_owned());
     let mut problem = Problem::error("", start..start + length, message);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    if text[line_start..line_end].chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t') {
+    if text[line_start..line_end]
+        .chars()
+        .take_while(|c| c.is_whitespace())
+        .any(|c| c == '\t')
+    {
         problem.help = Some("YAML is indented with spaces, never with tabs".into());
     }
     problem
@@ -154,11 +196,17 @@ fn limit_message(error: &serde_yaml::Error, message: &str) -> Option<String> {
     }
     // What an alias repeats breaks the limit inside of another error.
     if message.starts_with("budget breached: Events") {
-        return Some(format!("aliases make the configuration larger than {MAX_EVENTS} parts; write the values out"));
+        return Some(format!(
+            "aliases make the configuration larger than {MAX_EVENTS} parts; write the values out"
+        ));
     }
-    let serde_yaml::Error::Budget { breach, .. } = error else { return None };
+    let serde_yaml::Error::Budget { breach, .. } = error else {
+        return None;
+    };
     Some(match breach {
-        BudgetBreach::Documents { .. } => "a second document begins here; a file holds one configuration".into(),
+        BudgetBreach::Documents { .. } => {
+            "a second document begins here; a file holds one configuration".into()
+        }
         BudgetBreach::Depth { .. } => format!("this is nested deeper than {MAX_DEPTH} levels"),
         _ => "there are too many anchors or aliases; write the values out".into(),
     })
@@ -166,12 +214,22 @@ fn limit_message(error: &serde_yaml::Error, message: &str) -> Option<String> {
 
 /// The byte offset of a place, never inside a character.
 fn offset(text: &str, location: &serde_yaml::Location) -> usize {
-    let bytes = location.span().byte_offset().and_then(|at| usize::try_from(at).ok());
+    let bytes = location
+        .span()
+        .byte_offset()
+        .and_then(|at| usize::try_from(at).ok());
     let at = bytes.unwrap_or_else(|| {
-        let line = usize::try_from(location.line()).unwrap_or(1).saturating_sub(1);
-        let column = usize::try_from(location.column()).unwrap_or(1).saturating_sub(1);
+        let line = usize::try_from(location.line())
+            .unwrap_or(1)
+            .saturating_sub(1);
+        let column = usize::try_from(location.column())
+            .unwrap_or(1)
+            .saturating_sub(1);
         let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-        text[start..].char_indices().nth(column).map_or(text.len(), |(at, _)| start + at)
+        text[start..]
+            .char_indices()
+            .nth(column)
+            .map_or(text.len(), |(at, _)| start + at)
     });
     floor(text, at)
 }
@@ -195,7 +253,14 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn value(&mut self, pointer: String, key: Option<Range<usize>>, node: Spanned<Node>) -> Value {
         let span = self.span(&node.referenced);
-        self.places.insert(pointer.clone(), Place { key, value: span.clone(), variables: Vec::new() });
+        self.places.insert(
+            pointer.clone(),
+            Place {
+                key,
+                value: span.clone(),
+                variables: Vec::new(),
+            },
+        );
         match node.value {
             Node::Null => Value::Null,
             Node::Bool(value) => Value::Bool(value),
@@ -203,7 +268,11 @@ impl Walk<'_> {
             Node::Text(text) => self.text(&pointer, span, &text),
             Node::List(items) => {
                 let items = items.into_iter().enumerate();
-                Value::Array(items.map(|(i, item)| self.value(format!("{pointer}/{i}"), None, item)).collect())
+                Value::Array(
+                    items
+                        .map(|(i, item)| self.value(format!("{pointer}/{i}"), None, item))
+                        .collect(),
+                )
             }
             Node::Map(entries) => {
                 let mut map = Map::new();
@@ -212,8 +281,12 @@ impl Walk<'_> {
                     let key_span = self.span(&key.referenced);
                     if let Some(first) = self.places.get(&child) {
                         let line = line_of(self.text, first.key.clone().unwrap_or_default().start);
-                        let message = format!("{:?} is given twice; the first stands in line {line}", key.value);
-                        self.problems.push(Problem::error(&child, key_span, message));
+                        let message = format!(
+                            "{:?} is given twice; the first stands in line {line}",
+                            key.value
+                        );
+                        self.problems
+                            .push(Problem::error(&child, key_span, message));
                         continue;
                     }
                     let value = self.value(child, Some(key_span), value);
@@ -233,7 +306,8 @@ impl Walk<'_> {
                 Value::String(expanded.text)
             }
             Err(error) => {
-                self.problems.push(Problem::error(pointer, span, error.to_string()));
+                self.problems
+                    .push(Problem::error(pointer, span, error.to_string()));
                 Value::String(text.into())
             }
         }
@@ -241,17 +315,27 @@ impl Walk<'_> {
 
     fn span(&self, location: &serde_yaml::Location) -> Range<usize> {
         let start = offset(self.text, location);
-        let length = location.span().byte_len().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let length = location
+            .span()
+            .byte_len()
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or(0);
         let end = floor(self.text, start.saturating_add(length)).max(start);
         // A text of several lines is pointed at by its first.
-        let line = self.text[start..end].find('\n').map_or(end, |at| start + at);
+        let line = self.text[start..end]
+            .find('\n')
+            .map_or(end, |at| start + at);
         start..start + self.text[start..line].trim_end().len()
     }
 }
 
 /// The number of the line that holds a byte, from 1.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    text.as_bytes()[..at.min(text.len())]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }
 
 /// A key as part of a JSON pointer (RFC 6901 §3).
@@ -315,7 +399,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
-        Number::from_f64(value).map(Node::Number).ok_or_else(|| E::custom("a number is finite"))
+        Number::from_f64(value)
+            .map(Node::Number)
+            .ok_or_else(|| E::custom("a number is finite"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {

@@ -46,8 +46,8 @@ impl Loaded {
     }
 
     fn write_child(&self, out: &mut String, value: &Value, pointer: &str, depth: usize) {
-        let is_empty =
-            value.as_object().is_some_and(|map| map.is_empty()) || value.as_array().is_some_and(Vec::is_empty);
+        let is_empty = value.as_object().is_some_and(|map| map.is_empty())
+            || value.as_array().is_some_and(Vec::is_empty);
         if is_empty || !(value.is_object() || value.is_array()) {
             out.push_str(&format!(" {}  # {}\n", scalar(value), self.origin(pointer)));
         } else {
@@ -58,14 +58,25 @@ impl Loaded {
 
     fn origin(&self, pointer: &str) -> String {
         let origins = &self.origins;
-        let written = origins.document.value.pointer(pointer).is_some_and(|value| !value.is_null());
+        let written = origins
+            .document
+            .value
+            .pointer(pointer)
+            .is_some_and(|value| !value.is_null());
         match origins.document.places.get(pointer) {
             Some(place) if written || !matches!(pointer, "/node/name" | "/node/state_dir") => {
                 let start = place.key.as_ref().unwrap_or(&place.value).start;
                 let line = line_of(&origins.text, start);
-                let names: Vec<String> = place.variables.iter().map(|name| format!("${{{name}}}")).collect();
-                let variables =
-                    if names.is_empty() { String::new() } else { format!(", environment {}", names.join(" ")) };
+                let names: Vec<String> = place
+                    .variables
+                    .iter()
+                    .map(|name| format!("${{{name}}}"))
+                    .collect();
+                let variables = if names.is_empty() {
+                    String::new()
+                } else {
+                    format!(", environment {}", names.join(" "))
+                };
                 format!("{}:{line}{variables}", origins.name)
             }
             _ if pointer == "/node/name" => "default: the host's name".into(),
@@ -80,13 +91,19 @@ fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) => {
             let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'))
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'))
                 && !matches!(
                     text.to_ascii_lowercase().as_str(),
                     "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
                 );
             // What looks like a variable is written so that it is read back as it is.
-            if plain { text.clone() } else { Value::String(text.replace("${", "$${")).to_string() }
+            if plain {
+                text.clone()
+            } else {
+                Value::String(text.replace("${", "$${")).to_string()
+            }
         }
         other => other.to_string(),
     }

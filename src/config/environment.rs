@@ -38,20 +38,25 @@ impl Environment for SystemEnvironment {
     }
 
     fn knows(&self, accounts: Accounts, account: &Account) -> bool {
-        accounts.number(account).is_ok_and(|number| number.is_some())
+        accounts
+            .number(account)
+            .is_ok_and(|number| number.is_some())
     }
 }
 
 /// The user id of this process, without a system call of our own.
 pub(super) fn own_uid() -> Option<u32> {
-    std::fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
+    std::fs::metadata("/proc/self")
+        .ok()
+        .map(|metadata| metadata.uid())
 }
 
 /// The folder for what outlives a restart, and where that came from.
 pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'static str)> {
     let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
     // systemd lists several folders with colons; the first is the unit's own.
-    let given = variable("STATE_DIRECTORY").and_then(|list| list.split(':').next().map(PathBuf::from));
+    let given =
+        variable("STATE_DIRECTORY").and_then(|list| list.split(':').next().map(PathBuf::from));
     if let Some(folder) = given {
         return Some((folder, "$STATE_DIRECTORY"));
     }
@@ -59,7 +64,10 @@ pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'sta
         return Some((PathBuf::from("/var/lib/hereabouts"), "root's state folder"));
     }
     // A relative XDG path is to be ignored (XDG Base Directory Specification, "Environment variables").
-    if let Some(folder) = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute()) {
+    if let Some(folder) = variable("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute())
+    {
         return Some((folder.join("hereabouts"), "$XDG_STATE_HOME"));
     }
     variable("HOME").map(|home| (PathBuf::from(home).join(".local/state/hereabouts"), "$HOME"))

@@ -23,7 +23,11 @@ pub(super) struct Expanded {
 }
 
 /// Replaces each `${VAR}`; what comes out is not read again. `budget` is what all texts of a file may still grow to.
-pub(super) fn expand(text: &str, environment: &dyn Environment, budget: &mut usize) -> Result<Expanded, ExpandError> {
+pub(super) fn expand(
+    text: &str,
+    environment: &dyn Environment,
+    budget: &mut usize,
+) -> Result<Expanded, ExpandError> {
     let mut out = Expanded::default();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -36,14 +40,26 @@ pub(super) fn expand(text: &str, environment: &dyn Environment, budget: &mut usi
         }
         push(&mut out.text, before, budget)?;
         let (inner, after) = from[2..].split_once('}').ok_or(ExpandError::Open)?;
-        let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+        let (name, default) = inner
+            .split_once(":-")
+            .map_or((inner, None), |(name, default)| (name, Some(default)));
         if !is_variable_name(name) {
-            return Err(ExpandError::Name { name: name.chars().take(40).collect() });
+            return Err(ExpandError::Name {
+                name: name.chars().take(40).collect(),
+            });
         }
         // Like a shell, `:-` also replaces an empty value.
-        let value = environment.variable(name).filter(|value| default.is_none() || !value.is_empty());
+        let value = environment
+            .variable(name)
+            .filter(|value| default.is_none() || !value.is_empty());
         // Shells know HOSTNAME but seldom export it.
-        let value = value.or_else(|| if name == "HOSTNAME" { environment.host_name() } else { None });
+        let value = value.or_else(|| {
+            if name == "HOSTNAME" {
+                environment.host_name()
+            } else {
+                None
+            }
+        });
         match value.as_deref().or(default) {
             Some(value) => push(&mut out.text, value, budget)?,
             None => return Err(ExpandError::Unset { name: name.into() }),
@@ -121,10 +137,23 @@ mod tests {
 
     #[test]
     fn what_is_unset_or_open_is_an_error() {
-        assert_eq!(expanded("${NONE}"), Err(ExpandError::Unset { name: "NONE".into() }));
+        assert_eq!(
+            expanded("${NONE}"),
+            Err(ExpandError::Unset {
+                name: "NONE".into()
+            })
+        );
         assert_eq!(expanded("${SITE"), Err(ExpandError::Open));
-        assert_eq!(expanded("${1X}"), Err(ExpandError::Name { name: "1X".into() }));
-        assert_eq!(expanded("${}"), Err(ExpandError::Name { name: String::new() }));
+        assert_eq!(
+            expanded("${1X}"),
+            Err(ExpandError::Name { name: "1X".into() })
+        );
+        assert_eq!(
+            expanded("${}"),
+            Err(ExpandError::Name {
+                name: String::new()
+            })
+        );
     }
 
     #[test]

@@ -43,10 +43,18 @@ pub(super) struct Origins {
 /// Loads the file that `run` takes: `explicit` (from `--config`), else `$HEREABOUTS_CONFIG`, else the first of
 /// [`SEARCHED`] that exists, else the built-in defaults.
 pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Loaded, Report> {
-    let named = explicit
-        .map(Path::to_owned)
-        .or_else(|| environment.variable(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
-    let path = named.or_else(|| SEARCHED.iter().map(PathBuf::from).find(|path| path.exists()));
+    let named = explicit.map(Path::to_owned).or_else(|| {
+        environment
+            .variable(FILE_VARIABLE)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    });
+    let path = named.or_else(|| {
+        SEARCHED
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+    });
     let Some(path) = path else {
         return parse("(built-in defaults)", "", Path::new(""), environment);
     };
@@ -55,14 +63,19 @@ pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Lo
     // Absolute, so that a path which is made ready stays the same whatever it is joined to later.
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
     let folder = absolute.parent().unwrap_or(Path::new(""));
-    parse(&name, &text, folder, environment).map(|loaded| Loaded { source: Some(path), ..loaded })
+    parse(&name, &text, folder, environment).map(|loaded| Loaded {
+        source: Some(path),
+        ..loaded
+    })
 }
 
 fn read(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("can't be opened: {error}"))?;
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| format!("can't be read: {error}"))?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("can't be read: {error}"))?;
     if bytes.len() > MAX_BYTES {
         return Err(format!("the file has more than {MAX_BYTES} bytes"));
     }
@@ -72,7 +85,11 @@ fn read(path: &Path) -> Result<String, String> {
 fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         format!("line {line} is not UTF-8 text")
     })
 }
@@ -94,12 +111,18 @@ pub fn parse_untrusted(bytes: &[u8]) -> Result<Config, Report> {
         }
     }
     let name = "untrusted";
-    let text = std::str::from_utf8(bytes).map_err(|_| Report::unreadable(name, "not UTF-8 text"))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| Report::unreadable(name, "not UTF-8 text"))?;
     parse(name, text, Path::new("/"), &Nothing).map(|loaded| loaded.config)
 }
 
 /// Parses a text. A pure function of its arguments: `name` stands in messages, `folder` before relative paths.
-pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
+pub fn parse(
+    name: &str,
+    text: &str,
+    folder: &Path,
+    environment: &dyn Environment,
+) -> Result<Loaded, Report> {
     let mut problems = Vec::new();
     let Some(mut document) = document::parse(text, environment, &mut problems) else {
         return Err(Report::of(name, text, problems));
@@ -117,22 +140,35 @@ pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environmen
             // The schema lets nothing pass that the types refuse; should they differ, the types decide.
             let pointer = pointer_of(error.path());
             let span = document.span(&pointer);
-            problems.push(Problem::error(&pointer, span, error.into_inner().to_string()));
+            problems.push(Problem::error(
+                &pointer,
+                span,
+                error.into_inner().to_string(),
+            ));
             return Err(Report::of(name, text, problems));
         }
     };
     for finding in rules::findings(&config, |pointer| document.places.contains_key(pointer)) {
         // What rests on a setting that is wrong itself would only confuse.
-        if wrong.iter().any(|pointer| touches(pointer, &finding.pointer)) {
+        if wrong
+            .iter()
+            .any(|pointer| touches(pointer, &finding.pointer))
+        {
             continue;
         }
         let span = document.span(&finding.pointer);
         let problem = Problem::error(&finding.pointer, span, finding.message);
-        problems.push(Problem { is_note: finding.is_note, ..problem });
+        problems.push(Problem {
+            is_note: finding.is_note,
+            ..problem
+        });
     }
     problems.extend(unknown_owners(&config, &document, environment));
     for unavailable in config.unavailable() {
-        let pointer = format!("/{}", unavailable.path.replace(['.', '['], "/").replace(']', ""));
+        let pointer = format!(
+            "/{}",
+            unavailable.path.replace(['.', '['], "/").replace(']', "")
+        );
         let message = format!("{} not available yet; run refuses it", unavailable.what);
         problems.push(Problem::note(&pointer, document.span(&pointer), message));
     }
@@ -141,39 +177,75 @@ pub fn parse(name: &str, text: &str, folder: &Path, environment: &dyn Environmen
     }
     config.resolve_paths(folder);
     let notes = Report::of(name, text, problems);
-    let origins = Origins { name: name.into(), text: text.into(), document, state_dir };
-    Ok(Loaded { config, source: None, notes, origins })
+    let origins = Origins {
+        name: name.into(),
+        text: text.into(),
+        document,
+        state_dir,
+    };
+    Ok(Loaded {
+        config,
+        source: None,
+        notes,
+        origins,
+    })
 }
 
 /// Whether one of two JSON pointers leads to or through the other.
 fn touches(a: &str, b: &str) -> bool {
-    let leads = |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let leads = |a: &str, b: &str| {
+        b.strip_prefix(a)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     leads(a, b) || leads(b, a)
 }
 
 /// The bytes of all pairs together, which no schema can count.
 fn judge_labels(document: &Document, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
     for pointer in ["/info", "/node/labels"] {
-        let Some(map) = document.value.pointer(pointer).and_then(Value::as_object) else { continue };
+        let Some(map) = document.value.pointer(pointer).and_then(Value::as_object) else {
+            continue;
+        };
         if wrong.iter().any(|other| touches(other, pointer)) {
             continue;
         }
-        let pairs = map.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        let pairs = map
+            .iter()
+            .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         if let Err(error) = Labels::new(pairs) {
-            problems.push(Problem::error(pointer, document.span(pointer), error.to_string()));
+            problems.push(Problem::error(
+                pointer,
+                document.span(pointer),
+                error.to_string(),
+            ));
             wrong.push(pointer.into());
         }
     }
 }
 
 /// Owners of files that this machine does not know. They may be known where the node runs, or by the time it pulls.
-fn unknown_owners(config: &Config, document: &Document, environment: &dyn Environment) -> Vec<Problem> {
+fn unknown_owners(
+    config: &Config,
+    document: &Document,
+    environment: &dyn Environment,
+) -> Vec<Problem> {
     let mut notes = Vec::new();
-    for (i, owner) in config.files.accept.iter().enumerate().filter_map(|(i, accept)| Some((i, accept.owner.as_ref()?)))
+    for (i, owner) in config
+        .files
+        .accept
+        .iter()
+        .enumerate()
+        .filter_map(|(i, accept)| Some((i, accept.owner.as_ref()?)))
     {
-        let accounts = [("user", Accounts::Users, &owner.user), ("group", Accounts::Groups, &owner.group)];
+        let accounts = [
+            ("user", Accounts::Users, &owner.user),
+            ("group", Accounts::Groups, &owner.group),
+        ];
         for (what, accounts, account) in accounts {
-            if let Some(account) = account.as_ref().filter(|account| !environment.knows(accounts, account)) {
+            if let Some(account) = account
+                .as_ref()
+                .filter(|account| !environment.knows(accounts, account))
+            {
                 let pointer = format!("/files/accept/{i}/owner");
                 let message = format!(
                     "{} of this machine has no {what} \"{account}\": pulls fail until it has; a number needs no entry",
@@ -214,17 +286,31 @@ fn fill_in(
     environment: &dyn Environment,
     problems: &mut Vec<Problem>,
 ) -> &'static str {
-    let written = |pointer| document.value.pointer(pointer).is_some_and(|value: &Value| !value.is_null());
-    let Some(root) = value.as_object_mut() else { return "" };
+    let written = |pointer| {
+        document
+            .value
+            .pointer(pointer)
+            .is_some_and(|value: &Value| !value.is_null())
+    };
+    let Some(root) = value.as_object_mut() else {
+        return "";
+    };
     let node = root.entry("node").or_insert_with(|| json!({}));
-    let Some(node) = node.as_object_mut() else { return "" };
+    let Some(node) = node.as_object_mut() else {
+        return "";
+    };
     if !written("/node/name") {
         let name = environment.host_name().unwrap_or_default();
         match NodeName::parse(&name) {
             Ok(name) => node.insert("name".into(), json!(name)),
             Err(error) => {
-                let message = format!("the host's name {name:?} can't be the node's: {error}; set node.name");
-                problems.push(Problem::error("/node/name", document.span("/node/name"), message));
+                let message =
+                    format!("the host's name {name:?} can't be the node's: {error}; set node.name");
+                problems.push(Problem::error(
+                    "/node/name",
+                    document.span("/node/name"),
+                    message,
+                ));
                 node.remove("name")
             }
         };
@@ -240,7 +326,11 @@ fn fill_in(
         }
         None => {
             let message = "neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME names a folder; set node.state_dir";
-            problems.push(Problem::error("/node/state_dir", document.span("/node/state_dir"), message));
+            problems.push(Problem::error(
+                "/node/state_dir",
+                document.span("/node/state_dir"),
+                message,
+            ));
             ""
         }
     }
@@ -248,11 +338,12 @@ fn fill_in(
 
 fn pointer_of(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
-    path.iter().fold(String::new(), |pointer, segment| match segment {
-        Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } => format!("{pointer}/{}", document::escape(key)),
-        Segment::Enum { .. } | Segment::Unknown => pointer,
-    })
+    path.iter()
+        .fold(String::new(), |pointer, segment| match segment {
+            Segment::Seq { index } => format!("{pointer}/{index}"),
+            Segment::Map { key } => format!("{pointer}/{}", document::escape(key)),
+            Segment::Enum { .. } | Segment::Unknown => pointer,
+        })
 }
 
 impl Config {
@@ -266,14 +357,26 @@ impl Config {
                 KeySource::File(path) | KeySource::PassphraseFile(path) => read(path),
             }
         }
-        self.files.offer.iter_mut().for_each(|offer| read(&mut offer.path));
+        self.files
+            .offer
+            .iter_mut()
+            .for_each(|offer| read(&mut offer.path));
         self.http.token_file.as_mut().map(read);
         for accept in &mut self.files.accept {
-            if let Some(AfterAction::Webhook { token_file, ca_file, .. }) = &mut accept.after {
+            if let Some(AfterAction::Webhook {
+                token_file,
+                ca_file,
+                ..
+            }) = &mut accept.after
+            {
                 token_file.iter_mut().chain(ca_file).for_each(read);
             }
         }
-        self.compat.pydiscover.as_mut().and_then(|wire| wire.password_file.as_mut()).map(read);
+        self.compat
+            .pydiscover
+            .as_mut()
+            .and_then(|wire| wire.password_file.as_mut())
+            .map(read);
         let write = |path: &mut PathBuf| *path = self.node.state_dir.join(&*path);
         if let StoreConfig::Embedded { path } = &mut self.registry.store {
             write(path);

@@ -28,16 +28,18 @@ pub use report::{Problem, Report};
 pub use schema::{SCHEMA_ID, schema};
 pub use secret::{Secret, SecretError, decode_key, encode_key, read_token};
 pub use sections::{
-    AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, InterfacesConfig, KeySource, ListenConfig,
-    LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig, SessionsConfig,
+    AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, InterfacesConfig, KeySource,
+    ListenConfig, LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig,
+    SessionsConfig,
 };
 pub use serving::{
-    Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig, HttpConfig, Offer,
-    PublishTarget, PydiscoverConfig, RegistryConfig, SignalName, StoreConfig, TerminalsConfig,
+    Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig,
+    HttpConfig, Offer, PublishTarget, PydiscoverConfig, RegistryConfig, SignalName, StoreConfig,
+    TerminalsConfig,
 };
 pub use text::{
-    ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern, InterfacePatternError,
-    OfferName, OfferNameError, ServerAddress, ServerAddressError,
+    ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern,
+    InterfacePatternError, OfferName, OfferNameError, ServerAddress, ServerAddressError,
 };
 
 use crate::model::{Labels, Role};
@@ -128,21 +130,45 @@ impl Config {
             |target| matches!(target, PublishTarget::Mdns { domain } if !domain.eq_ignore_ascii_case("local")),
         );
         let table = [
-            (domains.map(|i| format!("publish[{i}].domain")).collect(), "a domain of mDNS other than local is"),
-            (used("registry.store", matches!(self.registry.store, StoreConfig::Etcd { .. })), "the store etcd is"),
-            (used("http.listen", self.http.listen.is_some()), "the HTTP interface is"),
+            (
+                domains.map(|i| format!("publish[{i}].domain")).collect(),
+                "a domain of mDNS other than local is",
+            ),
+            (
+                used(
+                    "registry.store",
+                    matches!(self.registry.store, StoreConfig::Etcd { .. }),
+                ),
+                "the store etcd is",
+            ),
+            (
+                used("http.listen", self.http.listen.is_some()),
+                "the HTTP interface is",
+            ),
         ];
         let entries = table
             .into_iter()
-            .flat_map(|(paths, what): (Vec<String>, _)| paths.into_iter().map(move |path| (path, what)));
-        entries.map(|(path, what)| Unavailable { path, what }).collect()
+            .flat_map(|(paths, what): (Vec<String>, _)| {
+                paths.into_iter().map(move |path| (path, what))
+            });
+        entries
+            .map(|(path, what)| Unavailable { path, what })
+            .collect()
     }
 }
 
 fn positions<T>(items: &[T], is: impl Fn(&T) -> bool) -> impl Iterator<Item = usize> {
-    items.iter().enumerate().filter(move |(_, item)| is(item)).map(|(i, _)| i)
+    items
+        .iter()
+        .enumerate()
+        .filter(move |(_, item)| is(item))
+        .map(|(i, _)| i)
 }
 
 fn used(path: &str, is_used: bool) -> Vec<String> {
-    if is_used { vec![path.into()] } else { Vec::new() }
+    if is_used {
+        vec![path.into()]
+    } else {
+        Vec::new()
+    }
 }

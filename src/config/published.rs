@@ -28,15 +28,23 @@ fn let_variables_in(schema: &mut Value) {
                 if let Some(Value::String(pattern)) = map.get_mut("pattern") {
                     pattern.push_str(OR_VARIABLE);
                 }
-                let format = map.get("format").and_then(Value::as_str).unwrap_or_default();
+                let format = map
+                    .get("format")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 if ASSERTED.contains(&format) {
                     let format = format.to_owned();
                     map.remove("format");
-                    map.insert("anyOf".into(), json!([{ "format": format }, { "pattern": r"\$\{" }]));
+                    map.insert(
+                        "anyOf".into(),
+                        json!([{ "format": format }, { "pattern": r"\$\{" }]),
+                    );
                 }
             }
             // Keys are taken as they stand.
-            map.iter_mut().filter(|(key, _)| *key != "propertyNames").for_each(|(_, value)| let_variables_in(value));
+            map.iter_mut()
+                .filter(|(key, _)| *key != "propertyNames")
+                .for_each(|(_, value)| let_variables_in(value));
         }
         Value::Array(items) => items.iter_mut().for_each(let_variables_in),
         _ => {}
@@ -56,7 +64,9 @@ mod tests {
         let group = &definitions["Multicast"]["properties"]["ipv4_group"];
         assert!(group["format"].is_null(), "{group}");
         assert_eq!(group["anyOf"][0]["format"], "ipv4");
-        let keys = definitions["Labels"]["propertyNames"]["pattern"].as_str().unwrap();
+        let keys = definitions["Labels"]["propertyNames"]["pattern"]
+            .as_str()
+            .unwrap();
         assert!(!keys.contains(OR_VARIABLE), "{keys}");
     }
 }

@@ -24,8 +24,13 @@ pub enum DurationError {
 impl ConfigDuration {
     /// The longest duration, about a century: every sum with a clock's time stays in range.
     pub const MAX: Self = Self(Duration::from_secs(36_500 * 86_400));
-    const UNITS: [(&'static str, u64); 5] =
-        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    const UNITS: [(&'static str, u64); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
     const PATTERN: &'static str = "^[0-9]{1,12}(ms|s|m|h|d)$";
 
     /// That many whole seconds.
@@ -39,9 +44,19 @@ impl FromStr for ConfigDuration {
 
     fn from_str(text: &str) -> Result<Self, DurationError> {
         let (number, unit) = split_unit(text, 12).ok_or(DurationError::Form)?;
-        let (_, millis) = Self::UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(DurationError::Form)?;
-        let duration = number.checked_mul(millis).map(Duration::from_millis).ok_or(DurationError::TooLong)?;
-        if duration > Self::MAX.0 { Err(DurationError::TooLong) } else { Ok(Self(duration)) }
+        let (_, millis) = Self::UNITS
+            .into_iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or(DurationError::Form)?;
+        let duration = number
+            .checked_mul(millis)
+            .map(Duration::from_millis)
+            .ok_or(DurationError::TooLong)?;
+        if duration > Self::MAX.0 {
+            Err(DurationError::TooLong)
+        } else {
+            Ok(Self(duration))
+        }
     }
 }
 
@@ -49,7 +64,9 @@ impl fmt::Display for ConfigDuration {
     /// The greatest unit that gives a whole number; a part of a millisecond is dropped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        let exact = Self::UNITS.into_iter().find(|(_, unit)| millis.is_multiple_of(*unit));
+        let exact = Self::UNITS
+            .into_iter()
+            .find(|(_, unit)| millis.is_multiple_of(*unit));
         match exact {
             _ if millis == 0 => f.pad("0s"),
             Some((name, unit)) => f.pad(&format!("{}{name}", millis / unit)),
@@ -76,8 +93,13 @@ pub enum SizeError {
 impl Size {
     /// The largest size: offsets within it fit in what every file system takes.
     pub const MAX: Self = Self(1 << 50);
-    const UNITS: [(&'static str, u64); 5] =
-        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+    const UNITS: [(&'static str, u64); 5] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("B", 1),
+    ];
     const PATTERN: &'static str = "^[0-9]{1,15}(B|KiB|MiB|GiB|TiB)$";
 }
 
@@ -86,16 +108,26 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let (number, unit) = split_unit(text, 15).ok_or(SizeError::Form)?;
-        let (_, bytes) = Self::UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(SizeError::Form)?;
+        let (_, bytes) = Self::UNITS
+            .into_iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or(SizeError::Form)?;
         let size = number.checked_mul(bytes).ok_or(SizeError::TooLarge)?;
-        if size > Self::MAX.0 { Err(SizeError::TooLarge) } else { Ok(Self(size)) }
+        if size > Self::MAX.0 {
+            Err(SizeError::TooLarge)
+        } else {
+            Ok(Self(size))
+        }
     }
 }
 
 impl fmt::Display for Size {
     /// The greatest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Self::UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit)) {
+        match Self::UNITS
+            .into_iter()
+            .find(|(_, unit)| self.0.is_multiple_of(*unit))
+        {
             Some((name, unit)) if self.0 > 0 => f.pad(&format!("{}{name}", self.0 / unit)),
             _ => f.pad(&format!("{}B", self.0)),
         }
@@ -131,20 +163,46 @@ mod tests {
 
     #[test]
     fn durations_print_as_they_parse() {
-        for text in ["250ms", "3s", "5m", "24h", "90d", "0s", "1001ms", "61s", "36500d"] {
+        for text in [
+            "250ms", "3s", "5m", "24h", "90d", "0s", "1001ms", "61s", "36500d",
+        ] {
             let expected = if text == "24h" { "1d" } else { text };
-            assert_eq!(text.parse::<ConfigDuration>().unwrap().to_string(), expected);
+            assert_eq!(
+                text.parse::<ConfigDuration>().unwrap().to_string(),
+                expected
+            );
         }
         assert_eq!("0d".parse::<ConfigDuration>().unwrap().to_string(), "0s");
     }
 
     #[test]
     fn durations_need_a_number_and_a_known_unit() {
-        for text in ["", "3", "s", "3 s", "3S", "-3s", "+3s", "3.5s", "1w", "3ss", "1234567890123s", "٣s"] {
-            assert_eq!(text.parse::<ConfigDuration>(), Err(DurationError::Form), "{text:?}");
+        for text in [
+            "",
+            "3",
+            "s",
+            "3 s",
+            "3S",
+            "-3s",
+            "+3s",
+            "3.5s",
+            "1w",
+            "3ss",
+            "1234567890123s",
+            "٣s",
+        ] {
+            assert_eq!(
+                text.parse::<ConfigDuration>(),
+                Err(DurationError::Form),
+                "{text:?}"
+            );
         }
         for text in ["36501d", "999999999999d"] {
-            assert_eq!(text.parse::<ConfigDuration>(), Err(DurationError::TooLong), "{text:?}");
+            assert_eq!(
+                text.parse::<ConfigDuration>(),
+                Err(DurationError::TooLong),
+                "{text:?}"
+            );
         }
     }
 

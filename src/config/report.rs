@@ -28,11 +28,20 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn error(pointer: &str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { path: path_of(pointer), message: message.into(), help: None, span, is_note: false }
+        Self {
+            path: path_of(pointer),
+            message: message.into(),
+            help: None,
+            span,
+            is_note: false,
+        }
     }
 
     pub(super) fn note(pointer: &str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { is_note: true, ..Self::error(pointer, span, message) }
+        Self {
+            is_note: true,
+            ..Self::error(pointer, span, message)
+        }
     }
 }
 
@@ -70,7 +79,13 @@ impl Report {
     pub(super) fn of(name: &str, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.start);
         problems.dedup();
-        Self { files: vec![FileReport { name: name.into(), text: text.into(), problems }] }
+        Self {
+            files: vec![FileReport {
+                name: name.into(),
+                text: text.into(),
+                problems,
+            }],
+        }
     }
 
     /// One sentence about a file that could not be read.
@@ -90,15 +105,28 @@ impl Report {
 
     /// Every problem with the name of its file.
     pub fn problems(&self) -> impl Iterator<Item = (&str, &Problem)> {
-        self.files.iter().flat_map(|file| file.problems.iter().map(move |problem| (file.name.as_str(), problem)))
+        self.files.iter().flat_map(|file| {
+            file.problems
+                .iter()
+                .map(move |problem| (file.name.as_str(), problem))
+        })
     }
 
     /// Every problem with its file, line and column, the line itself and a caret; no final line break.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let mut shown = Vec::new();
         for file in &self.files {
-            shown.extend(file.problems.iter().take(MAX_SHOWN).map(|problem| render(&renderer, file, problem)));
+            shown.extend(
+                file.problems
+                    .iter()
+                    .take(MAX_SHOWN)
+                    .map(|problem| render(&renderer, file, problem)),
+            );
             if let Some(more @ 1..) = file.problems.len().checked_sub(MAX_SHOWN) {
                 shown.push(format!("error: {}: {more} more problems", file.name));
             }
@@ -108,19 +136,32 @@ impl Report {
 }
 
 fn render(renderer: &Renderer, file: &FileReport, problem: &Problem) -> String {
-    let level = if problem.is_note { Level::WARNING } else { Level::ERROR };
+    let level = if problem.is_note {
+        Level::WARNING
+    } else {
+        Level::ERROR
+    };
     let title = match problem.path.as_str() {
         "" => problem.message.clone(),
         path => format!("{path}: {}", problem.message),
     };
     // Control characters of the file never reach the terminal.
-    let title: String = title.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let title: String = title
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     if file.text.is_empty() {
-        let plain = renderer.render(&[level.primary_title(title).element(annotate_snippets::Origin::path(&file.name))]);
+        let plain = renderer.render(&[level
+            .primary_title(title)
+            .element(annotate_snippets::Origin::path(&file.name))]);
         return plain;
     }
-    let start = file.text[..problem.span.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = file.text[problem.span.start..].find('\n').map_or(file.text.len(), |at| problem.span.start + at);
+    let start = file.text[..problem.span.start]
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
+    let end = file.text[problem.span.start..]
+        .find('\n')
+        .map_or(file.text.len(), |at| problem.span.start + at);
     // One line is enough to see, and a file of one long line stays cheap.
     let line: String = file.text[start..end].into();
     let span = problem.span.start - start..problem.span.end.clamp(problem.span.start, end) - start;

@@ -15,7 +15,10 @@ pub const SCHEMA_ID: &str = "https://hereabouts.dev/schema/hereabouts.schema.jso
 /// The schema of the configuration (JSON Schema draft 2020-12), as `hereabouts schema` prints it.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12();
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<Config>()
+        .to_value();
     if let Some(root) = schema.as_object_mut() {
         root.insert("$id".into(), json!(SCHEMA_ID));
         root.insert("title".into(), json!("hereabouts"));
@@ -30,12 +33,15 @@ fn shorten_defaults(schema: &mut Value) {
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(_, definition)| definition.get("properties").is_some() && definition.get("required").is_none())
+        .filter(|(_, definition)| {
+            definition.get("properties").is_some() && definition.get("required").is_none()
+        })
         .map(|(name, _)| format!("#/$defs/{name}"))
         .collect();
     visit_properties(schema, &mut |property| {
-        let is_section =
-            property["$ref"].as_str().is_some_and(|target| sections.iter().any(|section| section == target));
+        let is_section = property["$ref"]
+            .as_str()
+            .is_some_and(|target| sections.iter().any(|section| section == target));
         if is_section && property.get("default").is_some_and(Value::is_object) {
             property["default"] = json!({});
         }
@@ -46,11 +52,17 @@ fn visit_properties(schema: &mut Value, visit: &mut impl FnMut(&mut Value)) {
     match schema {
         Value::Object(map) => {
             if let Some(Value::Object(properties)) = map.get_mut("properties") {
-                properties.values_mut().filter(|property| property.is_object()).for_each(&mut *visit);
+                properties
+                    .values_mut()
+                    .filter(|property| property.is_object())
+                    .for_each(&mut *visit);
             }
-            map.values_mut().for_each(|value| visit_properties(value, visit));
+            map.values_mut()
+                .for_each(|value| visit_properties(value, visit));
         }
-        Value::Array(items) => items.iter_mut().for_each(|value| visit_properties(value, visit)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|value| visit_properties(value, visit)),
         _ => {}
     }
 }

@@ -94,10 +94,16 @@ pub enum SecretError {
 /// Reads a token that goes into an HTTP header: the first line of its file, without white space around it.
 pub fn read_token(path: &Path) -> Result<Zeroizing<String>, SecretError> {
     let bytes = read_secret(path)?;
-    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    let line = bytes
+        .split(|b| *b == b'\n')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     match std::str::from_utf8(line) {
         Ok("") => Err(SecretError::Empty { path: path.into() }),
-        Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Zeroizing::new(text.to_owned())),
+        Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Zeroizing::new(text.to_owned()))
+        }
         _ => Err(SecretError::Token { path: path.into() }),
     }
 }
@@ -106,7 +112,10 @@ pub fn read_token(path: &Path) -> Result<Zeroizing<String>, SecretError> {
 fn mend(error: &io::Error, path: &Path) -> String {
     match own_uid() {
         Some(uid) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!("; it is read by the user with uid {uid}: chown {uid} {}", path.display())
+            format!(
+                "; it is read by the user with uid {uid}: chown {uid} {}",
+                path.display()
+            )
         }
         _ => String::new(),
     }
@@ -123,7 +132,11 @@ impl ChannelConfig {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(secrets) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(secrets)
+        } else {
+            Err(errors)
+        }
     }
 }
 
@@ -151,7 +164,9 @@ pub fn decode_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
         return None;
     }
     let mut bytes = BASE64.decode(text.as_bytes()).ok()?;
-    let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new);
+    let key = <[u8; 32]>::try_from(bytes.as_slice())
+        .ok()
+        .map(Zeroizing::new);
     bytes.zeroize();
     key
 }
@@ -159,8 +174,13 @@ pub fn decode_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 fn parse_key(bytes: &[u8], path: &Path) -> Result<Secret, SecretError> {
     let malformed = || SecretError::Key { path: path.into() };
     let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let line = lines.next().ok_or_else(|| SecretError::Empty { path: path.into() })?;
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = lines
+        .next()
+        .ok_or_else(|| SecretError::Empty { path: path.into() })?;
     if lines.next().is_some() {
         return Err(malformed());
     }
@@ -176,21 +196,34 @@ fn parse_passphrase(bytes: &[u8], path: &Path) -> Result<Secret, SecretError> {
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let failed = |source| SecretError::Read { path: path.into(), source };
+    let failed = |source| SecretError::Read {
+        path: path.into(),
+        source,
+    };
     // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
     let mut options = std::fs::OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(SecretError::Kind { path: path.into() });
     }
     let is_own = Some(metadata.uid()) == own_uid();
     if let Some(what) = too_open(metadata.mode(), is_own, || is_writable(path)) {
-        return Err(SecretError::Mode { path: path.into(), mode: metadata.mode() & 0o7777, what });
+        return Err(SecretError::Mode {
+            path: path.into(),
+            mode: metadata.mode() & 0o7777,
+            what,
+        });
     }
     // Reserved at once: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 64));
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(SecretError::TooLong { path: path.into() });
     }
@@ -213,7 +246,10 @@ fn too_open(mode: u32, is_own: bool, is_writable: impl FnOnce() -> bool) -> Opti
 
 /// Whether the file system takes changes: opening for writing fails on a read-only mount, and changes nothing elsewhere.
 fn is_writable(path: &Path) -> bool {
-    let opened = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let opened = std::fs::OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
     !opened.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }
 
@@ -235,26 +271,38 @@ mod tests {
     fn key_file_may_have_comments_and_a_final_line_break() {
         let text = format!("# made on Monday\n\n{}\n", *encode_key(&[7; 32]));
         let (_folder, path) = file(text, 0o600);
-        assert_eq!(KeySource::File(path).read().unwrap(), Secret::Key(Zeroizing::new([7; 32])));
+        assert_eq!(
+            KeySource::File(path).read().unwrap(),
+            Secret::Key(Zeroizing::new([7; 32]))
+        );
     }
 
     #[test]
     fn passphrase_is_the_first_line_as_it_stands() {
         let (_folder, path) = file(" correct horse \nnot this", 0o400);
         let secret = KeySource::PassphraseFile(path).read().unwrap();
-        assert_eq!(secret, Secret::Passphrase(Zeroizing::new(" correct horse ".into())));
+        assert_eq!(
+            secret,
+            Secret::Passphrase(Zeroizing::new(" correct horse ".into()))
+        );
     }
 
     #[test]
     fn token_is_the_first_line_and_fits_a_header() {
         let (_folder, path) = file(" s3cret.token== \r\nrest", 0o600);
         assert_eq!(read_token(&path).unwrap().as_str(), "s3cret.token==");
-        for (text, says) in
-            [("\nx", "empty"), ("s3 cret", "is no token"), ("s3\rcret", "is no token"), ("sécret", "is no token")]
-        {
+        for (text, says) in [
+            ("\nx", "empty"),
+            ("s3 cret", "is no token"),
+            ("s3\rcret", "is no token"),
+            ("sécret", "is no token"),
+        ] {
             let (_folder, path) = file(text, 0o600);
             let message = read_token(&path).unwrap_err().to_string();
-            assert!(message.contains(says) && !message.contains("cret\n") && !message.contains("s3"), "{message}");
+            assert!(
+                message.contains(says) && !message.contains("cret\n") && !message.contains("s3"),
+                "{message}"
+            );
         }
         let (_folder, path) = file("s3cret", 0o644);
         assert!(matches!(read_token(&path), Err(SecretError::Mode { .. })));
@@ -264,8 +312,14 @@ mod tests {
     fn own_file_that_others_may_read_is_refused_with_its_mend() {
         for mode in [0o640, 0o604, 0o644, 0o620, 0o602] {
             let (_folder, path) = file(encode_key(&[7; 32]).as_bytes(), mode);
-            let message = KeySource::File(path.clone()).read().unwrap_err().to_string();
-            assert!(message.ends_with(&format!("chmod 600 {}", path.display())), "{message}");
+            let message = KeySource::File(path.clone())
+                .read()
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.ends_with(&format!("chmod 600 {}", path.display())),
+                "{message}"
+            );
         }
     }
 
@@ -292,7 +346,10 @@ mod tests {
         ] {
             let (_folder, path) = file(text, 0o600);
             let error = KeySource::File(path).read().unwrap_err();
-            assert!(matches!(error, SecretError::Empty { .. } | SecretError::Key { .. }), "{error}");
+            assert!(
+                matches!(error, SecretError::Empty { .. } | SecretError::Key { .. }),
+                "{error}"
+            );
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }
     }
@@ -300,17 +357,37 @@ mod tests {
     #[test]
     fn long_files_folders_and_pipes_are_refused() {
         let (folder, path) = file([b'x'; 5000], 0o600);
-        assert!(matches!(KeySource::File(path).read(), Err(SecretError::TooLong { .. })));
-        assert!(matches!(KeySource::File(folder.path().into()).read(), Err(SecretError::Kind { .. })));
-        assert!(matches!(KeySource::File(folder.path().join("none")).read(), Err(SecretError::Read { .. })));
+        assert!(matches!(
+            KeySource::File(path).read(),
+            Err(SecretError::TooLong { .. })
+        ));
+        assert!(matches!(
+            KeySource::File(folder.path().into()).read(),
+            Err(SecretError::Kind { .. })
+        ));
+        assert!(matches!(
+            KeySource::File(folder.path().join("none")).read(),
+            Err(SecretError::Read { .. })
+        ));
     }
 
     #[test]
     fn file_of_another_user_is_told_with_its_chown() {
         let (path, uid) = (PathBuf::from("/run/secrets/key"), own_uid().unwrap());
-        let denied = SecretError::Read { path: path.clone(), source: io::ErrorKind::PermissionDenied.into() };
-        assert!(denied.to_string().ends_with(&format!("chown {uid} /run/secrets/key")), "{denied}");
-        let missing = SecretError::Read { path, source: io::ErrorKind::NotFound.into() };
+        let denied = SecretError::Read {
+            path: path.clone(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(
+            denied
+                .to_string()
+                .ends_with(&format!("chown {uid} /run/secrets/key")),
+            "{denied}"
+        );
+        let missing = SecretError::Read {
+            path,
+            source: io::ErrorKind::NotFound.into(),
+        };
         assert!(!missing.to_string().contains("chown"), "{missing}");
     }
 
@@ -323,7 +400,10 @@ mod tests {
     #[test]
     fn every_unreadable_key_is_told() {
         let missing = |name: &str| KeySource::File(PathBuf::from(name));
-        let channel = ChannelConfig { keys: vec![missing("/none/a"), missing("/none/b")], ..ChannelConfig::default() };
+        let channel = ChannelConfig {
+            keys: vec![missing("/none/a"), missing("/none/b")],
+            ..ChannelConfig::default()
+        };
         assert_eq!(channel.secrets().unwrap_err().len(), 2);
     }
 }

@@ -70,7 +70,11 @@ impl ChannelConfig {
 impl Default for ChannelConfig {
     fn default() -> Self {
         // The text is valid: `defaults_are_what_the_schema_says` parses it again.
-        Self { name: ChannelName::home(), keys: Vec::new(), hidden: true }
+        Self {
+            name: ChannelName::home(),
+            keys: Vec::new(),
+            hidden: true,
+        }
     }
 }
 
@@ -111,9 +115,17 @@ impl Default for InterfacesConfig {
             "wg* wireguard* tailscale* zt* wt* nebula* ppp* ipsec* xfrm* vpn* proton* nordlynx* CloudflareWARP*",
         ];
         let patterns = |texts: &[&str]| {
-            texts.iter().flat_map(|text| text.split_whitespace()).filter_map(|text| text.parse().ok()).collect()
+            texts
+                .iter()
+                .flat_map(|text| text.split_whitespace())
+                .filter_map(|text| text.parse().ok())
+                .collect()
         };
-        Self { include: patterns(&["*"]), exclude: patterns(&VIRTUAL), addresses: AddressesConfig::default() }
+        Self {
+            include: patterns(&["*"]),
+            exclude: patterns(&VIRTUAL),
+            addresses: AddressesConfig::default(),
+        }
     }
 }
 
@@ -134,7 +146,12 @@ pub struct AddressesConfig {
 
 impl Default for AddressesConfig {
     fn default() -> Self {
-        Self { ipv4: true, ipv6: true, link_local: false, loopback: false }
+        Self {
+            ipv4: true,
+            ipv6: true,
+            link_local: false,
+            loopback: false,
+        }
     }
 }
 
@@ -248,7 +265,9 @@ pub struct MdnsConfig {
 
 impl Default for MdnsConfig {
     fn default() -> Self {
-        Self { service: "_hereabouts._udp".into() }
+        Self {
+            service: "_hereabouts._udp".into(),
+        }
     }
 }
 
@@ -267,7 +286,10 @@ pub struct ListenConfig {
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), port: DEFAULT_PORT }
+        Self {
+            address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            port: DEFAULT_PORT,
+        }
     }
 }
 
@@ -288,7 +310,11 @@ pub struct SessionsConfig {
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { max: 512, max_per_source: 64, idle: ConfigDuration::from_secs(60) }
+        Self {
+            max: 512,
+            max_per_source: 64,
+            idle: ConfigDuration::from_secs(60),
+        }
     }
 }
 
@@ -305,7 +331,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: LogLevel::Info, format: LogFormat::Text }
+        Self {
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+        }
     }
 }
 

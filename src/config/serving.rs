@@ -69,7 +69,9 @@ fn registry_file() -> PathBuf {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self::Embedded { path: registry_file() }
+        Self::Embedded {
+            path: registry_file(),
+        }
     }
 }
 
@@ -87,7 +89,10 @@ pub struct ExportConfig {
 
 impl Default for ExportConfig {
     fn default() -> Self {
-        Self { path: PathBuf::from("nodes.json"), format: ExportFormat::Hereabouts }
+        Self {
+            path: PathBuf::from("nodes.json"),
+            format: ExportFormat::Hereabouts,
+        }
     }
 }
 
@@ -150,7 +155,11 @@ pub struct FilesConfig {
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        Self { offer: Vec::new(), accept: Vec::new(), spread: ConfigDuration::from_secs(10) }
+        Self {
+            offer: Vec::new(),
+            accept: Vec::new(),
+            spread: ConfigDuration::from_secs(10),
+        }
     }
 }
 
@@ -319,7 +328,12 @@ pub struct PydiscoverConfig {
 
 impl Default for PydiscoverConfig {
     fn default() -> Self {
-        Self { port: 50000, magic: "fna349fn".into(), password_file: None, hidden: true }
+        Self {
+            port: 50000,
+            magic: "fna349fn".into(),
+            password_file: None,
+            hidden: true,
+        }
     }
 }
 
@@ -338,7 +352,10 @@ pub struct DynipConfig {
 
 impl Default for DynipConfig {
     fn default() -> Self {
-        Self { port: 28630, lease: ConfigDuration::from_secs(3600) }
+        Self {
+            port: 28630,
+            lease: ConfigDuration::from_secs(3600),
+        }
     }
 }
 
@@ -356,6 +373,9 @@ pub struct TerminalsConfig {
 
 impl Default for TerminalsConfig {
     fn default() -> Self {
-        Self { port: 9998, file: None }
+        Self {
+            port: 9998,
+            file: None,
+        }
     }
 }

@@ -75,8 +75,14 @@ impl FromStr for InterfacePattern {
 
     fn from_str(text: &str) -> Result<Self, InterfacePatternError> {
         let valid = (1..=Self::MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
-        if valid { Ok(Self(text.into())) } else { Err(InterfacePatternError) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(InterfacePatternError)
+        }
     }
 }
 
@@ -119,7 +125,8 @@ pub enum ServerAddressError {
 
 impl ServerAddress {
     // What the host may be is left to the loader: an IPv6 address is no matter for a pattern.
-    const PATTERN: &'static str = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9A-Fa-f:.]+|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
+    const PATTERN: &'static str =
+        r"^(\[[0-9A-Fa-f:.%]+\]|[0-9A-Fa-f:.]+|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
 }
 
 impl FromStr for ServerAddress {
@@ -133,20 +140,31 @@ impl FromStr for ServerAddress {
 impl ServerAddress {
     /// Parses a text, with the port that counts where none is written.
     fn parse(text: &str, default_port: u16) -> Result<Self, ServerAddressError> {
-        let plain = |host: &str, port| Ok(Self { host: host.into(), port });
+        let plain = |host: &str, port| {
+            Ok(Self {
+                host: host.into(),
+                port,
+            })
+        };
         if text.parse::<std::net::Ipv6Addr>().is_ok() {
             return plain(text, default_port);
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or(ServerAddressError::Host)?;
-                host.parse::<std::net::Ipv6Addr>().map_err(|_| ServerAddressError::Host)?;
-                let port =
-                    if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(ServerAddressError::Port)?) };
+                host.parse::<std::net::Ipv6Addr>()
+                    .map_err(|_| ServerAddressError::Host)?;
+                let port = if port.is_empty() {
+                    None
+                } else {
+                    Some(port.strip_prefix(':').ok_or(ServerAddressError::Port)?)
+                };
                 (host, port)
             }
             None => {
-                let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+                let (host, port) = text
+                    .split_once(':')
+                    .map_or((text, None), |(host, port)| (host, Some(port)));
                 if !is_host(host) {
                     return Err(ServerAddressError::Host);
                 }
@@ -224,11 +242,17 @@ impl FromStr for FileMode {
     type Err = FileModeError;
 
     fn from_str(text: &str) -> Result<Self, FileModeError> {
-        let digits = if text.len() == 4 { text.strip_prefix('0').ok_or(FileModeError)? } else { text };
+        let digits = if text.len() == 4 {
+            text.strip_prefix('0').ok_or(FileModeError)?
+        } else {
+            text
+        };
         if digits.len() != 3 || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(FileModeError);
         }
-        u32::from_str_radix(digits, 8).map(Self).map_err(|_| FileModeError)
+        u32::from_str_radix(digits, 8)
+            .map(Self)
+            .map_err(|_| FileModeError)
     }
 }
 
@@ -251,7 +275,9 @@ pub struct OfferName(Box<str>);
 
 /// Why a text is not the name of an offer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the name of an offer has 1 to 63 letters, digits, '-', '_' and '.', a letter or digit first")]
+#[error(
+    "the name of an offer has 1 to 63 letters, digits, '-', '_' and '.', a letter or digit first"
+)]
 pub struct OfferNameError;
 
 impl OfferName {
@@ -268,9 +294,15 @@ impl FromStr for OfferName {
 
     fn from_str(text: &str) -> Result<Self, OfferNameError> {
         let valid = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
             && text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if valid { Ok(Self(text.into())) } else { Err(OfferNameError) }
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(OfferNameError)
+        }
     }
 }
 
@@ -313,7 +345,11 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, ChannelNameError> {
         let valid = (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if valid { Ok(Self(text.into())) } else { Err(ChannelNameError) }
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(ChannelNameError)
+        }
     }
 }
 

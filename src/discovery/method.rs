@@ -46,7 +46,13 @@ pub(super) struct Attempt {
 
 impl Attempt {
     pub(super) fn new(method: Method, starts: Duration) -> Self {
-        Self { method, schedule: None, asked: 0, failure: None, starts }
+        Self {
+            method,
+            schedule: None,
+            asked: 0,
+            failure: None,
+            starts,
+        }
     }
 
     pub(super) fn status(
@@ -65,6 +71,12 @@ impl Attempt {
         } else {
             MethodState::Unanswered
         };
-        MethodStatus { method: self.method, state, asked: self.asked, candidates, failure: self.failure.clone() }
+        MethodStatus {
+            method: self.method,
+            state,
+            asked: self.asked,
+            candidates,
+            failure: self.failure.clone(),
+        }
     }
 }

@@ -42,10 +42,35 @@ pub struct OwnRecord {
 impl OwnRecord {
     /// A record without addresses, signed under `key`.
     pub fn new(identity: Identity, key: KeyId, settings: OwnSettings) -> Self {
-        let OwnSettings { name, epoch, boot, lease, port, role, labels } = settings;
-        let mut record = Record { name, epoch, sequence: 1, boot, lease, addresses: Vec::new(), port, role, labels };
+        let OwnSettings {
+            name,
+            epoch,
+            boot,
+            lease,
+            port,
+            role,
+            labels,
+        } = settings;
+        let mut record = Record {
+            name,
+            epoch,
+            sequence: 1,
+            boot,
+            lease,
+            addresses: Vec::new(),
+            port,
+            role,
+            labels,
+        };
         let signed = sign(&mut record, &identity, key);
-        Self { identity, key, record, signed, version: 0, last_sequence: 1 }
+        Self {
+            identity,
+            key,
+            record,
+            signed,
+            version: 0,
+            last_sequence: 1,
+        }
     }
 
     /// The node's id.
@@ -136,14 +161,24 @@ impl OwnRecord {
     /// A record with lease zero, to be sent as the last word.
     pub fn goodbye(&mut self) -> SignedRecord {
         self.last_sequence += 1;
-        let mut record = Record { lease: Lease::ZERO, sequence: self.last_sequence, ..self.record.clone() };
+        let mut record = Record {
+            lease: Lease::ZERO,
+            sequence: self.last_sequence,
+            ..self.record.clone()
+        };
         sign(&mut record, &self.identity, self.key)
     }
 
     /// A renewal of what the server holds since `base`.
     pub fn renewal(&mut self, base: u64, key: &RenewalKey, server: &NodeId) -> Renewal {
         let sequence = self.next_sequence();
-        key.renewal(&self.identity.id(), server, self.record.epoch, base, sequence)
+        key.renewal(
+            &self.identity.id(),
+            server,
+            self.record.epoch,
+            base,
+            sequence,
+        )
     }
 
     fn sign_anew(&mut self) {

@@ -52,8 +52,14 @@ impl ResponderSettings {
         Self {
             window: Duration::from_secs(20),
             // A person or a script with a loop stays far below; a flood is cut to what one core does in a millisecond.
-            per_source: Rate { per_second: 500, burst: 1000 },
-            in_all: Rate { per_second: 100_000, burst: 100_000 },
+            per_source: Rate {
+                per_second: 500,
+                burst: 1000,
+            },
+            in_all: Rate {
+                per_second: 100_000,
+                burst: 100_000,
+            },
             seed,
         }
     }
@@ -152,7 +158,10 @@ impl Responder {
         Self {
             replay: ReplayWindow::new(settings.window, std::hash::RandomState::new()),
             sources: HashMap::with_capacity(64),
-            crowd: Source { bucket: full(settings.per_source), clock_told: None },
+            crowd: Source {
+                bucket: full(settings.per_source),
+                clock_told: None,
+            },
             in_all: full(settings.in_all),
             waiting: BinaryHeap::new(),
             dice: fastrand::Rng::with_seed(settings.seed),
@@ -214,23 +223,39 @@ impl Responder {
         if self.deadline()? > now.elapsed {
             return None;
         }
-        self.waiting.pop().map(|Reverse(Waiting { id, to, via, .. })| DueAnswer { id, to, via })
+        self.waiting
+            .pop()
+            .map(|Reverse(Waiting { id, to, via, .. })| DueAnswer { id, to, via })
     }
 
-    fn later(&mut self, now: Now, query: &Query, to: SocketAddr, via: (Option<IpAddr>, u32)) -> Verdict {
+    fn later(
+        &mut self,
+        now: Now,
+        query: &Query,
+        to: SocketAddr,
+        via: (Option<IpAddr>, u32),
+    ) -> Verdict {
         if self.waiting.len() == WAITING_ANSWERS {
             return Verdict::Ignore(Ignored::Crowded);
         }
         let window = query.window.min(LONGEST_WINDOW);
         let at = now.elapsed + window.mul_f64(self.dice.f64());
-        self.waiting.push(Reverse(Waiting { at, id: query.id, to, via }));
+        self.waiting.push(Reverse(Waiting {
+            at,
+            id: query.id,
+            to,
+            via,
+        }));
         Verdict::AnswerLater
     }
 
     /// The asker proved that it holds the key, so it is told the time; a captured query played back gains one short answer.
     fn out_of_time(&mut self, now: Now, query: &Query, from: SocketAddr) -> Verdict {
         let source = self.source(now, from);
-        if source.clock_told.is_some_and(|told| now.elapsed < told + CLOCK_REFUSAL_EVERY) {
+        if source
+            .clock_told
+            .is_some_and(|told| now.elapsed < told + CLOCK_REFUSAL_EVERY)
+        {
             return Verdict::Ignore(Ignored::Clock);
         }
         source.clock_told = Some(now.elapsed);
@@ -238,12 +263,19 @@ impl Responder {
             return Verdict::Ignore(Ignored::Rate);
         }
         let refusal = Refusal::Clock { clock: now.wall };
-        Verdict::Refuse(Refused { regarding: Regarding::Query(query.id), refusal })
+        Verdict::Refuse(Refused {
+            regarding: Regarding::Query(query.id),
+            refusal,
+        })
     }
 
     fn take_token(&mut self, now: Now, from: SocketAddr) -> bool {
         let Rate { per_second, burst } = self.settings.per_source;
-        if !self.source(now, from).bucket.take(now.elapsed, Rate { per_second, burst }) {
+        if !self
+            .source(now, from)
+            .bucket
+            .take(now.elapsed, Rate { per_second, burst })
+        {
             return false;
         }
         self.in_all.take(now.elapsed, self.settings.in_all)
@@ -254,8 +286,13 @@ impl Responder {
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&ip) {
             // Whoever has been quiet long enough to have a full bucket is a stranger again.
             let rate = self.settings.per_source;
-            if self.crowd.clock_told.is_none_or(|swept| now.elapsed >= swept + CLOCK_REFUSAL_EVERY) {
-                self.sources.retain(|_, source| !source.bucket.is_full(now.elapsed, rate));
+            if self
+                .crowd
+                .clock_told
+                .is_none_or(|swept| now.elapsed >= swept + CLOCK_REFUSAL_EVERY)
+            {
+                self.sources
+                    .retain(|_, source| !source.bucket.is_full(now.elapsed, rate));
                 self.crowd.clock_told = Some(now.elapsed);
             }
             if self.sources.len() >= SOURCES {
@@ -263,7 +300,10 @@ impl Responder {
             }
         }
         let rate = self.settings.per_source;
-        self.sources.entry(ip).or_insert_with(|| Source { bucket: Bucket::full(now.elapsed, rate), clock_told: None })
+        self.sources.entry(ip).or_insert_with(|| Source {
+            bucket: Bucket::full(now.elapsed, rate),
+            clock_told: None,
+        })
     }
 }
 
@@ -276,13 +316,18 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn full(now: Duration, rate: Rate) -> Self {
-        Self { millitokens: u64::from(rate.burst) * 1000, at: now }
+        Self {
+            millitokens: u64::from(rate.burst) * 1000,
+            at: now,
+        }
     }
 
     fn level(&self, now: Duration, rate: Rate) -> u64 {
         let micros = u64::try_from(now.saturating_sub(self.at).as_micros()).unwrap_or(u64::MAX);
         let gained = micros.saturating_mul(u64::from(rate.per_second)) / 1000;
-        self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * 1000)
+        self.millitokens
+            .saturating_add(gained)
+            .min(u64::from(rate.burst) * 1000)
     }
 
     pub(crate) fn is_full(&self, now: Duration, rate: Rate) -> bool {
@@ -312,22 +357,52 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn at(seconds: u64) -> Now {
-        Now { elapsed: Duration::from_secs(seconds), wall: Timestamp(1_000_000 + seconds * 1000) }
+        Now {
+            elapsed: Duration::from_secs(seconds),
+            wall: Timestamp(1_000_000 + seconds * 1000),
+        }
     }
 
     fn responder(role: Role) -> Responder {
-        let settings = ResponderSettings { per_source: Rate { per_second: 1, burst: 3 }, ..ResponderSettings::new(7) };
+        let settings = ResponderSettings {
+            per_source: Rate {
+                per_second: 1,
+                burst: 3,
+            },
+            ..ResponderSettings::new(7)
+        };
         Responder::new(at(0), settings, NodeName::parse("own").unwrap(), role)
     }
 
-    fn ask(responder: &mut Responder, now: Now, want: Want, clock: Timestamp, nonce: u8, from: &str) -> Verdict {
-        let query = Query { id: 5, want, clock, window: SECOND };
+    fn ask(
+        responder: &mut Responder,
+        now: Now,
+        want: Want,
+        clock: Timestamp,
+        nonce: u8,
+        from: &str,
+    ) -> Verdict {
+        let query = Query {
+            id: 5,
+            want,
+            clock,
+            window: SECOND,
+        };
         responder.query(now, &query, &[nonce; 24], from.parse().unwrap(), (None, 1))
     }
 
     #[test]
     fn a_server_answers_at_once_and_a_client_not_at_all() {
-        let ask = |role| ask(&mut responder(role), at(1), Want::Servers, at(1).wall, 1, "10.0.0.1:9");
+        let ask = |role| {
+            ask(
+                &mut responder(role),
+                at(1),
+                Want::Servers,
+                at(1).wall,
+                1,
+                "10.0.0.1:9",
+            )
+        };
         assert_eq!(ask(Role::Server), Verdict::AnswerOwn);
         assert_eq!(ask(Role::Client), Verdict::Ignore(Ignored::NotAsked));
     }
@@ -335,8 +410,25 @@ mod tests {
     #[test]
     fn a_nonce_is_answered_once() {
         let mut responder = responder(Role::Server);
-        assert_eq!(ask(&mut responder, at(1), Want::Servers, at(1).wall, 1, "10.0.0.1:9"), Verdict::AnswerOwn);
-        let again = ask(&mut responder, at(2), Want::Servers, at(1).wall, 1, "10.0.0.2:9");
+        assert_eq!(
+            ask(
+                &mut responder,
+                at(1),
+                Want::Servers,
+                at(1).wall,
+                1,
+                "10.0.0.1:9"
+            ),
+            Verdict::AnswerOwn
+        );
+        let again = ask(
+            &mut responder,
+            at(2),
+            Want::Servers,
+            at(1).wall,
+            1,
+            "10.0.0.2:9",
+        );
         assert_eq!(again, Verdict::Ignore(Ignored::Replayed));
     }
 
@@ -346,10 +438,23 @@ mod tests {
         let late = at(1).wall.plus(SECOND * 21);
         let told = ask(&mut responder, at(1), Want::Servers, late, 1, "10.0.0.1:9");
         let refusal = Refusal::Clock { clock: at(1).wall };
-        assert_eq!(told, Verdict::Refuse(Refused { regarding: Regarding::Query(5), refusal }));
+        assert_eq!(
+            told,
+            Verdict::Refuse(Refused {
+                regarding: Regarding::Query(5),
+                refusal
+            })
+        );
         let again = ask(&mut responder, at(1), Want::Servers, late, 2, "10.0.0.1:9");
         assert_eq!(again, Verdict::Ignore(Ignored::Clock));
-        let later = ask(&mut responder, at(2), Want::Servers, late.plus(SECOND), 3, "10.0.0.1:9");
+        let later = ask(
+            &mut responder,
+            at(2),
+            Want::Servers,
+            late.plus(SECOND),
+            3,
+            "10.0.0.1:9",
+        );
         assert!(matches!(later, Verdict::Refuse(_)), "{later:?}");
     }
 
@@ -359,12 +464,39 @@ mod tests {
         let mut answered = 0;
         for nonce in 0..10 {
             answered += usize::from(
-                ask(&mut responder, at(1), Want::Servers, at(1).wall, nonce, "10.0.0.1:9") == Verdict::AnswerOwn,
+                ask(
+                    &mut responder,
+                    at(1),
+                    Want::Servers,
+                    at(1).wall,
+                    nonce,
+                    "10.0.0.1:9",
+                ) == Verdict::AnswerOwn,
             );
         }
         assert_eq!(answered, 3);
-        assert_eq!(ask(&mut responder, at(1), Want::Servers, at(1).wall, 20, "10.0.0.2:9"), Verdict::AnswerOwn);
-        assert_eq!(ask(&mut responder, at(2), Want::Servers, at(2).wall, 21, "10.0.0.1:9"), Verdict::AnswerOwn);
+        assert_eq!(
+            ask(
+                &mut responder,
+                at(1),
+                Want::Servers,
+                at(1).wall,
+                20,
+                "10.0.0.2:9"
+            ),
+            Verdict::AnswerOwn
+        );
+        assert_eq!(
+            ask(
+                &mut responder,
+                at(2),
+                Want::Servers,
+                at(2).wall,
+                21,
+                "10.0.0.1:9"
+            ),
+            Verdict::AnswerOwn
+        );
     }
 
     #[test]
@@ -374,7 +506,12 @@ mod tests {
             let from = SocketAddr::new(IpAddr::from((0x0a00_0000 + i).to_be_bytes()), 9);
             let mut nonce = [0; 24];
             nonce[..4].copy_from_slice(&i.to_be_bytes());
-            let query = Query { id: 5, want: Want::Servers, clock: at(1).wall, window: SECOND };
+            let query = Query {
+                id: 5,
+                want: Want::Servers,
+                clock: at(1).wall,
+                window: SECOND,
+            };
             responder.query(at(1), &query, &nonce, from, (None, 1));
         }
         assert!(responder.sources.len() <= SOURCES);
@@ -384,7 +521,10 @@ mod tests {
     fn answers_to_all_are_spread_over_the_window() {
         let mut responder = responder(Role::Client);
         for (nonce, from) in [(1, "10.0.0.1:9"), (2, "10.0.0.2:9"), (3, "10.0.0.3:9")] {
-            assert_eq!(ask(&mut responder, at(1), Want::All, at(1).wall, nonce, from), Verdict::AnswerLater);
+            assert_eq!(
+                ask(&mut responder, at(1), Want::All, at(1).wall, nonce, from),
+                Verdict::AnswerLater
+            );
         }
         let first = responder.deadline().unwrap();
         assert!(first > at(1).elapsed && first < at(2).elapsed);
@@ -400,10 +540,22 @@ mod tests {
     fn a_name_is_looked_up_by_servers_and_answered_by_its_node() {
         let other = || Want::Name(NodeName::parse("other").unwrap());
         let own = || Want::Name(NodeName::parse("own").unwrap());
-        let ask = |role, want| ask(&mut responder(role), at(1), want, at(1).wall, 1, "10.0.0.1:9");
+        let ask = |role, want| {
+            ask(
+                &mut responder(role),
+                at(1),
+                want,
+                at(1).wall,
+                1,
+                "10.0.0.1:9",
+            )
+        };
         assert_eq!(ask(Role::Server, other()), Verdict::LookUp);
         assert_eq!(ask(Role::Server, own()), Verdict::AnswerOwn);
         assert_eq!(ask(Role::Client, own()), Verdict::AnswerOwn);
-        assert_eq!(ask(Role::Client, other()), Verdict::Ignore(Ignored::NotAsked));
+        assert_eq!(
+            ask(Role::Client, other()),
+            Verdict::Ignore(Ignored::NotAsked)
+        );
     }
 }

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 /// The first queries of a search, counted from its start.
-const FIRST: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+const FIRST: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 /// Between the queries after those, so that a link that loses one datagram in three costs seconds, not half a minute; then
 /// one every [`AskSchedule::STEADY`].
 const THINNING: [Duration; 8] = [
@@ -33,7 +37,11 @@ impl AskSchedule {
     pub(super) const CONTENT: Duration = Duration::from_secs(60);
 
     pub(super) fn new(start: Duration) -> Self {
-        Self { start, asked: 0, next: start }
+        Self {
+            start,
+            asked: 0,
+            next: start,
+        }
     }
 
     /// When the next query is due.
@@ -48,7 +56,10 @@ impl AskSchedule {
             // A late wake-up (suspend) must not send the missed queries in one burst.
             Some(offset) => (self.start + *offset).max(now + FIRST[1]),
             None => {
-                let gap = THINNING.get(self.asked - FIRST.len()).copied().unwrap_or(Self::STEADY);
+                let gap = THINNING
+                    .get(self.asked - FIRST.len())
+                    .copied()
+                    .unwrap_or(Self::STEADY);
                 now + jittered(gap, dice)
             }
         };
@@ -94,11 +105,17 @@ mod tests {
             schedule.asked(now, &mut dice);
         }
         assert_eq!(offsets[..4], [0, 250, 1000, 3000]);
-        let gaps: Vec<_> = offsets[3..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let gaps: Vec<_> = offsets[3..]
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .collect();
         let meant = [1, 1, 2, 3, 5, 8, 13, 21, 30, 30, 30];
         assert_eq!(gaps.len(), meant.len());
         for (gap, seconds) in gaps.into_iter().zip(meant) {
-            assert!((seconds * 800..=seconds * 1200).contains(&gap), "{offsets:?}");
+            assert!(
+                (seconds * 800..=seconds * 1200).contains(&gap),
+                "{offsets:?}"
+            );
         }
     }
 
@@ -107,7 +124,11 @@ mod tests {
         let mut dice = fastrand::Rng::with_seed(1);
         let mut schedule = AskSchedule::new(Duration::ZERO);
         schedule.content(Duration::from_secs(1), &mut dice);
-        assert_eq!(schedule.next(), Duration::ZERO, "others may answer the first queries");
+        assert_eq!(
+            schedule.next(),
+            Duration::ZERO,
+            "others may answer the first queries"
+        );
         schedule.rest(Duration::from_secs(1), &mut dice);
         assert!(schedule.next() >= Duration::from_secs(49));
     }

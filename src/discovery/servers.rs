@@ -151,7 +151,9 @@ impl Server {
 
     /// Whether it acknowledged what the own record says now.
     pub fn has_current(&self, own: &OwnRecord) -> bool {
-        self.held.as_ref().is_some_and(|held| held.version == own.version())
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.version == own.version())
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -159,7 +161,12 @@ impl Server {
     }
 
     /// What is due, if anything.
-    pub(super) fn due(&mut self, now: Now, own: &mut OwnRecord, dice: &mut fastrand::Rng) -> Option<Due> {
+    pub(super) fn due(
+        &mut self,
+        now: Now,
+        own: &mut OwnRecord,
+        dice: &mut fastrand::Rng,
+    ) -> Option<Due> {
         if now.elapsed < self.next {
             return None;
         }
@@ -177,7 +184,11 @@ impl Server {
         let wait = RETRY[self.tries.min(RETRY.len() - 1)];
         self.tries += 1;
         self.next = now.elapsed + jittered(wait, dice);
-        let renews = self.held.as_ref().filter(|held| held.version == own.version()).map(|held| held.base);
+        let renews = self
+            .held
+            .as_ref()
+            .filter(|held| held.version == own.version())
+            .map(|held| held.base);
         let (message, register, sequence) = match renews {
             Some(base) => {
                 let renewal = own.renewal(base, &self.key, &self.id);
@@ -197,7 +208,12 @@ impl Server {
                 pending.last = sequence
             }
             pending => {
-                *pending = Some(Pending { register, version: own.version(), first: sequence, last: sequence });
+                *pending = Some(Pending {
+                    register,
+                    version: own.version(),
+                    first: sequence,
+                    last: sequence,
+                });
             }
         }
         Some(Due::Send(Box::new(message)))
@@ -205,7 +221,13 @@ impl Server {
 
     /// Takes an acknowledgement; whether it is the first of this server.
     pub(super) fn acknowledged(&mut self, now: Now, registered: &Registered) -> Acknowledged {
-        let Registered { sequence, seen, lease, clock, offers } = *registered;
+        let Registered {
+            sequence,
+            seen,
+            lease,
+            clock,
+            offers,
+        } = *registered;
         // No lease is none: taking it for one would begin a search at once, again and again.
         let awaited = |p: &Pending| (p.first..=p.last).contains(&sequence) && lease != Lease::ZERO;
         let Some(pending) = self.pending.filter(awaited) else {
@@ -216,7 +238,11 @@ impl Server {
         self.refusal = None;
         self.elsewhere = None;
         self.next = now.elapsed + renew_after(lease);
-        let base = if pending.register { sequence } else { self.held.as_ref().map_or(0, |held| held.base) };
+        let base = if pending.register {
+            sequence
+        } else {
+            self.held.as_ref().map_or(0, |held| held.base)
+        };
         let before = self.held.replace(Held {
             base,
             version: pending.version,
@@ -224,7 +250,8 @@ impl Server {
             until: now.elapsed + lease.duration(),
             seen,
             acknowledged: now.wall,
-            clock_offset: i64::try_from(clock.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX),
+            clock_offset: i64::try_from(clock.0).unwrap_or(i64::MAX)
+                - i64::try_from(now.wall.0).unwrap_or(i64::MAX),
             offers,
         });
         match before {
@@ -244,7 +271,8 @@ impl Server {
 
     /// Whether a refusal with this sequence number is about something under way.
     pub(super) fn awaits(&self, sequence: u64) -> bool {
-        self.pending.is_some_and(|p| (p.first..=p.last).contains(&sequence))
+        self.pending
+            .is_some_and(|p| (p.first..=p.last).contains(&sequence))
     }
 
     /// Takes a refusal of something under way.
@@ -261,7 +289,11 @@ impl Server {
             Refusal::UnknownRecord | Refusal::Outdated { .. } => {
                 // The server has no use for renewals of what it does not hold: the next try is a register. A server that
                 // keeps saying so is tried at the pace of retries, not in a loop.
-                self.tries = if self.held.is_none() { RETRY.len() / 2 } else { 0 };
+                self.tries = if self.held.is_none() {
+                    RETRY.len() / 2
+                } else {
+                    0
+                };
                 if self.held.take().is_none() {
                     self.next += RETRY[0];
                 }

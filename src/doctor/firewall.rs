@@ -83,14 +83,23 @@ pub(super) struct By {
 
 impl By {
     fn or(self, other: Self) -> Self {
-        Self { source: self.source || other.source, interface: self.interface || other.interface }
+        Self {
+            source: self.source || other.source,
+            interface: self.interface || other.interface,
+        }
     }
 
     /// With what this expression looks at.
     fn and(self, expression: Option<&Value>) -> Self {
-        let Some(expression) = expression else { return self };
-        let source = part(expression, &|kind, what| kind == "payload" && text(what, "field") == "saddr");
-        let interface = part(expression, &|kind, what| kind == "meta" && text(what, "key").starts_with("iif"));
+        let Some(expression) = expression else {
+            return self;
+        };
+        let source = part(expression, &|kind, what| {
+            kind == "payload" && text(what, "field") == "saddr"
+        });
+        let interface = part(expression, &|kind, what| {
+            kind == "meta" && text(what, "key").starts_with("iif")
+        });
         self.or(Self { source, interface })
     }
 }
@@ -105,17 +114,40 @@ pub(super) enum Keeper {
 }
 
 /// Every kind of datagram for these groups and ports.
-pub(super) fn flows(groups: [IpAddr; 2], multicast_port: u16, broadcast_port: u16, port: u16) -> Vec<Flow> {
+pub(super) fn flows(
+    groups: [IpAddr; 2],
+    multicast_port: u16,
+    broadcast_port: u16,
+    port: u16,
+) -> Vec<Flow> {
     let mut flows = Vec::new();
     for direction in [Direction::In, Direction::Out] {
         for group in groups {
             let (kind, ipv6) = (Kind::Multicast, group.is_ipv6());
-            flows.push(Flow { kind, direction, to: Some(group), port: multicast_port, ipv6 });
+            flows.push(Flow {
+                kind,
+                direction,
+                to: Some(group),
+                port: multicast_port,
+                ipv6,
+            });
         }
         let to = Some(Ipv4Addr::BROADCAST.into());
-        flows.push(Flow { kind: Kind::Broadcast, direction, to, port: broadcast_port, ipv6: false });
+        flows.push(Flow {
+            kind: Kind::Broadcast,
+            direction,
+            to,
+            port: broadcast_port,
+            ipv6: false,
+        });
         for ipv6 in [false, true] {
-            flows.push(Flow { kind: Kind::Unicast, direction, to: None, port, ipv6 });
+            flows.push(Flow {
+                kind: Kind::Unicast,
+                direction,
+                to: None,
+                port,
+                ipv6,
+            });
         }
     }
     flows
@@ -130,7 +162,9 @@ pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Opti
     for flow in flows {
         let bases = rules.chains.iter().filter(|chain| {
             let hook = text(chain, "hook");
-            flow.direction.hooks().contains(&hook) && text(chain, "type") == "filter" && family_fits(chain, flow)
+            flow.direction.hooks().contains(&hook)
+                && text(chain, "type") == "filter"
+                && family_fits(chain, flow)
         });
         // Each chain of a hook has its say: one that drops is enough.
         found.extend(bases.filter_map(|base| rules.verdict(base, flow)));
@@ -167,19 +201,31 @@ struct May {
 
 impl May {
     fn accepted() -> Self {
-        Self { accepted: true, ..Self::default() }
+        Self {
+            accepted: true,
+            ..Self::default()
+        }
     }
 
     fn through() -> Self {
-        Self { through: true, ..Self::default() }
+        Self {
+            through: true,
+            ..Self::default()
+        }
     }
 
     fn next() -> Self {
-        Self { next: true, ..Self::default() }
+        Self {
+            next: true,
+            ..Self::default()
+        }
     }
 
     fn dropped(verdict: Verdict) -> Self {
-        Self { dropped: Some(verdict), ..Self::default() }
+        Self {
+            dropped: Some(verdict),
+            ..Self::default()
+        }
     }
 
     fn or(self, other: Self) -> Self {
@@ -201,8 +247,15 @@ impl May {
             Fits::Yes => self,
             Fits::No => Self::next(),
             Fits::Maybe => {
-                let dropped = self.dropped.map(|verdict| Verdict { certain: false, ..verdict });
-                Self { dropped, next: true, ..self }
+                let dropped = self.dropped.map(|verdict| Verdict {
+                    certain: false,
+                    ..verdict
+                });
+                Self {
+                    dropped,
+                    next: true,
+                    ..self
+                }
             }
         }
     }
@@ -226,7 +279,13 @@ struct Place<'a> {
 impl Place<'_> {
     fn drops(self, flow: &Flow) -> Verdict {
         let handle = self.rule.get("handle").and_then(Value::as_u64);
-        Verdict { flow: *flow, certain: true, by: By::default(), chain: name(self.chain), handle }
+        Verdict {
+            flow: *flow,
+            certain: true,
+            by: By::default(),
+            chain: name(self.chain),
+            handle,
+        }
     }
 }
 
@@ -234,26 +293,51 @@ impl<'a> Rules<'a> {
     fn new(objects: &'a [Value]) -> Self {
         let mut rules: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for rule in objects.iter().filter_map(|object| object.get("rule")) {
-            rules.entry([text(rule, "family"), text(rule, "table"), text(rule, "chain")]).or_default().push(rule);
+            rules
+                .entry([
+                    text(rule, "family"),
+                    text(rule, "table"),
+                    text(rule, "chain"),
+                ])
+                .or_default()
+                .push(rule);
         }
-        Self { chains: objects.iter().filter_map(|object| object.get("chain")).collect(), rules }
+        Self {
+            chains: objects
+                .iter()
+                .filter_map(|object| object.get("chain"))
+                .collect(),
+            rules,
+        }
     }
 
     fn kept_by(&self) -> Option<Keeper> {
-        self.chains.iter().find_map(|chain| match (text(chain, "table"), text(chain, "name")) {
-            ("firewalld", _) => Some(Keeper::Firewalld),
-            (_, name) if name.starts_with("ufw-") => Some(Keeper::Ufw),
-            _ => None,
-        })
+        self.chains
+            .iter()
+            .find_map(|chain| match (text(chain, "table"), text(chain, "name")) {
+                ("firewalld", _) => Some(Keeper::Firewalld),
+                (_, name) if name.starts_with("ufw-") => Some(Keeper::Ufw),
+                _ => None,
+            })
     }
 
     fn verdict(&self, base: &Value, flow: &Flow) -> Option<Verdict> {
-        let mut walk = Walk { flow, by: By::default(), steps: 0 };
+        let mut walk = Walk {
+            flow,
+            by: By::default(),
+            steps: 0,
+        };
         let mut may = self.walk(base, &mut walk, 0);
         if may.through {
             may = may.or(if text(base, "policy") == "drop" {
                 let certain = true;
-                May::dropped(Verdict { flow: *flow, certain, by: By::default(), chain: name(base), handle: None })
+                May::dropped(Verdict {
+                    flow: *flow,
+                    certain,
+                    by: By::default(),
+                    chain: name(base),
+                    handle: None,
+                })
             } else {
                 May::accepted()
             });
@@ -261,19 +345,29 @@ impl<'a> Rules<'a> {
         // Such a chain belongs to one interface; whether the datagrams come by that one can't be told.
         let elsewhere = ["ingress", "egress"].contains(&text(base, "hook"));
         let certain = !may.accepted && !elsewhere;
-        may.dropped.map(|verdict| Verdict { certain, by: walk.by, ..verdict })
+        may.dropped.map(|verdict| Verdict {
+            certain,
+            by: walk.by,
+            ..verdict
+        })
     }
 
     fn walk(&self, chain: &Value, walk: &mut Walk<'_>, depth: u8) -> May {
         let mut may = May::default();
-        let within = [text(chain, "family"), text(chain, "table"), text(chain, "name")];
+        let within = [
+            text(chain, "family"),
+            text(chain, "table"),
+            text(chain, "name"),
+        ];
         for rule in self.rules.get(&within).into_iter().flatten() {
             walk.steps += 1;
             if walk.steps > STEPS {
                 may.accepted = true;
                 break;
             }
-            let Some(statements) = rule.get("expr").and_then(Value::as_array) else { continue };
+            let Some(statements) = rule.get("expr").and_then(Value::as_array) else {
+                continue;
+            };
             let of_rule = self.apply(Place { rule, chain, depth }, statements, walk);
             let goes_on = of_rule.next;
             may = may.or(of_rule);
@@ -281,14 +375,20 @@ impl<'a> Rules<'a> {
                 return May { next: false, ..may };
             }
         }
-        May { through: true, next: false, ..may }
+        May {
+            through: true,
+            next: false,
+            ..may
+        }
     }
 
     fn apply(&self, place: Place<'_>, statements: &[Value], walk: &mut Walk<'_>) -> May {
         let mut fits = Fits::Yes;
         let mut by = By::default();
         for statement in statements {
-            let Some((kind, content)) = first(statement) else { continue };
+            let Some((kind, content)) = first(statement) else {
+                continue;
+            };
             match kind {
                 "match" => {
                     match matches(content, walk.flow) {
@@ -318,7 +418,13 @@ impl<'a> Rules<'a> {
     }
 
     /// What a statement decides; `None` if it is none that does.
-    fn decides(&self, place: Place<'_>, kind: &str, content: &Value, walk: &mut Walk<'_>) -> Option<May> {
+    fn decides(
+        &self,
+        place: Place<'_>,
+        kind: &str,
+        content: &Value,
+        walk: &mut Walk<'_>,
+    ) -> Option<May> {
         Some(match kind {
             "accept" => May::accepted(),
             "drop" | "reject" => May::dropped(place.drops(walk.flow)),
@@ -326,7 +432,9 @@ impl<'a> Rules<'a> {
             "continue" => May::next(),
             "jump" | "goto" => self.jump(place, kind == "goto", content, walk),
             // A program decides.
-            "queue" => May::accepted().or(May::dropped(place.drops(walk.flow))).where_it(Fits::Maybe),
+            "queue" => May::accepted()
+                .or(May::dropped(place.drops(walk.flow)))
+                .where_it(Fits::Maybe),
             "tproxy" => May::accepted().where_it(Fits::Maybe),
             _ => return None,
         })
@@ -336,29 +444,54 @@ impl<'a> Rules<'a> {
         let Place { chain, depth, .. } = place;
         let target = content.get("target");
         let found = self.chains.iter().find(|other| {
-            other.get("name") == target && ["family", "table"].iter().all(|key| other.get(*key) == chain.get(*key))
+            other.get("name") == target
+                && ["family", "table"]
+                    .iter()
+                    .all(|key| other.get(*key) == chain.get(*key))
         });
         let Some(target) = found.filter(|_| depth < DEPTH) else {
             return May::accepted().where_it(Fits::Maybe);
         };
         let may = self.walk(target, walk, depth + 1);
         // After a `goto` it is not this chain that goes on.
-        if goto { may } else { May { through: false, next: may.through, ..may } }
+        if goto {
+            may
+        } else {
+            May {
+                through: false,
+                next: may.through,
+                ..may
+            }
+        }
     }
 
     /// A verdict map: each of its elements is a rule of its own, and at most one of them fits.
     fn vmap(&self, place: Place<'_>, content: &Value, walk: &mut Walk<'_>) -> May {
-        let Some(key) = content.get("key").filter(|key| !impossible(key, walk.flow)) else { return May::next() };
-        let Some(elements) = content.get("data").and_then(|data| data.get("set")).and_then(Value::as_array) else {
+        let Some(key) = content.get("key").filter(|key| !impossible(key, walk.flow)) else {
+            return May::next();
+        };
+        let Some(elements) = content
+            .get("data")
+            .and_then(|data| data.get("set"))
+            .and_then(Value::as_array)
+        else {
             // What a named one holds may change at any time.
-            return May::accepted().or(May::dropped(place.drops(walk.flow))).where_it(Fits::Maybe);
+            return May::accepted()
+                .or(May::dropped(place.drops(walk.flow)))
+                .where_it(Fits::Maybe);
         };
         let mut may = May::next();
         for element in elements {
-            let Some([value, verdict]) = element.as_array().map(Vec::as_slice) else { continue };
+            let Some([value, verdict]) = element.as_array().map(Vec::as_slice) else {
+                continue;
+            };
             let fits = contains(value, &|value| compared(key, value, walk.flow));
-            let Some((kind, content)) = first(verdict).filter(|_| fits != Fits::No) else { continue };
-            let decided = self.decides(place, kind, content, walk).unwrap_or_else(May::next);
+            let Some((kind, content)) = first(verdict).filter(|_| fits != Fits::No) else {
+                continue;
+            };
+            let decided = self
+                .decides(place, kind, content, walk)
+                .unwrap_or_else(May::next);
             if fits == Fits::Yes {
                 return decided;
             }
@@ -370,15 +503,19 @@ impl<'a> Rules<'a> {
 
 /// The kind and the content of a statement or an expression.
 fn first(object: &Value) -> Option<(&str, &Value)> {
-    object.as_object()?.iter().next().map(|(kind, content)| (kind.as_str(), content))
+    object
+        .as_object()?
+        .iter()
+        .next()
+        .map(|(kind, content)| (kind.as_str(), content))
 }
 
 /// Whether an expression is such a one, or has one within.
 fn part(expression: &Value, is: &dyn Fn(&str, &Value) -> bool) -> bool {
     match first(expression) {
-        Some(("concat" | "&" | "|" | "^" | "<<" | ">>", parts)) => {
-            parts.as_array().is_some_and(|parts| parts.iter().any(|one| part(one, is)))
-        }
+        Some(("concat" | "&" | "|" | "^" | "<<" | ">>", parts)) => parts
+            .as_array()
+            .is_some_and(|parts| parts.iter().any(|one| part(one, is))),
         Some((kind, content)) => is(kind, content),
         None => false,
     }
@@ -388,16 +525,20 @@ fn part(expression: &Value, is: &dyn Fn(&str, &Value) -> bool) -> bool {
 ///
 /// nft adds a match for the protocol or the family before such an expression, and leaves it out of what it tells.
 fn impossible(expression: &Value, flow: &Flow) -> bool {
-    part(expression, &|kind, what| match (kind, text(what, "protocol")) {
-        (
-            "payload",
-            "tcp" | "sctp" | "dccp" | "udplite" | "icmp" | "icmpv6" | "igmp" | "arp" | "esp" | "ah" | "comp",
-        ) => true,
-        ("payload", "ip") | ("ip option", _) => flow.ipv6,
-        ("payload", "ip6") => !flow.ipv6,
-        ("tcp option" | "sctp chunk" | "dccp option", _) => true,
-        _ => false,
-    })
+    part(
+        expression,
+        &|kind, what| match (kind, text(what, "protocol")) {
+            (
+                "payload",
+                "tcp" | "sctp" | "dccp" | "udplite" | "icmp" | "icmpv6" | "igmp" | "arp" | "esp"
+                | "ah" | "comp",
+            ) => true,
+            ("payload", "ip") | ("ip option", _) => flow.ipv6,
+            ("payload", "ip6") => !flow.ipv6,
+            ("tcp option" | "sctp chunk" | "dccp option", _) => true,
+            _ => false,
+        },
+    )
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {
@@ -405,7 +546,12 @@ fn text<'a>(object: &'a Value, key: &str) -> &'a str {
 }
 
 fn name(chain: &Value) -> String {
-    [text(chain, "family"), text(chain, "table"), text(chain, "name")].join(" ")
+    [
+        text(chain, "family"),
+        text(chain, "table"),
+        text(chain, "name"),
+    ]
+    .join(" ")
 }
 
 fn family_fits(chain: &Value, flow: &Flow) -> bool {
@@ -419,7 +565,9 @@ fn family_fits(chain: &Value, flow: &Flow) -> bool {
 
 /// Whether a `match` statement fits a flow.
 fn matches(content: &Value, flow: &Flow) -> Fits {
-    let (Some(left), Some(right)) = (content.get("left"), content.get("right")) else { return Fits::Maybe };
+    let (Some(left), Some(right)) = (content.get("left"), content.get("right")) else {
+        return Fits::Maybe;
+    };
     if impossible(left, flow) {
         return Fits::No;
     }
@@ -457,10 +605,18 @@ fn payload(what: &Value, right: &Value, flow: &Flow) -> Fits {
 fn meta(key: &str, right: &Value, flow: &Flow) -> Fits {
     match key {
         "l4proto" => contains(right, &|value| protocol(value)),
-        "nfproto" => contains(right, &|value| word(value, if flow.ipv6 { "ipv6" } else { "ipv4" })),
-        "protocol" => contains(right, &|value| word(value, if flow.ipv6 { "ip6" } else { "ip" })),
+        "nfproto" => contains(right, &|value| {
+            word(value, if flow.ipv6 { "ipv6" } else { "ipv4" })
+        }),
+        "protocol" => contains(right, &|value| {
+            word(value, if flow.ipv6 { "ip6" } else { "ip" })
+        }),
         "pkttype" if flow.direction == Direction::In => {
-            let kind = if flow.kind == Kind::Unicast { "host" } else { flow.kind.as_str() };
+            let kind = if flow.kind == Kind::Unicast {
+                "host"
+            } else {
+                flow.kind.as_str()
+            };
             contains(right, &|value| word(value, kind))
         }
         // Discovery does not use the loopback interface; which other it is, a rule alone does not say.
@@ -479,16 +635,22 @@ fn state(right: &Value) -> Fits {
 
 /// Whether one of the values that a right side stands for fits.
 fn contains(right: &Value, fits: &dyn Fn(&Value) -> Fits) -> Fits {
-    let list = right.as_array().or_else(|| right.get("set").and_then(Value::as_array));
+    let list = right
+        .as_array()
+        .or_else(|| right.get("set").and_then(Value::as_array));
     let Some(list) = list else { return fits(right) };
-    list.iter().map(|value| value.get("elem").and_then(|elem| elem.get("val")).unwrap_or(value)).fold(
-        Fits::No,
-        |so_far, value| match (so_far, fits(value)) {
+    list.iter()
+        .map(|value| {
+            value
+                .get("elem")
+                .and_then(|elem| elem.get("val"))
+                .unwrap_or(value)
+        })
+        .fold(Fits::No, |so_far, value| match (so_far, fits(value)) {
             (Fits::Yes, _) | (_, Fits::Yes) => Fits::Yes,
             (Fits::Maybe, _) | (_, Fits::Maybe) => Fits::Maybe,
             (Fits::No, Fits::No) => Fits::No,
-        },
-    )
+        })
 }
 
 fn known(fits: bool) -> Fits {
@@ -499,7 +661,11 @@ fn number(value: &Value, wanted: u64) -> Fits {
     if let Some(number) = value.as_u64() {
         return known(number == wanted);
     }
-    match value.get("range").and_then(Value::as_array).map(Vec::as_slice) {
+    match value
+        .get("range")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+    {
         Some([from, to]) => match (from.as_u64(), to.as_u64()) {
             (Some(from), Some(to)) => known((from..=to).contains(&wanted)),
             _ => Fits::Maybe,
@@ -509,7 +675,10 @@ fn number(value: &Value, wanted: u64) -> Fits {
 }
 
 fn word(value: &Value, wanted: &str) -> Fits {
-    value.as_str().filter(|text| !text.starts_with('@')).map_or(Fits::Maybe, |text| known(text == wanted))
+    value
+        .as_str()
+        .filter(|text| !text.starts_with('@'))
+        .map_or(Fits::Maybe, |text| known(text == wanted))
 }
 
 fn protocol(value: &Value) -> Fits {
@@ -521,12 +690,18 @@ fn protocol(value: &Value) -> Fits {
 
 fn address(value: &Value, wanted: IpAddr) -> Fits {
     if let Some(text) = value.as_str() {
-        return text.parse::<IpAddr>().map_or(Fits::Maybe, |ip| known(ip == wanted));
+        return text
+            .parse::<IpAddr>()
+            .map_or(Fits::Maybe, |ip| known(ip == wanted));
     }
     if let Some((network, length)) = prefix(value) {
         return known(within(network, length, wanted));
     }
-    match value.get("range").and_then(Value::as_array).map(Vec::as_slice) {
+    match value
+        .get("range")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+    {
         Some([from, to]) => match (ip(from), ip(to)) {
             (Some(from), Some(to)) => known(from <= wanted && wanted <= to),
             _ => Fits::Maybe,
@@ -539,7 +714,11 @@ fn address(value: &Value, wanted: IpAddr) -> Fits {
 fn never_a_host(value: &Value) -> Fits {
     let network = ip(value).or_else(|| prefix(value).map(|(network, _)| network));
     let special = |ip: IpAddr| ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-    if network.is_some_and(special) { Fits::No } else { Fits::Maybe }
+    if network.is_some_and(special) {
+        Fits::No
+    } else {
+        Fits::Maybe
+    }
 }
 
 fn ip(value: &Value) -> Option<IpAddr> {
@@ -548,7 +727,10 @@ fn ip(value: &Value) -> Option<IpAddr> {
 
 fn prefix(value: &Value) -> Option<(IpAddr, u32)> {
     let prefix = value.get("prefix")?;
-    Some((ip(prefix.get("addr")?)?, u32::try_from(prefix.get("len")?.as_u64()?).ok()?))
+    Some((
+        ip(prefix.get("addr")?)?,
+        u32::try_from(prefix.get("len")?.as_u64()?).ok()?,
+    ))
 }
 
 fn within(network: IpAddr, length: u32, ip: IpAddr) -> bool {
@@ -560,11 +742,15 @@ fn within(network: IpAddr, length: u32, ip: IpAddr) -> bool {
 pub(super) fn network_of(ip: IpAddr, prefix: u8) -> (IpAddr, u8) {
     let first: IpAddr = match ip {
         IpAddr::V4(ip) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix.into())).unwrap_or(0);
+            let mask = u32::MAX
+                .checked_shl(32_u32.saturating_sub(prefix.into()))
+                .unwrap_or(0);
             (ip & Ipv4Addr::from_bits(mask)).into()
         }
         IpAddr::V6(ip) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0);
+            let mask = u128::MAX
+                .checked_shl(128_u32.saturating_sub(prefix.into()))
+                .unwrap_or(0);
             (ip & Ipv6Addr::from_bits(mask)).into()
         }
     };

@@ -11,10 +11,13 @@ fn ruleset(hook: &str, policy: &str, rules: &[&str]) -> String {
             r#"{{"chain": {{"family": "inet", "table": "filter", "name": "{hook}", "handle": 1, "type": "filter",
                "hook": "{hook}", "prio": 0, "policy": "{policy}"}}}}"#
         ),
-        r#"{"chain": {"family": "inet", "table": "filter", "name": "other", "handle": 2}}"#.to_owned(),
+        r#"{"chain": {"family": "inet", "table": "filter", "name": "other", "handle": 2}}"#
+            .to_owned(),
     ];
     for (number, rule) in rules.iter().enumerate() {
-        let (chain, expr) = rule.strip_prefix("other ").map_or((hook, *rule), |expr| ("other", expr));
+        let (chain, expr) = rule
+            .strip_prefix("other ")
+            .map_or((hook, *rule), |expr| ("other", expr));
         objects.push(format!(
             r#"{{"rule": {{"family": "inet", "table": "filter", "chain": "{chain}", "handle": {}, "expr": [{expr}]}}}}"#,
             number + 10
@@ -24,7 +27,15 @@ fn ruleset(hook: &str, policy: &str, rules: &[&str]) -> String {
 }
 
 fn all() -> Vec<Flow> {
-    flows([IpAddr::from([239, 255, 43, 73]), "ff12::4373".parse().unwrap()], PORT, PORT, PORT)
+    flows(
+        [
+            IpAddr::from([239, 255, 43, 73]),
+            "ff12::4373".parse().unwrap(),
+        ],
+        PORT,
+        PORT,
+        PORT,
+    )
 }
 
 /// What is dropped coming in, as `kind family`, with a question mark where it is in doubt.
@@ -32,12 +43,22 @@ fn dropped(policy: &str, rules: &[&str]) -> Vec<String> {
     let (verdicts, _) = judge(&ruleset("input", policy, rules), &all()).unwrap();
     let line = |verdict: &Verdict| {
         let family = if verdict.flow.ipv6 { "6" } else { "4" };
-        format!("{}{family}{}", verdict.flow.kind.as_str(), if verdict.certain { "" } else { "?" })
+        format!(
+            "{}{family}{}",
+            verdict.flow.kind.as_str(),
+            if verdict.certain { "" } else { "?" }
+        )
     };
     verdicts.iter().map(line).collect()
 }
 
-const EVERYTHING: [&str; 5] = ["multicast4", "multicast6", "broadcast4", "unicast4", "unicast6"];
+const EVERYTHING: [&str; 5] = [
+    "multicast4",
+    "multicast6",
+    "broadcast4",
+    "unicast4",
+    "unicast6",
+];
 
 fn drop_port(port: u16) -> String {
     format!(
@@ -56,15 +77,25 @@ const DADDR: &str = r#"{"payload": {"protocol": "ip", "field": "daddr"}}"#;
 
 #[test]
 fn an_empty_rule_set_drops_nothing() {
-    assert_eq!(judge(r#"{"nftables": [{"metainfo": {}}]}"#, &all()), Some((Vec::new(), None)));
+    assert_eq!(
+        judge(r#"{"nftables": [{"metainfo": {}}]}"#, &all()),
+        Some((Vec::new(), None))
+    );
     assert!(dropped("accept", &[]).is_empty());
 }
 
 #[test]
 fn a_policy_drops_what_no_rule_accepts() {
     assert_eq!(dropped("drop", &[]), EVERYTHING);
-    for right in ["24373", r#"{"set": [22, 24373]}"#, r#"{"set": [{"range": [24000, 25000]}]}"#] {
-        assert!(dropped("drop", &[&accept(DPORT, right)]).is_empty(), "{right}");
+    for right in [
+        "24373",
+        r#"{"set": [22, 24373]}"#,
+        r#"{"set": [{"range": [24000, 25000]}]}"#,
+    ] {
+        assert!(
+            dropped("drop", &[&accept(DPORT, right)]).is_empty(),
+            "{right}"
+        );
     }
     assert_eq!(dropped("drop", &[&accept(DPORT, "53")]), EVERYTHING);
 }
@@ -73,7 +104,10 @@ fn a_policy_drops_what_no_rule_accepts() {
 fn answers_that_were_asked_for_do_not_hide_that_the_rest_is_dropped() {
     let established = r#"{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}, {"accept": null}"#;
     let loopback = accept(r#"{"meta": {"key": "iifname"}}"#, r#""lo""#);
-    let tcp = accept(r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#, "22");
+    let tcp = accept(
+        r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#,
+        "22",
+    );
     assert_eq!(dropped("drop", &[established, &loopback, &tcp]), EVERYTHING);
 }
 
@@ -86,18 +120,21 @@ fn a_rule_for_the_port_drops_all_and_one_for_another_port_nothing() {
 
 #[test]
 fn a_rule_for_groups_drops_multicast_only() {
-    for right in [r#""239.255.43.73""#, r#"{"prefix": {"addr": "224.0.0.0", "len": 4}}"#] {
+    for right in [
+        r#""239.255.43.73""#,
+        r#"{"prefix": {"addr": "224.0.0.0", "len": 4}}"#,
+    ] {
         let rule = accept(DADDR, right).replace("accept", "drop");
         assert_eq!(dropped("accept", &[&rule]), ["multicast4"], "{right}");
     }
-    let rule = accept(r#"{"meta": {"key": "pkttype"}}"#, r#""broadcast""#).replace("accept", "drop");
+    let rule =
+        accept(r#"{"meta": {"key": "pkttype"}}"#, r#""broadcast""#).replace("accept", "drop");
     assert_eq!(dropped("accept", &[&rule]), ["broadcast4"]);
 }
 
 #[test]
 fn a_rule_that_can_not_be_judged_makes_a_doubt() {
-    let random =
-        r#"{"match": {"op": "<", "left": {"numgen": {"mode": "random", "mod": 100}}, "right": 30}}, {"drop": null}"#;
+    let random = r#"{"match": {"op": "<", "left": {"numgen": {"mode": "random", "mod": 100}}, "right": 30}}, {"drop": null}"#;
     let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
     assert_eq!(dropped("accept", &[random]), doubts);
     assert_eq!(dropped("drop", &[&accept(DPORT, r#""@ports""#)]), doubts);
@@ -108,16 +145,33 @@ fn a_rule_that_can_not_be_judged_makes_a_doubt() {
 #[test]
 fn jumps_are_followed_and_a_circle_of_them_ends() {
     let jump = r#"{"jump": {"target": "other"}}"#;
-    assert_eq!(dropped("accept", &[jump, &format!("other {}", drop_port(PORT))]), EVERYTHING);
-    assert!(dropped("drop", &[jump, &format!("other {}", accept(DPORT, "24373"))]).is_empty());
-    assert_eq!(dropped("drop", &[jump, r#"other {"return": null}"#]), EVERYTHING);
+    assert_eq!(
+        dropped("accept", &[jump, &format!("other {}", drop_port(PORT))]),
+        EVERYTHING
+    );
+    assert!(
+        dropped(
+            "drop",
+            &[jump, &format!("other {}", accept(DPORT, "24373"))]
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        dropped("drop", &[jump, r#"other {"return": null}"#]),
+        EVERYTHING
+    );
     let circle = dropped("drop", &[jump, r#"other {"jump": {"target": "other"}}"#]);
-    assert!(circle.iter().all(|verdict| verdict.ends_with('?')), "{circle:?}");
+    assert!(
+        circle.iter().all(|verdict| verdict.ends_with('?')),
+        "{circle:?}"
+    );
 }
 
 /// A rule as nft tells it.
 fn rule(op: &str, left: &str, right: &str, verdict: &str) -> String {
-    format!(r#"{{"match": {{"op": "{op}", "left": {left}, "right": {right}}}}}, {{"{verdict}": null}}"#)
+    format!(
+        r#"{{"match": {{"op": "{op}", "left": {left}, "right": {right}}}}}, {{"{verdict}": null}}"#
+    )
 }
 
 const SADDR: &str = r#"{"payload": {"protocol": "ip", "field": "saddr"}}"#;
@@ -130,9 +184,21 @@ fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
     let flags = r#"{"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}"#;
     let both = format!(r#"{{"concat": [{SADDR}, {tcp}]}}"#);
     for op in ["==", "!="] {
-        for (left, right) in [(tcp, "22"), (icmp, r#""echo-request""#), (flags, r#""syn""#), (&both, r#""@some""#)] {
-            assert!(dropped("accept", &[&rule(op, left, right, "drop")]).is_empty(), "{left} {op} {right}");
-            assert_eq!(dropped("drop", &[&rule(op, left, right, "accept")]), EVERYTHING, "{left} {op} {right}");
+        for (left, right) in [
+            (tcp, "22"),
+            (icmp, r#""echo-request""#),
+            (flags, r#""syn""#),
+            (&both, r#""@some""#),
+        ] {
+            assert!(
+                dropped("accept", &[&rule(op, left, right, "drop")]).is_empty(),
+                "{left} {op} {right}"
+            );
+            assert_eq!(
+                dropped("drop", &[&rule(op, left, right, "accept")]),
+                EVERYTHING,
+                "{left} {op} {right}"
+            );
         }
     }
     // Of the other family it is as nothing; of its own, which source it has can't be told.
@@ -141,39 +207,67 @@ fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
         ["multicast4?", "broadcast4?", "unicast4?"]
     );
     let protocol = r#"{"payload": {"protocol": "ip", "field": "protocol"}}"#;
-    assert_eq!(dropped("drop", &[&rule("==", protocol, r#""udp""#, "accept")]), ["multicast6", "unicast6"]);
+    assert_eq!(
+        dropped("drop", &[&rule("==", protocol, r#""udp""#, "accept")]),
+        ["multicast6", "unicast6"]
+    );
     assert_eq!(
         dropped("accept", &[&rule("!=", protocol, r#""tcp""#, "drop")]),
         ["multicast4", "broadcast4", "unicast4"]
     );
     // These two look at every datagram.
     let layer4 = r#"{"meta": {"key": "l4proto"}}"#;
-    assert_eq!(dropped("accept", &[&rule("!=", layer4, r#""tcp""#, "drop")]), EVERYTHING);
+    assert_eq!(
+        dropped("accept", &[&rule("!=", layer4, r#""tcp""#, "drop")]),
+        EVERYTHING
+    );
     let family = r#"{"meta": {"key": "nfproto"}}"#;
-    assert_eq!(dropped("accept", &[&rule("!=", family, r#""ipv4""#, "drop")]), ["multicast6", "unicast6"]);
+    assert_eq!(
+        dropped("accept", &[&rule("!=", family, r#""ipv4""#, "drop")]),
+        ["multicast6", "unicast6"]
+    );
 }
 
 #[test]
 fn a_return_that_may_fit_makes_what_follows_doubtful() {
     let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
     let kinds = r#"{"fib": {"result": "type", "flags": ["daddr"]}}"#;
-    let returns = rule("==", kinds, r#"{"set": ["local", "broadcast", "multicast"]}"#, "return");
+    let returns = rule(
+        "==",
+        kinds,
+        r#"{"set": ["local", "broadcast", "multicast"]}"#,
+        "return",
+    );
     assert_eq!(dropped("accept", &[&returns, r#"{"drop": null}"#]), doubts);
     // Whether it returns or comes to the end, the policy has it.
     assert_eq!(dropped("drop", &[&returns]), EVERYTHING);
     // What is accepted only where it did not return is not safe from the policy.
     assert_eq!(dropped("drop", &[&returns, r#"{"accept": null}"#]), doubts);
     let to = |word: &str| format!(r#"{{"{word}": {{"target": "other"}}}}"#);
-    let may = |word: &str| rule("==", kinds, r#""local""#, "x").replace(r#"{"x": null}"#, &to(word));
-    assert_eq!(dropped("accept", &[&may("goto"), r#"{"drop": null}"#]), doubts);
-    assert_eq!(dropped("accept", &[&may("jump"), r#"{"drop": null}"#]), EVERYTHING);
+    let may =
+        |word: &str| rule("==", kinds, r#""local""#, "x").replace(r#"{"x": null}"#, &to(word));
+    assert_eq!(
+        dropped("accept", &[&may("goto"), r#"{"drop": null}"#]),
+        doubts
+    );
+    assert_eq!(
+        dropped("accept", &[&may("jump"), r#"{"drop": null}"#]),
+        EVERYTHING
+    );
     // A return leaves its own chain alone.
     let within = format!("other {returns}");
-    assert_eq!(dropped("accept", &[&to("jump"), r#"{"drop": null}"#, &within]), EVERYTHING);
+    assert_eq!(
+        dropped("accept", &[&to("jump"), r#"{"drop": null}"#, &within]),
+        EVERYTHING
+    );
     assert!(dropped("accept", &[&to("goto"), r#"{"drop": null}"#, &within]).is_empty());
     // After a goto the chain does not go on, however doubtful what it went to was.
-    let random = r#"other {"match": {"op": "<", "left": {"numgen": {}}, "right": 30}}, {"drop": null}"#;
-    assert_eq!(dropped("accept", &[&to("goto"), r#"{"drop": null}"#, random]), doubts);
+    let random =
+        r#"other {"match": {"op": "<", "left": {"numgen": {}}, "right": 30}}, {"drop": null}"#;
+    assert_eq!(
+        dropped("accept", &[&to("goto"), r#"{"drop": null}"#, random]),
+        doubts
+    );
 }
 
 #[test]
@@ -185,8 +279,14 @@ fn verdict_maps_are_looked_into() {
     );
     assert!(dropped("accept", &[&state]).is_empty());
     assert_eq!(dropped("drop", &[&state]), EVERYTHING);
-    assert_eq!(dropped("accept", &[&state, &format!("other {}", drop_port(PORT))]), EVERYTHING);
-    let ports = map(DPORT, r#"{"set": [[{"range": [24000, 25000]}, {"drop": null}], [53, {"accept": null}]]}"#);
+    assert_eq!(
+        dropped("accept", &[&state, &format!("other {}", drop_port(PORT))]),
+        EVERYTHING
+    );
+    let ports = map(
+        DPORT,
+        r#"{"set": [[{"range": [24000, 25000]}, {"drop": null}], [53, {"accept": null}]]}"#,
+    );
     assert_eq!(dropped("accept", &[&ports]), EVERYTHING);
     let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
     assert_eq!(dropped("accept", &[&map(DPORT, r#""@ports""#)]), doubts);
@@ -195,8 +295,17 @@ fn verdict_maps_are_looked_into() {
         r#"{"set": [["lo", {"accept": null}], ["eth0", {"jump": {"target": "other"}}]]}"#,
     );
     assert_eq!(dropped("drop", &[&interfaces]), EVERYTHING);
-    assert_eq!(dropped("drop", &[&interfaces, &format!("other {}", accept(DPORT, "24373"))]), doubts);
-    let tcp = map(r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#, r#""@ports""#);
+    assert_eq!(
+        dropped(
+            "drop",
+            &[&interfaces, &format!("other {}", accept(DPORT, "24373"))]
+        ),
+        doubts
+    );
+    let tcp = map(
+        r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#,
+        r#""@ports""#,
+    );
     assert_eq!(dropped("drop", &[&tcp]), EVERYTHING);
 }
 
@@ -206,7 +315,10 @@ fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
     assert_eq!(dropped("accept", &[r#"{"queue": {"num": 1}}"#]), doubts);
     let ingress = ruleset("ingress", "accept", &[&drop_port(PORT)]);
     let (verdicts, _) = judge(&ingress, &all()).unwrap();
-    assert!(!verdicts.is_empty() && verdicts.iter().all(|verdict| !verdict.certain), "{verdicts:?}");
+    assert!(
+        !verdicts.is_empty() && verdicts.iter().all(|verdict| !verdict.certain),
+        "{verdicts:?}"
+    );
 }
 
 #[test]
@@ -217,27 +329,56 @@ fn what_the_deciding_rules_look_at_is_told() {
         (first.by.source, first.by.interface)
     };
     assert_eq!(by("drop", &[]), (false, false));
-    assert_eq!(by("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]), (true, false));
-    assert_eq!(by("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]), (true, false));
-    assert_eq!(by("drop", &[&accept(r#"{"meta": {"key": "iifname"}}"#, r#""eth1""#)]), (false, true));
+    assert_eq!(
+        by("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
+        (true, false)
+    );
+    assert_eq!(
+        by("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]),
+        (true, false)
+    );
+    assert_eq!(
+        by(
+            "drop",
+            &[&accept(r#"{"meta": {"key": "iifname"}}"#, r#""eth1""#)]
+        ),
+        (false, true)
+    );
     // What does not concern such a datagram restricts nothing.
     let tcp = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}"#;
-    let other = rule("==", SADDR, LOCAL_NETWORK, "accept").replace(r#"{"accept""#, &format!(r#"{tcp}, {{"accept""#));
+    let other = rule("==", SADDR, LOCAL_NETWORK, "accept")
+        .replace(r#"{"accept""#, &format!(r#"{tcp}, {{"accept""#));
     assert_eq!(by("drop", &[&other]), (false, false));
 }
 
 #[test]
 fn the_rule_and_its_chain_are_named() {
     let (verdicts, _) = judge(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();
-    assert!(verdicts.iter().all(|verdict| verdict.flow.direction == Direction::Out));
-    assert_eq!((verdicts[0].chain.as_str(), verdicts[0].handle), ("inet filter output", Some(10)));
+    assert!(
+        verdicts
+            .iter()
+            .all(|verdict| verdict.flow.direction == Direction::Out)
+    );
+    assert_eq!(
+        (verdicts[0].chain.as_str(), verdicts[0].handle),
+        ("inet filter output", Some(10))
+    );
     let (verdicts, _) = judge(&ruleset("input", "drop", &[]), &all()).unwrap();
-    assert_eq!((verdicts[0].chain.as_str(), verdicts[0].handle), ("inet filter input", None));
+    assert_eq!(
+        (verdicts[0].chain.as_str(), verdicts[0].handle),
+        ("inet filter input", None)
+    );
 }
 
 #[test]
 fn what_is_no_rule_set_is_none() {
-    for text in ["", "{}", "[]", r#"{"nftables": 1}"#, "Operation not permitted"] {
+    for text in [
+        "",
+        "{}",
+        "[]",
+        r#"{"nftables": 1}"#,
+        "Operation not permitted",
+    ] {
         assert_eq!(judge(text, &all()), None, "{text}");
     }
     let odd = r#"{"nftables": [{"rule": 1}, {"chain": {"hook": "input", "type": "filter", "family": "inet"}}, 7]}"#;
@@ -247,8 +388,9 @@ fn what_is_no_rule_set_is_none() {
 #[test]
 fn who_keeps_the_rules_is_known_by_their_names() {
     let kept = |table: &str, name: &str| {
-        let text =
-            format!(r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "{table}", "name": "{name}"}}}}]}}"#);
+        let text = format!(
+            r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "{table}", "name": "{name}"}}}}]}}"#
+        );
         judge(&text, &all()).unwrap().1
     };
     assert_eq!(kept("filter", "ufw-user-input"), Some(Keeper::Ufw));

@@ -50,9 +50,13 @@ pub async fn examine(
 fn mend(error: &AskError) -> &'static str {
     match error {
         AskError::NoPermission { .. } => "run doctor as the user that runs the node, or as root",
-        AskError::TimedOut { .. } => "it hangs, or its machine is too busy: look into its log, and start it again",
+        AskError::TimedOut { .. } => {
+            "it hangs, or its machine is too busy: look into its log, and start it again"
+        }
         AskError::WrongAnswer { .. } => "start the node again with the version of this command",
         AskError::TooLong { .. } => "set node.state_dir to a shorter path",
-        AskError::NoNode { .. } | AskError::Refused { .. } | AskError::Io(_) => "look into its log, and start it again",
+        AskError::NoNode { .. } | AskError::Refused { .. } | AskError::Io(_) => {
+            "look into its log, and start it again"
+        }
     }
 }

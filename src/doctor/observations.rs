@@ -78,7 +78,11 @@ pub(super) enum NodeSeen {
     /// None runs.
     Absent,
     /// It can't be asked: why, what to do about it, and whether only as it is another user's.
-    Unreachable { why: String, mend: &'static str, foreign: bool },
+    Unreachable {
+        why: String,
+        mend: &'static str,
+        foreign: bool,
+    },
 }
 
 impl NodeSeen {
@@ -197,7 +201,10 @@ pub(super) struct ClockSeen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FirewallSeen {
     /// What its rule set does to each kind of datagram, and which program keeps the rules, if that shows.
-    Read { verdicts: Vec<Verdict>, kept_by: Option<Keeper> },
+    Read {
+        verdicts: Vec<Verdict>,
+        kept_by: Option<Keeper>,
+    },
     /// It can't be read, why.
     Unknown(String),
 }

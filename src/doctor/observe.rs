@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::firewall::{flows, network_of};
 use super::observations::{
-    FirewallSeen, InterfaceSeen, KeySeen, NetworkSeen, NodeSeen, Observations, Outcome, PortSeen, ServerSeen, Setup,
-    StateSeen,
+    FirewallSeen, InterfaceSeen, KeySeen, NetworkSeen, NodeSeen, Observations, Outcome, PortSeen,
+    ServerSeen, Setup, StateSeen,
 };
 use super::{probe, surroundings};
 use crate::api::view::{SocketView, StatusView};
@@ -42,7 +42,14 @@ pub(super) async fn observe(
         Some(ring) => {
             let held = matches!(port, PortSeen::Taken(_));
             tokio::join!(
-                probe::network(config, ring.clone(), sockets, node.running(), held, &interfaces),
+                probe::network(
+                    config,
+                    ring.clone(),
+                    sockets,
+                    node.running(),
+                    held,
+                    &interfaces
+                ),
                 probe::servers(config, Some(ring))
             )
         }
@@ -59,7 +66,10 @@ pub(super) async fn observe(
         node,
         port,
         deaf,
-        interfaces: interfaces.iter().map(|interface| interface_seen(interface, &policy)).collect(),
+        interfaces: interfaces
+            .iter()
+            .map(|interface| interface_seen(interface, &policy))
+            .collect(),
         polled,
         surroundings: surroundings::surroundings(),
         network,
@@ -74,7 +84,11 @@ fn setup(config: &Config, source: Option<PathBuf>) -> Setup {
     let uses = |method| config.discovery.methods.contains(&method);
     Setup {
         source,
-        unavailable: config.unavailable().iter().map(ToString::to_string).collect(),
+        unavailable: config
+            .unavailable()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         role: config.role,
         channel: config.channel.name.to_string(),
         multicast: uses(config::Method::Multicast),
@@ -87,7 +101,10 @@ fn setup(config: &Config, source: Option<PathBuf>) -> Setup {
 
 fn uses_mdns(config: &Config) -> bool {
     config.discovery.methods.contains(&config::Method::Mdns)
-        || config.publish.iter().any(|target| matches!(target, PublishTarget::Mdns { .. }))
+        || config
+            .publish
+            .iter()
+            .any(|target| matches!(target, PublishTarget::Mdns { .. }))
 }
 
 /// Reads the keys, and makes none.
@@ -97,7 +114,10 @@ fn key(config: &Config) -> (KeySeen, Option<KeyRing>) {
         return (KeySeen::None, None);
     }
     match settings::key_ring(config, Some(&state)) {
-        Ok((ring, _)) => (KeySeen::Usable(ring.ids().map(|id| id.to_string()).collect()), Some(ring)),
+        Ok((ring, _)) => (
+            KeySeen::Usable(ring.ids().map(|id| id.to_string()).collect()),
+            Some(ring),
+        ),
         Err(error) => (KeySeen::Unusable(error.to_string()), None),
     }
 }
@@ -115,7 +135,8 @@ fn state(path: &Path, node: &NodeSeen) -> StateSeen {
         Err(error) => return StateSeen::Unusable(error.to_string()),
     };
     // A lock file that this made would belong to the wrong user.
-    let locked = path.join("lock").exists() && matches!(state.lock(), Err(StateError::InUse { .. }));
+    let locked =
+        path.join("lock").exists() && matches!(state.lock(), Err(StateError::InUse { .. }));
     if locked && matches!(node, NodeSeen::Absent) {
         return StateSeen::Held(path.to_owned());
     }
@@ -124,7 +145,10 @@ fn state(path: &Path, node: &NodeSeen) -> StateSeen {
 
 /// Whether a folder could be made where there is none.
 fn makeable(path: &Path) -> Result<(), StateError> {
-    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let existing = path
+        .ancestors()
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(Path::new("."));
     let probe = existing.join(format!(".hereabouts-doctor-{}", std::process::id()));
     let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
     made.map_err(|source| StateError::directory(path, source))
@@ -132,14 +156,22 @@ fn makeable(path: &Path) -> Result<(), StateError> {
 
 /// Takes the node's port where it is free; tells also why groups are not heard, where a client goes on without.
 fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>, Option<String>) {
-    let has = |status: &&StatusView| status.sockets.iter().any(|socket| socket.address.port() == config.listen.port);
+    let has = |status: &&StatusView| {
+        status
+            .sockets
+            .iter()
+            .any(|socket| socket.address.port() == config.listen.port)
+    };
     if let Some(status) = node.running().filter(has) {
         return (PortSeen::Own, None, deaf(config, status));
     }
     match settings::bound(config) {
         Ok(mut sockets) => {
             // It said nothing of it; what it could take can be taken once more, as it is shared.
-            let deaf = sockets.hear_groups(&settings::fanout(config)).err().map(|error| error.to_string());
+            let deaf = sockets
+                .hear_groups(&settings::fanout(config))
+                .err()
+                .map(|error| error.to_string());
             (PortSeen::Free, Some(sockets), deaf)
         }
         Err(error @ BindError::Taken { .. }) => (PortSeen::Taken(error.to_string()), None, None),
@@ -151,19 +183,37 @@ fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>, Option<
 fn deaf(config: &Config, status: &StatusView) -> Option<String> {
     let discovery = &config.discovery;
     let wanted = [
-        (config::Method::Multicast, "multicast", discovery.multicast.port),
-        (config::Method::Broadcast, "broadcast", discovery.broadcast.port),
+        (
+            config::Method::Multicast,
+            "multicast",
+            discovery.multicast.port,
+        ),
+        (
+            config::Method::Broadcast,
+            "broadcast",
+            discovery.broadcast.port,
+        ),
     ];
     let missing = wanted.into_iter().find(|(method, purpose, port)| {
-        let heard = |socket: &SocketView| socket.purpose == *purpose && socket.address.port() == *port;
-        discovery.methods.contains(method) && *port != config.listen.port && !status.sockets.iter().any(heard)
+        let heard =
+            |socket: &SocketView| socket.purpose == *purpose && socket.address.port() == *port;
+        discovery.methods.contains(method)
+            && *port != config.listen.port
+            && !status.sockets.iter().any(heard)
     });
     let hears = config.listen.address.is_unspecified();
-    missing.filter(|_| hears).map(|(_, _, port)| format!("listen on port {port}/udp: the node's log says why"))
+    missing
+        .filter(|_| hears)
+        .map(|(_, _, port)| format!("listen on port {port}/udp: the node's log says why"))
 }
 
 async fn firewall(config: &Config, setup: &Setup) -> FirewallSeen {
-    let flows = flows(setup.groups, setup.multicast_port, config.discovery.broadcast.port, setup.listen.port());
+    let flows = flows(
+        setup.groups,
+        setup.multicast_port,
+        config.discovery.broadcast.port,
+        setup.listen.port(),
+    );
     let judged = tokio::task::spawn_blocking(move || surroundings::firewall(&flows)).await;
     judged.unwrap_or_else(|error| FirewallSeen::Unknown(error.to_string()))
 }
@@ -181,8 +231,16 @@ fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
         multicast: interface.multicast,
         kind: interface.kind.clone(),
         mtu: surroundings::mtu(interface.name),
-        ipv6: policy.ipv6 && interface.addresses.iter().any(|address| address.ip.is_ipv6()),
-        networks: interface.addresses.iter().map(|address| network_of(address.ip, address.prefix)).collect(),
+        ipv6: policy.ipv6
+            && interface
+                .addresses
+                .iter()
+                .any(|address| address.ip.is_ipv6()),
+        networks: interface
+            .addresses
+            .iter()
+            .map(|address| network_of(address.ip, address.prefix))
+            .collect(),
     }
 }
 
@@ -190,12 +248,18 @@ fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
 fn confirmed(servers: Vec<ServerSeen>, node: &NodeSeen) -> Vec<ServerSeen> {
     let held = |address: &SocketAddr| {
         node.running().is_some_and(|status| {
-            status.servers.iter().any(|server| server.address == *address && server.last_acknowledged.is_some())
+            status
+                .servers
+                .iter()
+                .any(|server| server.address == *address && server.last_acknowledged.is_some())
         })
     };
     let confirm = |server: ServerSeen| match &server.outcome {
         Outcome::Silent(addresses) => match addresses.iter().find(|address| held(address)) {
-            Some(address) => ServerSeen { outcome: Outcome::Answered(*address), ..server },
+            Some(address) => ServerSeen {
+                outcome: Outcome::Answered(*address),
+                ..server
+            },
             None => server,
         },
         _ => server,

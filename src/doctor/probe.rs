@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::observations::{ClockSeen, NetworkSeen, NotJoined, Outcome, Sent, ServerSeen, TargetSeen};
+use super::observations::{
+    ClockSeen, NetworkSeen, NotJoined, Outcome, Sent, ServerSeen, TargetSeen,
+};
 use crate::api::view::StatusView;
 use crate::config::Config;
 use crate::model::{NodeId, Now};
 use crate::net::{
-    self, Family, FanoutMethod, Interface, Membership, RecvBatch, SendBatch, SocketSettings, Sockets, Source,
+    self, Family, FanoutMethod, Interface, Membership, RecvBatch, SendBatch, SocketSettings,
+    Sockets, Source,
 };
 use crate::settings;
 use crate::transport::Clock;
@@ -18,7 +21,11 @@ use crate::wire::keyring::KeyRing;
 use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, Subject, Want};
 
 /// When each question is asked, counted from the first time: a datagram may be lost.
-const ASK_AT: [Duration; 3] = [Duration::ZERO, Duration::from_millis(400), Duration::from_millis(1000)];
+const ASK_AT: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(400),
+    Duration::from_millis(1000),
+];
 /// Over how long nodes spread their answers.
 const WINDOW: Duration = Duration::from_millis(300);
 /// How long answers are waited for in all.
@@ -57,7 +64,14 @@ struct Question {
 
 impl Question {
     fn new(to: SocketAddr, source: Option<Source>, looped: Option<bool>) -> Self {
-        Self { id: random_seed(), to, source, sent: Sent::Yes, looped, answered_by: BTreeSet::new() }
+        Self {
+            id: random_seed(),
+            to,
+            source,
+            sent: Sent::Yes,
+            looped,
+            answered_by: BTreeSet::new(),
+        }
     }
 }
 
@@ -67,13 +81,21 @@ struct Ears(Vec<SocketAddr>);
 impl Ears {
     /// Those of a node's sockets.
     fn of_sockets(sockets: &Sockets) -> Self {
-        Self(sockets.addresses().chain(sockets.group_addresses()).collect())
+        Self(
+            sockets
+                .addresses()
+                .chain(sockets.group_addresses())
+                .collect(),
+        )
     }
 
     /// Those of a running node.
     fn of_node(status: &StatusView) -> Self {
         let datagrams = ["datagrams (UDP)", "multicast", "broadcast"];
-        let such = status.sockets.iter().filter(|socket| datagrams.contains(&socket.purpose.as_str()));
+        let such = status
+            .sockets
+            .iter()
+            .filter(|socket| datagrams.contains(&socket.purpose.as_str()));
         Self(such.map(|socket| socket.address).collect())
     }
 
@@ -109,18 +131,31 @@ pub(super) async fn network(
             Err(_) => return NetworkSeen::default(),
         },
     };
-    let mut traffic = Traffic::new(sockets, settings::fanout(config), settings::policy(config), ring);
+    let mut traffic = Traffic::new(
+        sockets,
+        settings::fanout(config),
+        settings::policy(config),
+        ring,
+    );
     let reports = traffic.reconcile(interfaces);
     let not_joined = reports.into_iter().filter_map(|report| match report.what {
-        Membership::Failed(why) => {
-            Some(NotJoined { interface: report.interface, group: traffic.fanout.group(report.family), why })
-        }
+        Membership::Failed(why) => Some(NotJoined {
+            interface: report.interface,
+            group: traffic.fanout.group(report.family),
+            why,
+        }),
         Membership::Joined | Membership::Left => None,
     });
     let not_joined = not_joined.collect();
     let targets: Vec<_> = [FanoutMethod::Multicast, FanoutMethod::Broadcast]
         .into_iter()
-        .flat_map(|method| traffic.fanout.targets(method).iter().map(move |target| (method, *target)))
+        .flat_map(|method| {
+            traffic
+                .fanout
+                .targets(method)
+                .iter()
+                .map(move |target| (method, *target))
+        })
         .collect();
     let ears = match node {
         _ if hears_itself => Ears::of_sockets(&traffic.sockets),
@@ -128,27 +163,40 @@ pub(super) async fn network(
         _ => Ears(Vec::new()),
     };
     let asked = targets.iter().map(|(method, target)| {
-        let looped = ears.hear(*method, target.family, target.to.port()).then_some(false);
+        let looped = ears
+            .hear(*method, target.family, target.to.port())
+            .then_some(false);
         Question::new(target.to, Some(target.source), looped)
     });
     let (asked, own) = (asked.collect(), node.map(|status| status.node.node_id));
     let mut questions = Questions::new(traffic, own, hears_itself, asked, Want::All);
     questions.ask().await;
-    let Questions { asked, mut network, .. } = questions;
-    let seen = targets.into_iter().zip(asked).map(|((method, target), question)| TargetSeen {
-        interface: target.interface,
-        family: target.family,
-        method,
-        to: target.to,
-        sent: question.sent,
-        looped: question.looped,
-        answered_by: question.answered_by,
-    });
+    let Questions {
+        asked, mut network, ..
+    } = questions;
+    let seen = targets
+        .into_iter()
+        .zip(asked)
+        .map(|((method, target), question)| TargetSeen {
+            interface: target.interface,
+            family: target.family,
+            method,
+            to: target.to,
+            sent: question.sent,
+            looped: question.looped,
+            answered_by: question.answered_by,
+        });
     network.targets = seen.collect();
     // One node has several addresses, and each was told the time.
     let mut nodes = BTreeSet::new();
-    network.clocks.retain(|clock| clock.node.is_none_or(|node| nodes.insert(node)));
-    NetworkSeen { asked: true, not_joined, ..network }
+    network
+        .clocks
+        .retain(|clock| clock.node.is_none_or(|node| nodes.insert(node)));
+    NetworkSeen {
+        asked: true,
+        not_joined,
+        ..network
+    }
 }
 
 /// Looks up each configured server and asks it.
@@ -171,24 +219,59 @@ async fn server(config: &Config, ring: Option<KeyRing>, name: &str) -> Outcome {
         Ok(addresses) => addresses,
         Err(error) => return Outcome::Unresolved(error.to_string()),
     };
-    let (Some(ring), Ok(sockets)) = (ring, ephemeral(config)) else { return Outcome::NotAsked };
-    let traffic = Traffic::new(sockets, settings::fanout(config), settings::policy(config), ring);
-    let asked = addresses.iter().map(|address| Question::new(*address, None, None)).collect();
+    let (Some(ring), Ok(sockets)) = (ring, ephemeral(config)) else {
+        return Outcome::NotAsked;
+    };
+    let traffic = Traffic::new(
+        sockets,
+        settings::fanout(config),
+        settings::policy(config),
+        ring,
+    );
+    let asked = addresses
+        .iter()
+        .map(|address| Question::new(*address, None, None))
+        .collect();
     let mut questions = Questions::new(traffic, None, false, asked, Want::Servers);
     questions.ask().await;
-    let answered = questions.asked.iter().find(|question| !question.answered_by.is_empty());
-    answered.map_or(Outcome::Silent(addresses), |question| Outcome::Answered(question.to))
+    let answered = questions
+        .asked
+        .iter()
+        .find(|question| !question.answered_by.is_empty());
+    answered.map_or(Outcome::Silent(addresses), |question| {
+        Outcome::Answered(question.to)
+    })
 }
 
 fn ephemeral(config: &Config) -> Result<Sockets, net::BindError> {
     let address = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    Sockets::bind(&SocketSettings { address, port: 0, ttl: config.discovery.multicast.ttl })
+    Sockets::bind(&SocketSettings {
+        address,
+        port: 0,
+        ttl: config.discovery.multicast.ttl,
+    })
 }
 
 impl Questions {
-    fn new(traffic: Traffic, own: Option<NodeId>, hears_itself: bool, asked: Vec<Question>, want: Want) -> Self {
+    fn new(
+        traffic: Traffic,
+        own: Option<NodeId>,
+        hears_itself: bool,
+        asked: Vec<Question>,
+        want: Want,
+    ) -> Self {
         let (network, clock_of) = (NetworkSeen::default(), BTreeMap::new());
-        Self { traffic, clock: Clock::new(), own, hears_itself, asked, want, network, clock_of, corrected: 0 }
+        Self {
+            traffic,
+            clock: Clock::new(),
+            own,
+            hears_itself,
+            asked,
+            want,
+            network,
+            clock_of,
+            corrected: 0,
+        }
     }
 
     /// Asks, asks again what is not answered, and hears until the limit; for servers, until each has answered.
@@ -198,7 +281,8 @@ impl Questions {
         let mut next = rounds.next();
         loop {
             let now = self.clock.now();
-            let settled = self.want == Want::Servers && self.asked.iter().any(|asked| !asked.answered_by.is_empty());
+            let settled = self.want == Want::Servers
+                && self.asked.iter().any(|asked| !asked.answered_by.is_empty());
             if now.elapsed >= LIMIT || settled {
                 return;
             }
@@ -219,7 +303,14 @@ impl Questions {
 
     async fn send_all(&mut self) {
         for place in 0..self.asked.len() {
-            let Question { id, to, source, looped, ref answered_by, .. } = self.asked[place];
+            let Question {
+                id,
+                to,
+                source,
+                looped,
+                ref answered_by,
+                ..
+            } = self.asked[place];
             if !answered_by.is_empty() && looped != Some(false) {
                 continue;
             }
@@ -230,7 +321,12 @@ impl Questions {
     }
 
     fn query(&self, id: u64, now: Now) -> Message {
-        Message::Query(Query { id, want: self.want.clone(), clock: now.wall, window: WINDOW })
+        Message::Query(Query {
+            id,
+            want: self.want.clone(),
+            clock: now.wall,
+            window: WINDOW,
+        })
     }
 
     async fn send(&self, to: SocketAddr, source: Option<Source>, message: &Message) -> Sent {
@@ -240,16 +336,24 @@ impl Questions {
         }
         let mut batch = SendBatch::new();
         // A message that can't be sealed has the length 0, which queues nothing.
-        let fill =
-            |buffer: &mut [u8; net::DATAGRAM_MAX]| message.seal(self.traffic.ring.first(), &nonce, buffer).unwrap_or(0);
+        let fill = |buffer: &mut [u8; net::DATAGRAM_MAX]| {
+            message
+                .seal(self.traffic.ring.first(), &nonce, buffer)
+                .unwrap_or(0)
+        };
         let mut failure = None;
         if batch.push(to, source, fill).is_ok() {
-            self.traffic.sockets.flush(&mut batch, |_, error| failure = Some(error)).await;
+            self.traffic
+                .sockets
+                .flush(&mut batch, |_, error| failure = Some(error))
+                .await;
         }
         match failure {
             None => Sent::Yes,
             // The answer of a packet filter that drops what goes out.
-            Some(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Sent::NotPermitted,
+            Some(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Sent::NotPermitted
+            }
             Some(error) => Sent::Failed(error.to_string()),
         }
     }
@@ -275,25 +379,46 @@ impl Questions {
                 }
             }
             Message::Answer(answer) => self.answered(&received, answer),
-            Message::Refused(Refused { regarding: Regarding::Query(id), refusal: Refusal::Clock { clock } }) => {
+            Message::Refused(Refused {
+                regarding: Regarding::Query(id),
+                refusal: Refusal::Clock { clock },
+            }) => {
                 let asked = self.asked.iter().any(|asked| asked.id == *id);
                 if !asked || self.corrected == CORRECTIONS {
                     return;
                 }
                 self.corrected += 1;
-                let millis = i64::try_from(clock.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
+                let millis = i64::try_from(clock.0).unwrap_or(i64::MAX)
+                    - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
                 if !self.clock_of.contains_key(&received.from) {
-                    self.clock_of.insert(received.from, self.network.clocks.len());
-                    self.network.clocks.push(ClockSeen { from: received.from, node: None, millis });
+                    self.clock_of
+                        .insert(received.from, self.network.clocks.len());
+                    self.network.clocks.push(ClockSeen {
+                        from: received.from,
+                        node: None,
+                        millis,
+                    });
                 }
-                let corrected = Now { wall: *clock, ..now };
+                let corrected = Now {
+                    wall: *clock,
+                    ..now
+                };
                 let message = self.query(*id, corrected);
                 self.send(received.from, None, &message).await;
             }
-            Message::Refused(Refused { refusal: Refusal::Channel { name }, .. }) => {
-                let told = self.network.channels.iter().any(|(_, known)| **known == **name);
+            Message::Refused(Refused {
+                refusal: Refusal::Channel { name },
+                ..
+            }) => {
+                let told = self
+                    .network
+                    .channels
+                    .iter()
+                    .any(|(_, known)| **known == **name);
                 if !told && self.network.channels.len() < KEPT {
-                    self.network.channels.push((received.from, name.to_string()));
+                    self.network
+                        .channels
+                        .push((received.from, name.to_string()));
                 }
             }
             _ => {}
@@ -301,10 +426,16 @@ impl Questions {
     }
 
     fn answered(&mut self, received: &Received, answer: &Answer) {
-        let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == answer.id) else { return };
-        let Subject::Own { record: signed, .. } = &answer.subject else { return };
+        let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == answer.id) else {
+            return;
+        };
+        let Subject::Own { record: signed, .. } = &answer.subject else {
+            return;
+        };
         let ring = &self.traffic.ring;
-        let Ok(record) = signed.verify(|key| ring.by_id(key).is_some()) else { return };
+        let Ok(record) = signed.verify(|key| ring.by_id(key).is_some()) else {
+            return;
+        };
         if self.own == Some(signed.node) {
             asked.looped = Some(true);
             return;
@@ -313,9 +444,15 @@ impl Questions {
             asked.answered_by.insert(signed.node);
         }
         if self.network.peers.len() < PEERS {
-            self.network.peers.insert((signed.node, record.role.serves()));
+            self.network
+                .peers
+                .insert((signed.node, record.role.serves()));
         }
-        if let Some(clock) = self.clock_of.get(&received.from).and_then(|place| self.network.clocks.get_mut(*place)) {
+        if let Some(clock) = self
+            .clock_of
+            .get(&received.from)
+            .and_then(|place| self.network.clocks.get_mut(*place))
+        {
             clock.node = Some(signed.node);
         }
     }

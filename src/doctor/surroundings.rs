@@ -32,7 +32,11 @@ pub(super) fn surroundings() -> Surroundings {
 
 /// The longest packet of an interface in bytes; `None` if it can't be read.
 pub(super) fn mtu(interface: InterfaceName) -> Option<u32> {
-    fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok()
+    fs::read_to_string(format!("/sys/class/net/{interface}/mtu"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Reads the rule set of nftables and judges it. Blocks for at most [`NFT_LIMIT`].
@@ -61,7 +65,10 @@ fn output(nft: &str) -> Result<String, String> {
     if let Some(stdout) = child.stdout.take() {
         std::thread::spawn(move || {
             let mut text = String::new();
-            let read = stdout.take(NFT_BYTES).read_to_string(&mut text).map(|_| text);
+            let read = stdout
+                .take(NFT_BYTES)
+                .read_to_string(&mut text)
+                .map(|_| text);
             // Nobody waits any more where the limit has passed.
             let _ = done.send(read);
         });

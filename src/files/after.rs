@@ -110,15 +110,25 @@ impl After {
             Self::Exec { command, limit } => exec(command, *limit, taken).await,
             Self::Webhook(webhook) => Ok(webhook.call(taken).await?),
             Self::Signal { pid_file, signal } => {
-                send(pid_file, *signal).map_err(|reason| AfterError::Signal { pid_file: pid_file.clone(), reason })
+                send(pid_file, *signal).map_err(|reason| AfterError::Signal {
+                    pid_file: pid_file.clone(),
+                    reason,
+                })
             }
         }
     }
 }
 
 async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<(), AfterError> {
-    let Taken { name, generation, path, .. } = *taken;
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let Taken {
+        name,
+        generation,
+        path,
+        ..
+    } = *taken;
+    let Some((program, arguments)) = command.split_first() else {
+        return Ok(());
+    };
     let program = program.clone();
     let started = Command::new(&program)
         .args(arguments)
@@ -132,9 +142,15 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
         .process_group(0)
         .kill_on_drop(true)
         .spawn();
-    let mut child = started.map_err(|source| AfterError::Start { program: program.clone(), source })?;
+    let mut child = started.map_err(|source| AfterError::Start {
+        program: program.clone(),
+        source,
+    })?;
     let group = Group::led_by(&child);
-    let outputs = [Output::of(child.stdout.take()), Output::of(child.stderr.take())];
+    let outputs = [
+        Output::of(child.stdout.take()),
+        Output::of(child.stderr.take()),
+    ];
     let ended = timeout(limit, child.wait()).await;
     if ended.is_ok() {
         group.let_go();
@@ -145,7 +161,12 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
     }
     let afterglow = Instant::now() + AFTERGLOW;
     for (stream, output) in ["stdout", "stderr"].into_iter().zip(outputs) {
-        for line in output.until(afterglow).await.lines().filter(|line| !line.trim().is_empty()) {
+        for line in output
+            .until(afterglow)
+            .await
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+        {
             tracing::info!(file = name, %program, stream, "{line}");
         }
     }
@@ -163,7 +184,12 @@ struct Group(Option<Pid>);
 impl Group {
     /// The group of a child that began one.
     fn led_by(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+        Self(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
     }
 
     /// The command ended by itself: what it left running goes on.
@@ -216,7 +242,14 @@ impl Output {
 fn send(pid_file: &Path, signal: Signal) -> Result<(), String> {
     let text = std::fs::read_to_string(pid_file).map_err(|error| error.to_string())?;
     let number = text.trim().parse::<i32>().ok().filter(|number| *number > 0);
-    let pid = number.and_then(Pid::from_raw).ok_or("it holds no process id")?;
-    kill_process(pid, signal)
-        .map_err(|error| format!("process {}: {}", pid.as_raw_nonzero(), std::io::Error::from(error)))
+    let pid = number
+        .and_then(Pid::from_raw)
+        .ok_or("it holds no process id")?;
+    kill_process(pid, signal).map_err(|error| {
+        format!(
+            "process {}: {}",
+            pid.as_raw_nonzero(),
+            std::io::Error::from(error)
+        )
+    })
 }

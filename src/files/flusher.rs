@@ -47,7 +47,10 @@ impl Flusher {
 
     #[cfg(test)]
     pub(super) fn that_failed() -> Self {
-        Self { failed: Arc::new(Errno::IO.into()), ..Self::default() }
+        Self {
+            failed: Arc::new(Errno::IO.into()),
+            ..Self::default()
+        }
     }
 }
 
@@ -66,7 +69,11 @@ fn start(file: File, failed: Arc<OnceLock<Errno>>) -> Option<SyncSender<()>> {
             let _ = fadvise(&file, 0, None, Advice::DontNeed);
         }
     };
-    thread::Builder::new().name("flusher".to_owned()).spawn(flush).ok().map(|_| asked)
+    thread::Builder::new()
+        .name("flusher".to_owned())
+        .spawn(flush)
+        .ok()
+        .map(|_| asked)
 }
 
 #[cfg(test)]
@@ -89,14 +96,20 @@ mod tests {
         flusher.wrote(EVERY, || panic!("it is open"));
         // The thread has the one more opening, until it ends.
         let openings = || {
-            let all = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
-            all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == path)).count()
+            let all = std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .filter_map(Result::ok);
+            all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == path))
+                .count()
         };
         assert_eq!(openings(), 2);
         drop(flusher);
         let started = Instant::now();
         while openings() > 1 {
-            assert!(started.elapsed() < Duration::from_secs(30), "the thread does not end");
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "the thread does not end"
+            );
             thread::yield_now();
         }
     }
@@ -106,10 +119,15 @@ mod tests {
         let mut flusher = Flusher::default();
         // A pipe can't be synced.
         let (_reader, writer) = std::io::pipe().unwrap();
-        flusher.wrote(EVERY, || Some(File::from(std::os::fd::OwnedFd::from(writer))));
+        flusher.wrote(EVERY, || {
+            Some(File::from(std::os::fd::OwnedFd::from(writer)))
+        });
         let started = Instant::now();
         while flusher.failed().is_none() {
-            assert!(started.elapsed() < Duration::from_secs(30), "the failure is not told");
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "the failure is not told"
+            );
             thread::yield_now();
         }
         flusher.wrote(EVERY, || panic!("it was open"));

@@ -22,13 +22,17 @@ pub enum IncomingError {
     #[error("nothing came before the end of the stream; the old file is kept")]
     Empty,
     /// More came than may.
-    #[error("it has more than {limit} bytes, and files.accept takes no more (max_size); the old file is kept")]
+    #[error(
+        "it has more than {limit} bytes, and files.accept takes no more (max_size); the old file is kept"
+    )]
     TooLarge {
         /// The limit.
         limit: u64,
     },
     /// A database that says itself that it is longer.
-    #[error("it was cut: {held} bytes came of an SQLite database that has {size}; the old file is kept")]
+    #[error(
+        "it was cut: {held} bytes came of an SQLite database that has {size}; the old file is kept"
+    )]
     Cut {
         /// What came.
         held: u64,
@@ -55,7 +59,15 @@ impl Incoming {
     pub fn begin(target: Target, limit: u64) -> Result<Self, IncomingError> {
         let (name, file) = target.beside(SUFFIX)?;
         let (hasher, head) = (Box::new(blake3::Hasher::new()), Vec::with_capacity(HEAD));
-        Ok(Self { target, name, file, hasher, head, held: 0, limit })
+        Ok(Self {
+            target,
+            name,
+            file,
+            hasher,
+            head,
+            held: 0,
+            limit,
+        })
     }
 
     /// How many bytes came.
@@ -73,12 +85,16 @@ impl Incoming {
         if bytes.len() as u64 > self.limit - self.held {
             return Err(IncomingError::TooLarge { limit: self.limit });
         }
-        self.file.write_all(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                TargetError::Full { path: self.target.path().to_owned(), needed: bytes.len() as u64, free: 0 }
-            }
-            _ => self.target.failed("write beside", error),
-        })?;
+        self.file
+            .write_all(bytes)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => TargetError::Full {
+                    path: self.target.path().to_owned(),
+                    needed: bytes.len() as u64,
+                    free: 0,
+                },
+                _ => self.target.failed("write beside", error),
+            })?;
         self.head.extend(bytes.iter().take(HEAD - self.head.len()));
         self.hasher.update(bytes);
         self.held += bytes.len() as u64;
@@ -91,7 +107,10 @@ impl Incoming {
             return Err(IncomingError::Empty);
         }
         match database_size(&self.head) {
-            Some(size) if self.held < size => Err(IncomingError::Cut { held: self.held, size }),
+            Some(size) if self.held < size => Err(IncomingError::Cut {
+                held: self.held,
+                size,
+            }),
             _ => Ok(()),
         }
     }
@@ -118,7 +137,10 @@ impl Drop for Incoming {
 
 /// The size that an SQLite database says it has; `None` for other files, and where the header's own count is not valid.
 fn database_size(head: &[u8]) -> Option<u64> {
-    let head: &[u8; HEAD] = head.try_into().ok().filter(|_| head.starts_with(b"SQLite format 3\0"))?;
+    let head: &[u8; HEAD] = head
+        .try_into()
+        .ok()
+        .filter(|_| head.starts_with(b"SQLite format 3\0"))?;
     let number = |at: usize| Some(u32::from_be_bytes(head.get(at..at + 4)?.try_into().ok()?));
     let page = match u16::from_be_bytes([head[16], head[17]]) {
         1 => 65536,
@@ -140,7 +162,9 @@ mod tests {
 
     fn take(path: &Path, limit: u64, bytes: &[u8]) -> Result<bool, IncomingError> {
         let mut incoming = Incoming::begin(Target::open(path, 0o640)?, limit)?;
-        bytes.chunks(7).try_for_each(|piece| incoming.write(piece))?;
+        bytes
+            .chunks(7)
+            .try_for_each(|piece| incoming.write(piece))?;
         incoming.commit()
     }
 
@@ -158,9 +182,15 @@ mod tests {
         let path = folder.path().join("a");
         assert!(take(&path, 100, b"old content").unwrap());
         assert!(take(&path, 100, b"new content").unwrap());
-        assert!(!take(&path, 100, b"new content").unwrap(), "the same again changes nothing");
+        assert!(
+            !take(&path, 100, b"new content").unwrap(),
+            "the same again changes nothing"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"new content");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -170,8 +200,17 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "old").unwrap();
         assert!(matches!(take(&path, 100, b""), Err(IncomingError::Empty)));
-        assert!(matches!(take(&path, 10, b"eleven byte"), Err(IncomingError::TooLarge { limit: 10 })));
-        assert!(matches!(take(&path, 4096, &database(3, 1535)), Err(IncomingError::Cut { held: 1535, size: 1536 })));
+        assert!(matches!(
+            take(&path, 10, b"eleven byte"),
+            Err(IncomingError::TooLarge { limit: 10 })
+        ));
+        assert!(matches!(
+            take(&path, 4096, &database(3, 1535)),
+            Err(IncomingError::Cut {
+                held: 1535,
+                size: 1536
+            })
+        ));
         let mut given_up = Incoming::begin(Target::open(&path, 0o644).unwrap(), 100).unwrap();
         given_up.write(b"half").unwrap();
         drop(given_up);
@@ -190,7 +229,10 @@ mod tests {
         assert!(take(&path, 100, b"new").unwrap());
         fs::remove_file(&path).unwrap();
         symlink(&outside, &path).unwrap();
-        assert!(matches!(take(&path, 100, b"new"), Err(IncomingError::Target(TargetError::IsLink { .. }))));
+        assert!(matches!(
+            take(&path, 100, b"new"),
+            Err(IncomingError::Target(TargetError::IsLink { .. }))
+        ));
         assert_eq!(fs::read(&outside).unwrap(), b"mine");
     }
 
@@ -202,9 +244,16 @@ mod tests {
             database_size(&bytes)
         };
         assert_eq!(sized(|_| {}), Some(9 * 512));
-        assert_eq!(sized(|bytes| bytes[16..18].copy_from_slice(&[0, 1])), Some(9 * 65536));
+        assert_eq!(
+            sized(|bytes| bytes[16..18].copy_from_slice(&[0, 1])),
+            Some(9 * 65536)
+        );
         assert_eq!(sized(|bytes| bytes[16..18].copy_from_slice(&[0, 0])), None);
-        assert_eq!(sized(|bytes| bytes[27] = 1), None, "an old writer left the count as it was");
+        assert_eq!(
+            sized(|bytes| bytes[27] = 1),
+            None,
+            "an old writer left the count as it was"
+        );
         assert_eq!(sized(|bytes| bytes[31] = 0), None);
         assert_eq!(sized(|bytes| bytes.truncate(99)), None);
         assert_eq!(sized(|bytes| bytes[0] = b's'), None);

@@ -69,9 +69,15 @@ pub enum LedgerError {
 pub fn load(path: &Path) -> Result<Ledger, LedgerError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
-        Ok(_) => serde_json::from_str(&text).map_err(|source| LedgerError::Damaged { path: path.to_owned(), source }),
+        Ok(_) => serde_json::from_str(&text).map_err(|source| LedgerError::Damaged {
+            path: path.to_owned(),
+            source,
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ledger::new()),
-        Err(source) => Err(LedgerError::Unreadable { path: path.to_owned(), source }),
+        Err(source) => Err(LedgerError::Unreadable {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 

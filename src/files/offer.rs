@@ -97,15 +97,22 @@ pub struct Snapshot {
 impl Snapshot {
     /// Opens a file and reads it once for its digest.
     pub fn take(path: &Path) -> Result<Self, OfferError> {
-        let io = |source| OfferError::Io { path: path.to_owned(), source };
+        let io = |source| OfferError::Io {
+            path: path.to_owned(),
+            source,
+        };
         // A pipe would not open before somebody writes.
         if !fs::metadata(path).map_err(io)?.is_file() {
-            return Err(OfferError::NotFile { path: path.to_owned() });
+            return Err(OfferError::NotFile {
+                path: path.to_owned(),
+            });
         }
         let file = File::open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         if !metadata.is_file() {
-            return Err(OfferError::NotFile { path: path.to_owned() });
+            return Err(OfferError::NotFile {
+                path: path.to_owned(),
+            });
         }
         let stamp = Stamp::from(&metadata);
         let mut hasher = blake3::Hasher::new();
@@ -122,9 +129,16 @@ impl Snapshot {
             hasher.update(&block[..read]);
             offset += read as u64;
         }
-        let snapshot = Self { path: path.to_owned(), file, stamp, digest: hasher.finalize().into() };
+        let snapshot = Self {
+            path: path.to_owned(),
+            file,
+            stamp,
+            digest: hasher.finalize().into(),
+        };
         if offset != stamp.size || Stamp::of(path).map_err(io)? != stamp {
-            return Err(OfferError::Changed { path: path.to_owned() });
+            return Err(OfferError::Changed {
+                path: path.to_owned(),
+            });
         }
         snapshot.check()?;
         Ok(snapshot)
@@ -151,8 +165,13 @@ impl Snapshot {
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, OfferError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let read = self.file.read_at(&mut buffer[filled..], offset + filled as u64);
-            match read.map_err(|source| OfferError::Io { path: self.path.clone(), source })? {
+            let read = self
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64);
+            match read.map_err(|source| OfferError::Io {
+                path: self.path.clone(),
+                source,
+            })? {
                 0 => break,
                 read => filled += read,
             }
@@ -163,8 +182,17 @@ impl Snapshot {
 
     /// Fails if the file was written since.
     pub fn check(&self) -> Result<(), OfferError> {
-        let metadata = self.file.metadata().map_err(|source| OfferError::Io { path: self.path.clone(), source })?;
-        if Stamp::from(&metadata) == self.stamp { Ok(()) } else { Err(OfferError::Changed { path: self.path.clone() }) }
+        let metadata = self.file.metadata().map_err(|source| OfferError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        if Stamp::from(&metadata) == self.stamp {
+            Ok(())
+        } else {
+            Err(OfferError::Changed {
+                path: self.path.clone(),
+            })
+        }
     }
 }
 
@@ -175,7 +203,10 @@ fn refuse_torn(path: &Path) -> Result<(), OfferError> {
         journal.push(suffix);
         let journal = PathBuf::from(journal);
         if fs::metadata(&journal).is_ok_and(|metadata| metadata.len() > 0) {
-            return Err(OfferError::Torn { path: path.to_owned(), journal });
+            return Err(OfferError::Torn {
+                path: path.to_owned(),
+                journal,
+            });
         }
     }
     Ok(())

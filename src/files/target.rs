@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, fstatvfs, fsync, openat, renameat,
-    statat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, fstatvfs, fsync,
+    openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -145,9 +145,13 @@ pub enum TargetError {
 fn denied(error: &io::Error, uid: u32, path: &Path) -> String {
     let folder = path.parent().unwrap_or(path).display();
     if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        format!("Mount it for writing; a systemd unit with ProtectSystem= needs ReadWritePaths={folder}")
+        format!(
+            "Mount it for writing; a systemd unit with ProtectSystem= needs ReadWritePaths={folder}"
+        )
     } else {
-        format!("The user that runs hereabouts (uid {uid}) must be able to write the folder: chown {uid} {folder}")
+        format!(
+            "The user that runs hereabouts (uid {uid}) must be able to write the folder: chown {uid} {folder}"
+        )
     }
 }
 
@@ -156,7 +160,9 @@ fn mend_owner(what: &str, uid: u32) -> String {
     let capability = "the capability CAP_CHOWN (docs/files.md has the lines for systemd)";
     match what {
         "group" => {
-            format!("It needs {capability}, or the user that runs hereabouts (uid {uid}) to be a member of the group")
+            format!(
+                "It needs {capability}, or the user that runs hereabouts (uid {uid}) to be a member of the group"
+            )
         }
         _ => format!("It needs {capability}"),
     }
@@ -175,12 +181,29 @@ pub struct Target {
 impl Target {
     /// Opens the folder of a path, and refuses what can't be replaced by a file.
     pub fn open(path: &Path, mode: u32) -> Result<Self, TargetError> {
-        let name = path.file_name().ok_or_else(|| TargetError::NoName { path: path.to_owned() })?.to_owned();
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path
+            .file_name()
+            .ok_or_else(|| TargetError::NoName {
+                path: path.to_owned(),
+            })?
+            .to_owned();
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(CWD, parent, flags, Mode::empty())
-            .map_err(|error| TargetError::Folder { path: parent.to_owned(), source: error.into() })?;
-        let target = Self { path: path.to_owned(), folder, name, mode: Mode::from_raw_mode(mode), owner: None };
+        let folder =
+            openat(CWD, parent, flags, Mode::empty()).map_err(|error| TargetError::Folder {
+                path: parent.to_owned(),
+                source: error.into(),
+            })?;
+        let target = Self {
+            path: path.to_owned(),
+            folder,
+            name,
+            mode: Mode::from_raw_mode(mode),
+            owner: None,
+        };
         target.check()?;
         Ok(target)
     }
@@ -243,7 +266,9 @@ impl Target {
     /// Makes the file that is there what a pull would make of it, if it has that content: its mode, its owner, and on the disk. Gives
     /// whether that is so; if not, only a pull can do it.
     pub fn keep(&self, size: u64, digest: &Digest) -> Result<bool, TargetError> {
-        let Some((file, _)) = self.read(size)?.filter(|(_, there)| there == digest) else { return Ok(false) };
+        let Some((file, _)) = self.read(size)?.filter(|(_, there)| there == digest) else {
+            return Ok(false);
+        };
         let is = fstat(&file).map_err(|error| self.failed("look at", error.into()))?;
         // Under a second name it is somebody else's too, who did not ask for a change.
         if !is_regular(&is) || is.st_nlink != 1 {
@@ -252,11 +277,17 @@ impl Target {
         // A new file can have them where this one can't: one's own can be changed, and what was not brought to the disk is written
         // once more. Where neither is possible, the pull says why.
         if let Err(error) = self.give(&file, Some(self.mode)) {
-            tracing::debug!("{} has the content already and is pulled all the same: {error}", self.path.display());
+            tracing::debug!(
+                "{} has the content already and is pulled all the same: {error}",
+                self.path.display()
+            );
             return Ok(false);
         }
         if let Err(error) = file.sync_all() {
-            tracing::warn!("failed to bring {} to the disk: {error}; it is pulled once more", self.path.display());
+            tracing::warn!(
+                "failed to bring {} to the disk: {error}; it is pulled once more",
+                self.path.display()
+            );
             return Ok(false);
         }
         self.sync_folder()?;
@@ -272,13 +303,21 @@ impl Target {
             None => self.create(&name, OFlags::RDWR)?,
         };
         let mut hasher = blake3::Hasher::new();
-        let mut held = hash(&mut file, &mut hasher).map_err(|error| self.failed("read the part of", error))?;
+        let mut held =
+            hash(&mut file, &mut hasher).map_err(|error| self.failed("read the part of", error))?;
         if held > size {
-            file.set_len(0).map_err(|error| self.failed("write beside", error))?;
+            file.set_len(0)
+                .map_err(|error| self.failed("write beside", error))?;
             io::Seek::rewind(&mut file).map_err(|error| self.failed("write beside", error))?;
             (hasher, held) = (blake3::Hasher::new(), 0);
         }
-        let ready = self.refuse_full(size - held).and_then(|()| if held == 0 { self.rehearse(&file) } else { Ok(()) });
+        let ready = self.refuse_full(size - held).and_then(|()| {
+            if held == 0 {
+                self.rehearse(&file)
+            } else {
+                Ok(())
+            }
+        });
         // What came stays for a better time; an empty file helps nobody.
         ready.inspect_err(|_| {
             if held == 0 {
@@ -286,7 +325,17 @@ impl Target {
             }
         })?;
         let flusher = Flusher::default();
-        Ok(Part { target: self, name, file, flusher, hasher, held, size, digest: *digest, is_unsynced: false })
+        Ok(Part {
+            target: self,
+            name,
+            file,
+            flusher,
+            hasher,
+            held,
+            size,
+            digest: *digest,
+            is_unsynced: false,
+        })
     }
 
     /// Opens the part that this user left; what else lies under its name is removed, and neither followed nor written.
@@ -295,10 +344,12 @@ impl Target {
     /// content nothing may be lost. One's own that was given away already, when all ended, begins anew.
     fn own_part(&self, name: &OsStr) -> Result<Option<File>, TargetError> {
         // A pipe is opened for both ways without waiting, and a device not at all.
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match openat(&self.folder, name, flags, Mode::empty()) {
             Ok(file) => {
-                let is = fstat(&file).map_err(|error| self.failed("look at the part of", error.into()))?;
+                let is = fstat(&file)
+                    .map_err(|error| self.failed("look at the part of", error.into()))?;
                 if is_regular(&is) && is.st_uid == geteuid().as_raw() && is.st_nlink == 1 {
                     return Ok(Some(file.into()));
                 }
@@ -318,14 +369,25 @@ impl Target {
     fn create(&self, name: &OsStr, access: OFlags) -> Result<File, TargetError> {
         let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR);
-        Ok(File::from(file.map_err(|error| self.denied("write beside", error.into()))?))
+        Ok(File::from(file.map_err(|error| {
+            self.denied("write beside", error.into())
+        })?))
     }
 
     /// Refuses early where the disk has no room, so that a large pull does not fill it for others first.
     fn refuse_full(&self, needed: u64) -> Result<(), TargetError> {
-        let stat = fstatvfs(&self.folder).map_err(|error| self.failed("look at the disk of", error.into()))?;
+        let stat = fstatvfs(&self.folder)
+            .map_err(|error| self.failed("look at the disk of", error.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if needed > free { Err(TargetError::Full { path: self.path.clone(), needed, free }) } else { Ok(()) }
+        if needed > free {
+            Err(TargetError::Full {
+                path: self.path.clone(),
+                needed,
+                free,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes an empty file beside the target; what lies there under that name is removed, and no link is followed.
@@ -356,24 +418,30 @@ impl Target {
         // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
         // same, as whoever made it expects the file elsewhere.
         let old = self.check()?.and_then(|size| self.hold(size));
-        renameat(&self.folder, name, &self.folder, &self.name).map_err(|error| self.denied("replace", error.into()))?;
+        renameat(&self.folder, name, &self.folder, &self.name)
+            .map_err(|error| self.denied("replace", error.into()))?;
         let synced = self.sync_folder();
         if let Some(old) = old {
             // Without a thread it is dropped, and freed, here.
-            let _ = thread::Builder::new().name("release".to_owned()).spawn(move || drop(old));
+            let _ = thread::Builder::new()
+                .name("release".to_owned())
+                .spawn(move || drop(old));
         }
         synced
     }
 
     fn sync_folder(&self) -> Result<(), TargetError> {
-        fsync(&self.folder).map_err(|error| self.failed("bring the folder to the disk of", error.into()))
+        fsync(&self.folder)
+            .map_err(|error| self.failed("bring the folder to the disk of", error.into()))
     }
 
     /// Keeps a large file that is about to be replaced, so that the rename need not wait until its blocks are free: that
     /// takes half a second for a gibibyte. `None` where it is small, or can't be kept.
     fn hold(&self, size: u64) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        (size >= LARGE).then(|| openat(&self.folder, &self.name, flags, Mode::empty()).ok()).flatten()
+        (size >= LARGE)
+            .then(|| openat(&self.folder, &self.name, flags, Mode::empty()).ok())
+            .flatten()
     }
 
     /// Gives a file its mode and its owner: the one that is configured, and where that says nothing the one of the file that is there, if
@@ -381,20 +449,33 @@ impl Target {
     fn give(&self, file: &File, mode: Option<Mode>) -> Result<(), TargetError> {
         let is = fstat(file).map_err(|error| self.failed("look at", error.into()))?;
         let was = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let (user, group) =
-            self.owner.as_ref().map_or((None, None), |owner| (owner.user.as_ref(), owner.group.as_ref()));
+        let (user, group) = self.owner.as_ref().map_or((None, None), |owner| {
+            (owner.user.as_ref(), owner.group.as_ref())
+        });
         // The group first, then the mode, and the user last: who has given the file away can change neither any more without
         // further capabilities. Of the mode's bits a change of owner takes only those that no `FileMode` has (chown(2)).
         let group = self.number("group", Accounts::Groups, group)?;
         let user = self.number("user", Accounts::Users, user)?;
         let set_group = |id| fchown(file, None, Some(Gid::from_raw(id)));
         let set_user = |id| fchown(file, Some(Uid::from_raw(id)), None);
-        self.set("group", is.st_gid, group, was.map(|was| was.st_gid), &set_group)?;
+        self.set(
+            "group",
+            is.st_gid,
+            group,
+            was.map(|was| was.st_gid),
+            &set_group,
+        )?;
         // Whoever may write a file need not be whose it is, and only that one may change its mode, be it to the same.
         if let Some(mode) = mode.filter(|mode| *mode != Mode::from_raw_mode(is.st_mode)) {
             fchmod(file, mode).map_err(|error| self.failed("set the mode of", error.into()))?;
         }
-        self.set("user", is.st_uid, user, was.map(|was| was.st_uid), &set_user)
+        self.set(
+            "user",
+            is.st_uid,
+            user,
+            was.map(|was| was.st_uid),
+            &set_user,
+        )
     }
 
     /// The number of a configured owner.
@@ -404,15 +485,26 @@ impl Target {
         accounts: Accounts,
         account: Option<&'o Account>,
     ) -> Result<Option<(&'o Account, u32)>, TargetError> {
-        let Some(account) = account else { return Ok(None) };
+        let Some(account) = account else {
+            return Ok(None);
+        };
         // A missing table has no names.
-        let number = accounts.number(account).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
-            _ => Err(self.failed("look up the owner of", error)),
-        })?;
+        let number = accounts
+            .number(account)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(None),
+                _ => Err(self.failed("look up the owner of", error)),
+            })?;
         let path = self.path.clone();
-        let unknown = || TargetError::Unknown { what, account: account.clone(), file: accounts.path(), path };
-        number.map(|number| Some((account, number))).ok_or_else(unknown)
+        let unknown = || TargetError::Unknown {
+            what,
+            account: account.clone(),
+            file: accounts.path(),
+            path,
+        };
+        number
+            .map(|number| Some((account, number)))
+            .ok_or_else(unknown)
     }
 
     fn set(
@@ -435,7 +527,10 @@ impl Target {
             }),
             (None, Some(id)) if id != is => {
                 if let Err(error) = set(id) {
-                    tracing::info!("{} had the {what} {id} and has {is} now: {error}", self.path.display());
+                    tracing::info!(
+                        "{} had the {what} {id} and has {is} now: {error}",
+                        self.path.display()
+                    );
                 }
                 Ok(())
             }
@@ -451,7 +546,11 @@ impl Target {
         let is = fstat(file).map_err(|error| self.failed("look at", error.into()))?;
         let given = self.give(file, None);
         // Back, so that an interrupted pull can be opened again. Where that fails it begins anew.
-        let _ = fchown(file, Some(Uid::from_raw(is.st_uid)), Some(Gid::from_raw(is.st_gid)));
+        let _ = fchown(
+            file,
+            Some(Uid::from_raw(is.st_uid)),
+            Some(Gid::from_raw(is.st_gid)),
+        );
         given
     }
 
@@ -459,7 +558,12 @@ impl Target {
     fn denied(&self, what: &'static str, source: io::Error) -> TargetError {
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                TargetError::Denied { what, path: self.path.clone(), uid: geteuid().as_raw(), source }
+                TargetError::Denied {
+                    what,
+                    path: self.path.clone(),
+                    uid: geteuid().as_raw(),
+                    source,
+                }
             }
             _ => self.failed(what, source),
         }
@@ -482,14 +586,17 @@ impl Target {
     /// Removes parts of this target but one; what can't be removed is only untidy.
     pub fn remove_parts(&self, but: Option<&OsStr>) {
         let prefix = self.part_prefix();
-        let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else { return };
+        let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else {
+            return;
+        };
         for entry in entries.take(ENTRIES).filter_map(Result::ok) {
             use std::os::unix::ffi::OsStrExt;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             let middle = name.as_bytes().strip_prefix(prefix.as_bytes());
             let middle = middle.and_then(|rest| rest.strip_suffix(PART_SUFFIX.as_bytes()));
             let ours = middle.is_some_and(|hex| {
-                hex.len() == 2 * DIGEST_IN_NAME && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                hex.len() == 2 * DIGEST_IN_NAME
+                    && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             });
             if ours && Some(name) != but {
                 let _ = unlinkat(&self.folder, name, AtFlags::empty());
@@ -498,7 +605,11 @@ impl Target {
     }
 
     pub(super) fn failed(&self, what: &'static str, source: io::Error) -> TargetError {
-        TargetError::Io { what, path: self.path.clone(), source }
+        TargetError::Io {
+            what,
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -527,7 +638,10 @@ impl Part<'_> {
 
     /// Forgets what is there: the server begins at the start.
     pub fn restart(&mut self) -> Result<(), TargetError> {
-        let restarted = self.file.set_len(0).and_then(|()| io::Seek::rewind(&mut self.file));
+        let restarted = self
+            .file
+            .set_len(0)
+            .and_then(|()| io::Seek::rewind(&mut self.file));
         restarted.map_err(|error| self.target.failed("write beside", error))?;
         self.is_unsynced = true;
         self.hasher = blake3::Hasher::new();
@@ -539,22 +653,33 @@ impl Part<'_> {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
         if self.held + bytes.len() as u64 > self.size {
             self.discard();
-            return Err(TargetError::Wrong { path: self.target.path.clone(), what: "it is longer than was said" });
+            return Err(TargetError::Wrong {
+                path: self.target.path.clone(),
+                what: "it is longer than was said",
+            });
         }
         self.is_unsynced = true;
         if let Err(error) = self.file.write_all(bytes) {
-            if error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded {
+            if error.kind() == io::ErrorKind::StorageFull
+                || error.kind() == io::ErrorKind::QuotaExceeded
+            {
                 // Somebody else filled the disk meanwhile: give back what we took of it.
                 let (needed, path) = (self.size - self.held, self.target.path.clone());
                 self.discard();
-                return Err(TargetError::Full { path, needed, free: 0 });
+                return Err(TargetError::Full {
+                    path,
+                    needed,
+                    free: 0,
+                });
             }
             return Err(self.target.failed("write beside", error));
         }
         let (folder, name) = (&self.target.folder, &self.name);
         self.flusher.wrote(bytes.len() as u64, || {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            openat(folder, name, flags, Mode::empty()).ok().map(File::from)
+            openat(folder, name, flags, Mode::empty())
+                .ok()
+                .map(File::from)
         });
         if let Some(error) = self.flusher.failed() {
             self.discard();
@@ -569,7 +694,12 @@ impl Part<'_> {
     ///
     /// After a crash at any moment the target is wholly old or wholly new.
     pub fn commit(mut self) -> Result<(), TargetError> {
-        let wrong = |what| Err(TargetError::Wrong { path: self.target.path.clone(), what });
+        let wrong = |what| {
+            Err(TargetError::Wrong {
+                path: self.target.path.clone(),
+                what,
+            })
+        };
         if self.held != self.size {
             // What is there may be right, and is judged when the rest came.
             return wrong("it ended too soon");
@@ -633,7 +763,11 @@ mod tests {
     /// What stands for a file on a disk that fails: a pipe takes bytes and a mode, and can't be synced.
     fn unsyncable() -> (File, io::PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
-        assert!(File::from(OwnedFd::from(writer.try_clone().unwrap())).sync_all().is_err());
+        assert!(
+            File::from(OwnedFd::from(writer.try_clone().unwrap()))
+                .sync_all()
+                .is_err()
+        );
         (File::from(OwnedFd::from(writer)), reader)
     }
 
@@ -644,7 +778,11 @@ mod tests {
         let digest = blake3::hash(b"content").into();
         for bytes in [&b"content"[..], b"cont"] {
             let mut part = target.part(7, &digest).unwrap();
-            assert_eq!(part.held(), 0, "what was not brought to the disk is not gone on with");
+            assert_eq!(
+                part.held(),
+                0,
+                "what was not brought to the disk is not gone on with"
+            );
             let (file, _reader) = unsyncable();
             part.file = file;
             part.write(bytes).unwrap();
@@ -673,7 +811,10 @@ mod tests {
             part.flusher = Flusher::that_failed();
             part
         };
-        for error in [failing(b"cont").write(b"ent").unwrap_err(), failing(b"content").commit().unwrap_err()] {
+        for error in [
+            failing(b"cont").write(b"ent").unwrap_err(),
+            failing(b"content").commit().unwrap_err(),
+        ] {
             assert!(error.to_string().contains("bring to the disk"), "{error}");
         }
         drop(failing(b"cont"));

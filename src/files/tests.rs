@@ -25,8 +25,10 @@ fn pull(path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -42,13 +44,22 @@ fn a_large_file_that_was_replaced_is_freed_soon_after() {
     assert_eq!(names(folder.path()), ["a"]);
     // The old one has no name any more, and lives as long as somebody holds it.
     let held = || {
-        let all = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+        let all = fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(Result::ok);
         let links = all.filter_map(|fd| fs::read_link(fd.path()).ok());
-        links.filter(|link| link.starts_with(folder.path()) && link.to_string_lossy().ends_with("(deleted)")).count()
+        links
+            .filter(|link| {
+                link.starts_with(folder.path()) && link.to_string_lossy().ends_with("(deleted)")
+            })
+            .count()
     };
     let started = Instant::now();
     while held() > 0 {
-        assert!(started.elapsed() < Duration::from_secs(30), "the old file is held for ever");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "the old file is held for ever"
+        );
         std::thread::yield_now();
     }
 }
@@ -59,13 +70,19 @@ fn a_snapshot_outlives_a_rename_over_its_file() {
     let path = folder.path().join("a");
     fs::write(&path, "old content").unwrap();
     let snapshot = Snapshot::take(&path).unwrap();
-    assert_eq!((snapshot.size(), *snapshot.digest()), (11, digest(b"old content")));
+    assert_eq!(
+        (snapshot.size(), *snapshot.digest()),
+        (11, digest(b"old content"))
+    );
     fs::write(folder.path().join("b"), "new content").unwrap();
     fs::rename(folder.path().join("b"), &path).unwrap();
     let mut buffer = [0; 64];
     assert_eq!(snapshot.read_at(&mut buffer, 4).unwrap(), 7);
     assert_eq!(&buffer[..7], b"content");
-    assert_eq!(*Snapshot::take(&path).unwrap().digest(), digest(b"new content"));
+    assert_eq!(
+        *Snapshot::take(&path).unwrap().digest(),
+        digest(b"new content")
+    );
 }
 
 #[test]
@@ -75,17 +92,36 @@ fn a_snapshot_refuses_a_file_that_was_written_since() {
     fs::write(&path, "content").unwrap();
     let snapshot = Snapshot::take(&path).unwrap();
     fs::write(&path, "other content").unwrap();
-    assert!(matches!(snapshot.read_at(&mut [0; 64], 0), Err(OfferError::Changed { .. })));
+    assert!(matches!(
+        snapshot.read_at(&mut [0; 64], 0),
+        Err(OfferError::Changed { .. })
+    ));
 }
 
 #[test]
 fn what_is_no_file_is_not_offered() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(Snapshot::take(folder.path()), Err(OfferError::NotFile { .. })));
-    assert!(matches!(Snapshot::take(&folder.path().join("none")), Err(OfferError::Io { .. })));
+    assert!(matches!(
+        Snapshot::take(folder.path()),
+        Err(OfferError::NotFile { .. })
+    ));
+    assert!(matches!(
+        Snapshot::take(&folder.path().join("none")),
+        Err(OfferError::Io { .. })
+    ));
     let pipe = folder.path().join("pipe");
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
-    assert!(matches!(Snapshot::take(&pipe), Err(OfferError::NotFile { .. })), "and nobody waits for a writer");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    assert!(
+        matches!(Snapshot::take(&pipe), Err(OfferError::NotFile { .. })),
+        "and nobody waits for a writer"
+    );
 }
 
 #[test]
@@ -99,7 +135,10 @@ fn a_database_that_is_being_written_is_not_offered() {
     for journal in ["a.db-wal", "a.db-journal"] {
         fs::write(folder.path().join(journal), "pages").unwrap();
         let error = Snapshot::take(&path).unwrap_err().to_string();
-        assert!(error.contains(journal) && error.contains("VACUUM INTO"), "{error}");
+        assert!(
+            error.contains(journal) && error.contains("VACUUM INTO"),
+            "{error}"
+        );
         fs::remove_file(folder.path().join(journal)).unwrap();
     }
     // Any other file may have such neighbours.
@@ -115,11 +154,17 @@ fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
     pull(&path, b"first").unwrap();
     pull(&path, b"second").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"second");
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
     assert_eq!(names(folder.path()), ["a"]);
     let target = Target::open(&path, 0o640).unwrap();
     assert_eq!(target.digest(6).unwrap(), Some(digest(b"second")));
-    assert_eq!((target.digest(5).unwrap(), target.size().unwrap()), (None, Some(6)));
+    assert_eq!(
+        (target.digest(5).unwrap(), target.size().unwrap()),
+        (None, Some(6))
+    );
 }
 
 #[test]
@@ -128,8 +173,16 @@ fn a_pull_goes_on_where_it_stopped_and_parts_of_others_go() {
     let path = folder.path().join("a");
     let (old, new) = (b"a part of an old generation", b"the new generation");
     let target = Target::open(&path, 0o644).unwrap();
-    target.part(old.len() as u64, &digest(old)).unwrap().write(&old[..5]).unwrap();
-    target.part(new.len() as u64, &digest(new)).unwrap().write(&new[..9]).unwrap();
+    target
+        .part(old.len() as u64, &digest(old))
+        .unwrap()
+        .write(&old[..5])
+        .unwrap();
+    target
+        .part(new.len() as u64, &digest(new))
+        .unwrap()
+        .write(&new[..9])
+        .unwrap();
     assert_eq!(names(folder.path()).len(), 1, "{:?}", names(folder.path()));
     let part = target.part(new.len() as u64, &digest(new)).unwrap();
     assert_eq!(part.held(), 9);
@@ -154,7 +207,12 @@ fn wrong_content_leaves_the_old_file_whole() {
     assert!(part.commit().unwrap_err().to_string().contains("digest"));
     let mut part = target.part(3, &digest(b"new")).unwrap();
     assert_eq!(part.held(), 0, "what was wrong is not kept");
-    assert!(wrong(&mut part, b"news").unwrap_err().to_string().contains("longer"));
+    assert!(
+        wrong(&mut part, b"news")
+            .unwrap_err()
+            .to_string()
+            .contains("longer")
+    );
     drop(part);
     let mut part = target.part(3, &digest(b"new")).unwrap();
     wrong(&mut part, b"ne").unwrap();
@@ -173,11 +231,17 @@ fn links_and_folders_are_never_written_through() {
     fs::write(&outside, "mine").unwrap();
     let path = folder.path().join("a");
     symlink(&outside, &path).unwrap();
-    assert!(matches!(pull(&path, b"new"), Err(TargetError::IsLink { .. })));
+    assert!(matches!(
+        pull(&path, b"new"),
+        Err(TargetError::IsLink { .. })
+    ));
     fs::remove_file(&path).unwrap();
     // A link in the place of the part is removed, not followed.
     let target = Target::open(&path, 0o644).unwrap();
-    let part = format!(".a.{}.part", data_encoding::HEXLOWER.encode(&digest(b"new")[..8]));
+    let part = format!(
+        ".a.{}.part",
+        data_encoding::HEXLOWER.encode(&digest(b"new")[..8])
+    );
     symlink(&outside, folder.path().join(part)).unwrap();
     pull(&path, b"new").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -188,15 +252,26 @@ fn links_and_folders_are_never_written_through() {
     symlink(&outside, &path).unwrap();
     assert!(matches!(part.commit(), Err(TargetError::IsLink { .. })));
     assert_eq!(fs::read(&outside).unwrap(), b"mine");
-    assert!(matches!(Target::open(folder.path(), 0o644).map(drop), Err(TargetError::IsFolder { .. })));
+    assert!(matches!(
+        Target::open(folder.path(), 0o644).map(drop),
+        Err(TargetError::IsFolder { .. })
+    ));
     let nowhere = folder.path().join("none/a");
-    assert!(Target::open(&nowhere, 0o644).unwrap_err().to_string().contains("must exist"));
+    assert!(
+        Target::open(&nowhere, 0o644)
+            .unwrap_err()
+            .to_string()
+            .contains("must exist")
+    );
 }
 
 /// The name of the part that a pull of some content would go on with.
 fn part_of(path: &Path, content: &[u8]) -> PathBuf {
     let digest = data_encoding::HEXLOWER.encode(&digest(content)[..8]);
-    path.with_file_name(format!(".{}.{digest}.part", path.file_name().unwrap().to_str().unwrap()))
+    path.with_file_name(format!(
+        ".{}.{digest}.part",
+        path.file_name().unwrap().to_str().unwrap()
+    ))
 }
 
 #[test]
@@ -205,11 +280,21 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
     let path = folder.path().join("a");
     let part = part_of(&path, b"new");
     let pipe = |path: &Path| {
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
     };
     pipe(&part);
     pull(&path, b"new").unwrap();
-    assert_eq!((fs::read(&path).unwrap().as_slice(), names(folder.path())), (&b"new"[..], vec!["a".to_owned()]));
+    assert_eq!(
+        (fs::read(&path).unwrap().as_slice(), names(folder.path())),
+        (&b"new"[..], vec!["a".to_owned()])
+    );
     drop(std::os::unix::net::UnixListener::bind(&part).unwrap());
     pull(&path, b"new").unwrap();
     // A second name of another file, longer than the part may be, and as long as it might be.
@@ -218,10 +303,21 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
         fs::write(&mine, content).unwrap();
         fs::hard_link(&mine, &part).unwrap();
         pull(&path, b"new").unwrap();
-        assert_eq!((fs::read_to_string(&mine).unwrap().as_str(), names(folder.path()).len()), (content, 2));
+        assert_eq!(
+            (
+                fs::read_to_string(&mine).unwrap().as_str(),
+                names(folder.path()).len()
+            ),
+            (content, 2)
+        );
     }
     fs::create_dir(&part).unwrap();
-    assert!(pull(&path, b"new").unwrap_err().to_string().contains("write beside"));
+    assert!(
+        pull(&path, b"new")
+            .unwrap_err()
+            .to_string()
+            .contains("write beside")
+    );
 }
 
 #[test]
@@ -231,7 +327,10 @@ fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_
     let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     let target = Target::open(&path, 0o640).unwrap();
-    assert!(!target.keep(3, &digest(b"new")).unwrap(), "nothing is there");
+    assert!(
+        !target.keep(3, &digest(b"new")).unwrap(),
+        "nothing is there"
+    );
     fs::write(&path, "old").unwrap();
     set_mode(0o600);
     assert!(!target.keep(3, &digest(b"new")).unwrap());
@@ -263,12 +362,19 @@ fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
     let ledger = Ledger::from([("catalogue".to_owned(), entry)]);
     fs::write(&path, ledger::text(&ledger)).unwrap();
     assert_eq!(ledger::read(&path), ledger);
-    assert_eq!(ledger::load(&folder.path().join("none")).unwrap(), Ledger::new());
+    assert_eq!(
+        ledger::load(&folder.path().join("none")).unwrap(),
+        Ledger::new()
+    );
     for damaged in [&ledger::text(&ledger)[..50], ""] {
         fs::write(&path, damaged).unwrap();
         let error = ledger::load(&path).unwrap_err().to_string();
         assert!(error.contains("ledger.json is damaged"), "{error}");
-        assert_eq!(ledger::read(&path), Ledger::new(), "where it can be made anew, that is done");
+        assert_eq!(
+            ledger::read(&path),
+            Ledger::new(),
+            "where it can be made anew, that is done"
+        );
     }
     let error = ledger::load(folder.path()).unwrap_err().to_string();
     assert!(error.contains("can't read"), "{error}");
@@ -277,22 +383,39 @@ fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
 async fn run(after: &After, name: &str, generation: u64, path: &str) -> Result<(), AfterError> {
     let node: NodeName = "kiosk".parse().unwrap();
     let path = Path::new(path);
-    after.run(&Taken { name, generation, size: 1, digest: [1; 32], node: &node, path, time: Timestamp(1) }).await
+    after
+        .run(&Taken {
+            name,
+            generation,
+            size: 1,
+            digest: [1; 32],
+            node: &node,
+            path,
+            time: Timestamp(1),
+        })
+        .await
 }
 
 fn exec(command: &[&str], limit: Duration) -> After {
-    After::Exec { command: command.iter().map(|word| (*word).to_owned()).collect(), limit }
+    After::Exec {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        limit,
+    }
 }
 
 /// Waits until a process is gone, or waits for nobody but its parent.
 async fn ends(pid: &str) {
     let lives = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| !state.starts_with('Z'))
     };
     let started = Instant::now();
     while lives() {
-        assert!(started.elapsed() < Duration::from_secs(60), "process {pid} goes on");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "process {pid} goes on"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -301,21 +424,39 @@ async fn ends(pid: &str) {
 async fn commands_get_what_they_need_and_are_killed_when_late() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let script = format!("echo $HEREABOUTS_NAME $HEREABOUTS_GENERATION $HEREABOUTS_FILE > {}", out.display());
+    let script = format!(
+        "echo $HEREABOUTS_NAME $HEREABOUTS_GENERATION $HEREABOUTS_FILE > {}",
+        out.display()
+    );
     let soon = Duration::from_secs(20);
-    run(&exec(&["sh", "-c", &script], soon), "catalogue", 7, "/srv/a").await.unwrap();
+    run(
+        &exec(&["sh", "-c", &script], soon),
+        "catalogue",
+        7,
+        "/srv/a",
+    )
+    .await
+    .unwrap();
     assert_eq!(fs::read_to_string(&out).unwrap(), "catalogue 7 /srv/a\n");
-    let failed = run(&exec(&["sh", "-c", "exit 3"], soon), "c", 1, "/").await.unwrap_err();
+    let failed = run(&exec(&["sh", "-c", "exit 3"], soon), "c", 1, "/")
+        .await
+        .unwrap_err();
     assert!(failed.to_string().contains("exit status: 3"), "{failed}");
     let missing = run(&exec(&["/no/such/program"], soon), "c", 1, "/").await;
     assert!(matches!(missing, Err(AfterError::Start { .. })));
     // Whatever it started is killed with it, late or given up.
     let pid_file = folder.path().join("pid");
-    let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", pid_file.display());
+    let script = format!(
+        "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+        pid_file.display()
+    );
     let started = || async {
         let began = Instant::now();
         while !pid_file.exists() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the command does not begin");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the command does not begin"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let pid = fs::read_to_string(&pid_file).unwrap().trim().to_owned();
@@ -340,16 +481,29 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
     };
     ends(&child).await;
     // More output than is kept holds up nobody.
-    run(&exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon), "c", 1, "/").await.unwrap();
+    run(
+        &exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon),
+        "c",
+        1,
+        "/",
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
 async fn signals_go_to_the_process_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let pid_file = folder.path().join("pid");
-    let mut child = tokio::process::Command::new("sleep").arg("100").spawn().unwrap();
+    let mut child = tokio::process::Command::new("sleep")
+        .arg("100")
+        .spawn()
+        .unwrap();
     fs::write(&pid_file, format!("{}\n", child.id().unwrap())).unwrap();
-    let after = After::Signal { pid_file: pid_file.clone(), signal: rustix::process::Signal::TERM };
+    let after = After::Signal {
+        pid_file: pid_file.clone(),
+        signal: rustix::process::Signal::TERM,
+    };
     run(&after, "c", 1, "/").await.unwrap();
     assert!(!child.wait().await.unwrap().success());
     for wrong in ["", "-1", "0", "words"] {

@@ -31,7 +31,13 @@ pub struct Webhook {
 impl fmt::Debug for Webhook {
     /// Without token and headers: neither is for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, headers: _, token, client, limit } = self;
+        let Self {
+            url,
+            headers: _,
+            token,
+            client,
+            limit,
+        } = self;
         let token = token.as_ref().map(|_| "…");
         f.debug_struct("Webhook")
             .field("url", url)
@@ -77,7 +83,9 @@ pub enum WebhookError {
 /// What an answer said, behind its status.
 fn said(status: u16, line: &str) -> String {
     match (status, line) {
-        (300..400, _) => ": redirects are not followed, so name the URL that it leads to".to_owned(),
+        (300..400, _) => {
+            ": redirects are not followed, so name the URL that it leads to".to_owned()
+        }
         (_, "") => String::new(),
         (_, line) => format!(": {line}"),
     }
@@ -89,20 +97,36 @@ impl Webhook {
         // Names and numbers, and a path that came as text from the configuration: this can't fail.
         let body = serde_json::to_vec(taken).unwrap_or_default();
         let mut headers = vec![("Content-Type", "application/json")];
-        headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        headers.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let token = self.token.as_ref().map(|token| token.as_str());
         let origin = || self.url.origin();
-        let post = self.client.post(&self.url, &headers, token, body, self.limit / CONNECT_SHARE);
+        let post = self
+            .client
+            .post(&self.url, &headers, token, body, self.limit / CONNECT_SHARE);
         let answer = timeout(self.limit, post)
             .await
-            .map_err(|_| WebhookError::TimedOut { origin: origin(), limit: self.limit })?
-            .map_err(|source| WebhookError::Http { origin: origin(), source })?;
+            .map_err(|_| WebhookError::TimedOut {
+                origin: origin(),
+                limit: self.limit,
+            })?
+            .map_err(|source| WebhookError::Http {
+                origin: origin(),
+                source,
+            })?;
         let status = answer.status.as_u16();
         if answer.status.is_success() {
             tracing::info!(file = taken.name, webhook = %origin(), status, "the webhook took it");
             Ok(())
         } else {
-            Err(WebhookError::Refused { origin: origin(), status, line: answer.line })
+            Err(WebhookError::Refused {
+                origin: origin(),
+                status,
+                line: answer.line,
+            })
         }
     }
 }
@@ -121,6 +145,9 @@ mod tests {
             limit: Duration::from_secs(1),
         };
         let text = format!("{webhook:?}");
-        assert!(!text.contains("s3cret") && text.contains("https://hub:443"), "{text}");
+        assert!(
+            !text.contains("s3cret") && text.contains("https://hub:443"),
+            "{text}"
+        );
     }
 }

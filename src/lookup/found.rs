@@ -20,8 +20,15 @@ pub(crate) struct FoundNode {
 impl FoundNode {
     /// The node as the one who has, or had, an address.
     pub(crate) fn holder(&self, address: IpAddr) -> HolderView {
-        let announced = self.node.addresses.iter().any(|known| known.address == address);
-        let observed = self.node.source.is_some_and(|source| source.ip() == address);
+        let announced = self
+            .node
+            .addresses
+            .iter()
+            .any(|known| known.address == address);
+        let observed = self
+            .node
+            .source
+            .is_some_and(|source| source.ip() == address);
         HolderView {
             address,
             current: self.node.state == State::Present && (announced || observed),
@@ -86,7 +93,10 @@ pub(super) fn heard_node(name: &NodeName, wire: Wire, sighting: &Sighting) -> Fo
         former_names: Vec::new(),
         files: Vec::new(),
     };
-    FoundNode { node, itself: false }
+    FoundNode {
+        node,
+        itself: false,
+    }
 }
 
 pub(super) fn found_node(
@@ -117,5 +127,8 @@ pub(super) fn found_node(
         former_names: Vec::new(),
         files: Vec::new(),
     };
-    FoundNode { node, itself: sighting.is_none() }
+    FoundNode {
+        node,
+        itself: sighting.is_none(),
+    }
 }

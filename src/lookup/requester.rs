@@ -18,7 +18,9 @@ use crate::net::{self, BindError, Interface, RecvBatch, SocketSettings, Sockets,
 use crate::publish::mdns::{Browser, found as browsed};
 use crate::session::Peer;
 use crate::transport::{Clock, Counters, Received, Traffic, random_seed};
-use crate::wire::v1::{Answer, Message, Query, Refusal, Refused, Regarding, SignedRecord, Subject, Want};
+use crate::wire::v1::{
+    Answer, Message, Query, Refusal, Refused, Regarding, SignedRecord, Subject, Want,
+};
 
 /// When a query is sent again, counted from the first.
 const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(800)];
@@ -56,9 +58,21 @@ impl Asker {
     ///
     /// Must be called within a tokio runtime.
     pub(crate) async fn open(settings: Settings) -> Result<Self, BindError> {
-        let Settings { ring, ttl, fanout, policy, methods, servers, mdns_service } = settings;
+        let Settings {
+            ring,
+            ttl,
+            fanout,
+            policy,
+            methods,
+            servers,
+            mdns_service,
+        } = settings;
         let address = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let sockets = Sockets::bind(&SocketSettings { address, port: 0, ttl })?;
+        let sockets = Sockets::bind(&SocketSettings {
+            address,
+            port: 0,
+            ttl,
+        })?;
         let mut traffic = Traffic::new(sockets, fanout, policy, ring);
         let interfaces = Watch::new().next().await;
         traffic.reconcile(&interfaces);
@@ -78,20 +92,40 @@ impl Asker {
     /// Asks for servers: those that answer first, and all that answer at once after them.
     pub(crate) async fn servers(mut self, limit: Duration) -> Vec<Peer> {
         let mut found: Vec<Peer> = Vec::new();
-        self.ask(Want::Servers, Duration::ZERO, limit, &[], |received, asked| {
-            let Message::Answer(Answer { subject: Subject::Own { record, .. }, .. }) = &received.message else {
-                return Heard::Nothing;
-            };
-            let Some(body) = asked.verified(record).filter(|body| body.role.serves()) else { return Heard::Nothing };
-            if found.len() < SERVERS && !found.iter().any(|server| server.id == record.node) {
-                let (address, id) = (received.from, record.node);
-                found.push(Peer { address, id, name: body.name, clock_ahead: 0 });
-            }
-            Heard::Found
-        })
+        self.ask(
+            Want::Servers,
+            Duration::ZERO,
+            limit,
+            &[],
+            |received, asked| {
+                let Message::Answer(Answer {
+                    subject: Subject::Own { record, .. },
+                    ..
+                }) = &received.message
+                else {
+                    return Heard::Nothing;
+                };
+                let Some(body) = asked.verified(record).filter(|body| body.role.serves()) else {
+                    return Heard::Nothing;
+                };
+                if found.len() < SERVERS && !found.iter().any(|server| server.id == record.node) {
+                    let (address, id) = (received.from, record.node);
+                    found.push(Peer {
+                        address,
+                        id,
+                        name: body.name,
+                        clock_ahead: 0,
+                    });
+                }
+                Heard::Found
+            },
+        )
         .await;
         for server in &mut found {
-            let clock = self.clocks.iter().find(|(address, _)| *address == server.address);
+            let clock = self
+                .clocks
+                .iter()
+                .find(|(address, _)| *address == server.address);
             server.clock_ahead = clock.map_or(0, |(_, ahead)| *ahead);
         }
         found
@@ -109,11 +143,17 @@ impl Asker {
         let window = limit.mul_f64(0.7);
         let mut seen = HashSet::new();
         self.ask(want, window, limit, &[], |received, asked| {
-            let Message::Answer(Answer { seen: own, subject: Subject::Own { record, info }, .. }) = &received.message
+            let Message::Answer(Answer {
+                seen: own,
+                subject: Subject::Own { record, info },
+                ..
+            }) = &received.message
             else {
                 return Heard::Nothing;
             };
-            let Some(body) = asked.verified(record) else { return Heard::Nothing };
+            let Some(body) = asked.verified(record) else {
+                return Heard::Nothing;
+            };
             if seen.len() >= ANSWERS || !seen.insert(record.node) {
                 return Heard::Nothing;
             }
@@ -129,17 +169,32 @@ impl Asker {
     /// Asks for a node by name, or for the holder of an address; the newest of what is answered.
     ///
     /// `known` are servers that are known to be there, beside the configured ones.
-    pub(crate) async fn look_up(mut self, want: Want, known: &[SocketAddr], limit: Duration) -> Option<FoundNode> {
+    pub(crate) async fn look_up(
+        mut self,
+        want: Want,
+        known: &[SocketAddr],
+        limit: Duration,
+    ) -> Option<FoundNode> {
         let mut best: Option<(FoundNode, (u64, u64))> = None;
         self.ask(want, Duration::ZERO, limit, known, |received, asked| {
-            let Message::Answer(Answer { subject, .. }) = &received.message else { return Heard::Nothing };
+            let Message::Answer(Answer { subject, .. }) = &received.message else {
+                return Heard::Nothing;
+            };
             let (signed, sighting) = match subject {
                 Subject::Own { record, .. } => (record, None),
-                Subject::Found { record, sighting, .. } => (record, Some(sighting)),
-                Subject::Hearsay { name, wire, sighting, .. } => {
+                Subject::Found {
+                    record, sighting, ..
+                } => (record, Some(sighting)),
+                Subject::Hearsay {
+                    name,
+                    wire,
+                    sighting,
+                    ..
+                } => {
                     // Only where nobody who proves anything knows the name, and then the latest.
                     let later = |held: &FoundNode| held.node.last_seen < sighting.last_seen;
-                    let takes = |held: &FoundNode| !held.node.wire.is_authenticated() && later(held);
+                    let takes =
+                        |held: &FoundNode| !held.node.wire.is_authenticated() && later(held);
                     if best.as_ref().is_none_or(|(held, _)| takes(held)) {
                         best = Some((heard_node(name, *wire, sighting), (0, 0)));
                     }
@@ -147,14 +202,25 @@ impl Asker {
                 }
                 Subject::Unknown { .. } => return Heard::Unknown,
             };
-            let Some(record) = asked.verified(signed) else { return Heard::Nothing };
+            let Some(record) = asked.verified(signed) else {
+                return Heard::Nothing;
+            };
             let order = record.order();
             let found = found_node(signed, record, sighting, received.from, asked.now.wall);
             let (itself, present) = (found.itself, found.node.state == State::Present);
             // A server can't tell by which of our links such a node is reached; only the node's own answer does.
-            let by_link = found.node.addresses.iter().all(|address| address.scope == Scope::Link);
+            let by_link = found
+                .node
+                .addresses
+                .iter()
+                .all(|address| address.scope == Scope::Link);
             let rank = |found: &FoundNode, order: (u64, u64)| {
-                (found.node.state == State::Present, found.itself, order, found.node.last_seen)
+                (
+                    found.node.state == State::Present,
+                    found.itself,
+                    order,
+                    found.node.last_seen,
+                )
             };
             // Orders compare only between records of one node; of two nodes, the one seen last counts.
             let newer = best.as_ref().is_none_or(|(held, held_order)| {
@@ -163,7 +229,8 @@ impl Asker {
                 } else if held.node.node_id == found.node.node_id {
                     rank(&found, order) > rank(held, *held_order)
                 } else {
-                    (present, found.node.last_seen) > (held.node.state == State::Present, held.node.last_seen)
+                    (present, found.node.last_seen)
+                        > (held.node.state == State::Present, held.node.last_seen)
                 }
             });
             if newer {
@@ -209,23 +276,40 @@ impl Asker {
         let mut corrected = 0;
         // Known servers were found already: whoever has them need not look for others.
         let browses = self.methods.contains(&Method::Mdns) && known.is_empty();
-        let mut browse_at = if browses { start.elapsed + limit.mul_f64(BROWSE_AFTER) } else { Duration::MAX };
+        let mut browse_at = if browses {
+            start.elapsed + limit.mul_f64(BROWSE_AFTER)
+        } else {
+            Duration::MAX
+        };
         let mut browser = None;
         let mut candidates: Vec<SocketAddr> = Vec::new();
-        let query = |now: Now| Query { id, want: want.clone(), clock: now.wall, window };
+        let query = |now: Now| Query {
+            id,
+            want: want.clone(),
+            clock: now.wall,
+            window,
+        };
         loop {
             let now = self.clock.now();
             if now.elapsed >= deadline {
                 return;
             }
             if now.elapsed >= resend_at {
-                resend_at = again.next().map_or(Duration::MAX, |after| start.elapsed + *after);
+                resend_at = again
+                    .next()
+                    .map_or(Duration::MAX, |after| start.elapsed + *after);
                 let message = Message::Query(query(now));
                 for address in &addresses {
-                    self.traffic.send(*address, &message, &mut self.counters).await;
+                    self.traffic
+                        .send(*address, &message, &mut self.counters)
+                        .await;
                 }
                 for method in self.methods.clone() {
-                    if let Err(error) = self.traffic.send_to_all(method, &message, &mut self.counters).await {
+                    if let Err(error) = self
+                        .traffic
+                        .send_to_all(method, &message, &mut self.counters)
+                        .await
+                    {
                         tracing::debug!(%method, "failed to ask: {error}");
                     }
                 }
@@ -235,7 +319,9 @@ impl Asker {
                 browse_at = Duration::MAX;
                 browser = Some(self.browser());
             }
-            let wake = self.clock.instant(Some(resend_at.min(browse_at).min(deadline)));
+            let wake = self
+                .clock
+                .instant(Some(resend_at.min(browse_at).min(deadline)));
             let count = tokio::select! {
                 received = self.traffic.sockets.recv(&mut batch) => received.unwrap_or(0),
                 Some(resolved) = lookups.join_next() => {
@@ -267,7 +353,9 @@ impl Asker {
                 () = tokio::time::sleep_until(wake) => 0,
             };
             for place in 0..count {
-                let Ok(received) = self.traffic.open(&mut batch, place, &mut self.counters) else { continue };
+                let Ok(received) = self.traffic.open(&mut batch, place, &mut self.counters) else {
+                    continue;
+                };
                 let now = self.clock.now();
                 match &received.message {
                     Message::Answer(answer) if answer.id == id => {
@@ -284,19 +372,31 @@ impl Asker {
                             Heard::Nothing => {}
                             Heard::Enough => return,
                             Heard::Found => deadline = deadline.min(now.elapsed + NEWER),
-                            Heard::Unknown => deadline = deadline.min(now.elapsed + KNOWN_ELSEWHERE),
+                            Heard::Unknown => {
+                                deadline = deadline.min(now.elapsed + KNOWN_ELSEWHERE)
+                            }
                         }
                     }
-                    Message::Refused(Refused { regarding, refusal: Refusal::Clock { clock } })
-                        if *regarding == Regarding::Query(id) && corrected < CLOCK_RETRIES =>
-                    {
+                    Message::Refused(Refused {
+                        regarding,
+                        refusal: Refusal::Clock { clock },
+                    }) if *regarding == Regarding::Query(id) && corrected < CLOCK_RETRIES => {
                         corrected += 1;
-                        self.clocks.push((received.from, millis(*clock) - millis(now.wall)));
-                        let message = Message::Query(Query { clock: *clock, ..query(now) });
-                        self.traffic.send(received.from, &message, &mut self.counters).await;
+                        self.clocks
+                            .push((received.from, millis(*clock) - millis(now.wall)));
+                        let message = Message::Query(Query {
+                            clock: *clock,
+                            ..query(now)
+                        });
+                        self.traffic
+                            .send(received.from, &message, &mut self.counters)
+                            .await;
                         self.traffic.flush(&mut self.counters).await;
                     }
-                    Message::Refused(Refused { refusal: Refusal::Channel { name }, .. }) => {
+                    Message::Refused(Refused {
+                        refusal: Refusal::Channel { name },
+                        ..
+                    }) => {
                         tracing::warn!(
                             "{} holds our key, but its channel is called {name:?}: set channel.name alike on both",
                             received.from
@@ -338,6 +438,8 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     fn verified(&self, signed: &SignedRecord) -> Option<Record> {
-        signed.verify(|key| self.traffic.ring.by_id(key).is_some()).ok()
+        signed
+            .verify(|key| self.traffic.ring.by_id(key).is_some())
+            .ok()
     }
 }

@@ -32,8 +32,7 @@ pub struct OwnerError;
 
 impl Owner {
     /// What [`Owner`] takes, as a regular expression.
-    pub const PATTERN: &str =
-        r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,31})?|:[A-Za-z0-9_][A-Za-z0-9._-]{0,31})$";
+    pub const PATTERN: &str = r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,31})?|:[A-Za-z0-9_][A-Za-z0-9._-]{0,31})$";
 }
 
 /// The longest line of `/etc/passwd` and `/etc/group` that is read whole: a group may have thousands of members.
@@ -86,8 +85,12 @@ impl Account {
             }
             let mut fields = line.trim_ascii_end().splitn(4, |b| *b == b':');
             if fields.next() == Some(name) {
-                let number = fields.nth(1).and_then(|number| std::str::from_utf8(number).ok());
-                return Ok(number.and_then(|number| number.parse().ok()).filter(|number| *number != u32::MAX));
+                let number = fields
+                    .nth(1)
+                    .and_then(|number| std::str::from_utf8(number).ok());
+                return Ok(number
+                    .and_then(|number| number.parse().ok())
+                    .filter(|number| *number != u32::MAX));
             }
         }
         Ok(None)
@@ -100,12 +103,23 @@ impl FromStr for Account {
     fn from_str(text: &str) -> Result<Self, OwnerError> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             // The greatest number means "leave it" to the kernel (chown(2)).
-            return text.parse().ok().filter(|number| *number != u32::MAX).map(Self::Number).ok_or(OwnerError);
+            return text
+                .parse()
+                .ok()
+                .filter(|number| *number != u32::MAX)
+                .map(Self::Number)
+                .ok_or(OwnerError);
         }
         let is_name = (1..=32).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
             && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        if is_name { Ok(Self::Name(text.into())) } else { Err(OwnerError) }
+        if is_name {
+            Ok(Self::Name(text.into()))
+        } else {
+            Err(OwnerError)
+        }
     }
 }
 
@@ -160,23 +174,49 @@ impl<'de> serde::Deserialize<'de> for Owner {
 mod tests {
     use super::*;
 
-    const PASSWD: &str =
-        "root:x:0:0:root:/root:/bin/sh\n# kiosk:x:5:5\nbroken\nkiosk2:x:7\nkiosk:x:1000:1001::/:/bin/sh\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# kiosk:x:5:5\nbroken\nkiosk2:x:7\nkiosk:x:1000:1001::/:/bin/sh\n";
 
     fn number(name: &str, table: &str) -> Option<u32> {
-        name.parse::<Account>().unwrap().number(&mut table.as_bytes()).unwrap()
+        name.parse::<Account>()
+            .unwrap()
+            .number(&mut table.as_bytes())
+            .unwrap()
     }
 
     #[test]
     fn owners_print_as_they_are_written() {
-        for text in ["kiosk", "kiosk:www-data", "1000:1000", "kiosk:4", ":media", "_apt", "user.name"] {
+        for text in [
+            "kiosk",
+            "kiosk:www-data",
+            "1000:1000",
+            "kiosk:4",
+            ":media",
+            "_apt",
+            "user.name",
+        ] {
             assert_eq!(text.parse::<Owner>().unwrap().to_string(), text);
         }
         let owner: Owner = "0:www-data".parse().unwrap();
-        assert_eq!(owner, Owner { user: Some(Account::Number(0)), group: Some(Account::Name("www-data".into())) });
-        for text in
-            ["", ":", "a:", "a:b:c", "a b", "-a", "4294967295", "99999999999", "a/b", "kiosk:\n", &"a".repeat(33)]
-        {
+        assert_eq!(
+            owner,
+            Owner {
+                user: Some(Account::Number(0)),
+                group: Some(Account::Name("www-data".into()))
+            }
+        );
+        for text in [
+            "",
+            ":",
+            "a:",
+            "a:b:c",
+            "a b",
+            "-a",
+            "4294967295",
+            "99999999999",
+            "a/b",
+            "kiosk:\n",
+            &"a".repeat(33),
+        ] {
             assert_eq!(text.parse::<Owner>(), Err(OwnerError), "{text:?}");
         }
     }
@@ -189,10 +229,18 @@ mod tests {
         for missing in ["kios", "broken", "x", "nobody"] {
             assert_eq!(number(missing, PASSWD), None, "{missing}");
         }
-        assert_eq!(number("1234", PASSWD), Some(1234), "a number needs no table");
+        assert_eq!(
+            number("1234", PASSWD),
+            Some(1234),
+            "a number needs no table"
+        );
         assert_eq!(number("a", "a:x:-1:\n"), None);
         assert_eq!(number("a", "a:x:4294967295:\n"), None);
-        assert_eq!(number("a", "b:x:1:\na:x:2:"), Some(2), "the last line need not end");
+        assert_eq!(
+            number("a", "b:x:1:\na:x:2:"),
+            Some(2),
+            "the last line need not end"
+        );
     }
 
     #[test]

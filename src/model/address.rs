@@ -105,7 +105,9 @@ impl InterfaceName {
     /// Parses a name.
     pub fn parse(text: &str) -> Result<Self, InterfaceNameError> {
         let valid = (1..=Self::MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':')
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':')
             && text != "."
             && text != "..";
         if !valid {
@@ -113,7 +115,10 @@ impl InterfaceName {
         }
         let mut bytes = [0; Self::MAX];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
-        Ok(Self { length: text.len() as u8, bytes })
+        Ok(Self {
+            length: text.len() as u8,
+            bytes,
+        })
     }
 
     /// The name as text.
@@ -180,9 +185,26 @@ mod tests {
 
     #[test]
     fn interface_names_are_printable_and_short() {
-        assert_eq!(InterfaceName::parse("enp0s31f6").unwrap().as_str(), "enp0s31f6");
-        for bad in ["", ".", "..", "a b", "a/b", "a:1", "sixteen-letters-", "é", "\x1b[31m"] {
-            assert_eq!(InterfaceName::parse(bad), Err(InterfaceNameError), "{bad:?}");
+        assert_eq!(
+            InterfaceName::parse("enp0s31f6").unwrap().as_str(),
+            "enp0s31f6"
+        );
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a/b",
+            "a:1",
+            "sixteen-letters-",
+            "é",
+            "\x1b[31m",
+        ] {
+            assert_eq!(
+                InterfaceName::parse(bad),
+                Err(InterfaceNameError),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -33,7 +33,9 @@ impl Labels {
     /// Adds one pair.
     pub fn insert(&mut self, key: Box<str>, value: Box<str>) -> Result<(), LabelsError> {
         let key_valid = (1..=Self::MAX_KEY).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
+            && key
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
         if !key_valid {
             return Err(LabelsError::Key { key });
         }
@@ -60,7 +62,9 @@ impl Labels {
 
     /// All pairs, by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
     /// Whether there is no pair.
@@ -69,7 +73,10 @@ impl Labels {
     }
 
     fn bytes(&self) -> usize {
-        self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
+        self.0
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
     }
 }
 
@@ -123,10 +130,25 @@ mod tests {
     fn pairs_are_limited_in_number_and_size() {
         let many = (0..17).map(|i| (format!("k{i}"), String::new()));
         assert_eq!(Labels::new(many), Err(LabelsError::TooMany));
-        assert_eq!(Labels::new([("a", "x".repeat(200)), ("b", "x".repeat(100))]), Err(LabelsError::TooLong));
-        assert_eq!(Labels::new([("a", "\n")]), Err(LabelsError::Value { key: "a".into() }));
-        assert_eq!(Labels::new([("a b", "")]), Err(LabelsError::Key { key: "a b".into() }));
-        assert_eq!(Labels::new([("a", "1"), ("a", "2")]), Err(LabelsError::Duplicate { key: "a".into() }));
-        assert_eq!(Labels::new([("site", "home")]).unwrap().value("site"), Some("home"));
+        assert_eq!(
+            Labels::new([("a", "x".repeat(200)), ("b", "x".repeat(100))]),
+            Err(LabelsError::TooLong)
+        );
+        assert_eq!(
+            Labels::new([("a", "\n")]),
+            Err(LabelsError::Value { key: "a".into() })
+        );
+        assert_eq!(
+            Labels::new([("a b", "")]),
+            Err(LabelsError::Key { key: "a b".into() })
+        );
+        assert_eq!(
+            Labels::new([("a", "1"), ("a", "2")]),
+            Err(LabelsError::Duplicate { key: "a".into() })
+        );
+        assert_eq!(
+            Labels::new([("site", "home")]).unwrap().value("site"),
+            Some("home")
+        );
     }
 }

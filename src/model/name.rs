@@ -29,9 +29,14 @@ impl NodeName {
                 return Err(NameError::EmptyLabel);
             }
             if label.len() > Self::MAX_LABEL {
-                return Err(NameError::LabelTooLong { length: label.len() });
+                return Err(NameError::LabelTooLong {
+                    length: label.len(),
+                });
             }
-            if let Some(character) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
+            if let Some(character) = label
+                .chars()
+                .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
+            {
                 return Err(NameError::Character { character });
             }
             if label.starts_with('-') || label.ends_with('-') {
@@ -118,7 +123,10 @@ mod tests {
 
     #[test]
     fn names_are_lower_case_without_final_dot() {
-        assert_eq!(NodeName::parse("Hub.Example.ORG.").unwrap().as_str(), "hub.example.org");
+        assert_eq!(
+            NodeName::parse("Hub.Example.ORG.").unwrap().as_str(),
+            "hub.example.org"
+        );
     }
 
     #[test]

@@ -33,7 +33,9 @@ impl FromStr for NodeId {
         if text.len() != 52 {
             return Err(NodeIdError);
         }
-        let bytes = BASE32_NOPAD_NOCASE.decode(text.as_bytes()).map_err(|_| NodeIdError)?;
+        let bytes = BASE32_NOPAD_NOCASE
+            .decode(text.as_bytes())
+            .map_err(|_| NodeIdError)?;
         Ok(Self(bytes.try_into().map_err(|_| NodeIdError)?))
     }
 }

@@ -17,18 +17,25 @@ impl Timestamp {
     /// This moment by the system's clock; 1970 if the clock stands before it.
     pub fn from_system(time: SystemTime) -> Self {
         Self(
-            time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            time.duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
         )
     }
 
     /// The time `duration` later, at most the greatest.
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// The time `duration` earlier, at least 1970.
     pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -58,7 +65,9 @@ impl fmt::Debug for Timestamp {
 
 /// Why a text is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a time: write 2026-11-20T18:00:00Z, 2026-11-20 18:00 (local time) or a time ago such as 2h")]
+#[error(
+    "{text:?} is not a time: write 2026-11-20T18:00:00Z, 2026-11-20 18:00 (local time) or a time ago such as 2h"
+)]
 pub struct TimestampError {
     /// What was given.
     pub text: String,
@@ -69,9 +78,13 @@ impl FromStr for Timestamp {
 
     /// Parses RFC 3339 with a zone.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let error = || TimestampError { text: text.chars().take(64).collect() };
+        let error = || TimestampError {
+            text: text.chars().take(64).collect(),
+        };
         let time: jiff::Timestamp = text.parse().map_err(|_| error())?;
-        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| error())
+        u64::try_from(time.as_millisecond())
+            .map(Self)
+            .map_err(|_| error())
     }
 }
 
@@ -114,6 +127,9 @@ mod tests {
         assert_eq!(Timestamp(5).minus(Duration::from_secs(1)), Timestamp(0));
         assert_eq!(Timestamp(u64::MAX).plus(Duration::MAX), Timestamp(u64::MAX));
         assert_eq!(Timestamp(1).since(Timestamp(2)), Duration::ZERO);
-        assert_eq!(Timestamp(1).distance(Timestamp(2)), Duration::from_millis(1));
+        assert_eq!(
+            Timestamp(1).distance(Timestamp(2)),
+            Duration::from_millis(1)
+        );
     }
 }

@@ -17,19 +17,25 @@ pub struct HttpUrl(Uri);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpUrlError {
     /// Another scheme, or none.
-    #[error("a URL that begins with http:// or https:// was expected, such as https://hooks.example.org/reload")]
+    #[error(
+        "a URL that begins with http:// or https:// was expected, such as https://hooks.example.org/reload"
+    )]
     Scheme,
     /// A user or a password.
     #[error("a URL with a user or a password is not taken: put a token into token_file")]
     User,
     /// No host name and no address.
-    #[error("the URL's host is a name or an IP address, an IPv6 address in brackets: https://[2001:db8::1]/reload")]
+    #[error(
+        "the URL's host is a name or an IP address, an IPv6 address in brackets: https://[2001:db8::1]/reload"
+    )]
     Host,
     /// A port that is no number from 1 to 65535.
     #[error("the URL's port is a number from 1 to 65535")]
     Port,
     /// What may not stand in a path or a query.
-    #[error("the URL's path has printable ASCII characters only, none of \" # < > `: write others as %XX")]
+    #[error(
+        "the URL's path has printable ASCII characters only, none of \" # < > `: write others as %XX"
+    )]
     Path,
     /// More than fits.
     #[error("a URL has at most {max} bytes", max = HttpUrl::MAX)]
@@ -52,7 +58,9 @@ impl HttpUrl {
 
     /// The TCP port.
     pub fn port(&self) -> u16 {
-        self.0.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 })
+        self.0
+            .port_u16()
+            .unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
     /// Host and port as `host:port`, an IPv6 address in brackets.
@@ -67,12 +75,20 @@ impl HttpUrl {
 
     /// Path and query as they are requested (RFC 9112 §3.2.1): never empty.
     pub fn target(&self) -> Uri {
-        self.0.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")).into()
+        self.0
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"))
+            .into()
     }
 
     /// Scheme, host and port: what may be told of it.
     pub fn origin(&self) -> String {
-        format!("{}://{}", if self.is_https() { "https" } else { "http" }, self.authority())
+        format!(
+            "{}://{}",
+            if self.is_https() { "https" } else { "http" },
+            self.authority()
+        )
     }
 }
 
@@ -84,13 +100,19 @@ impl FromStr for HttpUrl {
             return Err(HttpUrlError::Long);
         }
         let (scheme, rest) = text.split_once("://").ok_or(HttpUrlError::Scheme)?;
-        if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        if !["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
             return Err(HttpUrlError::Scheme);
         }
         // `Uri` says of no error where it is, drops a fragment without a word, and takes a user, bytes that are no ASCII and
         // any port.
         let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        if !target.bytes().all(|b| b.is_ascii_graphic() && !b"\"#<>`".contains(&b)) {
+        if !target
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"\"#<>`".contains(&b))
+        {
             return Err(HttpUrlError::Path);
         }
         if authority.contains('@') {
@@ -98,13 +120,26 @@ impl FromStr for HttpUrl {
         }
         let authority: Authority = authority.parse().map_err(|_| HttpUrlError::Host)?;
         let host = without_brackets(authority.host());
-        let is_known = if host == authority.host() { is_host(host) } else { host.parse::<Ipv6Addr>().is_ok() };
+        let is_known = if host == authority.host() {
+            is_host(host)
+        } else {
+            host.parse::<Ipv6Addr>().is_ok()
+        };
         if !is_known {
             return Err(HttpUrlError::Host);
         }
-        if let Some(port) = authority.as_str().strip_prefix(authority.host()).filter(|port| !port.is_empty()) {
-            let digits = port.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
-            if digits.and_then(|digits| digits.parse().ok()).is_none_or(|port: u16| port == 0) {
+        if let Some(port) = authority
+            .as_str()
+            .strip_prefix(authority.host())
+            .filter(|port| !port.is_empty())
+        {
+            let digits = port
+                .strip_prefix(':')
+                .filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+            if digits
+                .and_then(|digits| digits.parse().ok())
+                .is_none_or(|port: u16| port == 0)
+            {
                 return Err(HttpUrlError::Port);
             }
         }
@@ -114,7 +149,9 @@ impl FromStr for HttpUrl {
 
 /// The address within brackets, or the name that has none.
 fn without_brackets(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 /// Whether a text is an IPv4 address or a host name (RFC 1123 §2.1, underscores allowed, 253 bytes).
@@ -125,7 +162,9 @@ pub(crate) fn is_host(text: &str) -> bool {
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -167,16 +206,40 @@ mod tests {
     fn urls_are_taken_apart() {
         for (text, https, authority, field, target) in [
             ("http://hub", false, "hub:80", "hub", "/"),
-            ("HTTPS://hooks.example.org/a/b?c=d", true, "hooks.example.org:443", "hooks.example.org", "/a/b?c=d"),
-            ("http://127.0.0.1:8080/reload", false, "127.0.0.1:8080", "127.0.0.1:8080", "/reload"),
-            ("https://[2001:db8::1]:8443?x", true, "[2001:db8::1]:8443", "[2001:db8::1]:8443", "/?x"),
+            (
+                "HTTPS://hooks.example.org/a/b?c=d",
+                true,
+                "hooks.example.org:443",
+                "hooks.example.org",
+                "/a/b?c=d",
+            ),
+            (
+                "http://127.0.0.1:8080/reload",
+                false,
+                "127.0.0.1:8080",
+                "127.0.0.1:8080",
+                "/reload",
+            ),
+            (
+                "https://[2001:db8::1]:8443?x",
+                true,
+                "[2001:db8::1]:8443",
+                "[2001:db8::1]:8443",
+                "/?x",
+            ),
             ("https://[::1]", true, "[::1]:443", "[::1]", "/"),
             ("https://hub//a", true, "hub:443", "hub", "//a"),
         ] {
             let url: HttpUrl = text.parse().unwrap();
-            assert_eq!((url.is_https(), url.authority().as_str(), url.host_field()), (https, authority, field));
+            assert_eq!(
+                (url.is_https(), url.authority().as_str(), url.host_field()),
+                (https, authority, field)
+            );
             assert_eq!(url.target().to_string(), target);
-            assert_eq!(url.to_string(), format!("{}://{field}{target}", if https { "https" } else { "http" }));
+            assert_eq!(
+                url.to_string(),
+                format!("{}://{field}{target}", if https { "https" } else { "http" })
+            );
             assert_eq!(url.to_string().parse(), Ok(url));
         }
     }
@@ -189,7 +252,9 @@ mod tests {
             for text in [format!("http://hub/{byte}"), format!("http://hub?{byte}")] {
                 match text.parse::<HttpUrl>() {
                     Ok(url) => assert!(is_taken && url.to_string().ends_with(byte), "{text}"),
-                    Err(error) => assert!(!is_taken && error == HttpUrlError::Path, "{text}: {error}"),
+                    Err(error) => {
+                        assert!(!is_taken && error == HttpUrlError::Path, "{text}: {error}")
+                    }
                 }
             }
         }
@@ -219,12 +284,18 @@ mod tests {
         ] {
             assert_eq!(text.parse::<HttpUrl>(), Err(error), "{text}");
         }
-        assert_eq!(format!("https://hub/{}", "a".repeat(2048)).parse::<HttpUrl>(), Err(HttpUrlError::Long));
+        assert_eq!(
+            format!("https://hub/{}", "a".repeat(2048)).parse::<HttpUrl>(),
+            Err(HttpUrlError::Long)
+        );
     }
 
     #[test]
     fn debug_form_ends_where_a_secret_may_begin() {
         let url: HttpUrl = "https://hub/services/T0/s3cret?key=s3cret".parse().unwrap();
-        assert_eq!(format!("{url:?} {}", url.origin()), "https://hub:443/… https://hub:443");
+        assert_eq!(
+            format!("{url:?} {}", url.origin()),
+            "https://hub:443/… https://hub:443"
+        );
     }
 }

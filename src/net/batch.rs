@@ -47,15 +47,25 @@ impl Arrival {
     pub fn reply_source(&self) -> Option<Source> {
         let on_one_link = crate::model::Scope::of(self.from.ip()) == crate::model::Scope::Link;
         match self.local {
-            Some(ip) => Some(Source { ip, interface: if on_one_link { self.interface } else { 0 } }),
-            None if on_one_link => Some(Source { ip: unspecified(self.from), interface: self.interface }),
+            Some(ip) => Some(Source {
+                ip,
+                interface: if on_one_link { self.interface } else { 0 },
+            }),
+            None if on_one_link => Some(Source {
+                ip: unspecified(self.from),
+                interface: self.interface,
+            }),
             None => None,
         }
     }
 }
 
 fn unspecified(like: SocketAddr) -> IpAddr {
-    if like.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() }
+    if like.is_ipv4() {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    }
 }
 
 /// Where a datagram leaves from.
@@ -89,7 +99,11 @@ impl RecvBatch {
     /// An empty batch.
     pub fn new() -> Self {
         let buffers = vec![[0; RECEIVE_MAX]; Self::MAX].into_boxed_slice();
-        Self { buffers, arrived: Vec::with_capacity(Self::MAX), turn: false }
+        Self {
+            buffers,
+            arrived: Vec::with_capacity(Self::MAX),
+            turn: false,
+        }
     }
 
     /// How many datagrams the last receive gave.
@@ -168,7 +182,10 @@ impl SendBatch {
     /// An empty batch.
     pub fn new() -> Self {
         let buffers = vec![[0; DATAGRAM_MAX]; Self::MAX].into_boxed_slice();
-        Self { buffers, queued: Vec::with_capacity(Self::MAX) }
+        Self {
+            buffers,
+            queued: Vec::with_capacity(Self::MAX),
+        }
     }
 
     /// How many datagrams wait.
@@ -215,12 +232,25 @@ impl SendBatch {
     }
 
     /// The datagrams of one family from a place on, with their places.
-    pub(super) fn outgoing(&self, ipv4: bool, from: usize) -> impl Iterator<Item = (usize, Outgoing<'_>)> {
+    pub(super) fn outgoing(
+        &self,
+        ipv4: bool,
+        from: usize,
+    ) -> impl Iterator<Item = (usize, Outgoing<'_>)> {
         let queued = self.queued.iter().zip(&self.buffers).enumerate().skip(from);
-        queued.filter(move |(_, (queued, _))| queued.to.is_ipv4() == ipv4).map(|(place, (queued, buffer))| {
-            let source = queued.source.map(|source| (source.ip, source.interface));
-            (place, Outgoing { to: queued.to, source, bytes: &buffer[..queued.length] })
-        })
+        queued
+            .filter(move |(_, (queued, _))| queued.to.is_ipv4() == ipv4)
+            .map(|(place, (queued, buffer))| {
+                let source = queued.source.map(|source| (source.ip, source.interface));
+                (
+                    place,
+                    Outgoing {
+                        to: queued.to,
+                        source,
+                        bytes: &buffer[..queued.length],
+                    },
+                )
+            })
     }
 }
 

@@ -27,7 +27,10 @@ fn empty_datagram_is_not_queued() {
 fn length_past_the_buffer_is_cut_to_it() {
     let mut batch = SendBatch::new();
     batch.push(to(1), None, |_| usize::MAX).unwrap();
-    assert_eq!(batch.outgoing(true, 0).next().unwrap().1.bytes.len(), DATAGRAM_MAX);
+    assert_eq!(
+        batch.outgoing(true, 0).next().unwrap().1.bytes.len(),
+        DATAGRAM_MAX
+    );
 }
 
 #[test]
@@ -37,8 +40,16 @@ fn families_keep_their_places() {
     for to in [to(1), v6, to(2), v6] {
         batch.push(to, None, |_| 1).unwrap();
     }
-    let places = |ipv4, from| batch.outgoing(ipv4, from).map(|(place, _)| place).collect::<Vec<_>>();
-    assert_eq!((places(true, 0), places(false, 0), places(true, 1)), (vec![0, 2], vec![1, 3], vec![2]));
+    let places = |ipv4, from| {
+        batch
+            .outgoing(ipv4, from)
+            .map(|(place, _)| place)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (places(true, 0), places(false, 0), places(true, 1)),
+        (vec![0, 2], vec![1, 3], vec![2])
+    );
 }
 
 #[test]
@@ -51,13 +62,27 @@ fn answer_leaves_from_where_it_was_asked() {
             interface: 5,
             truncated: false,
         };
-        arrival.reply_source().map(|source| (source.ip.to_string(), source.interface))
+        arrival
+            .reply_source()
+            .map(|source| (source.ip.to_string(), source.interface))
     };
     let source = |ip: &str, interface| Some((ip.to_owned(), interface));
-    assert_eq!(asked("10.0.0.2:9", "10.0.0.1", Some("10.0.0.1")), source("10.0.0.1", 0));
-    assert_eq!(asked("10.0.0.2:9", "255.255.255.255", Some("10.0.0.1")), source("10.0.0.1", 0));
-    assert_eq!(asked("169.254.0.2:9", "169.254.0.1", Some("169.254.0.1")), source("169.254.0.1", 5));
+    assert_eq!(
+        asked("10.0.0.2:9", "10.0.0.1", Some("10.0.0.1")),
+        source("10.0.0.1", 0)
+    );
+    assert_eq!(
+        asked("10.0.0.2:9", "255.255.255.255", Some("10.0.0.1")),
+        source("10.0.0.1", 0)
+    );
+    assert_eq!(
+        asked("169.254.0.2:9", "169.254.0.1", Some("169.254.0.1")),
+        source("169.254.0.1", 5)
+    );
     assert_eq!(asked("[fe80::2%5]:9", "ff12::4373", None), source("::", 5));
-    assert_eq!(asked("[fe80::2%5]:9", "fe80::1", Some("fe80::1")), source("fe80::1", 5));
+    assert_eq!(
+        asked("[fe80::2%5]:9", "fe80::1", Some("fe80::1")),
+        source("fe80::1", 5)
+    );
     assert_eq!(asked("[2001:db8::2]:9", "ff12::4373", None), None);
 }

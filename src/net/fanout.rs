@@ -100,7 +100,13 @@ impl Fanout {
     /// Nothing is joined yet.
     pub fn new(settings: FanoutSettings) -> Self {
         let (interfaces, taken) = (BTreeMap::new(), BTreeSet::new());
-        Self { settings, interfaces, taken, multicast: Vec::new(), broadcast: Vec::new() }
+        Self {
+            settings,
+            interfaces,
+            taken,
+            multicast: Vec::new(),
+            broadcast: Vec::new(),
+        }
     }
 
     /// Joins the groups on interfaces that are new, leaves them on those that are gone, tries again what failed.
@@ -108,23 +114,31 @@ impl Fanout {
     /// `taken` is what [`super::Policy::taken`] gives. Gives what changed since the last call.
     pub fn reconcile(&mut self, sockets: &Sockets, taken: &[Interface]) -> Vec<Report> {
         let mut reports = Vec::new();
-        let now: BTreeMap<u32, &Interface> = taken.iter().map(|interface| (interface.index, interface)).collect();
+        let now: BTreeMap<u32, &Interface> = taken
+            .iter()
+            .map(|interface| (interface.index, interface))
+            .collect();
         // An index with another name is another interface, which the kernel made after it had dropped the first.
-        let gone =
-            self.interfaces.extract_if(.., |index, known| now.get(index).is_none_or(|new| new.name != known.name));
+        let gone = self.interfaces.extract_if(.., |index, known| {
+            now.get(index).is_none_or(|new| new.name != known.name)
+        });
         for (_, mut gone) in gone {
             for family in [Family::Ipv4, Family::Ipv6] {
-                self.settings.want(sockets, &mut gone, family, false, &mut reports);
+                self.settings
+                    .want(sockets, &mut gone, family, false, &mut reports);
             }
         }
         self.taken.clear();
         for interface in now.values() {
-            let status = self.interfaces.entry(interface.index).or_insert_with(|| InterfaceStatus {
-                name: interface.name,
-                index: interface.index,
-                ipv4: FamilyStatus::default(),
-                ipv6: FamilyStatus::default(),
-            });
+            let status =
+                self.interfaces
+                    .entry(interface.index)
+                    .or_insert_with(|| InterfaceStatus {
+                        name: interface.name,
+                        index: interface.index,
+                        ipv4: FamilyStatus::default(),
+                        ipv6: FamilyStatus::default(),
+                    });
             for family in [Family::Ipv4, Family::Ipv6] {
                 let addressed = interface.has(family);
                 if addressed {
@@ -132,7 +146,8 @@ impl Fanout {
                 }
                 let heard = sockets.family(family).is_some_and(Socket::hears_groups);
                 let wanted = interface.multicast && addressed && heard;
-                self.settings.want(sockets, status, family, wanted, &mut reports);
+                self.settings
+                    .want(sockets, status, family, wanted, &mut reports);
             }
         }
         self.multicast = targets::multicast(&self.settings, taken, sockets);
@@ -148,14 +163,19 @@ impl Fanout {
     }
 
     /// The same for the groups of some interfaces, by index and family.
-    pub fn rejoin(&mut self, sockets: &Sockets, which: impl Fn(u32, Family) -> bool) -> Vec<Report> {
+    pub fn rejoin(
+        &mut self,
+        sockets: &Sockets,
+        which: impl Fn(u32, Family) -> bool,
+    ) -> Vec<Report> {
         let mut reports = Vec::new();
         for status in self.interfaces.values_mut() {
             for family in [Family::Ipv4, Family::Ipv6] {
                 if status.family(family).group != GroupStatus::None && which(status.index, family) {
                     let _ = self.settings.leave(sockets, family, status.index);
                     status.family_mut(family).group = GroupStatus::None;
-                    self.settings.want(sockets, status, family, true, &mut reports);
+                    self.settings
+                        .want(sockets, status, family, true, &mut reports);
                 }
             }
         }
@@ -166,7 +186,10 @@ impl Fanout {
     /// The groups that are joined, by index and family.
     pub fn joined(&self) -> Vec<(u32, Family)> {
         let joined = self.interfaces.values().flat_map(|status| {
-            let of = |family| (status.family(family).group == GroupStatus::Joined).then_some((status.index, family));
+            let of = |family| {
+                (status.family(family).group == GroupStatus::Joined)
+                    .then_some((status.index, family))
+            };
             [of(Family::Ipv4), of(Family::Ipv6)]
         });
         joined.flatten().collect()
@@ -177,8 +200,13 @@ impl Fanout {
         let [ipv4, ipv6] = [Family::Ipv4, Family::Ipv6].map(kernel_groups::joined);
         let mut lost = self.joined();
         lost.retain(|(index, family)| {
-            let held = if *family == Family::Ipv4 { &ipv4 } else { &ipv6 };
-            held.as_ref().is_some_and(|held| !held.contains(&(*index, self.group(*family))))
+            let held = if *family == Family::Ipv4 {
+                &ipv4
+            } else {
+                &ipv6
+            };
+            held.as_ref()
+                .is_some_and(|held| !held.contains(&(*index, self.group(*family))))
         });
         lost
     }
@@ -186,7 +214,9 @@ impl Fanout {
     /// Whether a join failed, so that calling [`Fanout::reconcile`] again later makes sense.
     pub fn retry_wanted(&self) -> bool {
         let failed = |status: &FamilyStatus| matches!(status.group, GroupStatus::Failed(_));
-        self.interfaces.values().any(|status| failed(&status.ipv4) || failed(&status.ipv6))
+        self.interfaces
+            .values()
+            .any(|status| failed(&status.ipv4) || failed(&status.ipv6))
     }
 
     /// Where one message to everybody is sent, as of the last [`Fanout::reconcile`].
@@ -199,7 +229,9 @@ impl Fanout {
 
     /// Notes how a send to a target went; an interface that has gone in the meantime is passed over.
     pub fn note_send(&mut self, index: u32, family: Family, result: Result<(), &io::Error>) {
-        let Some(status) = self.interfaces.get_mut(&index) else { return };
+        let Some(status) = self.interfaces.get_mut(&index) else {
+            return;
+        };
         let status = status.family_mut(family);
         match result {
             Ok(()) => {
@@ -286,7 +318,12 @@ impl FanoutSettings {
             },
         );
         if before != *group {
-            reports.push(Report { interface, index, family, what });
+            reports.push(Report {
+                interface,
+                index,
+                family,
+                what,
+            });
         }
     }
 
@@ -311,7 +348,9 @@ fn join_error(error: &io::Error, family: Family) -> String {
         (Some(libc::ENOBUFS), Family::Ipv4) => {
             format!("{error}: raise net.ipv4.igmp_max_memberships, or exclude interfaces")
         }
-        (Some(libc::ENOBUFS | libc::ENOMEM), _) => format!("{error}: raise net.core.optmem_max, or exclude interfaces"),
+        (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
+            format!("{error}: raise net.core.optmem_max, or exclude interfaces")
+        }
         _ => error.to_string(),
     }
 }

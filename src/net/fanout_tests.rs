@@ -27,12 +27,20 @@ fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface {
 }
 
 fn sockets() -> Sockets {
-    Sockets::bind(&SocketSettings { address: Ipv6Addr::UNSPECIFIED.into(), port: 0, ttl: 1 }).unwrap()
+    Sockets::bind(&SocketSettings {
+        address: Ipv6Addr::UNSPECIFIED.into(),
+        port: 0,
+        ttl: 1,
+    })
+    .unwrap()
 }
 
 fn lines(fanout: &Fanout, method: FanoutMethod) -> Vec<String> {
     let line = |target: &Target| {
-        format!("{} {}%{} {}", target.interface, target.source.ip, target.source.interface, target.to)
+        format!(
+            "{} {}%{} {}",
+            target.interface, target.source.ip, target.source.interface, target.to
+        )
     };
     fanout.targets(method).iter().map(line).collect()
 }
@@ -43,7 +51,17 @@ async fn multicast_goes_once_an_interface_and_family_from_its_own_address() {
     fanout.reconcile(
         &sockets(),
         &[
-            interface(7001, "eth0", &["169.254.1.1/16", "10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "fe80::1/64"]),
+            interface(
+                7001,
+                "eth0",
+                &[
+                    "169.254.1.1/16",
+                    "10.0.0.1/24",
+                    "10.0.0.2/24",
+                    "fd00::1/64",
+                    "fe80::1/64",
+                ],
+            ),
             interface(7002, "eth1", &["10.1.0.1/24"]),
             interface(1, "lo", &["127.0.0.1/8"]),
         ],
@@ -64,7 +82,11 @@ async fn broadcast_goes_to_each_network_from_its_own_address() {
     fanout.reconcile(
         &sockets(),
         &[
-            interface(7001, "eth0", &["10.0.0.1/24", "10.0.0.2/24", "192.168.1.1/24", "fd00::1/64"]),
+            interface(
+                7001,
+                "eth0",
+                &["10.0.0.1/24", "10.0.0.2/24", "192.168.1.1/24", "fd00::1/64"],
+            ),
             interface(7002, "wg0", &["10.9.0.1/24"]),
             interface(7003, "eth1", &["10.8.0.1/32"]),
             interface(1, "lo", &["127.0.0.1/8", "10.7.0.1/24"]),
@@ -86,13 +108,36 @@ async fn broadcast_goes_to_each_network_from_its_own_address() {
 async fn what_is_taken_is_known_by_interface_and_family_even_where_no_group_can_be_joined() {
     let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
     let which = |fanout: &Fanout| {
-        let places = [7001, 7002, 7003].map(|index| [Family::Ipv4, Family::Ipv6].map(|family| (index, family)));
-        places.into_iter().flatten().filter(|(index, family)| fanout.takes(*index, *family)).collect::<Vec<_>>()
+        let places = [7001, 7002, 7003]
+            .map(|index| [Family::Ipv4, Family::Ipv6].map(|family| (index, family)));
+        places
+            .into_iter()
+            .flatten()
+            .filter(|(index, family)| fanout.takes(*index, *family))
+            .collect::<Vec<_>>()
     };
-    let [both, tunnel] =
-        [interface(7001, "eth0", &["10.0.0.1/24", "fe80::1/64"]), interface(7002, "wg0", &["10.1.0.1/24"])];
-    fanout.reconcile(&sockets, &[both, Interface { multicast: false, ..tunnel.clone() }]);
-    assert_eq!(which(&fanout), [(7001, Family::Ipv4), (7001, Family::Ipv6), (7002, Family::Ipv4)]);
+    let [both, tunnel] = [
+        interface(7001, "eth0", &["10.0.0.1/24", "fe80::1/64"]),
+        interface(7002, "wg0", &["10.1.0.1/24"]),
+    ];
+    fanout.reconcile(
+        &sockets,
+        &[
+            both,
+            Interface {
+                multicast: false,
+                ..tunnel.clone()
+            },
+        ],
+    );
+    assert_eq!(
+        which(&fanout),
+        [
+            (7001, Family::Ipv4),
+            (7001, Family::Ipv6),
+            (7002, Family::Ipv4)
+        ]
+    );
     fanout.reconcile(&sockets, &[tunnel]);
     assert_eq!(which(&fanout), [(7002, Family::Ipv4)]);
 }
@@ -102,54 +147,112 @@ async fn failed_join_is_reported_once_kept_and_wanted_again() {
     let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
     let missing = [interface(1_000_007, "gone0", &["10.0.0.1/24"])];
     let reports = fanout.reconcile(&sockets, &missing);
-    assert!(matches!(&reports[..], [Report { what: Membership::Failed(_), family: Family::Ipv4, .. }]), "{reports:?}");
+    assert!(
+        matches!(
+            &reports[..],
+            [Report {
+                what: Membership::Failed(_),
+                family: Family::Ipv4,
+                ..
+            }]
+        ),
+        "{reports:?}"
+    );
     assert!(fanout.retry_wanted());
     assert!(fanout.reconcile(&sockets, &missing).is_empty());
-    assert!(matches!(fanout.status()[0].ipv4.group, GroupStatus::Failed(_)));
+    assert!(matches!(
+        fanout.status()[0].ipv4.group,
+        GroupStatus::Failed(_)
+    ));
     assert_eq!(fanout.status()[0].ipv6.group, GroupStatus::None);
     let reports = fanout.reconcile(&sockets, &[]);
-    assert!(matches!(&reports[..], [Report { what: Membership::Left, .. }]), "{reports:?}");
+    assert!(
+        matches!(
+            &reports[..],
+            [Report {
+                what: Membership::Left,
+                ..
+            }]
+        ),
+        "{reports:?}"
+    );
     assert!(!fanout.retry_wanted() && fanout.status().is_empty());
 }
 
 #[tokio::test]
 async fn sends_are_counted_and_the_last_error_goes_with_the_next_success() {
     let mut fanout = Fanout::new(SETTINGS);
-    fanout.reconcile(&sockets(), &[interface(1_000_007, "gone0", &["10.0.0.1/24"])]);
-    fanout.note_send(1_000_007, Family::Ipv4, Err(&io::Error::from_raw_os_error(libc::ENETUNREACH)));
+    fanout.reconcile(
+        &sockets(),
+        &[interface(1_000_007, "gone0", &["10.0.0.1/24"])],
+    );
+    fanout.note_send(
+        1_000_007,
+        Family::Ipv4,
+        Err(&io::Error::from_raw_os_error(libc::ENETUNREACH)),
+    );
     let status = fanout.status().remove(0).ipv4;
     assert_eq!((status.sent, status.failed), (0, 1));
     assert!(status.last_error.unwrap().contains("unreachable"));
     fanout.note_send(1_000_007, Family::Ipv4, Ok(()));
     let status = fanout.status().remove(0).ipv4;
-    assert_eq!((status.sent, status.failed, status.last_error), (1, 1, None));
+    assert_eq!(
+        (status.sent, status.failed, status.last_error),
+        (1, 1, None)
+    );
     fanout.note_send(9, Family::Ipv4, Ok(()));
 }
 
 #[tokio::test]
 async fn socket_bound_to_one_address_joins_nothing_but_still_sends() {
-    let settings = SocketSettings { address: Ipv4Addr::LOCALHOST.into(), port: 0, ttl: 1 };
+    let settings = SocketSettings {
+        address: Ipv4Addr::LOCALHOST.into(),
+        port: 0,
+        ttl: 1,
+    };
     let sockets = Sockets::bind(&settings).unwrap();
     let mut fanout = Fanout::new(SETTINGS);
-    assert!(fanout.reconcile(&sockets, &[interface(7001, "eth0", &["10.0.0.1/24", "fe80::1/64"])]).is_empty());
-    assert_eq!(lines(&fanout, FanoutMethod::Multicast), ["eth0 10.0.0.1%7001 239.255.43.73:24373"]);
+    assert!(
+        fanout
+            .reconcile(
+                &sockets,
+                &[interface(7001, "eth0", &["10.0.0.1/24", "fe80::1/64"])]
+            )
+            .is_empty()
+    );
+    assert_eq!(
+        lines(&fanout, FanoutMethod::Multicast),
+        ["eth0 10.0.0.1%7001 239.255.43.73:24373"]
+    );
 }
 
 #[tokio::test]
 async fn broadcast_on_loopback_reaches_another_node_of_this_host() {
     let (sender, receiver) = (sockets(), sockets());
-    let mut fanout = Fanout::new(FanoutSettings { broadcast_port: receiver.port(), ..SETTINGS });
+    let mut fanout = Fanout::new(FanoutSettings {
+        broadcast_port: receiver.port(),
+        ..SETTINGS
+    });
     fanout.reconcile(&sender, &[interface(1, "lo", &["127.0.0.1/8"])]);
     let mut batch = SendBatch::new();
     for target in fanout.targets(FanoutMethod::Broadcast) {
         batch.push(target.to, Some(target.source), |_| 1).unwrap();
     }
-    sender.flush(&mut batch, |place, error| panic!("target {place}: {error}")).await;
+    sender
+        .flush(&mut batch, |place, error| panic!("target {place}: {error}"))
+        .await;
     let mut heard = RecvBatch::new();
-    let received = tokio::time::timeout(std::time::Duration::from_secs(10), receiver.recv(&mut heard)).await;
+    let received = tokio::time::timeout(
+        std::time::Duration::from_secs(10),
+        receiver.recv(&mut heard),
+    )
+    .await;
     assert_eq!(received.expect("within the limit").unwrap(), 1);
     let (_, arrival) = heard.get_mut(0).unwrap();
     assert_eq!(arrival.from, (Ipv4Addr::LOCALHOST, sender.port()).into());
-    assert_eq!((arrival.to, arrival.interface), (IpAddr::from([127, 255, 255, 255]), 1));
+    assert_eq!(
+        (arrival.to, arrival.interface),
+        (IpAddr::from([127, 255, 255, 255]), 1)
+    );
     assert_eq!(arrival.local, Some(Ipv4Addr::LOCALHOST.into()));
 }

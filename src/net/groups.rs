@@ -29,10 +29,16 @@ pub(super) struct Groups {
 impl Groups {
     /// Binds what is needed beside a node's own port. `has` tells whether the node has a socket of a family that hears
     /// groups.
-    pub(super) fn bind(settings: &FanoutSettings, own: u16, has: impl Fn(Family) -> bool) -> Result<Self, BindError> {
+    pub(super) fn bind(
+        settings: &FanoutSettings,
+        own: u16,
+        has: impl Fn(Family) -> bool,
+    ) -> Result<Self, BindError> {
         let bind = |ip: Ipv4Addr, port: u16| {
             let wanted = has(Family::Ipv4) && port != own;
-            wanted.then(|| Socket::bind_shared((ip, port).into())).transpose()
+            wanted
+                .then(|| Socket::bind_shared((ip, port).into()))
+                .transpose()
         };
         Ok(Self {
             ipv4: bind(settings.ipv4_group, settings.port)?,
@@ -104,6 +110,10 @@ impl Groups {
 /// Whether what keeps a port from being bound are only such sockets as these: nobody has it for this host's own addresses.
 pub(super) fn only_groups_hold(wanted: SocketAddr) -> bool {
     // A socket that does not share conflicts with one that is bound to every address, and with no group.
-    let loopback: IpAddr = if wanted.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let loopback: IpAddr = if wanted.is_ipv4() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv6Addr::LOCALHOST.into()
+    };
     std::net::UdpSocket::bind((loopback, wanted.port())).is_ok()
 }

@@ -20,7 +20,11 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PID {}", self.pid)?;
-        if self.name.is_empty() { Ok(()) } else { write!(f, " ({})", self.name) }
+        if self.name.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.name)
+        }
     }
 }
 
@@ -43,7 +47,10 @@ fn port_holder(tables: [&str; 2], port: u16) -> Option<Holder> {
     if inodes.is_empty() {
         return None;
     }
-    let processes = fs::read_dir("/proc").ok()?.take(PROCESSES).filter_map(Result::ok);
+    let processes = fs::read_dir("/proc")
+        .ok()?
+        .take(PROCESSES)
+        .filter_map(Result::ok);
     let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     let own = std::process::id();
     // This process last: it may hold the port in one family already when another program has it in the other one.
@@ -52,7 +59,10 @@ fn port_holder(tables: [&str; 2], port: u16) -> Option<Holder> {
         if holds(&process, &inodes) {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
-            return Some(Holder { pid, name: name.trim().chars().filter(printable).take(32).collect() });
+            return Some(Holder {
+                pid,
+                name: name.trim().chars().filter(printable).take(32).collect(),
+            });
         }
     }
     None
@@ -70,9 +80,15 @@ fn inodes(table: &str, port: u16) -> Vec<String> {
 }
 
 fn holds(process: &Path, inodes: &[String]) -> bool {
-    let Ok(files) = fs::read_dir(process.join("fd")) else { return false };
+    let Ok(files) = fs::read_dir(process.join("fd")) else {
+        return false;
+    };
     files.take(OPEN_FILES).filter_map(Result::ok).any(|file| {
-        fs::read_link(file.path()).is_ok_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+        fs::read_link(file.path()).is_ok_and(|target| {
+            inodes
+                .iter()
+                .any(|inode| target.as_os_str() == inode.as_str())
+        })
     })
 }
 

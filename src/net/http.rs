@@ -83,7 +83,11 @@ fn cause(error: &hyper::Error) -> &dyn std::error::Error {
 
 impl From<hyper::Error> for HttpError {
     fn from(error: hyper::Error) -> Self {
-        if error.is_parse() { Self::Malformed(error) } else { Self::Broken(error) }
+        if error.is_parse() {
+            Self::Malformed(error)
+        } else {
+            Self::Broken(error)
+        }
     }
 }
 
@@ -121,7 +125,9 @@ pub struct HttpClient {
 
 impl std::fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpClient").field("has_own_ca", &self.has_own_ca).finish_non_exhaustive()
+        f.debug_struct("HttpClient")
+            .field("has_own_ca", &self.has_own_ca)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,7 +139,9 @@ impl HttpClient {
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             Some(text) => {
                 for certificate in CertificateDer::pem_slice_iter(text) {
-                    roots.add(certificate.map_err(CaError::Pem)?).map_err(CaError::Certificate)?;
+                    roots
+                        .add(certificate.map_err(CaError::Pem)?)
+                        .map_err(CaError::Certificate)?;
                 }
                 if roots.is_empty() {
                     return Err(CaError::Empty);
@@ -146,7 +154,10 @@ impl HttpClient {
             .map_err(CaError::Certificate)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), has_own_ca: ca.is_some() })
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            has_own_ca: ca.is_some(),
+        })
     }
 
     /// Sends a body and waits for what comes back, however long that takes: the caller has the time limit.
@@ -169,17 +180,26 @@ impl HttpClient {
         let host = url.host().trim_end_matches('.');
         let failed = |source: io::Error| {
             let unknown = matches!(
-                source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
-                Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
+                source
+                    .get_ref()
+                    .and_then(|error| error.downcast_ref::<rustls::Error>()),
+                Some(rustls::Error::InvalidCertificate(
+                    rustls::CertificateError::UnknownIssuer
+                ))
             );
             let mend = match (unknown, self.has_own_ca) {
                 (true, false) => " (the certificate of a CA of your own goes into ca_file)",
                 (true, true) => " (no certificate in ca_file has signed it)",
                 (false, _) => "",
             };
-            HttpError::Tls { host: host.to_owned(), source, mend }
+            HttpError::Tls {
+                host: host.to_owned(),
+                source,
+                mend,
+            }
         };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(io::Error::other(error)))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| failed(io::Error::other(error)))?;
         let stream = self.tls.connect(name, stream).await.map_err(failed)?;
         exchange(Box::new(stream), request).await
     }
@@ -194,7 +214,12 @@ impl HttpClient {
             match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(source)) => failed = HttpError::Connect { address, source },
-                Err(_) => failed = HttpError::Connect { address, source: io::ErrorKind::TimedOut.into() },
+                Err(_) => {
+                    failed = HttpError::Connect {
+                        address,
+                        source: io::ErrorKind::TimedOut.into(),
+                    }
+                }
             }
         }
         Err(failed)
@@ -210,14 +235,18 @@ fn request(
 ) -> Result<Request<Full<Bytes>>, HttpError> {
     let mut request = Request::post(url.target())
         .header(header::HOST, url.host_field())
-        .header(header::USER_AGENT, concat!("hereabouts/", env!("CARGO_PKG_VERSION")))
+        .header(
+            header::USER_AGENT,
+            concat!("hereabouts/", env!("CARGO_PKG_VERSION")),
+        )
         .header(header::ACCEPT, "*/*")
         .header(header::CONNECTION, "close");
     for &(name, value) in headers {
         request = request.header(name, value);
     }
     if let Some(token) = token {
-        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(hyper::http::Error::from)?;
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(hyper::http::Error::from)?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
     }
@@ -229,7 +258,10 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Sends a request and reads its answer.
-async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
+async fn exchange(
+    stream: Box<dyn Stream>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, HttpError> {
     let (mut sender, connection) = http1::Builder::new()
         // Names are the same in any case, but not every small program knows that.
         .title_case_headers(true)
@@ -239,8 +271,15 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
         .await?;
     let answer = async {
         let (head, body) = sender.send_request(request).await?.into_parts();
-        let line = if head.status.is_success() { String::new() } else { line_of(body).await };
-        Ok(Answer { status: head.status, line })
+        let line = if head.status.is_success() {
+            String::new()
+        } else {
+            line_of(body).await
+        };
+        Ok(Answer {
+            status: head.status,
+            line,
+        })
     };
     tokio::pin!(answer);
     tokio::select! {
@@ -256,7 +295,9 @@ async fn line_of(mut body: Incoming) -> String {
     let mut bytes = Vec::new();
     let read = async {
         while bytes.len() < MAX_ANSWER && !bytes.trim_ascii_start().contains(&b'\n') {
-            let Some(Ok(frame)) = body.frame().await else { break };
+            let Some(Ok(frame)) = body.frame().await else {
+                break;
+            };
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         }
     };
@@ -266,8 +307,15 @@ async fn line_of(mut body: Incoming) -> String {
 
 /// The first line that is not blank, fit for a log.
 fn first_line(text: &str) -> String {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(MAX_LINE).collect()
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_LINE)
+        .collect()
 }
 
 #[cfg(test)]
@@ -283,7 +331,11 @@ mod tests {
         let serve = async move {
             let mut read = Vec::new();
             while !read.ends_with(b"{}") {
-                assert_ne!(far.read_buf(&mut read).await.unwrap(), 0, "the request came");
+                assert_ne!(
+                    far.read_buf(&mut read).await.unwrap(),
+                    0,
+                    "the request came"
+                );
             }
             // Whoever has seen enough hangs up.
             let _ = far.write_all(bytes).await;
@@ -319,19 +371,40 @@ mod tests {
         let request = request(&url, &[("X-Shelf", "left")], Some("s3cret"), Vec::new()).unwrap();
         assert_eq!(request.headers()["authorization"], "Bearer s3cret");
         let shown = format!("{:?}", request.headers());
-        assert!(shown.contains("left") && !shown.contains("s3cret"), "{shown}");
-        assert_eq!((request.uri().to_string().as_str(), &request.headers()["host"]), ("/a?b", &"hub".parse().unwrap()));
+        assert!(
+            shown.contains("left") && !shown.contains("s3cret"),
+            "{shown}"
+        );
+        assert_eq!(
+            (
+                request.uri().to_string().as_str(),
+                &request.headers()["host"]
+            ),
+            ("/a?b", &"hub".parse().unwrap())
+        );
     }
 
     #[tokio::test]
     async fn what_is_no_answer_is_an_error_and_not_kept() {
         assert!(matches!(answer(b"").await, Err(HttpError::Broken(_))));
-        assert!(matches!(answer(b"HTTP/1.1 200 OK\r\nA: b").await, Err(HttpError::Broken(_))));
-        assert!(matches!(answer(b"SSH-2.0-OpenSSH\r\n").await, Err(HttpError::Malformed(_))));
+        assert!(matches!(
+            answer(b"HTTP/1.1 200 OK\r\nA: b").await,
+            Err(HttpError::Broken(_))
+        ));
+        assert!(matches!(
+            answer(b"SSH-2.0-OpenSSH\r\n").await,
+            Err(HttpError::Malformed(_))
+        ));
         let long = [&b"HTTP/1.1 200 OK\r\nA: "[..], &vec![b'a'; 2 * MAX_ANSWER]].concat();
         assert!(matches!(answer(&long).await, Err(HttpError::Malformed(_))));
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
-        assert!(matches!(answer(many.as_bytes()).await, Err(HttpError::Malformed(_))));
+        let many = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\n",
+            "a: b\r\n".repeat(MAX_HEADERS + 1)
+        );
+        assert!(matches!(
+            answer(many.as_bytes()).await,
+            Err(HttpError::Malformed(_))
+        ));
         let body = [&b"HTTP/1.1 500 Oh\r\n\r\n"[..], &vec![b'a'; 512 * 1024]].concat();
         assert_eq!(answer(&body).await.unwrap().line.len(), MAX_LINE);
     }
@@ -339,9 +412,15 @@ mod tests {
     #[test]
     fn what_holds_no_certificate_is_refused() {
         assert!(matches!(HttpClient::new(Some(b"")), Err(CaError::Empty)));
-        assert!(matches!(HttpClient::new(Some(b"-----BEGIN CERTIFICATE-----\nx")), Err(CaError::Pem(_))));
+        assert!(matches!(
+            HttpClient::new(Some(b"-----BEGIN CERTIFICATE-----\nx")),
+            Err(CaError::Pem(_))
+        ));
         let key = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(matches!(HttpClient::new(Some(key)), Err(CaError::Certificate(_))));
+        assert!(matches!(
+            HttpClient::new(Some(key)),
+            Err(CaError::Certificate(_))
+        ));
         assert!(HttpClient::new(None).is_ok());
     }
 }

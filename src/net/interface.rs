@@ -53,14 +53,23 @@ impl Interface {
 
     /// Whether it has an address of a family.
     pub fn has(&self, family: Family) -> bool {
-        self.addresses.iter().any(|address| Family::of(address.ip) == family)
+        self.addresses
+            .iter()
+            .any(|address| Family::of(address.ip) == family)
     }
 }
 
 impl InterfaceAddress {
     /// An ordinary address without a broadcast address.
     pub fn new(ip: IpAddr, prefix: u8) -> Self {
-        Self { ip, prefix, broadcast: None, temporary: false, deprecated: false, tentative: false }
+        Self {
+            ip,
+            prefix,
+            broadcast: None,
+            temporary: false,
+            deprecated: false,
+            tentative: false,
+        }
     }
 
     /// Whether packets may leave from it.
@@ -94,7 +103,9 @@ impl InterfaceAddress {
         if self.prefix >= 31 {
             return None;
         }
-        let set = self.broadcast.filter(|set| !set.is_unspecified() && *set != ip);
+        let set = self
+            .broadcast
+            .filter(|set| !set.is_unspecified() && *set != ip);
         Some(set.unwrap_or_else(|| Ipv4Addr::from_bits(ip.to_bits() | (u32::MAX >> self.prefix))))
     }
 }
@@ -132,7 +143,11 @@ mod tests {
             ("fd00::1", 64, "10.1.2.3", false),
         ] {
             let address = InterfaceAddress::new(own.parse().unwrap(), prefix);
-            assert_eq!(address.reaches(other.parse().unwrap()), reached, "{own}/{prefix} {other}");
+            assert_eq!(
+                address.reaches(other.parse().unwrap()),
+                reached,
+                "{own}/{prefix} {other}"
+            );
         }
     }
 
@@ -142,6 +157,9 @@ mod tests {
         address.broadcast = Some(Ipv4Addr::new(192, 168, 1, 127));
         assert_eq!(address.directed_broadcast(), address.broadcast);
         address.broadcast = Some(Ipv4Addr::UNSPECIFIED);
-        assert_eq!(address.directed_broadcast(), Some(Ipv4Addr::new(192, 168, 1, 255)));
+        assert_eq!(
+            address.directed_broadcast(),
+            Some(Ipv4Addr::new(192, 168, 1, 255))
+        );
     }
 }

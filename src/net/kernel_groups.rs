@@ -28,7 +28,9 @@ fn ipv4(text: &str) -> HashSet<(u32, IpAddr)> {
     let mut index = None;
     let mut found = HashSet::new();
     for line in text.lines().skip(1) {
-        let Some(first) = line.split_ascii_whitespace().next() else { continue };
+        let Some(first) = line.split_ascii_whitespace().next() else {
+            continue;
+        };
         if !line.starts_with(char::is_whitespace) {
             index = first.parse().ok();
         } else if let (Some(index), Ok(group)) = (index, u32::from_str_radix(first, 16)) {
@@ -44,7 +46,10 @@ fn ipv6(text: &str) -> HashSet<(u32, IpAddr)> {
         let mut fields = line.split_ascii_whitespace();
         let index = fields.next()?.parse().ok()?;
         let group = fields.nth(1).filter(|group| group.len() == 32)?;
-        Some((index, Ipv6Addr::from_bits(u128::from_str_radix(group, 16).ok()?).into()))
+        Some((
+            index,
+            Ipv6Addr::from_bits(u128::from_str_radix(group, 16).ok()?).into(),
+        ))
     });
     lines.collect()
 }
@@ -63,14 +68,24 @@ mod tests {
             native([224, 0, 0, 1]),
             native([239, 255, 43, 73])
         );
-        let expected = [(1, [224, 0, 0, 1].into()), (4, IpAddr::from([239, 255, 43, 73]))];
+        let expected = [
+            (1, [224, 0, 0, 1].into()),
+            (4, IpAddr::from([239, 255, 43, 73])),
+        ];
         assert_eq!(ipv4(&text), HashSet::from(expected));
         let text = "2    eth0            ff120000000000000000000000004373     1 00000004 0\nbroken\n3 eth1 ff02 1\n";
-        assert_eq!(ipv6(text), HashSet::from([(2, "ff12::4373".parse().unwrap())]));
+        assert_eq!(
+            ipv6(text),
+            HashSet::from([(2, "ff12::4373".parse().unwrap())])
+        );
     }
 
     #[test]
     fn the_kernel_holds_all_hosts_on_loopback() {
-        assert!(joined(Family::Ipv4).unwrap().contains(&(1, [224, 0, 0, 1].into())));
+        assert!(
+            joined(Family::Ipv4)
+                .unwrap()
+                .contains(&(1, [224, 0, 0, 1].into()))
+        );
     }
 }

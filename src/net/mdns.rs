@@ -87,7 +87,8 @@ pub struct Wish {
 impl Wish {
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
-        self.addresses.is_empty() || (self.shown.is_none() && self.host.is_none() && self.browse.is_none())
+        self.addresses.is_empty()
+            || (self.shown.is_none() && self.host.is_none() && self.browse.is_none())
     }
 
     /// Whether a daemon that follows `self` can't come to follow `other`.
@@ -164,7 +165,11 @@ impl Link {
     pub fn start(interface: &Interface, heard: mpsc::Sender<Heard>) -> Self {
         let (wish, wishes) = watch::channel(Wish::default());
         let index = interface.index;
-        Self { name: interface.name, wish, task: tokio::spawn(follow(index, wishes, heard)) }
+        Self {
+            name: interface.name,
+            wish,
+            task: tokio::spawn(follow(index, wishes, heard)),
+        }
     }
 
     /// The interface's name.
@@ -196,10 +201,23 @@ impl Link {
 
 /// Follows the wishes until nobody wishes any more.
 async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Sender<Heard>) {
-    let tell = |what| drop(heard.try_send(Heard { interface: index, what }));
+    let tell = |what| {
+        drop(heard.try_send(Heard {
+            interface: index,
+            what,
+        }))
+    };
     let mut running: Option<Daemon> = None;
     let insist = async |what| {
-        let told = heard.send_timeout(Heard { interface: index, what }, TELL).await;
+        let told = heard
+            .send_timeout(
+                Heard {
+                    interface: index,
+                    what,
+                },
+                TELL,
+            )
+            .await;
         // Nobody listens any more: there is nothing to insist on.
         !matches!(told, Err(mpsc::error::SendTimeoutError::Timeout(_)))
     };
@@ -208,7 +226,9 @@ async fn follow(index: u32, mut wishes: watch::Receiver<Wish>, heard: mpsc::Send
     let mut failing = false;
     loop {
         let wish = wishes.borrow_and_update().clone();
-        if let Some(daemon) = running.take_if(|daemon| wish.is_idle() || daemon.following().breaks_with(&wish)) {
+        if let Some(daemon) =
+            running.take_if(|daemon| wish.is_idle() || daemon.following().breaks_with(&wish))
+        {
             daemon.restart().await;
         }
         resting = resting.filter(|until| *until > Instant::now());
@@ -321,7 +341,11 @@ async fn at(moment: Option<Instant>) {
 pub fn shareable() -> Result<(), String> {
     let bind = |ip: IpAddr| -> io::Result<()> {
         let address = SocketAddr::new(ip, PORT);
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = socket2::Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -329,10 +353,14 @@ pub fn shareable() -> Result<(), String> {
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())
     };
-    for ip in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+    for ip in [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ] {
         match bind(ip) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let by = udp_port_holder(PORT).map_or_else(|| "another program".to_owned(), |by| by.to_string());
+                let by = udp_port_holder(PORT)
+                    .map_or_else(|| "another program".to_owned(), |by| by.to_string());
                 return Err(format!(
                     "share port {PORT}/udp with {by}, which has it for itself: stop it, or let it share the port"
                 ));
@@ -349,17 +377,24 @@ pub fn shareable() -> Result<(), String> {
 ///
 /// A daemon does not see that it lost them, as a socket keeps its memberships when the kernel has dropped them.
 pub fn holds_groups(interface: u32, addresses: &[IpAddr]) -> bool {
-    let groups = [(Family::Ipv4, IpAddr::V4(GROUP_V4)), (Family::Ipv6, IpAddr::V6(GROUP_V6))];
+    let groups = [
+        (Family::Ipv4, IpAddr::V4(GROUP_V4)),
+        (Family::Ipv6, IpAddr::V6(GROUP_V6)),
+    ];
     groups
         .into_iter()
         .filter(|(_, group)| addresses.iter().any(|ip| ip.is_ipv4() == group.is_ipv4()))
-        .all(|(family, group)| kernel_groups::joined(family).is_none_or(|joined| joined.contains(&(interface, group))))
+        .all(|(family, group)| {
+            kernel_groups::joined(family).is_none_or(|joined| joined.contains(&(interface, group)))
+        })
 }
 
 /// An address with the zone that it needs (RFC 4007 §6).
 fn scoped(ip: IpAddr, port: u16, interface: u32) -> SocketAddr {
     match ip {
-        IpAddr::V6(v6) if Scope::of(ip) == Scope::Link => SocketAddrV6::new(v6, port, 0, interface).into(),
+        IpAddr::V6(v6) if Scope::of(ip) == Scope::Link => {
+            SocketAddrV6::new(v6, port, 0, interface).into()
+        }
         _ => SocketAddr::new(ip, port),
     }
 }
@@ -370,30 +405,86 @@ mod tests {
 
     fn shown() -> Shown {
         let (service, instance, host) = ("_hereabouts._udp".into(), "hub".into(), "hub".into());
-        Shown { service, instance, host, port: 24373, addresses: Vec::new(), text: Vec::new(), probe: false }
+        Shown {
+            service,
+            instance,
+            host,
+            port: 24373,
+            addresses: Vec::new(),
+            text: Vec::new(),
+            probe: false,
+        }
     }
 
     #[test]
     fn only_what_a_daemon_can_not_take_back_makes_it_begin_anew() {
-        let nothing = Wish { addresses: vec![[10, 0, 0, 1].into()], ..Wish::default() };
-        let watching = Wish { host: Some("hub".into()), ..nothing.clone() };
-        let showing = Wish { shown: Some(shown()), ..watching.clone() };
-        let browsing = Wish { browse: Some("_hereabouts._udp".into()), ..showing.clone() };
-        assert!(!nothing.breaks_with(&watching) && !watching.breaks_with(&showing) && !showing.breaks_with(&browsing));
-        assert!(!browsing.breaks_with(&showing), "browsing ends without a goodbye");
-        assert!(showing.breaks_with(&watching), "what was shown is withdrawn");
-        let elsewhere = Wish { addresses: vec![[10, 0, 0, 2].into()], ..showing.clone() };
+        let nothing = Wish {
+            addresses: vec![[10, 0, 0, 1].into()],
+            ..Wish::default()
+        };
+        let watching = Wish {
+            host: Some("hub".into()),
+            ..nothing.clone()
+        };
+        let showing = Wish {
+            shown: Some(shown()),
+            ..watching.clone()
+        };
+        let browsing = Wish {
+            browse: Some("_hereabouts._udp".into()),
+            ..showing.clone()
+        };
+        assert!(
+            !nothing.breaks_with(&watching)
+                && !watching.breaks_with(&showing)
+                && !showing.breaks_with(&browsing)
+        );
+        assert!(
+            !browsing.breaks_with(&showing),
+            "browsing ends without a goodbye"
+        );
+        assert!(
+            showing.breaks_with(&watching),
+            "what was shown is withdrawn"
+        );
+        let elsewhere = Wish {
+            addresses: vec![[10, 0, 0, 2].into()],
+            ..showing.clone()
+        };
         assert!(showing.breaks_with(&elsewhere));
-        assert!(showing.breaks_with(&Wish { round: 1, ..showing.clone() }));
+        assert!(showing.breaks_with(&Wish {
+            round: 1,
+            ..showing.clone()
+        }));
         assert!(nothing.is_idle() && !watching.is_idle());
-        assert!(Wish { addresses: Vec::new(), ..showing }.is_idle());
+        assert!(
+            Wish {
+                addresses: Vec::new(),
+                ..showing
+            }
+            .is_idle()
+        );
     }
 
     #[test]
     fn rests_double_until_it_was_calm() {
         let (mut rests, soon) = (Rests::default(), Duration::ZERO);
-        let seen: Vec<_> = (0..7).map(|_| rests.after(soon)).map(|(rest, again)| (rest.as_secs(), again)).collect();
-        assert_eq!(seen, [(1, false), (2, true), (4, true), (8, true), (16, true), (16, true), (16, true)]);
+        let seen: Vec<_> = (0..7)
+            .map(|_| rests.after(soon))
+            .map(|(rest, again)| (rest.as_secs(), again))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (1, false),
+                (2, true),
+                (4, true),
+                (8, true),
+                (16, true),
+                (16, true),
+                (16, true)
+            ]
+        );
         assert_eq!(rests.after(CALM), (REST[0], false));
         assert_eq!(rests.after(soon), (REST[0] * 2, true));
     }

@@ -36,7 +36,9 @@ mod watch;
 
 pub use backoff::Backoff;
 pub use batch::{Arrival, DATAGRAM_MAX, Flushed, Full, RecvBatch, SendBatch, Source};
-pub use fanout::{FamilyStatus, Fanout, FanoutSettings, GroupStatus, InterfaceStatus, Membership, Report};
+pub use fanout::{
+    FamilyStatus, Fanout, FanoutSettings, GroupStatus, InterfaceStatus, Membership, Report,
+};
 pub use holder::Holder;
 pub use http::{Answer, CaError, HttpClient, HttpError};
 pub use interface::{Interface, InterfaceAddress};

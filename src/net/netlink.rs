@@ -51,10 +51,17 @@ impl Events {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         socket.bind_auto()?;
-        for group in [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR] {
+        for group in [
+            libc::RTNLGRP_LINK,
+            libc::RTNLGRP_IPV4_IFADDR,
+            libc::RTNLGRP_IPV6_IFADDR,
+        ] {
             socket.add_membership(group)?;
         }
-        Ok(Self { socket: sys::ready(socket)?, buffer: vec![0; BUFFER].into_boxed_slice() })
+        Ok(Self {
+            socket: sys::ready(socket)?,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+        })
     }
 
     /// Waits for an event. May be dropped at any time.
@@ -63,7 +70,11 @@ impl Events {
             let mut guard = self.socket.readable().await?;
             let mut event = None;
             for _ in 0..EVENT_BURST {
-                match self.socket.get_ref().recv_from(&mut &mut self.buffer[..], 0) {
+                match self
+                    .socket
+                    .get_ref()
+                    .recv_from(&mut &mut self.buffer[..], 0)
+                {
                     // Only the kernel (port 0) is believed.
                     Ok((_, sender)) => {
                         if sender.port_number() == 0 && event.is_none() {
@@ -75,7 +86,9 @@ impl Events {
                         break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => event = Some(Event::Overrun),
+                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                        event = Some(Event::Overrun)
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -96,7 +109,11 @@ pub(super) struct Reader {
 impl Reader {
     /// Opens the socket for it. Must be called within a tokio runtime.
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self { socket: Self::socket()?, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+        Ok(Self {
+            socket: Self::socket()?,
+            sequence: 0,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+        })
     }
 
     fn socket() -> io::Result<AsyncFd<Socket>> {
@@ -115,7 +132,10 @@ impl Reader {
                 let links = self.dump(libc::RTM_GETLINK, &mut table).await?;
                 Ok::<_, io::Error>(self.dump(libc::RTM_GETADDR, &mut table).await? && links)
             };
-            match tokio::time::timeout(DUMP_LIMIT, read).await.map_err(|_| io::ErrorKind::TimedOut)? {
+            match tokio::time::timeout(DUMP_LIMIT, read)
+                .await
+                .map_err(|_| io::ErrorKind::TimedOut)?
+            {
                 Ok(true) => break,
                 Ok(false) => {}
                 // A dump that was dropped half-way is still open in the kernel; it ends with its socket.
@@ -133,14 +153,18 @@ impl Reader {
         self.sequence = self.sequence.wrapping_add(1);
         let request = dump_request(request, self.sequence);
         self.socket
-            .async_io(tokio::io::Interest::WRITABLE, |socket| socket.send_to(&request, &SocketAddr::new(0, 0), 0))
+            .async_io(tokio::io::Interest::WRITABLE, |socket| {
+                socket.send_to(&request, &SocketAddr::new(0, 0), 0)
+            })
             .await?;
         let mut whole = true;
         loop {
             let buffer = &mut self.buffer;
             let (length, sender) = self
                 .socket
-                .async_io(tokio::io::Interest::READABLE, |socket| socket.recv_from(&mut &mut buffer[..], 0))
+                .async_io(tokio::io::Interest::READABLE, |socket| {
+                    socket.recv_from(&mut &mut buffer[..], 0)
+                })
                 .await?;
             if sender.port_number() != 0 {
                 continue;
@@ -185,14 +209,23 @@ impl<'a> Message<'a> {
     fn split(buffer: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let length = u32_at(buffer, 0)? as usize;
         let body = buffer.get(HEADER..length)?;
-        let message = Self { kind: u16_at(buffer, 4)?, flags: u16_at(buffer, 6)?, sequence: u32_at(buffer, 8)?, body };
+        let message = Self {
+            kind: u16_at(buffer, 4)?,
+            flags: u16_at(buffer, 6)?,
+            sequence: u32_at(buffer, 8)?,
+            body,
+        };
         let next = length.next_multiple_of(4);
         Some((message, buffer.get(next..).unwrap_or_default()))
     }
 
     fn error(&self) -> io::Error {
         let code = u32_at(self.body, 0).map_or(0, |code| code as i32);
-        io::Error::from_raw_os_error(code.checked_neg().filter(|code| *code > 0).unwrap_or(libc::EPROTO))
+        io::Error::from_raw_os_error(
+            code.checked_neg()
+                .filter(|code| *code > 0)
+                .unwrap_or(libc::EPROTO),
+        )
     }
 
     /// The attributes behind a header; one that is cut short ends them.
@@ -202,10 +235,15 @@ impl<'a> Message<'a> {
 }
 
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(bytes).map_while(Result::ok).map(|attribute: NlaBuffer<&[u8]>| {
-        let length = usize::from(attribute.length());
-        (attribute.kind(), attribute.into_inner().get(4..length).unwrap_or_default())
-    })
+    NlasIterator::new(bytes)
+        .map_while(Result::ok)
+        .map(|attribute: NlaBuffer<&[u8]>| {
+            let length = usize::from(attribute.length());
+            (
+                attribute.kind(),
+                attribute.into_inner().get(4..length).unwrap_or_default(),
+            )
+        })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -239,7 +277,9 @@ impl Table {
         let (mut name, mut kind) = (None, None);
         for (attribute, value) in message.attributes(LINK_HEADER) {
             match attribute {
-                libc::IFLA_IFNAME => name = text(value).and_then(|name| InterfaceName::parse(name).ok()),
+                libc::IFLA_IFNAME => {
+                    name = text(value).and_then(|name| InterfaceName::parse(name).ok())
+                }
                 libc::IFLA_LINKINFO => kind = link_kind(value),
                 _ => {}
             }
@@ -262,7 +302,9 @@ impl Table {
     }
 
     fn address(&mut self, message: &Message<'_>) -> Option<()> {
-        let &[_, prefix, short_flags, ..] = message.body else { return None };
+        let &[_, prefix, short_flags, ..] = message.body else {
+            return None;
+        };
         let interface = self.interfaces.get_mut(&u32_at(message.body, 4)?)?;
         let (mut address, mut local, mut broadcast) = (None, None, None);
         let mut flags = u32::from(short_flags);
@@ -270,7 +312,11 @@ impl Table {
             match attribute {
                 libc::IFA_ADDRESS => address = ip(value),
                 libc::IFA_LOCAL => local = ip(value),
-                libc::IFA_BROADCAST => broadcast = value.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets)),
+                libc::IFA_BROADCAST => {
+                    broadcast = value
+                        .first_chunk()
+                        .map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+                }
                 libc::IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
                 _ => {}
             }
@@ -295,9 +341,12 @@ impl Table {
 }
 
 fn link_kind(nested: &[u8]) -> Option<Box<str>> {
-    let (_, value) = attributes(nested).find(|(attribute, _)| *attribute == libc::IFLA_INFO_KIND)?;
+    let (_, value) =
+        attributes(nested).find(|(attribute, _)| *attribute == libc::IFLA_INFO_KIND)?;
     text(value)
-        .filter(|kind| kind.len() <= InterfaceName::MAX && kind.bytes().all(|b| b.is_ascii_graphic()))
+        .filter(|kind| {
+            kind.len() <= InterfaceName::MAX && kind.bytes().all(|b| b.is_ascii_graphic())
+        })
         .map(Into::into)
 }
 

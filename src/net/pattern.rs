@@ -24,9 +24,15 @@ impl Pattern {
 
     /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let valid =
-            (1..=Self::MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
-        if valid { Ok(Self(text.into())) } else { Err(PatternError) }
+        let valid = (1..=Self::MAX).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'/');
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(PatternError)
+        }
     }
 
     /// The pattern as text.
@@ -57,7 +63,9 @@ impl Pattern {
                     n += 1;
                 }
                 _ => {
-                    let Some((after, taken)) = star else { return false };
+                    let Some((after, taken)) = star else {
+                        return false;
+                    };
                     star = Some((after, taken + 1));
                     (p, n) = (after, taken + 1);
                 }
@@ -144,7 +152,14 @@ mod tests {
 
     #[test]
     fn patterns_are_printable_and_short() {
-        for bad in ["", "a b", "a/b", "é*", "\x1b[31m", &"x".repeat(Pattern::MAX + 1)] {
+        for bad in [
+            "",
+            "a b",
+            "a/b",
+            "é*",
+            "\x1b[31m",
+            &"x".repeat(Pattern::MAX + 1),
+        ] {
             assert_eq!(Pattern::parse(bad), Err(PatternError), "{bad:?}");
         }
         assert!(Pattern::parse("eth0").unwrap().is_literal());

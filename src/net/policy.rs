@@ -64,7 +64,9 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Down => f.write_str("is down"),
-            Self::Loopback => f.write_str("is the loopback interface (interfaces.addresses.loopback is off)"),
+            Self::Loopback => {
+                f.write_str("is the loopback interface (interfaces.addresses.loopback is off)")
+            }
             Self::NotIncluded => f.write_str("fits nothing in interfaces.include"),
             Self::Excluded(pattern) => write!(f, "fits '{pattern}' in interfaces.exclude"),
             Self::NoAddress => f.write_str("has no usable address"),
@@ -90,12 +92,20 @@ impl Policy {
             return Rule::Loopback;
         }
         let name = interface.name.as_str();
-        let named_out = self.exclude.iter().find(|pattern| pattern.is_literal() && pattern.matches(name));
+        let named_out = self
+            .exclude
+            .iter()
+            .find(|pattern| pattern.is_literal() && pattern.matches(name));
         if let Some(pattern) = named_out {
             return Rule::Excluded(pattern.clone());
         }
-        let named_in = self.include.iter().find(|pattern| pattern.is_literal() && pattern.matches(name));
-        let Some(included) = named_in.or_else(|| self.include.iter().find(|pattern| pattern.matches(name))) else {
+        let named_in = self
+            .include
+            .iter()
+            .find(|pattern| pattern.is_literal() && pattern.matches(name));
+        let Some(included) =
+            named_in.or_else(|| self.include.iter().find(|pattern| pattern.matches(name)))
+        else {
             return Rule::NotIncluded;
         };
         if named_in.is_none()
@@ -103,7 +113,11 @@ impl Policy {
         {
             return Rule::Excluded(pattern.clone());
         }
-        if !interface.addresses.iter().any(|address| address.usable() && self.family(address.ip)) {
+        if !interface
+            .addresses
+            .iter()
+            .any(|address| address.usable() && self.family(address.ip))
+        {
             return Rule::NoAddress;
         }
         Rule::Included(included.clone())
@@ -117,10 +131,13 @@ impl Policy {
     ///
     /// Link-local addresses are among them, since sending needs them. This is what [`super::Fanout`] takes.
     pub fn taken(&self, interfaces: &[Interface]) -> Vec<Interface> {
-        let taken = interfaces.iter().filter(|interface| matches!(self.decide(interface), Decision::Taken { .. }));
+        let taken = interfaces
+            .iter()
+            .filter(|interface| matches!(self.decide(interface), Decision::Taken { .. }));
         taken
             .map(|interface| {
-                let usable = |address: &&InterfaceAddress| address.usable() && self.family(address.ip);
+                let usable =
+                    |address: &&InterfaceAddress| address.usable() && self.family(address.ip);
                 Interface {
                     addresses: interface.addresses.iter().filter(usable).copied().collect(),
                     kind: interface.kind.clone(),
@@ -135,7 +152,10 @@ impl Policy {
     /// Deprecated and tentative ones are left out. Best first is: a lasting address before a temporary one, before a
     /// link-local one, before loopback; in each, IPv4 before IPv6, then the kernel's order.
     pub fn addresses(&self, interface: &Interface) -> Vec<IpAddr> {
-        self.ranked(interface, self.link_local).into_iter().map(|(_, ip)| ip).collect()
+        self.ranked(interface, self.link_local)
+            .into_iter()
+            .map(|(_, ip)| ip)
+            .collect()
     }
 
     /// The addresses of one interface that are told to its own link, best first; none if it is not taken.
@@ -146,7 +166,10 @@ impl Policy {
         if !addresses.is_empty() || self.link_local {
             return addresses;
         }
-        self.ranked(interface, true).into_iter().map(|(_, ip)| ip).collect()
+        self.ranked(interface, true)
+            .into_iter()
+            .map(|(_, ip)| ip)
+            .collect()
     }
 
     fn ranked(&self, interface: &Interface, link_local: bool) -> Vec<(Rank, IpAddr)> {
@@ -173,7 +196,11 @@ impl Policy {
     /// nobody.
     pub fn announced(&self, interfaces: &[Interface]) -> Vec<Address> {
         let found = self.collect(interfaces, self.link_local);
-        if found.is_empty() && !self.link_local { self.collect(interfaces, true) } else { found }
+        if found.is_empty() && !self.link_local {
+            self.collect(interfaces, true)
+        } else {
+            found
+        }
     }
 
     fn collect(&self, interfaces: &[Interface], link_local: bool) -> Vec<Address> {
@@ -181,7 +208,11 @@ impl Policy {
         for interface in interfaces {
             let mut within = (None, 0_usize);
             for (rank, ip) in self.ranked(interface, link_local) {
-                within = if within.0 == Some(rank) { (Some(rank), within.1 + 1) } else { (Some(rank), 0) };
+                within = if within.0 == Some(rank) {
+                    (Some(rank), within.1 + 1)
+                } else {
+                    (Some(rank), 0)
+                };
                 all.push((rank, within.1, ip, interface.name));
             }
         }
@@ -189,9 +220,15 @@ impl Policy {
         // One address on two interfaces is said once; a link-local one is another on each link.
         let mut seen = HashSet::new();
         all.into_iter()
-            .filter(|(_, _, ip, name)| seen.insert((*ip, (Scope::of(*ip) == Scope::Link).then_some(*name))))
+            .filter(|(_, _, ip, name)| {
+                seen.insert((*ip, (Scope::of(*ip) == Scope::Link).then_some(*name)))
+            })
             .take(Record::MAX_ADDRESSES)
-            .map(|(_, _, ip, name)| Address { ip, interface: Some(name), origin: Origin::Interface })
+            .map(|(_, _, ip, name)| Address {
+                ip,
+                interface: Some(name),
+                origin: Origin::Interface,
+            })
             .collect()
     }
 }
@@ -219,7 +256,10 @@ impl Rank {
             Scope::Link => Class::Link,
             Scope::Loopback => Class::Loopback,
         };
-        Self { class, ipv6: address.ip.is_ipv6() }
+        Self {
+            class,
+            ipv6: address.ip.is_ipv6(),
+        }
     }
 }
 

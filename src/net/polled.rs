@@ -23,23 +23,38 @@ pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
     let mut table = BTreeMap::new();
     // Where `/proc` is shut, those that have an IPv4 address.
     for name in names(&links).chain(ipv4.iter().map(|row| interface_of(&row.label))) {
-        let Ok(name) = InterfaceName::parse(name) else { continue };
+        let Ok(name) = InterfaceName::parse(name) else {
+            continue;
+        };
         // One that has gone in between is left out.
-        let Ok((index, flags)) = sys::link(socket.as_fd(), name.as_str()) else { continue };
+        let Ok((index, flags)) = sys::link(socket.as_fd(), name.as_str()) else {
+            continue;
+        };
         if table.len() < Interface::MAX {
-            table.entry(index).or_insert_with(|| interface(index, name, flags));
+            table
+                .entry(index)
+                .or_insert_with(|| interface(index, name, flags));
         }
     }
     for row in ipv4 {
-        let found = table.values_mut().find(|interface| interface.name.as_str() == interface_of(&row.label));
+        let found = table
+            .values_mut()
+            .find(|interface| interface.name.as_str() == interface_of(&row.label));
         let prefix = row.mask.to_bits().leading_ones() as u8;
-        if let Some(interface) = found.filter(|found| found.addresses.len() < Interface::MAX_ADDRESSES) {
+        if let Some(interface) =
+            found.filter(|found| found.addresses.len() < Interface::MAX_ADDRESSES)
+        {
             let broadcast = row.broadcast.filter(|_| interface.broadcast);
-            interface.addresses.push(InterfaceAddress { broadcast, ..InterfaceAddress::new(row.ip.into(), prefix) });
+            interface.addresses.push(InterfaceAddress {
+                broadcast,
+                ..InterfaceAddress::new(row.ip.into(), prefix)
+            });
         }
     }
     for (index, address) in ipv6.lines().filter_map(ipv6_row) {
-        let found = table.get_mut(&index).filter(|found| found.addresses.len() < Interface::MAX_ADDRESSES);
+        let found = table
+            .get_mut(&index)
+            .filter(|found| found.addresses.len() < Interface::MAX_ADDRESSES);
         if let Some(interface) = found {
             interface.addresses.push(address);
         }
@@ -70,7 +85,10 @@ fn read(table: &str) -> String {
 
 /// The interfaces' names of `/proc/net/dev`: after two lines of headings, each before a colon.
 fn names(table: &str) -> impl Iterator<Item = &str> {
-    table.lines().skip(2).filter_map(|line| Some(line.rsplit_once(':')?.0.trim()))
+    table
+        .lines()
+        .skip(2)
+        .filter_map(|line| Some(line.rsplit_once(':')?.0.trim()))
 }
 
 /// A label is an interface's name, or begins with it and a colon.
@@ -91,7 +109,10 @@ fn ipv6_row(line: &str) -> Option<(u32, InterfaceAddress)> {
         temporary: on(libc::IFA_F_TEMPORARY),
         deprecated: on(libc::IFA_F_DEPRECATED),
         tentative: unproven || on(libc::IFA_F_DADFAILED),
-        ..InterfaceAddress::new(IpAddr::V6(ip), u8::try_from(prefix).ok().filter(|prefix| *prefix <= 128)?)
+        ..InterfaceAddress::new(
+            IpAddr::V6(ip),
+            u8::try_from(prefix).ok().filter(|prefix| *prefix <= 128)?,
+        )
     };
     Some((index, address))
 }
@@ -104,12 +125,28 @@ mod tests {
     fn rows_of_the_kernels_tables_are_read() {
         let table = "Inter-|   Receive\n face |bytes\n    lo:  1 2 3\n  eth0: 5 6 7\nbroken\n";
         assert_eq!(names(table).collect::<Vec<_>>(), ["lo", "eth0"]);
-        assert_eq!((interface_of("eth0:1"), interface_of("eth0")), ("eth0", "eth0"));
-        let (index, address) = ipv6_row("fe800000000000000000000000000007 0a 40 20 a0     eth0").unwrap();
-        assert_eq!((index, address.ip, address.prefix), (10, "fe80::7".parse().unwrap(), 64));
+        assert_eq!(
+            (interface_of("eth0:1"), interface_of("eth0")),
+            ("eth0", "eth0")
+        );
+        let (index, address) =
+            ipv6_row("fe800000000000000000000000000007 0a 40 20 a0     eth0").unwrap();
+        assert_eq!(
+            (index, address.ip, address.prefix),
+            (10, "fe80::7".parse().unwrap(), 64)
+        );
         assert!((address.deprecated, address.temporary, address.tentative) == (true, false, false));
-        assert!(ipv6_row("fe800000000000000000000000000007 0a 40 20 40 eth0").unwrap().1.tentative);
-        for broken in ["", "fe80 1 2 3 4 eth0", "fe800000000000000000000000000007 0a ff 20 80 eth0"] {
+        assert!(
+            ipv6_row("fe800000000000000000000000000007 0a 40 20 40 eth0")
+                .unwrap()
+                .1
+                .tentative
+        );
+        for broken in [
+            "",
+            "fe80 1 2 3 4 eth0",
+            "fe800000000000000000000000000007 0a ff 20 80 eth0",
+        ] {
             assert_eq!(ipv6_row(broken), None, "{broken}");
         }
     }

@@ -13,7 +13,8 @@ const ADDRESSES: usize = 8;
 /// The most look-ups at a time: one that hangs in the system's resolver holds a thread until it ends.
 const AT_A_TIME: usize = 4;
 
-static LOOK_UPS: std::sync::LazyLock<Arc<Semaphore>> = std::sync::LazyLock::new(|| Arc::new(Semaphore::new(AT_A_TIME)));
+static LOOK_UPS: std::sync::LazyLock<Arc<Semaphore>> =
+    std::sync::LazyLock::new(|| Arc::new(Semaphore::new(AT_A_TIME)));
 
 /// Why a name gave no address.
 #[derive(Debug, thiserror::Error)]
@@ -55,23 +56,36 @@ pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     if let Ok(address) = name.parse() {
         return Ok(vec![address]);
     }
-    let (host, port) = split(name).ok_or_else(|| ResolveError::Form { name: name.to_owned() })?;
+    let (host, port) = split(name).ok_or_else(|| ResolveError::Form {
+        name: name.to_owned(),
+    })?;
     let host = host.to_owned();
     let look_up = async {
         // The permit lives as long as the thread, not as long as this wait.
-        let permit = Arc::clone(&LOOK_UPS).acquire_owned().await.map_err(std::io::Error::other)?;
+        let permit = Arc::clone(&LOOK_UPS)
+            .acquire_owned()
+            .await
+            .map_err(std::io::Error::other)?;
         let blocking = tokio::task::spawn_blocking(move || {
-            let found: std::io::Result<Vec<SocketAddr>> =
-                (host.as_str(), port).to_socket_addrs().map(|found| found.take(ADDRESSES).collect());
+            let found: std::io::Result<Vec<SocketAddr>> = (host.as_str(), port)
+                .to_socket_addrs()
+                .map(|found| found.take(ADDRESSES).collect());
             drop(permit);
             found
         });
         blocking.await.map_err(std::io::Error::other)?
     };
     match tokio::time::timeout(LIMIT, look_up).await {
-        Err(_) => Err(ResolveError::Slow { name: name.to_owned() }),
-        Ok(Err(source)) => Err(ResolveError::Failed { name: name.to_owned(), source }),
-        Ok(Ok(found)) if found.is_empty() => Err(ResolveError::Empty { name: name.to_owned() }),
+        Err(_) => Err(ResolveError::Slow {
+            name: name.to_owned(),
+        }),
+        Ok(Err(source)) => Err(ResolveError::Failed {
+            name: name.to_owned(),
+            source,
+        }),
+        Ok(Ok(found)) if found.is_empty() => Err(ResolveError::Empty {
+            name: name.to_owned(),
+        }),
         Ok(Ok(found)) => Ok(found),
     }
 }
@@ -84,7 +98,12 @@ fn split(name: &str) -> Option<(&str, u16)> {
         Some(rest) => {
             let inner = rest.strip_suffix(']')?;
             // Only an address may stand in brackets; its zone is the resolver's to judge.
-            inner.split('%').next()?.parse::<IpAddr>().ok().filter(IpAddr::is_ipv6)?;
+            inner
+                .split('%')
+                .next()?
+                .parse::<IpAddr>()
+                .ok()
+                .filter(IpAddr::is_ipv6)?;
             inner
         }
         None if host.contains([':', '[', ']']) => return None,
@@ -117,20 +136,33 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_need_no_resolver() {
-        assert_eq!(resolve("192.0.2.1:5").await.unwrap(), ["192.0.2.1:5".parse().unwrap()]);
-        assert_eq!(resolve("[2001:db8::1]:5").await.unwrap(), ["[2001:db8::1]:5".parse().unwrap()]);
+        assert_eq!(
+            resolve("192.0.2.1:5").await.unwrap(),
+            ["192.0.2.1:5".parse().unwrap()]
+        );
+        assert_eq!(
+            resolve("[2001:db8::1]:5").await.unwrap(),
+            ["[2001:db8::1]:5".parse().unwrap()]
+        );
     }
 
     #[tokio::test]
     async fn localhost_is_found() {
         let found = resolve("localhost:24373").await.unwrap();
-        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 24373), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|address| address.ip().is_loopback() && address.port() == 24373),
+            "{found:?}"
+        );
     }
 
     #[tokio::test]
     async fn zone_of_a_link_local_address_is_its_scope() {
         let found = resolve("[fe80::1%lo]:24373").await.unwrap();
-        let [SocketAddr::V6(address)] = found[..] else { panic!("{found:?}") };
+        let [SocketAddr::V6(address)] = found[..] else {
+            panic!("{found:?}")
+        };
         assert_eq!(address.scope_id(), 1);
     }
 

@@ -94,7 +94,10 @@ pub enum BindError {
 }
 
 fn taken_by(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| " by another program".to_owned(), |holder| format!(" by {holder}"))
+    holder.map_or_else(
+        || " by another program".to_owned(),
+        |holder| format!(" by {holder}"),
+    )
 }
 
 /// Groups and broadcasts can be heard beside others on the same port, a node's own port can't be shared.
@@ -109,7 +112,10 @@ fn taken_mend(ip: IpAddr) -> &'static str {
 impl BindError {
     pub(super) fn new(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::AddrInUse => Self::Taken { address, holder: udp_port_holder(address.port()) },
+            io::ErrorKind::AddrInUse => Self::Taken {
+                address,
+                holder: udp_port_holder(address.port()),
+            },
             io::ErrorKind::PermissionDenied => Self::Privileged { address },
             io::ErrorKind::AddrNotAvailable => Self::NotHere { address },
             _ => Self::Io { address, source },
@@ -121,7 +127,10 @@ impl BindError {
         match self {
             Self::NotHere { .. } => true,
             Self::Io { source, .. } => {
-                matches!(source.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EPFNOSUPPORT))
+                matches!(
+                    source.raw_os_error(),
+                    Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EPFNOSUPPORT)
+                )
             }
             _ => false,
         }
@@ -142,7 +151,9 @@ impl Socket {
     /// Must be called within a tokio runtime.
     pub fn bind(address: SocketAddr, ttl: u8) -> Result<Self, BindError> {
         let opened = Self::open(address, ttl, false).or_else(|error| match error.kind() {
-            io::ErrorKind::AddrInUse if address.port() != 0 && groups::only_groups_hold(address) => {
+            io::ErrorKind::AddrInUse
+                if address.port() != 0 && groups::only_groups_hold(address) =>
+            {
                 Self::open(address, ttl, true)
             }
             _ => Err(error),
@@ -160,7 +171,11 @@ impl Socket {
     }
 
     fn open(address: SocketAddr, ttl: u8, share: bool) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = socket2::Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         socket.set_nonblocking(true)?;
         // A smaller buffer than asked for is no reason to stop.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
@@ -168,7 +183,12 @@ impl Socket {
         if address.is_ipv4() {
             sys::set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
             // Never set "don't fragment": 1200 bytes are to arrive over whatever tunnel there is.
-            sys::set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+            sys::set_option(
+                fd,
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                libc::IP_PMTUDISC_DONT,
+            )?;
             // Only what this socket joined, and only on the interface where it joined.
             socket.set_multicast_all_v4(false)?;
             socket.set_multicast_ttl_v4(u32::from(ttl))?;
@@ -178,7 +198,12 @@ impl Socket {
         } else {
             socket.set_only_v6(true)?;
             sys::set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-            sys::set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
+            sys::set_option(
+                fd,
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                libc::IPV6_PMTUDISC_DONT,
+            )?;
             // Since Linux 4.20; before it, more arrives, which the keys tell apart.
             let _ = socket.set_multicast_all_v6(false);
             socket.set_multicast_hops_v6(u32::from(ttl))?;
@@ -229,7 +254,10 @@ impl Socket {
     /// An error that an earlier datagram brought back by ICMP is no error of receiving, and skipped.
     pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         for _ in 0..STALE_ERRORS {
-            match self.io.try_io(Interest::READABLE, || batch.fill(self.io.as_fd())) {
+            match self
+                .io
+                .try_io(Interest::READABLE, || batch.fill(self.io.as_fd()))
+            {
                 Err(error) if is_stale(&error) => {}
                 other => return other,
             }
@@ -238,24 +266,37 @@ impl Socket {
     }
 
     /// Sends the datagrams of this socket's family that wait in the batch. The batch keeps them.
-    pub(super) async fn send(&self, batch: &SendBatch, report: &mut impl FnMut(usize, io::Error)) -> Flushed {
+    pub(super) async fn send(
+        &self,
+        batch: &SendBatch,
+        report: &mut impl FnMut(usize, io::Error),
+    ) -> Flushed {
         let ipv4 = self.address.is_ipv4();
         let mut flushed = Flushed::default();
         let mut next = 0;
         let mut give_up = None;
         while let Some((first, _)) = batch.outgoing(ipv4, next).next() {
             let messages = || batch.outgoing(ipv4, first).map(|(_, outgoing)| outgoing);
-            match self.io.try_io(Interest::WRITABLE, || sys::send(self.io.as_fd(), messages())) {
+            match self.io.try_io(Interest::WRITABLE, || {
+                sys::send(self.io.as_fd(), messages())
+            }) {
                 Ok(sent) => {
                     // At least one is sent where there was no error; counting on it would risk an endless loop.
                     let sent = sent.max(1);
                     flushed.sent += sent;
-                    next = batch.outgoing(ipv4, first).nth(sent).map_or(usize::MAX, |(place, _)| place);
+                    next = batch
+                        .outgoing(ipv4, first)
+                        .nth(sent)
+                        .map_or(usize::MAX, |(place, _)| place);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_full(&error) => {
-                    let until = *give_up.get_or_insert_with(|| tokio::time::Instant::now() + SEND_WAIT);
-                    if tokio::time::timeout_at(until, self.room(&error)).await.is_err() {
+                    let until =
+                        *give_up.get_or_insert_with(|| tokio::time::Instant::now() + SEND_WAIT);
+                    if tokio::time::timeout_at(until, self.room(&error))
+                        .await
+                        .is_err()
+                    {
                         for (place, _) in batch.outgoing(ipv4, first) {
                             flushed.dropped += 1;
                             report(place, io::ErrorKind::WouldBlock.into());
@@ -287,9 +328,13 @@ impl Socket {
 
 /// An error that tells of an earlier datagram, not of this call.
 fn is_stale(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable};
-    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable)
-        || error.raw_os_error() == Some(libc::EMSGSIZE)
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
+    ) || error.raw_os_error() == Some(libc::EMSGSIZE)
         || error.raw_os_error() == Some(libc::EPROTO)
 }
 

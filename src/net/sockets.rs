@@ -42,8 +42,16 @@ impl Sockets {
         let SocketSettings { address, port, ttl } = *settings;
         if address != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             let socket = Socket::bind((address, port).into(), ttl)?;
-            let (ipv4, ipv6) = if address.is_ipv4() { (Some(socket), None) } else { (None, Some(socket)) };
-            return Ok(Self { ipv4, ipv6, groups: Groups::default() });
+            let (ipv4, ipv6) = if address.is_ipv4() {
+                (Some(socket), None)
+            } else {
+                (None, Some(socket))
+            };
+            return Ok(Self {
+                ipv4,
+                ipv6,
+                groups: Groups::default(),
+            });
         }
         let mut tries = if port == 0 { PORT_TRIES } else { 1 };
         loop {
@@ -66,7 +74,11 @@ impl Sockets {
         let ipv4 = optional(Socket::bind((Ipv4Addr::UNSPECIFIED, port).into(), ttl))?;
         match (ipv4, ipv6) {
             (Err(error), Err(_)) => Err(error),
-            (ipv4, ipv6) => Ok(Self { ipv4: ipv4.ok(), ipv6: ipv6.ok(), groups: Groups::default() }),
+            (ipv4, ipv6) => Ok(Self {
+                ipv4: ipv4.ok(),
+                ipv6: ipv6.ok(),
+                groups: Groups::default(),
+            }),
         }
     }
 
@@ -90,7 +102,9 @@ impl Sockets {
             }
             IpAddr::V6(group) => match self.groups.join_ipv6(group, interface) {
                 Some(joined) => joined,
-                None => own(Family::Ipv6)?.options().join_multicast_v6(&group, interface),
+                None => own(Family::Ipv6)?
+                    .options()
+                    .join_multicast_v6(&group, interface),
             },
         }
     }
@@ -106,7 +120,9 @@ impl Sockets {
             }
             IpAddr::V6(group) => match self.groups.leave_ipv6(interface) {
                 Some(left) => left,
-                None => own(Family::Ipv6)?.options().leave_multicast_v6(&group, interface),
+                None => own(Family::Ipv6)?
+                    .options()
+                    .leave_multicast_v6(&group, interface),
             },
         }
     }
@@ -167,7 +183,8 @@ impl Sockets {
                 Poll::Pending => None,
             };
             let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut ready);
-            own.or_else(|| self.groups.find(&mut ready)).map_or(Poll::Pending, Poll::Ready)
+            own.or_else(|| self.groups.find(&mut ready))
+                .map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
@@ -183,9 +200,18 @@ impl Sockets {
         };
         let taken = if turn {
             let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut take);
-            own.or_else(|| self.groups.is_needed().then(|| self.groups.find(&mut take)).flatten())
+            own.or_else(|| {
+                self.groups
+                    .is_needed()
+                    .then(|| self.groups.find(&mut take))
+                    .flatten()
+            })
         } else {
-            let groups = self.groups.is_needed().then(|| self.groups.find(&mut take)).flatten();
+            let groups = self
+                .groups
+                .is_needed()
+                .then(|| self.groups.find(&mut take))
+                .flatten();
             groups.or_else(|| self.ipv6.iter().chain(&self.ipv4).find_map(&mut take))
         };
         taken.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
@@ -195,7 +221,11 @@ impl Sockets {
     ///
     /// A datagram that the kernel refuses is given to `report` with its place, and stops none of the others. Where the
     /// kernel's buffer is full, the flush waits for at most 20 ms a family, then drops the rest.
-    pub async fn flush(&self, batch: &mut SendBatch, mut report: impl FnMut(usize, io::Error)) -> Flushed {
+    pub async fn flush(
+        &self,
+        batch: &mut SendBatch,
+        mut report: impl FnMut(usize, io::Error),
+    ) -> Flushed {
         let mut all = Flushed::default();
         for family in [Family::Ipv4, Family::Ipv6] {
             let ipv4 = family == Family::Ipv4;

@@ -7,7 +7,12 @@ use crate::net::{DATAGRAM_MAX, Source};
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn bind(address: &str) -> Sockets {
-    Sockets::bind(&SocketSettings { address: address.parse().unwrap(), port: 0, ttl: 1 }).unwrap()
+    Sockets::bind(&SocketSettings {
+        address: address.parse().unwrap(),
+        port: 0,
+        ttl: 1,
+    })
+    .unwrap()
 }
 
 fn loopback(family: Family, port: u16) -> SocketAddr {
@@ -22,7 +27,10 @@ async fn collect(sockets: &Sockets, count: usize) -> Vec<(Vec<u8>, crate::net::A
     let mut batch = RecvBatch::new();
     let mut all = Vec::new();
     while all.len() < count {
-        let got = tokio::time::timeout(LIMIT, sockets.recv(&mut batch)).await.expect("datagrams in time").unwrap();
+        let got = tokio::time::timeout(LIMIT, sockets.recv(&mut batch))
+            .await
+            .expect("datagrams in time")
+            .unwrap();
         assert!(got > 0);
         for place in 0..got {
             let (bytes, arrival) = batch.get_mut(place).unwrap();
@@ -35,7 +43,9 @@ async fn collect(sockets: &Sockets, count: usize) -> Vec<(Vec<u8>, crate::net::A
 
 async fn flush(sockets: &Sockets, batch: &mut SendBatch) -> (Flushed, Vec<(usize, io::ErrorKind)>) {
     let mut errors = Vec::new();
-    let flushed = sockets.flush(batch, |place, error| errors.push((place, error.kind()))).await;
+    let flushed = sockets
+        .flush(batch, |place, error| errors.push((place, error.kind())))
+        .await;
     (flushed, errors)
 }
 
@@ -44,9 +54,18 @@ async fn wildcard_binds_both_families_to_one_port() {
     let sockets = bind("::");
     let addresses: Vec<_> = sockets.addresses().collect();
     assert_eq!(addresses.len(), 2, "{addresses:?}");
-    assert!(addresses.iter().all(|address| address.port() == sockets.port() && address.port() > 0));
+    assert!(
+        addresses
+            .iter()
+            .all(|address| address.port() == sockets.port() && address.port() > 0)
+    );
     assert!(sockets.family(Family::Ipv4).unwrap().hears_groups());
-    assert!(!bind("127.0.0.1").family(Family::Ipv4).unwrap().hears_groups());
+    assert!(
+        !bind("127.0.0.1")
+            .family(Family::Ipv4)
+            .unwrap()
+            .hears_groups()
+    );
 }
 
 #[tokio::test]
@@ -63,13 +82,26 @@ async fn batch_arrives_whole_with_its_addresses() {
                 })
                 .unwrap();
         }
-        assert_eq!(flush(&sender, &mut batch).await.0, Flushed { sent: SendBatch::MAX, failed: 0, dropped: 0 });
+        assert_eq!(
+            flush(&sender, &mut batch).await.0,
+            Flushed {
+                sent: SendBatch::MAX,
+                failed: 0,
+                dropped: 0
+            }
+        );
         assert!(batch.is_empty());
         let all = collect(&receiver, SendBatch::MAX).await;
         for (number, (bytes, arrival)) in all.iter().enumerate() {
             assert_eq!(bytes, &[number as u8; 3]);
-            assert_eq!((arrival.from, arrival.to), (loopback(family, sender.port()), to.ip()));
-            assert_eq!((arrival.local, arrival.interface, arrival.truncated), (Some(to.ip()), 1, false));
+            assert_eq!(
+                (arrival.from, arrival.to),
+                (loopback(family, sender.port()), to.ip())
+            );
+            assert_eq!(
+                (arrival.local, arrival.interface, arrival.truncated),
+                (Some(to.ip()), 1, false)
+            );
         }
     }
 }
@@ -79,17 +111,27 @@ async fn source_address_is_the_one_that_was_asked_for() {
     let (sender, receiver) = (bind("0.0.0.0"), bind("0.0.0.0"));
     let mut batch = SendBatch::new();
     for ip in ["127.0.0.5", "127.0.0.6"] {
-        let source = Source { ip: ip.parse().unwrap(), interface: 1 };
+        let source = Source {
+            ip: ip.parse().unwrap(),
+            interface: 1,
+        };
         batch
-            .push(loopback(Family::Ipv4, receiver.port()), Some(source), |buffer| {
-                buffer[0] = 1;
-                1
-            })
+            .push(
+                loopback(Family::Ipv4, receiver.port()),
+                Some(source),
+                |buffer| {
+                    buffer[0] = 1;
+                    1
+                },
+            )
             .unwrap();
     }
     flush(&sender, &mut batch).await;
     let all = collect(&receiver, 2).await;
-    let from: Vec<_> = all.iter().map(|(_, arrival)| arrival.from.ip().to_string()).collect();
+    let from: Vec<_> = all
+        .iter()
+        .map(|(_, arrival)| arrival.from.ip().to_string())
+        .collect();
     assert_eq!(from, ["127.0.0.5", "127.0.0.6"]);
     // The answer goes back by the address that was asked.
     let arrival = all[0].1;
@@ -100,15 +142,24 @@ async fn source_address_is_the_one_that_was_asked_for() {
         })
         .unwrap();
     flush(&receiver, &mut batch).await;
-    assert_eq!(collect(&sender, 1).await[0].1.to, "127.0.0.5".parse::<IpAddr>().unwrap());
+    assert_eq!(
+        collect(&sender, 1).await[0].1.to,
+        "127.0.0.5".parse::<IpAddr>().unwrap()
+    );
 }
 
 #[tokio::test]
 async fn refused_datagrams_are_reported_and_stop_no_other() {
     let (sender, receiver) = (bind("::"), bind("::"));
     let good = loopback(Family::Ipv4, receiver.port());
-    let foreign = Source { ip: "192.0.2.1".parse().unwrap(), interface: 0 };
-    let no_such_interface = Source { ip: Ipv6Addr::UNSPECIFIED.into(), interface: u32::MAX / 2 };
+    let foreign = Source {
+        ip: "192.0.2.1".parse().unwrap(),
+        interface: 0,
+    };
+    let no_such_interface = Source {
+        ip: Ipv6Addr::UNSPECIFIED.into(),
+        interface: u32::MAX / 2,
+    };
     let mut batch = SendBatch::new();
     let one = |buffer: &mut [u8; DATAGRAM_MAX]| {
         buffer[0] = 7;
@@ -116,14 +167,34 @@ async fn refused_datagrams_are_reported_and_stop_no_other() {
     };
     batch.push(good, Some(foreign), one).unwrap();
     batch.push(good, None, one).unwrap();
-    batch.push(loopback(Family::Ipv6, receiver.port()), Some(no_such_interface), one).unwrap();
+    batch
+        .push(
+            loopback(Family::Ipv6, receiver.port()),
+            Some(no_such_interface),
+            one,
+        )
+        .unwrap();
     batch.push(good, Some(foreign), one).unwrap();
-    batch.push(loopback(Family::Ipv6, receiver.port()), None, one).unwrap();
-    batch.push((Ipv4Addr::LOCALHOST, 0).into(), None, one).unwrap();
+    batch
+        .push(loopback(Family::Ipv6, receiver.port()), None, one)
+        .unwrap();
+    batch
+        .push((Ipv4Addr::LOCALHOST, 0).into(), None, one)
+        .unwrap();
     batch.push(good, None, one).unwrap();
     let (flushed, errors) = flush(&sender, &mut batch).await;
-    assert_eq!(flushed, Flushed { sent: 3, failed: 4, dropped: 0 });
-    assert_eq!(errors.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [0, 3, 5, 2]);
+    assert_eq!(
+        flushed,
+        Flushed {
+            sent: 3,
+            failed: 4,
+            dropped: 0
+        }
+    );
+    assert_eq!(
+        errors.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+        [0, 3, 5, 2]
+    );
     assert_eq!(collect(&receiver, 3).await.len(), 3);
 }
 
@@ -142,11 +213,25 @@ async fn long_datagrams_are_told_apart() {
     let receiver = bind("127.0.0.1");
     let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for length in [DATAGRAM_MAX, DATAGRAM_MAX + 1, 1500, 1501, 9000] {
-        sender.send_to(&vec![1; length], loopback(Family::Ipv4, receiver.port())).unwrap();
+        sender
+            .send_to(&vec![1; length], loopback(Family::Ipv4, receiver.port()))
+            .unwrap();
     }
-    let found: Vec<_> =
-        collect(&receiver, 5).await.iter().map(|(bytes, arrival)| (bytes.len(), arrival.truncated)).collect();
-    assert_eq!(found, [(1200, false), (1201, false), (1500, false), (1500, true), (1500, true)]);
+    let found: Vec<_> = collect(&receiver, 5)
+        .await
+        .iter()
+        .map(|(bytes, arrival)| (bytes.len(), arrival.truncated))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (1200, false),
+            (1201, false),
+            (1500, false),
+            (1500, true),
+            (1500, true)
+        ]
+    );
 }
 
 #[tokio::test]
@@ -167,7 +252,10 @@ async fn closed_port_at_the_other_end_does_not_disturb_receiving() {
 #[tokio::test]
 async fn empty_socket_would_block() {
     let sockets = bind("::");
-    assert_eq!(sockets.try_recv(&mut RecvBatch::new()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(
+        sockets.try_recv(&mut RecvBatch::new()).unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
 }
 
 #[tokio::test]
@@ -175,10 +263,14 @@ async fn flood_on_one_family_does_not_starve_the_other() {
     let (sender, receiver) = (bind("::"), bind("::"));
     let mut batch = SendBatch::new();
     for _ in 0..SendBatch::MAX {
-        batch.push(loopback(Family::Ipv4, receiver.port()), None, |_| 1).unwrap();
+        batch
+            .push(loopback(Family::Ipv4, receiver.port()), None, |_| 1)
+            .unwrap();
     }
     flush(&sender, &mut batch).await;
-    batch.push(loopback(Family::Ipv6, receiver.port()), None, |_| 1).unwrap();
+    batch
+        .push(loopback(Family::Ipv6, receiver.port()), None, |_| 1)
+        .unwrap();
     flush(&sender, &mut batch).await;
     let all = collect(&receiver, RecvBatch::MAX + 1).await;
     assert!(all.iter().any(|(_, arrival)| arrival.from.is_ipv6()));
@@ -187,24 +279,46 @@ async fn flood_on_one_family_does_not_starve_the_other() {
 #[tokio::test]
 async fn taken_port_names_who_holds_it() {
     let first = bind("::");
-    let settings = SocketSettings { address: Ipv6Addr::UNSPECIFIED.into(), port: first.port(), ttl: 1 };
+    let settings = SocketSettings {
+        address: Ipv6Addr::UNSPECIFIED.into(),
+        port: first.port(),
+        ttl: 1,
+    };
     let error = Sockets::bind(&settings).unwrap_err().to_string();
     let port = first.port();
     let pid = std::process::id();
-    assert!(error.contains(&format!("port {port}/udp is taken by PID {pid} (")), "{error}");
+    assert!(
+        error.contains(&format!("port {port}/udp is taken by PID {pid} (")),
+        "{error}"
+    );
     assert!(error.ends_with("): stop it or set listen.port"), "{error}");
 }
 
 #[tokio::test]
 async fn port_taken_in_one_family_is_an_error() {
     let first = bind("0.0.0.0");
-    let settings = SocketSettings { address: Ipv6Addr::UNSPECIFIED.into(), port: first.port(), ttl: 1 };
-    assert!(matches!(Sockets::bind(&settings), Err(BindError::Taken { address, .. }) if address.is_ipv4()));
+    let settings = SocketSettings {
+        address: Ipv6Addr::UNSPECIFIED.into(),
+        port: first.port(),
+        ttl: 1,
+    };
+    assert!(
+        matches!(Sockets::bind(&settings), Err(BindError::Taken { address, .. }) if address.is_ipv4())
+    );
 }
 
 #[tokio::test]
 async fn address_of_another_host_says_so() {
-    let settings = SocketSettings { address: "192.0.2.1".parse().unwrap(), port: 0, ttl: 1 };
+    let settings = SocketSettings {
+        address: "192.0.2.1".parse().unwrap(),
+        port: 0,
+        ttl: 1,
+    };
     let error = Sockets::bind(&settings).unwrap_err();
-    assert!(error.to_string().contains("no interface of this host has that address"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("no interface of this host has that address"),
+        "{error}"
+    );
 }

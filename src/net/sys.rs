@@ -15,7 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, sockaddr_in, sockaddr_in6, socklen_t};
+use libc::{
+    c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, sockaddr_in, sockaddr_in6,
+    socklen_t,
+};
 use tokio::io::unix::AsyncFd;
 
 /// Datagrams per system call: past it the saving per datagram is no longer measurable, and the stack use grows.
@@ -29,7 +32,10 @@ struct Control([u8; 64]);
 const _: () = {
     // SAFETY: CMSG_SPACE is arithmetic on its argument.
     let needed = unsafe { libc::CMSG_SPACE(mem::size_of::<in6_pktinfo>() as u32) as usize };
-    assert!(needed <= mem::size_of::<Control>() && mem::align_of::<cmsghdr>() <= mem::align_of::<Control>());
+    assert!(
+        needed <= mem::size_of::<Control>()
+            && mem::align_of::<cmsghdr>() <= mem::align_of::<Control>()
+    );
     assert!(mem::size_of::<sockaddr_in>() <= mem::size_of::<sockaddr_in6>());
     assert!(mem::align_of::<sockaddr_in>() <= mem::align_of::<sockaddr_in6>());
 };
@@ -70,11 +76,17 @@ pub(super) fn receive<const N: usize>(
 ) -> io::Result<usize> {
     let wanted = buffers.len().min(BATCH);
     // SAFETY: all four are plain data of the kernel's interface, for which zero bytes are valid values.
-    let (mut names, mut vectors, mut headers): ([sockaddr_in6; BATCH], [iovec; BATCH], [mmsghdr; BATCH]) =
-        unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+    let (mut names, mut vectors, mut headers): (
+        [sockaddr_in6; BATCH],
+        [iovec; BATCH],
+        [mmsghdr; BATCH],
+    ) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
     let mut controls = [Control([0; 64]); BATCH];
     for (place, buffer) in buffers.iter_mut().take(wanted).enumerate() {
-        vectors[place] = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: N };
+        vectors[place] = iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: N,
+        };
         let header = &mut headers[place].msg_hdr;
         header.msg_name = (&raw mut names[place]).cast();
         header.msg_namelen = mem::size_of::<sockaddr_in6>() as socklen_t;
@@ -94,10 +106,14 @@ pub(super) fn receive<const N: usize>(
             ptr::null_mut::<libc::timespec>(),
         )
     };
-    let taken = usize::try_from(taken).map_err(|_| io::Error::last_os_error())?.min(wanted);
+    let taken = usize::try_from(taken)
+        .map_err(|_| io::Error::last_os_error())?
+        .min(wanted);
     for place in 0..taken {
         let header = &headers[place];
-        let Some(from) = address(&names[place], header.msg_hdr.msg_namelen) else { continue };
+        let Some(from) = address(&names[place], header.msg_hdr.msg_namelen) else {
+            continue;
+        };
         let mut received = Received {
             length: (header.msg_len as usize).min(N),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
@@ -148,17 +164,26 @@ fn packet_information(header: &libc::msghdr, received: &mut Received) {
 /// Sends as many of the messages as the socket takes, at most [`BATCH`], without blocking.
 ///
 /// Gives how many were sent, at least one; an error belongs to the first message, and none was sent.
-pub(super) fn send<'a>(socket: BorrowedFd<'_>, messages: impl Iterator<Item = Outgoing<'a>>) -> io::Result<usize> {
+pub(super) fn send<'a>(
+    socket: BorrowedFd<'_>,
+    messages: impl Iterator<Item = Outgoing<'a>>,
+) -> io::Result<usize> {
     // SAFETY: all three are plain data of the kernel's interface, for which zero bytes are valid values.
-    let (mut names, mut vectors, mut headers): ([sockaddr_in6; BATCH], [iovec; BATCH], [mmsghdr; BATCH]) =
-        unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+    let (mut names, mut vectors, mut headers): (
+        [sockaddr_in6; BATCH],
+        [iovec; BATCH],
+        [mmsghdr; BATCH],
+    ) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
     let mut controls = [Control([0; 64]); BATCH];
     let mut wanted = 0;
     for message in messages.take(BATCH) {
         let header = &mut headers[wanted].msg_hdr;
         header.msg_namelen = write_address(message.to, &mut names[wanted]);
         header.msg_name = (&raw mut names[wanted]).cast();
-        vectors[wanted] = iovec { iov_base: message.bytes.as_ptr().cast_mut().cast(), iov_len: message.bytes.len() };
+        vectors[wanted] = iovec {
+            iov_base: message.bytes.as_ptr().cast_mut().cast(),
+            iov_len: message.bytes.len(),
+        };
         header.msg_iov = &raw mut vectors[wanted];
         header.msg_iovlen = 1;
         if let Some((source, interface)) = message.source {
@@ -190,14 +215,21 @@ fn write_source(header: &libc::msghdr, source: IpAddr, interface: u32) -> usize 
         IpAddr::V4(source) => {
             let info = in_pktinfo {
                 ipi_ifindex: c_int::try_from(interface).unwrap_or_default(),
-                ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(source.octets()),
+                },
                 ipi_addr: libc::in_addr { s_addr: 0 },
             };
             write_control(header, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
         }
         IpAddr::V6(source) => {
-            let address = libc::in6_addr { s6_addr: source.octets() };
-            let info = in6_pktinfo { ipi6_addr: address, ipi6_ifindex: interface as _ };
+            let address = libc::in6_addr {
+                s6_addr: source.octets(),
+            };
+            let info = in6_pktinfo {
+                ipi6_addr: address,
+                ipi6_ifindex: interface as _,
+            };
             write_control(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
         }
     }
@@ -219,12 +251,21 @@ fn write_control<T: Copy>(header: &libc::msghdr, level: c_int, kind: c_int, valu
 }
 
 /// Sets an integer option of a socket.
-pub(super) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+pub(super) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: c_int,
+) -> io::Result<()> {
     let size = mem::size_of::<c_int>() as socklen_t;
     let value: *const c_void = (&raw const value).cast();
     // SAFETY: `value` points at an integer that lives past the call, and `size` is its size.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, size) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The most rows that [`ipv4_addresses`] gives: far more than a machine has.
@@ -247,12 +288,24 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
     let list = |rows: &mut [libc::ifreq]| {
         let room = c_int::try_from(mem::size_of_val(rows)).map_err(io::Error::other)?;
         // Without room the kernel says how much is needed.
-        let start = if rows.is_empty() { ptr::null_mut() } else { rows.as_mut_ptr() };
-        let mut list = libc::ifconf { ifc_len: room, ifc_ifcu: libc::__c_anonymous_ifc_ifcu { ifcu_req: start } };
+        let start = if rows.is_empty() {
+            ptr::null_mut()
+        } else {
+            rows.as_mut_ptr()
+        };
+        let mut list = libc::ifconf {
+            ifc_len: room,
+            ifc_ifcu: libc::__c_anonymous_ifc_ifcu { ifcu_req: start },
+        };
         // SAFETY: SIOCGIFCONF reads and writes one `ifconf`, and writes at most `ifc_len` bytes where that points: the
         // rows, which live past the call, or nowhere.
-        let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFCONF as _, &raw mut list) };
-        if result == 0 { Ok(usize::try_from(list.ifc_len).unwrap_or(0) / ROW) } else { Err(io::Error::last_os_error()) }
+        let result =
+            unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFCONF as _, &raw mut list) };
+        if result == 0 {
+            Ok(usize::try_from(list.ifc_len).unwrap_or(0) / ROW)
+        } else {
+            Err(io::Error::last_os_error())
+        }
     };
     // Some more, for those that come in between.
     let room = list(&mut [])?.saturating_add(8).min(ROWS);
@@ -264,10 +317,17 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
     for row in &mut rows {
         let Some(ip) = ipv4_of(row) else { continue };
         // An address that has gone in between is left out.
-        let Some(mask) = ipv4_request(socket, libc::SIOCGIFNETMASK as _, row, ip) else { continue };
+        let Some(mask) = ipv4_request(socket, libc::SIOCGIFNETMASK as _, row, ip) else {
+            continue;
+        };
         let broadcast = ipv4_request(socket, libc::SIOCGIFBRDADDR as _, row, ip);
         let broadcast = broadcast.filter(|broadcast| !broadcast.is_unspecified());
-        found.push(Ipv4Row { label: name_of(row), ip, mask, broadcast });
+        found.push(Ipv4Row {
+            label: name_of(row),
+            ip,
+            mask,
+            broadcast,
+        });
     }
     Ok(found)
 }
@@ -289,18 +349,34 @@ pub(super) fn link(socket: BorrowedFd<'_>, name: &str) -> io::Result<(u32, c_int
     interface_request(socket, libc::SIOCGIFFLAGS as _, &mut row)?;
     // SAFETY: as above.
     let flags = unsafe { row.ifr_ifru.ifru_flags };
-    Ok((u32::try_from(index).map_err(io::Error::other)?, c_int::from(flags.cast_unsigned())))
+    Ok((
+        u32::try_from(index).map_err(io::Error::other)?,
+        c_int::from(flags.cast_unsigned()),
+    ))
 }
 
 /// `request` is one of netdevice(7) that reads and writes one `ifreq`.
-fn interface_request(socket: BorrowedFd<'_>, request: libc::c_ulong, row: &mut libc::ifreq) -> io::Result<()> {
+fn interface_request(
+    socket: BorrowedFd<'_>,
+    request: libc::c_ulong,
+    row: &mut libc::ifreq,
+) -> io::Result<()> {
     // SAFETY: such a request reads and writes one whole `ifreq`, and the kernel keeps no pointer to it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), request as _, ptr::from_mut(row)) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn name_of(row: &libc::ifreq) -> String {
-    let bytes: Vec<u8> = row.ifr_name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    let bytes: Vec<u8> = row
+        .ifr_name
+        .iter()
+        .map(|byte| *byte as u8)
+        .take_while(|byte| *byte != 0)
+        .collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -342,7 +418,10 @@ pub fn configure_name_lookup() {
     #[cfg(target_env = "gnu")]
     {
         unsafe extern "C" {
-            fn __nss_configure_lookup(database: *const libc::c_char, service: *const libc::c_char) -> c_int;
+            fn __nss_configure_lookup(
+                database: *const libc::c_char,
+                service: *const libc::c_char,
+            ) -> c_int;
         }
         // SAFETY: both are C strings that live for ever; glibc copies what it needs. It fails only on a wrong text.
         let _ = unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
@@ -375,7 +454,15 @@ fn address(name: &sockaddr_in6, length: socklen_t) -> Option<SocketAddr> {
     match c_int::from(name.sin6_family) {
         libc::AF_INET6 if length as usize >= mem::size_of::<sockaddr_in6>() => {
             let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
-            Some(SocketAddrV6::new(ip, u16::from_be(name.sin6_port), name.sin6_flowinfo, name.sin6_scope_id).into())
+            Some(
+                SocketAddrV6::new(
+                    ip,
+                    u16::from_be(name.sin6_port),
+                    name.sin6_flowinfo,
+                    name.sin6_scope_id,
+                )
+                .into(),
+            )
         }
         libc::AF_INET if length as usize >= mem::size_of::<sockaddr_in>() => {
             // SAFETY: the family says what it is; size and alignment of the greater type were compared above.
@@ -392,7 +479,9 @@ fn write_address(address: SocketAddr, name: &mut sockaddr_in6) -> socklen_t {
             name.sin6_family = libc::AF_INET6 as _;
             name.sin6_port = address.port().to_be();
             name.sin6_flowinfo = address.flowinfo();
-            name.sin6_addr = libc::in6_addr { s6_addr: address.ip().octets() };
+            name.sin6_addr = libc::in6_addr {
+                s6_addr: address.ip().octets(),
+            };
             name.sin6_scope_id = address.scope_id();
             mem::size_of::<sockaddr_in6>() as socklen_t
         }
@@ -402,7 +491,9 @@ fn write_address(address: SocketAddr, name: &mut sockaddr_in6) -> socklen_t {
             let name = unsafe { &mut *ptr::from_mut(name).cast::<sockaddr_in>() };
             name.sin_family = libc::AF_INET as _;
             name.sin_port = address.port().to_be();
-            name.sin_addr = libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) };
+            name.sin_addr = libc::in_addr {
+                s_addr: u32::from_ne_bytes(address.ip().octets()),
+            };
             mem::size_of::<sockaddr_in>() as socklen_t
         }
     }

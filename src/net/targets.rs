@@ -32,20 +32,36 @@ pub struct Target {
 }
 
 /// One target an interface and family that has a socket and carries multicast.
-pub(super) fn multicast(settings: &FanoutSettings, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
+pub(super) fn multicast(
+    settings: &FanoutSettings,
+    taken: &[Interface],
+    sockets: &Sockets,
+) -> Vec<Target> {
     let mut targets = Vec::new();
     for interface in taken.iter().filter(|interface| interface.multicast) {
         for family in [Family::Ipv4, Family::Ipv6] {
             if sockets.family(family).is_none() {
                 continue;
             }
-            let Some(source) = multicast_source(interface, family) else { continue };
+            let Some(source) = multicast_source(interface, family) else {
+                continue;
+            };
             let to = match settings.group(family) {
                 IpAddr::V4(group) => (group, settings.port).into(),
-                IpAddr::V6(group) => SocketAddrV6::new(group, settings.port, 0, interface.index).into(),
+                IpAddr::V6(group) => {
+                    SocketAddrV6::new(group, settings.port, 0, interface.index).into()
+                }
             };
-            let source = Source { ip: source, interface: interface.index };
-            targets.push(Target { to, source, interface: interface.name, family });
+            let source = Source {
+                ip: source,
+                interface: interface.index,
+            };
+            targets.push(Target {
+                to,
+                source,
+                interface: interface.name,
+                family,
+            });
         }
     }
     targets.truncate(TARGETS);
@@ -55,9 +71,17 @@ pub(super) fn multicast(settings: &FanoutSettings, taken: &[Interface], sockets:
 /// IPv4: the first address, a lasting one before a link-local one. IPv6: the link-local address, as the group is of
 /// that scope; without one, whatever there is.
 fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
-    let mut of_family: Vec<&InterfaceAddress> =
-        interface.addresses.iter().filter(|address| Family::of(address.ip) == family).collect();
-    of_family.sort_by_key(|address| (address.deprecated, address.link_local() == (family == Family::Ipv4)));
+    let mut of_family: Vec<&InterfaceAddress> = interface
+        .addresses
+        .iter()
+        .filter(|address| Family::of(address.ip) == family)
+        .collect();
+    of_family.sort_by_key(|address| {
+        (
+            address.deprecated,
+            address.link_local() == (family == Family::Ipv4),
+        )
+    });
     of_family.first().map(|address| address.ip)
 }
 
@@ -70,20 +94,34 @@ pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> V
     }
     let mut targets = Vec::new();
     let mut networks = HashSet::new();
-    for interface in taken.iter().filter(|interface| interface.broadcast || interface.loopback) {
+    for interface in taken
+        .iter()
+        .filter(|interface| interface.broadcast || interface.loopback)
+    {
         for address in &interface.addresses {
             if interface.loopback && Scope::of(address.ip) != Scope::Loopback {
                 continue;
             }
-            let Some(directed) = address.directed_broadcast() else { continue };
+            let Some(directed) = address.directed_broadcast() else {
+                continue;
+            };
             if !networks.insert((interface.index, directed)) {
                 continue;
             }
-            let everybody = (!interface.loopback && directed != Ipv4Addr::BROADCAST).then_some(Ipv4Addr::BROADCAST);
+            let everybody = (!interface.loopback && directed != Ipv4Addr::BROADCAST)
+                .then_some(Ipv4Addr::BROADCAST);
             for to in [Some(directed), everybody].into_iter().flatten() {
-                let source = Source { ip: address.ip, interface: interface.index };
+                let source = Source {
+                    ip: address.ip,
+                    interface: interface.index,
+                };
                 let to = (to, port).into();
-                targets.push(Target { to, source, interface: interface.name, family: Family::Ipv4 });
+                targets.push(Target {
+                    to,
+                    source,
+                    interface: interface.name,
+                    family: Family::Ipv4,
+                });
             }
         }
     }

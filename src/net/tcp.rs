@@ -40,7 +40,9 @@ pub enum TcpBindError {
 
 /// Connects within a limit.
 pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    tokio::time::timeout(limit, TcpStream::connect(to)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    tokio::time::timeout(limit, TcpStream::connect(to))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Listens on an address and port; `::` stands for both families, and for IPv4 alone on a host without IPv6.
@@ -60,13 +62,20 @@ pub fn bind_tcp(address: IpAddr, port: u16) -> Result<TcpListener, TcpBindError>
 
 fn failed(address: SocketAddr, source: io::Error) -> TcpBindError {
     match source.kind() {
-        io::ErrorKind::AddrInUse => TcpBindError::Taken { address, holder: tcp_port_holder(address.port()) },
+        io::ErrorKind::AddrInUse => TcpBindError::Taken {
+            address,
+            holder: tcp_port_holder(address.port()),
+        },
         _ => TcpBindError::Io { address, source },
     }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
@@ -81,7 +90,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn lacks_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
-        || matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EPFNOSUPPORT))
+        || matches!(
+            error.raw_os_error(),
+            Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EPFNOSUPPORT)
+        )
 }
 
 #[cfg(test)]
@@ -103,17 +115,28 @@ mod tests {
     async fn the_unspecified_address_takes_both_families() {
         let listener = bind_tcp("::".parse().unwrap(), 0).unwrap();
         let port = listener.local_addr().unwrap().port();
-        connect((Ipv4Addr::LOCALHOST, port).into(), LIMIT).await.unwrap();
+        connect((Ipv4Addr::LOCALHOST, port).into(), LIMIT)
+            .await
+            .unwrap();
         if listener.local_addr().unwrap().is_ipv6() {
-            connect(("::1".parse::<IpAddr>().unwrap(), port).into(), LIMIT).await.unwrap();
+            connect(("::1".parse::<IpAddr>().unwrap(), port).into(), LIMIT)
+                .await
+                .unwrap();
         }
     }
 
     #[test]
     fn a_taken_port_names_its_holder() {
         let listener = bind_tcp("127.0.0.1".parse().unwrap(), 0).unwrap();
-        let error = bind_tcp("127.0.0.1".parse().unwrap(), listener.local_addr().unwrap().port()).unwrap_err();
+        let error = bind_tcp(
+            "127.0.0.1".parse().unwrap(),
+            listener.local_addr().unwrap().port(),
+        )
+        .unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("/tcp is taken by PID") && text.contains("listen.port"), "{text}");
+        assert!(
+            text.contains("/tcp is taken by PID") && text.contains("listen.port"),
+            "{text}"
+        );
     }
 }

@@ -105,7 +105,11 @@ impl Watch {
                 Ok(interfaces) => {
                     self.failing = false;
                     self.retry.reset();
-                    let again = if self.source() == InterfaceSource::Netlink { REREAD } else { POLL };
+                    let again = if self.source() == InterfaceSource::Netlink {
+                        REREAD
+                    } else {
+                        POLL
+                    };
                     let noticed = self.debounce.noticed;
                     self.debounce.done(now + again);
                     if noticed || self.last.as_ref() != Some(&interfaces) {
@@ -142,7 +146,8 @@ impl Watch {
             match event {
                 Ok(event) => {
                     self.overruns += u64::from(event == Event::Overrun);
-                    self.debounce.note(tokio::time::Instant::now().into_std(), event);
+                    self.debounce
+                        .note(tokio::time::Instant::now().into_std(), event);
                 }
                 Err(error) => {
                     // A socket that fails now fails again at once: waiting for it would spin.
@@ -185,7 +190,10 @@ pub async fn interfaces() -> io::Result<Vec<Interface>> {
 }
 
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+    )
 }
 
 fn poll_notice(error: &io::Error) {
@@ -205,7 +213,11 @@ struct Debounce {
 
 impl Debounce {
     fn new(first: Instant) -> Self {
-        Self { planned: first, events: None, noticed: false }
+        Self {
+            planned: first,
+            events: None,
+            noticed: false,
+        }
     }
 
     fn note(&mut self, now: Instant, event: Event) {
@@ -221,13 +233,19 @@ impl Debounce {
     }
 
     fn due(&self) -> Instant {
-        let settled = self.events.map(|(first, last)| (last + SETTLE).min(first + AT_MOST));
+        let settled = self
+            .events
+            .map(|(first, last)| (last + SETTLE).min(first + AT_MOST));
         settled.map_or(self.planned, |settled| settled.min(self.planned))
     }
 
     /// A read has ended; without an event the next is due at `planned`.
     fn done(&mut self, planned: Instant) {
-        *self = Self { planned, events: None, noticed: false };
+        *self = Self {
+            planned,
+            events: None,
+            noticed: false,
+        };
     }
 }
 
@@ -290,7 +308,10 @@ mod tests {
     async fn first_snapshot_has_loopback() {
         let mut watch = Watch::new();
         let interfaces = watch.next().await;
-        let lo = interfaces.iter().find(|interface| interface.loopback).unwrap();
+        let lo = interfaces
+            .iter()
+            .find(|interface| interface.loopback)
+            .unwrap();
         assert_eq!((lo.name.as_str(), lo.index), ("lo", 1));
     }
 
@@ -302,11 +323,24 @@ mod tests {
             Source::Polled => panic!("netlink is there"),
         };
         swap(&mut watch, Reader::refused());
-        assert!(watch.next().await.is_empty(), "a node starts without a network");
+        assert!(
+            watch.next().await.is_empty(),
+            "a node starts without a network"
+        );
         swap(&mut watch, Reader::open().unwrap());
         let started = Instant::now();
-        assert!(watch.next().await.iter().any(|interface| interface.loopback));
-        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+        assert!(
+            watch
+                .next()
+                .await
+                .iter()
+                .any(|interface| interface.loopback)
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            started.elapsed()
+        );
     }
 
     #[tokio::test]

@@ -26,10 +26,14 @@ impl Node {
     }
 
     fn hear(&mut self, now: Now, claim: &Hearsay) {
-        let Hearsay { name, wire, source, .. } = claim;
+        let Hearsay {
+            name, wire, source, ..
+        } = claim;
         match self.core.hear(now, claim) {
             Heard::Taken { news: true } => {}
-            Heard::Taken { news: false } if *wire == Wire::Dynip => self.refresh_export(now, EXPORT_WITHIN),
+            Heard::Taken { news: false } if *wire == Wire::Dynip => {
+                self.refresh_export(now, EXPORT_WITHIN)
+            }
             Heard::Taken { news: false } => {}
             Heard::Owned { holder } if self.compat.may_warn(now.elapsed) => tracing::warn!(
                 %name, %source, %wire, holder = %holder.short(),

@@ -9,8 +9,8 @@ use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
 use crate::api::view::{
-    AnnouncedView, ChangeKind, ConfigView, ConflictView, HealthView, OwnView, RegistryView, SocketView, StatusView,
-    StoreView,
+    AnnouncedView, ChangeKind, ConfigView, ConflictView, HealthView, OwnView, RegistryView,
+    SocketView, StatusView, StoreView,
 };
 use crate::discovery::explain_refusal;
 use crate::lookup::Asker;
@@ -53,12 +53,13 @@ impl Node {
         match &call.request {
             Request::Status => finish(&call, [Response::from(self.status(now))]),
             Request::Health => finish(&call, [Response::from(self.health(now))]),
-            Request::Nodes { .. } | Request::Node { .. } | Request::Holder { .. } | Request::History { .. } => {
-                match self.core.table() {
-                    Some(table) => look_up(&call, table, &self.files.held, now),
-                    None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
-                }
-            }
+            Request::Nodes { .. }
+            | Request::Node { .. }
+            | Request::Holder { .. }
+            | Request::History { .. } => match self.core.table() {
+                Some(table) => look_up(&call, table, &self.files.held, now),
+                None => fail(&call, ErrorKind::NotServer, "this node keeps no registry"),
+            },
             Request::Push { .. } => self.push(call),
             Request::Pull { .. } => self.pull(call),
             Request::Watch => match self.core.table() {
@@ -75,11 +76,19 @@ impl Node {
             }
             Request::Announce => {
                 if self.reannounces.len() >= WAITING {
-                    return fail(&call, ErrorKind::Busy, "too many commands wait for the servers already");
+                    return fail(
+                        &call,
+                        ErrorKind::Busy,
+                        "too many commands wait for the servers already",
+                    );
                 }
                 self.core.hasten(now);
                 let deadline = now.elapsed + ANNOUNCE_LIMIT;
-                self.reannounces.push(Reannounce { deadline, since: now.wall, call });
+                self.reannounces.push(Reannounce {
+                    deadline,
+                    since: now.wall,
+                    call,
+                });
             }
             Request::Lookup { name } => {
                 let want = Want::Name(name.clone());
@@ -104,18 +113,35 @@ impl Node {
             );
         }
         let Some(view) = table.by_name(name).map(|node| views::node(&node, now)) else {
-            return fail(&call, ErrorKind::NotFound, format!("no node called '{name}' is known here"));
+            return fail(
+                &call,
+                ErrorKind::NotFound,
+                format!("no node called '{name}' is known here"),
+            );
         };
         self.core.forget(name);
         tracing::info!(%name, node = %view.node_id.short(), "forgot a node and freed its name");
-        self.tell(ChangeKind::Forgotten, name.clone(), None, Some(view.clone()));
+        self.tell(
+            ChangeKind::Forgotten,
+            name.clone(),
+            None,
+            Some(view.clone()),
+        );
         let ticket = self.core.last_ticket();
-        self.changes.push_back(Change { ticket, item: view.into(), call });
+        self.changes.push_back(Change {
+            ticket,
+            item: view.into(),
+            call,
+        });
     }
 
     /// Answers the changes that are durable.
     pub(super) fn answer_changes(&mut self, durable: u64) {
-        while self.changes.front().is_some_and(|change| change.ticket <= durable) {
+        while self
+            .changes
+            .front()
+            .is_some_and(|change| change.ticket <= durable)
+        {
             if let Some(Change { item, call, .. }) = self.changes.pop_front() {
                 finish(&call, [Response::from(item)]);
             }
@@ -127,17 +153,28 @@ impl Node {
         let servers = self.core.engine().servers();
         let answered = |waiting: &Reannounce| {
             let spoke = |server: &crate::discovery::Server| {
-                server.refusal.is_some() || server.held.as_ref().is_some_and(|held| held.acknowledged >= waiting.since)
+                server.refusal.is_some()
+                    || server
+                        .held
+                        .as_ref()
+                        .is_some_and(|held| held.acknowledged >= waiting.since)
             };
             waiting.deadline <= now.elapsed || (!servers.is_empty() && servers.iter().all(spoke))
         };
-        for Reannounce { since, call, .. } in self.reannounces.extract_if(.., |waiting| answered(waiting)) {
+        for Reannounce { since, call, .. } in
+            self.reannounces.extract_if(.., |waiting| answered(waiting))
+        {
             let items = servers.iter().map(|server| {
-                let held = server.held.as_ref().filter(|held| held.acknowledged >= since);
+                let held = server
+                    .held
+                    .as_ref()
+                    .filter(|held| held.acknowledged >= since);
                 let error = match (held, &server.refusal) {
                     (Some(_), None) => None,
                     (_, Some(refusal)) => Some(explain_refusal(refusal)),
-                    (None, None) => Some(format!("no answer within {} s", ANNOUNCE_LIMIT.as_secs())),
+                    (None, None) => {
+                        Some(format!("no answer within {} s", ANNOUNCE_LIMIT.as_secs()))
+                    }
                 };
                 Response::from(AnnouncedView {
                     server: server.address,
@@ -153,7 +190,13 @@ impl Node {
     }
 
     fn ask_network(&self, call: Call, want: Want) {
-        let known: Vec<_> = self.core.engine().servers().iter().map(|server| server.address).collect();
+        let known: Vec<_> = self
+            .core
+            .engine()
+            .servers()
+            .iter()
+            .map(|server| server.address)
+            .collect();
         let settings = settings::lookup(&self.config, self.traffic.ring.clone());
         tokio::spawn(async move {
             let asked = Asker::open(settings).await;
@@ -177,15 +220,26 @@ impl Node {
             let progress = store.progress.borrow();
             if let Some(failure) = &progress.failure {
                 reasons.push(format!("the registry can't be written: {}", failure.reason));
-            } else if store.waiting_since.is_some_and(|since| now.elapsed.saturating_sub(since) > STORE_LAG) {
+            } else if store
+                .waiting_since
+                .is_some_and(|since| now.elapsed.saturating_sub(since) > STORE_LAG)
+            {
                 reasons.push("the registry's store does not keep up".to_owned());
             }
         }
         let engine = self.core.engine();
-        if self.core.table().is_none() && !engine.servers().iter().any(|server| server.held.is_some()) {
-            reasons.push("no server has acknowledged this node yet ('hereabouts status' says why)".to_owned());
+        if self.core.table().is_none()
+            && !engine.servers().iter().any(|server| server.held.is_some())
+        {
+            reasons.push(
+                "no server has acknowledged this node yet ('hereabouts status' says why)"
+                    .to_owned(),
+            );
         }
-        HealthView { ready: reasons.is_empty(), reasons }
+        HealthView {
+            ready: reasons.is_empty(),
+            reasons,
+        }
     }
 
     fn status(&self, now: Now) -> StatusView {
@@ -205,9 +259,18 @@ impl Node {
             started: self.started,
             uptime_seconds: now.elapsed.as_secs(),
         };
-        let socket = |purpose: &str, address| SocketView { purpose: purpose.to_owned(), address, interface: None };
-        let datagrams = self.addresses().into_iter().map(|address| socket("datagrams (UDP)", address));
-        let sessions = self.tcp_address.map(|address| socket("sessions (TCP)", address));
+        let socket = |purpose: &str, address| SocketView {
+            purpose: purpose.to_owned(),
+            address,
+            interface: None,
+        };
+        let datagrams = self
+            .addresses()
+            .into_iter()
+            .map(|address| socket("datagrams (UDP)", address));
+        let sessions = self
+            .tcp_address
+            .map(|address| socket("sessions (TCP)", address));
         let groups = views::group_sockets(&self.interfaces, &self.traffic.sockets);
         let mdns = |interface| SocketView {
             purpose: "mdns".to_owned(),
@@ -231,7 +294,12 @@ impl Node {
                 state_dir: self.state.path().display().to_string(),
             },
             health: self.health(now),
-            sockets: datagrams.chain(sessions).chain(groups).chain(mdns).chain(self.compat.sockets()).collect(),
+            sockets: datagrams
+                .chain(sessions)
+                .chain(groups)
+                .chain(mdns)
+                .chain(self.compat.sockets())
+                .collect(),
             methods: views::methods(&self.core, now, &self.servers, &self.lookup_failures),
             publications: views::publications(
                 &self.core,
@@ -239,7 +307,11 @@ impl Node {
                 &self.mdns,
                 &self.compat,
             ),
-            interfaces: views::interfaces(&self.interfaces, &self.traffic.policy, &self.traffic.fanout),
+            interfaces: views::interfaces(
+                &self.interfaces,
+                &self.traffic.policy,
+                &self.traffic.fanout,
+            ),
             interfaces_polled: self.interface_source == InterfaceSource::Polled,
             servers: views::servers(&self.core),
             registry: self.registry(now),
@@ -255,10 +327,18 @@ impl Node {
 
     fn registry(&self, now: Now) -> Option<RegistryView> {
         let (table, store) = (self.core.table()?, self.store.as_ref()?);
-        let gone = table.nodes(Filter { present: false, gone: true }, None);
+        let gone = table.nodes(
+            Filter {
+                present: false,
+                gone: true,
+            },
+            None,
+        );
         let left = gone.filter(|node| node.state() == State::Left).count() as u64;
         let (present, total) = (table.present() as u64, table.len() as u64);
-        let lag = store.waiting_since.map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(since));
+        let lag = store
+            .waiting_since
+            .map_or(Duration::ZERO, |since| now.elapsed.saturating_sub(since));
         Some(RegistryView {
             present,
             expired: total.saturating_sub(present + left),
@@ -270,7 +350,12 @@ impl Node {
             store: StoreView {
                 path: store.path.display().to_string(),
                 size_bytes: std::fs::metadata(&store.path).ok().map(|file| file.len()),
-                last_error: store.progress.borrow().failure.as_ref().map(|failure| failure.reason.clone()),
+                last_error: store
+                    .progress
+                    .borrow()
+                    .failure
+                    .as_ref()
+                    .map(|failure| failure.reason.clone()),
             },
         })
     }
@@ -284,14 +369,29 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
         view
     };
     match &call.request {
-        Request::Nodes { labels, gone, after } => {
+        Request::Nodes {
+            labels,
+            gone,
+            after,
+        } => {
             let after = match after.as_deref().map(NodeName::parse).transpose() {
                 Ok(after) => after,
-                Err(error) => return fail(call, ErrorKind::BadRequest, format!("'after' is no name: {error}")),
+                Err(error) => {
+                    return fail(
+                        call,
+                        ErrorKind::BadRequest,
+                        format!("'after' is no name: {error}"),
+                    );
+                }
             };
-            let filter = Filter { present: true, gone: *gone };
+            let filter = Filter {
+                present: true,
+                gone: *gone,
+            };
             let fits = |node: &NodeRef<'_>| {
-                let has = |(key, value): (&String, &String)| node.record().labels.value(key) == Some(value);
+                let has = |(key, value): (&String, &String)| {
+                    node.record().labels.value(key) == Some(value)
+                };
                 labels.is_empty() || labels.iter().all(has)
             };
             let mut page = Vec::new();
@@ -310,10 +410,17 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
         }
         Request::Node { name, at: None } => match table.by_name(name) {
             Some(node) => finish(call, [Response::from(view(&node))]),
-            None => fail(call, ErrorKind::NotFound, format!("no node called '{name}' is known here")),
+            None => fail(
+                call,
+                ErrorKind::NotFound,
+                format!("no node called '{name}' is known here"),
+            ),
         },
         Request::Node { name, at: Some(at) } => {
-            let found = table.at(name, *at).take(PAGE).map(|(node, interval)| views::history(&node, &interval));
+            let found = table
+                .at(name, *at)
+                .take(PAGE)
+                .map(|(node, interval)| views::history(&node, &interval));
             found_or_not(call, found.map(Response::from).collect(), || {
                 format!("where '{name}' was at {at} is not known")
             });
@@ -321,9 +428,15 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
         Request::Holder { address, at } => {
             let address: IpAddr = address.to_canonical();
             let mut found: Vec<_> = table.holders(address, *at).take(PAGE).collect();
-            found.sort_by_key(|(_, interval)| std::cmp::Reverse((interval.to.is_none(), interval.to, interval.from)));
-            let views = found.iter().map(|(node, interval)| Response::from(views::holder(node, interval, now)));
-            found_or_not(call, views.collect(), || format!("nobody known here has or had {address}"));
+            found.sort_by_key(|(_, interval)| {
+                std::cmp::Reverse((interval.to.is_none(), interval.to, interval.from))
+            });
+            let views = found
+                .iter()
+                .map(|(node, interval)| Response::from(views::holder(node, interval, now)));
+            found_or_not(call, views.collect(), || {
+                format!("nobody known here has or had {address}")
+            });
         }
         Request::History { name, after } => {
             let skip = match after.as_deref().map(str::parse::<usize>).transpose() {
@@ -332,9 +445,15 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
             };
             let mut all: Vec<_> = table.history(name).collect();
             if all.is_empty() && table.by_name(name).is_none() {
-                return fail(call, ErrorKind::NotFound, format!("no node called '{name}' is known here"));
+                return fail(
+                    call,
+                    ErrorKind::NotFound,
+                    format!("no node called '{name}' is known here"),
+                );
             }
-            all.sort_by_key(|(_, interval)| std::cmp::Reverse((interval.to.is_none(), interval.from)));
+            all.sort_by_key(|(_, interval)| {
+                std::cmp::Reverse((interval.to.is_none(), interval.from))
+            });
             let page: Vec<_> = all
                 .iter()
                 .skip(skip)
@@ -344,12 +463,20 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
             let next = (skip + page.len() < all.len()).then(|| (skip + page.len()).to_string());
             send(call, page, next);
         }
-        _ => fail(call, ErrorKind::Failed, "this request is not for the registry: this is a bug"),
+        _ => fail(
+            call,
+            ErrorKind::Failed,
+            "this request is not for the registry: this is a bug",
+        ),
     }
 }
 
 fn found_or_not(call: &Call, items: Vec<Response>, message: impl FnOnce() -> String) {
-    if items.is_empty() { fail(call, ErrorKind::NotFound, message()) } else { finish(call, items) }
+    if items.is_empty() {
+        fail(call, ErrorKind::NotFound, message())
+    } else {
+        finish(call, items)
+    }
 }
 
 pub(super) fn finish(call: &Call, items: impl IntoIterator<Item = Response>) {

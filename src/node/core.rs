@@ -86,7 +86,13 @@ pub struct Core {
 
 impl Core {
     /// Joins the parts; a table makes it a server.
-    pub fn new(now: Now, engine: Engine, responder: Responder, table: Option<Table>, settings: CoreSettings) -> Self {
+    pub fn new(
+        now: Now,
+        engine: Engine,
+        responder: Responder,
+        table: Option<Table>,
+        settings: CoreSettings,
+    ) -> Self {
         let mut core = Self {
             engine,
             responder,
@@ -155,24 +161,37 @@ impl Core {
     pub fn deadline(&self) -> Option<Duration> {
         let table = self.table.as_ref();
         let own = table.map(|_| self.renew_own_at);
-        let seen = table.filter(|table| self.may_store_seen(table)).map(|_| self.seen_at);
-        [self.engine.deadline(), self.responder.deadline(), table.and_then(Table::next_deadline), own, seen]
-            .into_iter()
-            .flatten()
-            .min()
+        let seen = table
+            .filter(|table| self.may_store_seen(table))
+            .map(|_| self.seen_at);
+        [
+            self.engine.deadline(),
+            self.responder.deadline(),
+            table.and_then(Table::next_deadline),
+            own,
+            seen,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what became due.
     pub fn advance(&mut self, now: Now) {
         self.engine.advance(now);
         while let Some(due) = self.responder.due(now) {
-            let via = Via { local: due.via.0, interface: due.via.1 };
+            let via = Via {
+                local: due.via.0,
+                interface: due.via.1,
+            };
             self.answer(due.id, due.to, via, self.own_subject(), usize::MAX);
         }
         if let Some(table) = &mut self.table {
             for node in table.expire(now) {
                 if let Some(node) = table.by_id(&node) {
-                    self.output.push_back(Output::Event(Event::Expired { name: node.name().clone() }));
+                    self.output.push_back(Output::Event(Event::Expired {
+                        name: node.name().clone(),
+                    }));
                 }
             }
             if now.elapsed >= self.renew_own_at {
@@ -190,20 +209,23 @@ impl Core {
             Message::Register(signed) => self.register(now, datagram, signed),
             Message::Renew(renewal) => self.renew(now, datagram, renewal),
             Message::Goodbye(signed) => {
-                self.engine.handle(now, datagram.from, datagram.came_by, message);
+                self.engine
+                    .handle(now, datagram.from, datagram.came_by, message);
                 self.goodbye(now, datagram, signed);
             }
             Message::Notice(notice) => self.notice(now, datagram, notice),
             Message::Refused(_) => {
                 let version = self.engine.own().version();
-                self.engine.handle(now, datagram.from, datagram.came_by, message);
+                self.engine
+                    .handle(now, datagram.from, datagram.came_by, message);
                 // Another server knows a later record of this node, so it was signed anew: what stands here follows at once.
                 if self.table.is_some() && self.engine.own().version() != version {
                     self.register_own(now);
                 }
             }
             Message::Answer(_) | Message::Registered(_) | Message::Announcement(_) => {
-                self.engine.handle(now, datagram.from, datagram.came_by, message);
+                self.engine
+                    .handle(now, datagram.from, datagram.came_by, message);
             }
         }
     }
@@ -265,17 +287,33 @@ impl Core {
     /// Frees a name and drops its record; whether there was one.
     pub fn forget(&mut self, name: &NodeName) -> bool {
         let own = self.engine.own().record().name == *name;
-        let forgotten = !own && self.table.as_mut().is_some_and(|table| table.forget(name).is_some());
+        let forgotten = !own
+            && self
+                .table
+                .as_mut()
+                .is_some_and(|table| table.forget(name).is_some());
         self.store();
         forgotten
     }
 
     /// Says goodbye and closes this node's own record; nothing is sent afterwards but what waits for the store.
     pub fn stop(&mut self, now: Now) {
-        let Some(goodbye) = self.engine.stop() else { return };
-        if let (Some(table), Ok(record)) = (&mut self.table, SignedRecord::decode_body(&goodbye.body)) {
+        let Some(goodbye) = self.engine.stop() else {
+            return;
+        };
+        if let (Some(table), Ok(record)) =
+            (&mut self.table, SignedRecord::decode_body(&goodbye.body))
+        {
             let source = own_source(&record);
-            table.goodbye(now, Registration { record, key: goodbye.key, signed: goodbye, source });
+            table.goodbye(
+                now,
+                Registration {
+                    record,
+                    key: goodbye.key,
+                    signed: goodbye,
+                    source,
+                },
+            );
         }
         self.store();
     }
@@ -290,7 +328,10 @@ impl Core {
             self.counters.forged_notices += 1;
         } else {
             self.counters.notices += 1;
-            self.output.push_back(Output::Notice { notice: notice.clone(), from });
+            self.output.push_back(Output::Notice {
+                notice: notice.clone(),
+                from,
+            });
         }
     }
 

@@ -29,8 +29,12 @@ impl Damper {
     /// Whether an event is to be logged at this time of the monotonic clock; what no datagram can repeat at will always is.
     pub(super) fn admits(&mut self, now: Duration, event: &Event) -> bool {
         let key = match event {
-            Event::Discovery(discovery::Event::ClockDiffers { from, .. }) => (About::Clock, from.ip()),
-            Event::Discovery(discovery::Event::OtherChannel { from, .. }) => (About::Channel, from.ip()),
+            Event::Discovery(discovery::Event::ClockDiffers { from, .. }) => {
+                (About::Clock, from.ip())
+            }
+            Event::Discovery(discovery::Event::OtherChannel { from, .. }) => {
+                (About::Channel, from.ip())
+            }
             _ => return true,
         };
         let lately = |last: &Duration| now < *last + EVERY;
@@ -55,11 +59,17 @@ mod tests {
 
     fn clock(last: u32, port: u16) -> Event {
         let from = (std::net::Ipv4Addr::from_bits(0x0a00_0000 + last), port).into();
-        Event::Discovery(discovery::Event::ClockDiffers { from, millis: 60_000 })
+        Event::Discovery(discovery::Event::ClockDiffers {
+            from,
+            millis: 60_000,
+        })
     }
 
     fn channel(last: u8) -> Event {
-        Event::Discovery(discovery::Event::OtherChannel { from: ([10, 0, 0, last], 7).into(), name: "work".into() })
+        Event::Discovery(discovery::Event::OtherChannel {
+            from: ([10, 0, 0, last], 7).into(),
+            name: "work".into(),
+        })
     }
 
     #[test]
@@ -77,7 +87,8 @@ mod tests {
     fn forged_crowd_takes_bounded_memory_and_few_lines() {
         let mut damper = Damper::default();
         let told = |damper: &mut Damper, seconds| {
-            let told = (0..20_000).filter(|last| damper.admits(Duration::from_secs(seconds), &clock(*last, 7)));
+            let told = (0..20_000)
+                .filter(|last| damper.admits(Duration::from_secs(seconds), &clock(*last, 7)));
             told.count()
         };
         assert_eq!(told(&mut damper, 1), SOURCES);

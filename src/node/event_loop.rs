@@ -127,29 +127,56 @@ impl Node {
         let epoch = state.next_epoch(now.wall, new_node)?;
         let node_id = identity.id();
 
-        let (handles, file_tasks) = transfer::start(settings::transfer(&config, &state, &identity, &ring)?);
+        let (handles, file_tasks) =
+            transfer::start(settings::transfer(&config, &state, &identity, &ring)?);
         let (files, push_events) = files::Files::new(handles);
         let keys: Vec<_> = ring.ids().collect();
         let own = settings::own(&config, epoch, sockets.port());
-        let responder = Responder::new(now, ResponderSettings::new(random_seed()), own.name.clone(), config.role);
+        let responder = Responder::new(
+            now,
+            ResponderSettings::new(random_seed()),
+            own.name.clone(),
+            config.role,
+        );
         let own = OwnRecord::new(identity, ring.first().id(), own);
         let engine = Engine::new(now, settings::engine(&config, keys.clone()), own);
-        let mut table = config.role.serves().then(|| Table::new(settings::table(&config)));
+        let mut table = config
+            .role
+            .serves()
+            .then(|| Table::new(settings::table(&config)));
         let store = match (&mut table, &config.registry.store) {
             (Some(table), StoreConfig::Embedded { path }) => {
                 let path = state.path().join(path);
                 let (writer, opened) = Writer::open(&path, node_id, |node| table.load(now, node))?;
                 tracing::info!(path = %path.display(), nodes = table.len(), created = opened.created, "registry loaded");
                 let progress = writer.progress();
-                Some(Store { writer, progress, path, waiting_since: None })
+                Some(Store {
+                    writer,
+                    progress,
+                    path,
+                    waiting_since: None,
+                })
             }
             _ => None,
         };
-        let core_settings = CoreSettings { info: config.info.clone(), keys, accepts: settings::accepts(&config) };
+        let core_settings = CoreSettings {
+            info: config.info.clone(),
+            keys,
+            accepts: settings::accepts(&config),
+        };
         let core = Core::new(now, engine, responder, table, core_settings);
-        let traffic = Traffic::new(sockets, settings::fanout(&config), settings::policy(&config), ring);
+        let traffic = Traffic::new(
+            sockets,
+            settings::fanout(&config),
+            settings::policy(&config),
+            ring,
+        );
         let (mdns, heard) = Mdns::new(settings::mdns(&config, traffic.sockets.port()));
-        let export = config.registry.export.as_ref().filter(|_| config.role.serves());
+        let export = config
+            .registry
+            .export
+            .as_ref()
+            .filter(|_| config.role.serves());
         let export = export.map(|export| Export::new(export, state.path()));
         if made_key {
             tracing::info!(
@@ -206,7 +233,14 @@ impl Node {
             offers: self.files.transfer.offers.clone(),
             events: self.files.transfer.events.clone(),
         };
-        remote::Shared::new(self.traffic.ring.clone(), channel, limits, calls, self.session_counters.clone(), files)
+        remote::Shared::new(
+            self.traffic.ring.clone(),
+            channel,
+            limits,
+            calls,
+            self.session_counters.clone(),
+            files,
+        )
     }
 
     /// The addresses that are bound.
@@ -215,18 +249,38 @@ impl Node {
     }
 
     /// Runs until `stop` is ready, then says goodbye and drains. `ready` is called when the node serves.
-    pub async fn run(mut self, stop: impl Future<Output = ()>, ready: impl FnOnce(&Self)) -> Result<(), RunError> {
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = ()>,
+        ready: impl FnOnce(&Self),
+    ) -> Result<(), RunError> {
         let (calls, mut called) = mpsc::channel::<Call>(CALLS);
-        let Some(transfer::Tasks { tasks, events: mut file_events }) = self.file_tasks.take() else { return Ok(()) };
-        let Some(mut push_events) = self.push_events.take() else { return Ok(()) };
-        let serving = self.tcp.take().map(|listener| (listener, self.session_shared(calls.clone())));
+        let Some(transfer::Tasks {
+            tasks,
+            events: mut file_events,
+        }) = self.file_tasks.take()
+        else {
+            return Ok(());
+        };
+        let Some(mut push_events) = self.push_events.take() else {
+            return Ok(());
+        };
+        let serving = self
+            .tcp
+            .take()
+            .map(|listener| (listener, self.session_shared(calls.clone())));
         let _sessions = match (&serving, tasks.is_empty()) {
             (None, true) => None,
             _ => Some(remote::Thread::start(serving, tasks).map_err(RunError::Sessions)?),
         };
-        let serving = self.listener.take().map(|listener| tokio::spawn(control::serve(listener, calls)));
+        let serving = self
+            .listener
+            .take()
+            .map(|listener| tokio::spawn(control::serve(listener, calls)));
         let (resolutions, mut resolved) = mpsc::channel(RESOLUTIONS);
-        let (Some(mut watch), Some(mut heard)) = (self.watch.take(), self.heard.take()) else { return Ok(()) };
+        let (Some(mut watch), Some(mut heard)) = (self.watch.take(), self.heard.take()) else {
+            return Ok(());
+        };
         let mut progress = self.store.as_ref().map(|store| store.progress.clone());
         let mut claims = self.compat.start(&self.files.transfer);
         let mut batch = RecvBatch::new();
@@ -280,7 +334,12 @@ impl Node {
     }
 
     /// Handles what arrived, and what arrives meanwhile, up to a limit.
-    async fn receive(&mut self, batch: &mut RecvBatch, mut count: usize, resolutions: &mpsc::Sender<Resolution>) {
+    async fn receive(
+        &mut self,
+        batch: &mut RecvBatch,
+        mut count: usize,
+        resolutions: &mpsc::Sender<Resolution>,
+    ) {
         for _ in 0..BATCHES_IN_A_ROW {
             let now = self.clock.now();
             for place in 0..count {
@@ -298,16 +357,42 @@ impl Node {
     async fn datagram(&mut self, now: crate::model::Now, batch: &mut RecvBatch, place: usize) {
         self.note_heard(now, batch, place);
         match self.traffic.open(batch, place, self.core.counters_mut()) {
-            Ok(Received { from, came_by, via, key, nonce, length, message }) => {
-                self.core.handle(now, Datagram { from, came_by, via, key, nonce: &nonce, length }, &message);
+            Ok(Received {
+                from,
+                came_by,
+                via,
+                key,
+                nonce,
+                length,
+                message,
+            }) => {
+                self.core.handle(
+                    now,
+                    Datagram {
+                        from,
+                        came_by,
+                        via,
+                        key,
+                        nonce: &nonce,
+                        length,
+                    },
+                    &message,
+                );
             }
             Err(Some(rejected)) if rejected.foreign && !self.config.channel.hidden => {
                 if self.core.admits_stranger(now, rejected.from) {
-                    let refusal = Refusal::Channel { name: self.config.channel.name.as_str().into() };
-                    let message = Message::Refused(Refused { regarding: Regarding::Query(0), refusal });
+                    let refusal = Refusal::Channel {
+                        name: self.config.channel.name.as_str().into(),
+                    };
+                    let message = Message::Refused(Refused {
+                        regarding: Regarding::Query(0),
+                        refusal,
+                    });
                     let most = rejected.length.saturating_mul(3);
                     let counters = self.core.counters_mut();
-                    self.traffic.hint(rejected.from, rejected.via, &message, most, counters).await;
+                    self.traffic
+                        .hint(rejected.from, rejected.via, &message, most, counters)
+                        .await;
                 }
             }
             Err(_) => {}
@@ -316,10 +401,27 @@ impl Node {
 
     fn deadline(&self) -> Option<Duration> {
         let export = self.export.as_ref().and_then(Export::deadline);
-        let announces = self.reannounces.iter().map(|waiting| waiting.deadline).min();
+        let announces = self
+            .reannounces
+            .iter()
+            .map(|waiting| waiting.deadline)
+            .min();
         let pushes = self.files.pushes.deadline();
-        let [mdns, silence, sleep] = [self.mdns.deadline(), self.silence.deadline(), self.sleep.deadline()];
-        let deadlines = [self.core.deadline(), mdns, self.rejoin_at, silence, sleep, export, announces, pushes];
+        let [mdns, silence, sleep] = [
+            self.mdns.deadline(),
+            self.silence.deadline(),
+            self.sleep.deadline(),
+        ];
+        let deadlines = [
+            self.core.deadline(),
+            mdns,
+            self.rejoin_at,
+            silence,
+            sleep,
+            export,
+            announces,
+            pushes,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -342,17 +444,33 @@ impl Node {
     async fn settle(&mut self, resolutions: &mpsc::Sender<Resolution>) {
         while let Some(output) = self.core.output() {
             match output {
-                Output::Reply { to, via, message, most } => {
-                    self.traffic.reply(to, via, &message, most, self.core.counters_mut()).await;
+                Output::Reply {
+                    to,
+                    via,
+                    message,
+                    most,
+                } => {
+                    self.traffic
+                        .reply(to, via, &message, most, self.core.counters_mut())
+                        .await;
                 }
-                Output::Send { to: To::One(address), message } => {
-                    self.traffic.send(address, &message, self.core.counters_mut()).await;
+                Output::Send {
+                    to: To::One(address),
+                    message,
+                } => {
+                    self.traffic
+                        .send(address, &message, self.core.counters_mut())
+                        .await;
                 }
-                Output::Send { to: To::All(method), message } => self.send_to_all(method, &message).await,
+                Output::Send {
+                    to: To::All(method),
+                    message,
+                } => self.send_to_all(method, &message).await,
                 Output::Resolve { configured } => self.resolve(configured, resolutions.clone()),
                 Output::Browse { on } => {
                     self.mdns.browse(on);
-                    self.core.sent(Method::Mdns, self.mdns.failure().filter(|_| on));
+                    self.core
+                        .sent(Method::Mdns, self.mdns.failure().filter(|_| on));
                 }
                 Output::Store { ticket, batch } => self.submit(ticket, batch),
                 Output::Notice { notice, from } => self.noticed(notice, from),
@@ -369,16 +487,23 @@ impl Node {
     }
 
     async fn send_to_all(&mut self, method: Method, message: &Message) {
-        let sent = self.traffic.send_to_all(method, message, self.core.counters_mut()).await;
+        let sent = self
+            .traffic
+            .send_to_all(method, message, self.core.counters_mut())
+            .await;
         if matches!(message, Message::Query(_)) {
             self.core.sent(method, sent.err());
         }
     }
 
     fn resolve(&self, configured: usize, resolutions: mpsc::Sender<Resolution>) {
-        let Some(server) = self.servers.get(configured).cloned() else { return };
+        let Some(server) = self.servers.get(configured).cloned() else {
+            return;
+        };
         tokio::spawn(async move {
-            let result = net::resolve(&server).await.map_err(|error| format!("failed to {error}"));
+            let result = net::resolve(&server)
+                .await
+                .map_err(|error| format!("failed to {error}"));
             // The node stops if nobody receives.
             let _ = resolutions.send(Resolution { configured, result }).await;
         });
@@ -507,8 +632,13 @@ impl Node {
         self.settle(resolutions).await;
         self.mdns.stop().await;
         while self.core.in_flight() > 0 {
-            if tokio::time::timeout_at(deadline, changed(progress)).await.is_err() {
-                tracing::warn!("the store did not finish in time; what was not acknowledged may be lost");
+            if tokio::time::timeout_at(deadline, changed(progress))
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    "the store did not finish in time; what was not acknowledged may be lost"
+                );
                 break;
             }
             self.progressed();

@@ -8,15 +8,29 @@ pub(super) fn log(event: &Event) {
     match event {
         Event::Discovery(event) => discovery(event),
         Event::Arrived { name, source } => tracing::info!(%name, %source, "node arrived"),
-        Event::Changed { name, source } => tracing::info!(%name, %source, "node's addresses changed"),
-        Event::Hearsay { name, wire, source, arrived: true } => {
+        Event::Changed { name, source } => {
+            tracing::info!(%name, %source, "node's addresses changed")
+        }
+        Event::Hearsay {
+            name,
+            wire,
+            source,
+            arrived: true,
+        } => {
             tracing::info!(%name, %source, %wire, "a name arrived by an ancestor's wire, unauthenticated");
         }
-        Event::Hearsay { name, wire, source, arrived: false } => {
+        Event::Hearsay {
+            name,
+            wire,
+            source,
+            arrived: false,
+        } => {
             tracing::info!(%name, %source, %wire, "a name has another address by an ancestor's wire, unauthenticated");
         }
         Event::Departed { name } => tracing::info!(%name, "node left"),
-        Event::Expired { name } => tracing::info!(%name, "node expired: its lease ran out without a renewal"),
+        Event::Expired { name } => {
+            tracing::info!(%name, "node expired: its lease ran out without a renewal")
+        }
         Event::NameConflict(conflict) => tracing::warn!(
             name = %conflict.name,
             holder = %conflict.holder.short(),
@@ -34,7 +48,12 @@ pub(super) fn log(event: &Event) {
 
 fn discovery(event: &discovery::Event) {
     match event {
-        discovery::Event::Registered { server, address, found_by, seen } => {
+        discovery::Event::Registered {
+            server,
+            address,
+            found_by,
+            seen,
+        } => {
             tracing::info!(%server, %address, %found_by, %seen, "registered with a server");
         }
         discovery::Event::SeenElsewhere { server, seen } => {
@@ -43,13 +62,24 @@ fn discovery(event: &discovery::Event) {
         discovery::Event::NewerFiles { server } => {
             tracing::debug!(%server, "a renewal's answer says that the server offers other files than before");
         }
-        discovery::Event::Refused { server, refusal: why } => {
+        discovery::Event::Refused {
+            server,
+            refusal: why,
+        } => {
             tracing::warn!(%server, "a server refused this node: {}", explain_refusal(why));
         }
-        discovery::Event::Lost { server, address, goodbye: true } => {
+        discovery::Event::Lost {
+            server,
+            address,
+            goodbye: true,
+        } => {
             tracing::info!(%server, %address, "a server said goodbye; looking for another");
         }
-        discovery::Event::Lost { server, address, goodbye: false } => {
+        discovery::Event::Lost {
+            server,
+            address,
+            goodbye: false,
+        } => {
             tracing::warn!(%server, %address, "lost a server: it did not answer for a whole lease");
         }
         discovery::Event::Fallback { method } => {
@@ -65,7 +95,10 @@ fn discovery(event: &discovery::Event) {
             "a server holds our key, but its channel has another name: set channel.name alike on both"
         ),
         discovery::Event::EpochRaised { epoch } => {
-            tracing::info!(epoch, "a server knows a later start of this node; going on from there");
+            tracing::info!(
+                epoch,
+                "a server knows a later start of this node; going on from there"
+            );
         }
     }
 }

@@ -26,14 +26,22 @@ impl Export {
             ExportFormat::Hereabouts => export::Format::Hereabouts,
             ExportFormat::Dynip => export::Format::Dynip,
         };
-        Self { path: state_dir.join(&config.path), format, due: Some(Duration::ZERO), failing: false }
+        Self {
+            path: state_dir.join(&config.path),
+            format,
+            due: Some(Duration::ZERO),
+            failing: false,
+        }
     }
 
     /// Something changed.
     pub(super) fn touch(&mut self, now: Duration) {
         let at = now + AFTER_CHANGE;
         // What waits for a refresh is hastened; what waits after a failure is not.
-        self.due = Some(self.due.map_or(at, |due| if self.failing { due } else { due.min(at) }));
+        self.due = Some(
+            self.due
+                .map_or(at, |due| if self.failing { due } else { due.min(at) }),
+        );
     }
 
     /// A node was seen again at its address, which is news in DynIP's file alone: each of its entries is a time.

@@ -10,9 +10,16 @@ use crate::registry::Imported;
 
 impl Node {
     /// Takes records into the table, and answers when they are synced.
-    pub(in crate::node) fn import(&mut self, now: Now, wire: Wire, records: &[ImportRecord], call: Call) {
+    pub(in crate::node) fn import(
+        &mut self,
+        now: Now,
+        wire: Wire,
+        records: &[ImportRecord],
+        call: Call,
+    ) {
         if wire.is_authenticated() || records.len() > IMPORT {
-            let message = format!("an import is of an ancestor's wire, with at most {IMPORT} records");
+            let message =
+                format!("an import is of an ancestor's wire, with at most {IMPORT} records");
             return fail(&call, ErrorKind::BadRequest, message);
         }
         let lease = self.config.compat.dynip.clone().unwrap_or_default().lease.0;
@@ -35,6 +42,10 @@ impl Node {
         self.touch_export(now);
         self.core.store();
         let ticket = self.core.last_ticket();
-        self.changes.push_back(Change { ticket, item: view.into(), call });
+        self.changes.push_back(Change {
+            ticket,
+            item: view.into(),
+            call,
+        });
     }
 }

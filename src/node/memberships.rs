@@ -25,8 +25,14 @@ impl Node {
     /// Joins again on interfaces that are not what they were, where the groups were `joined` before and still are.
     pub(super) fn rejoin_changed(&mut self, before: &[Interface], joined: &[(u32, Family)]) {
         let changed = |index: u32| {
-            let now = self.interfaces.iter().find(|interface| interface.index == index);
-            before.iter().find(|interface| interface.index == index).is_some_and(|before| now != Some(before))
+            let now = self
+                .interfaces
+                .iter()
+                .find(|interface| interface.index == index);
+            before
+                .iter()
+                .find(|interface| interface.index == index)
+                .is_some_and(|before| now != Some(before))
         };
         let mut places = self.traffic.fanout.joined();
         places.retain(|place| joined.contains(place) && changed(place.0));
@@ -37,12 +43,18 @@ impl Node {
     pub(super) fn rejoin_lost(&mut self) {
         let lost = self.traffic.fanout.lost();
         if !lost.is_empty() {
-            tracing::info!(groups = lost.len(), "the kernel had dropped multicast groups: joined again");
+            tracing::info!(
+                groups = lost.len(),
+                "the kernel had dropped multicast groups: joined again"
+            );
             self.rejoin(&lost);
         }
         let links = self.mdns.rejoin_lost();
         if links > 0 {
-            tracing::info!(links, "the kernel had dropped the groups of multicast DNS: joined again");
+            tracing::info!(
+                links,
+                "the kernel had dropped the groups of multicast DNS: joined again"
+            );
         }
     }
 
@@ -50,7 +62,10 @@ impl Node {
     pub(super) fn rejoin_silent(&mut self, now: Now) {
         let silent = self.silence.due(now);
         if !silent.is_empty() {
-            tracing::debug!(groups = silent.len(), "nothing was heard in multicast groups for long: joining again");
+            tracing::debug!(
+                groups = silent.len(),
+                "nothing was heard in multicast groups for long: joining again"
+            );
             self.rejoin(&silent);
         }
     }
@@ -58,12 +73,21 @@ impl Node {
     /// After sleep or a stop, memberships, leases and servers may all be gone.
     pub(super) fn notice_sleep(&mut self) {
         let now = self.clock.now();
-        let Some(away) = self.sleep.noticed(now, Clock::suspended()) else { return };
+        let Some(away) = self.sleep.noticed(now, Clock::suspended()) else {
+            return;
+        };
         match away {
-            Away::Suspended(slept) => tracing::info!("the machine slept for {} s: {ANEW}", slept.as_secs()),
-            Away::Stopped(stood) => tracing::info!("this node was stopped for {} s: {ANEW}", stood.as_secs()),
+            Away::Suspended(slept) => {
+                tracing::info!("the machine slept for {} s: {ANEW}", slept.as_secs())
+            }
+            Away::Stopped(stood) => {
+                tracing::info!("this node was stopped for {} s: {ANEW}", stood.as_secs())
+            }
             Away::Set(by) => {
-                tracing::info!("the clock was set forward by {} s, as after a pause: {ANEW}", by.as_secs())
+                tracing::info!(
+                    "the clock was set forward by {} s, as after a pause: {ANEW}",
+                    by.as_secs()
+                )
             }
         }
         let joined = self.traffic.fanout.joined();
@@ -74,7 +98,9 @@ impl Node {
 
     /// Notes that somebody else was heard in a group.
     pub(super) fn note_heard(&mut self, now: Now, batch: &mut RecvBatch, place: usize) {
-        let Some((_, arrival)) = batch.get_mut(place) else { return };
+        let Some((_, arrival)) = batch.get_mut(place) else {
+            return;
+        };
         if !arrival.to.is_multicast() {
             return;
         }
@@ -86,8 +112,12 @@ impl Node {
     }
 
     fn is_own(&self, from: SocketAddr) -> bool {
-        let mut addresses = self.interfaces.iter().flat_map(|interface| &interface.addresses);
-        from.port() == self.traffic.sockets.port() && addresses.any(|address| address.ip == from.ip())
+        let mut addresses = self
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.addresses);
+        from.port() == self.traffic.sockets.port()
+            && addresses.any(|address| address.ip == from.ip())
     }
 
     fn rejoin(&mut self, places: &[(u32, Family)]) {
@@ -105,7 +135,9 @@ impl Node {
         for report in reports {
             let (interface, family) = (report.interface, report.family);
             match report.what {
-                Membership::Joined => tracing::info!(%interface, %family, "joined the multicast group"),
+                Membership::Joined => {
+                    tracing::info!(%interface, %family, "joined the multicast group")
+                }
                 Membership::Left => tracing::info!(%interface, %family, "left the multicast group"),
                 Membership::Failed(error) => {
                     tracing::warn!(%interface, %family, %error, "failed to join the multicast group; tried again");
@@ -120,6 +152,10 @@ impl Node {
         if !self.traffic.fanout.retry_wanted() {
             self.rejoin_wait.reset();
         }
-        self.rejoin_at = self.traffic.fanout.retry_wanted().then(|| now.elapsed + self.rejoin_wait.wait());
+        self.rejoin_at = self
+            .traffic
+            .fanout
+            .retry_wanted()
+            .then(|| now.elapsed + self.rejoin_wait.wait());
     }
 }

@@ -14,10 +14,15 @@ impl Node {
         let network = settings::network(&self.config, &self.traffic.policy, &self.interfaces);
         match &network {
             // A link that goes says goodbye: not because nothing could be read.
-            Some(_) => self.mdns.update(now, &self.interfaces, &self.traffic.policy),
+            Some(_) => self
+                .mdns
+                .update(now, &self.interfaces, &self.traffic.policy),
             None => tracing::debug!("the interfaces are not known: what is published stays"),
         }
-        if network.as_ref().is_none_or(|network| network.addresses.is_empty()) {
+        if network
+            .as_ref()
+            .is_none_or(|network| network.addresses.is_empty())
+        {
             tracing::warn!(
                 "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
             );
@@ -42,7 +47,10 @@ impl Node {
     fn standing(&self) -> BTreeMap<Target, Standing> {
         let engine = self.core.engine();
         let channel = Standing::This(Publication::from(engine.own().record()));
-        let mut standing = BTreeMap::from([(Target::Channel, channel), (Target::Servers, at_servers(engine))]);
+        let mut standing = BTreeMap::from([
+            (Target::Channel, channel),
+            (Target::Servers, at_servers(engine)),
+        ]);
         standing.extend(self.mdns.standing());
         standing.extend(self.compat.standing());
         standing
@@ -52,7 +60,9 @@ impl Node {
     fn tell_channel(&mut self, now: Now, change: Change) {
         // The plan never takes it back: the channel is always wanted, and where servers are not, the engine holds none. The
         // configuration does not change at run time, and a node leaves both as it stops, by the engine's goodbye.
-        let Some(Publication { addresses, .. }) = change.into_wanted() else { return };
+        let Some(Publication { addresses, .. }) = change.into_wanted() else {
+            return;
+        };
         if self.core.engine().own().record().addresses != addresses {
             tracing::info!(addresses = %listed(&addresses), "this node's addresses");
         }
@@ -62,9 +72,18 @@ impl Node {
 
 /// What the servers hold, where all of them are known to hold the same.
 fn at_servers(engine: &Engine) -> Standing {
-    let mut each = engine.servers().iter().map(|server| at_server(server, engine.own()));
-    let Some(first) = each.next() else { return Standing::Nothing };
-    if each.all(|other| other == first) { first } else { Standing::Unknown }
+    let mut each = engine
+        .servers()
+        .iter()
+        .map(|server| at_server(server, engine.own()));
+    let Some(first) = each.next() else {
+        return Standing::Nothing;
+    };
+    if each.all(|other| other == first) {
+        first
+    } else {
+        Standing::Unknown
+    }
 }
 
 /// What a server holds: what it was told before is not known to be what stands there now.
@@ -76,5 +95,9 @@ pub(super) fn at_server(server: &Server, own: &OwnRecord) -> Standing {
 }
 
 fn listed(addresses: &[Address]) -> String {
-    addresses.iter().map(|address| address.ip.to_string()).collect::<Vec<_>>().join(" ")
+    addresses
+        .iter()
+        .map(|address| address.ip.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

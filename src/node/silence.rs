@@ -32,7 +32,9 @@ impl Silence {
 
     /// Whether a datagram of this group that comes now would change anything: twice a second is enough.
     pub(super) fn listens(&self, now: Now, place: Place) -> bool {
-        self.heard.get(&place).is_some_and(|last| now.elapsed >= *last + Duration::from_millis(500))
+        self.heard
+            .get(&place)
+            .is_some_and(|last| now.elapsed >= *last + Duration::from_millis(500))
     }
 
     /// Somebody else was heard in the group.
@@ -50,7 +52,12 @@ impl Silence {
     /// The groups that have been silent for too long; each has its whole time again from now on.
     pub(super) fn due(&mut self, now: Now) -> Vec<Place> {
         let silent = |last: Duration| now.elapsed >= last + LONGEST;
-        let due: Vec<_> = self.heard.iter().filter(|(_, last)| silent(**last)).map(|(place, _)| *place).collect();
+        let due: Vec<_> = self
+            .heard
+            .iter()
+            .filter(|(_, last)| silent(**last))
+            .map(|(place, _)| *place)
+            .collect();
         due.iter().for_each(|place| self.heard(now, *place));
         due
     }
@@ -66,7 +73,10 @@ mod tests {
     const ETH1: Place = (3, Family::Ipv4);
 
     fn at(seconds: u64) -> Now {
-        Now { elapsed: Duration::from_secs(seconds), wall: Timestamp(1_000_000_000 + seconds * 1000) }
+        Now {
+            elapsed: Duration::from_secs(seconds),
+            wall: Timestamp(1_000_000_000 + seconds * 1000),
+        }
     }
 
     #[test]
@@ -106,6 +116,10 @@ mod tests {
     fn a_storm_is_noted_twice_a_second() {
         let mut silence = Silence::default();
         silence.follow(at(0), &[ETH0]);
-        assert!(!silence.listens(at(0), ETH0) && silence.listens(at(1), ETH0) && !silence.listens(at(1), ETH1));
+        assert!(
+            !silence.listens(at(0), ETH0)
+                && silence.listens(at(1), ETH0)
+                && !silence.listens(at(1), ETH1)
+        );
     }
 }

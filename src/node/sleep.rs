@@ -56,7 +56,11 @@ impl Sleep {
             return Some(Away::Stopped(ran));
         }
         let set = now.wall.since(last.wall).saturating_sub(ran + slept);
-        if set > SLEPT && self.stepped.is_none_or(|stepped| now.elapsed >= stepped + STEPS) {
+        if set > SLEPT
+            && self
+                .stepped
+                .is_none_or(|stepped| now.elapsed >= stepped + STEPS)
+        {
             self.stepped = Some(now.elapsed);
             return Some(Away::Set(set));
         }
@@ -73,7 +77,10 @@ mod tests {
 
     /// By the monotonic clock and the wall clock, in seconds since both began.
     fn at(elapsed: u64, wall: u64) -> Now {
-        Now { elapsed: Duration::from_secs(elapsed), wall: Timestamp(1_000_000_000 + wall * 1000) }
+        Now {
+            elapsed: Duration::from_secs(elapsed),
+            wall: Timestamp(1_000_000_000 + wall * 1000),
+        }
     }
 
     /// Looked at once, after 100 s.
@@ -91,7 +98,11 @@ mod tests {
         for second in (105..4000).step_by(5) {
             assert_eq!(sleep.noticed(at(second, second), NEVER), None);
         }
-        assert_eq!(sleep.noticed(at(4010, 4010), NEVER), None, "a busy machine is late now and then");
+        assert_eq!(
+            sleep.noticed(at(4010, 4010), NEVER),
+            None,
+            "a busy machine is late now and then"
+        );
     }
 
     #[test]
@@ -99,23 +110,40 @@ mod tests {
         let hour = Duration::from_secs(3600);
         for wall in [3705, 105, 5, 999_999] {
             let mut sleep = looked();
-            assert_eq!(sleep.noticed(at(105, wall), hour), Some(Away::Suspended(hour)));
-            assert_eq!(sleep.noticed(at(106, wall + 1), hour), None, "it is told once");
+            assert_eq!(
+                sleep.noticed(at(105, wall), hour),
+                Some(Away::Suspended(hour))
+            );
+            assert_eq!(
+                sleep.noticed(at(106, wall + 1), hour),
+                None,
+                "it is told once"
+            );
         }
-        assert_eq!(looked().noticed(at(105, 115), Duration::from_secs(10)), None, "a nap");
+        assert_eq!(
+            looked().noticed(at(105, 115), Duration::from_secs(10)),
+            None,
+            "a nap"
+        );
     }
 
     #[test]
     fn stop_shows_in_a_late_look_where_all_clocks_ran_on() {
         let mut sleep = looked();
-        assert_eq!(sleep.noticed(at(160, 160), NEVER), Some(Away::Stopped(Duration::from_secs(60))));
+        assert_eq!(
+            sleep.noticed(at(160, 160), NEVER),
+            Some(Away::Stopped(Duration::from_secs(60)))
+        );
         assert_eq!(sleep.noticed(at(161, 161), NEVER), None);
     }
 
     #[test]
     fn pause_with_all_clocks_shows_when_the_wall_clock_is_set_right() {
         let mut sleep = looked();
-        assert_eq!(sleep.noticed(at(105, 3705), NEVER), Some(Away::Set(Duration::from_secs(3600))));
+        assert_eq!(
+            sleep.noticed(at(105, 3705), NEVER),
+            Some(Away::Set(Duration::from_secs(3600)))
+        );
         assert_eq!(sleep.noticed(at(110, 3710), NEVER), None);
     }
 

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use super::core::Core;
 use super::publishing::at_server;
 use crate::api::view::{
-    AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView, MethodState, MethodView,
-    NodeView, PublicationState, PublicationView, Seen, ServerView, SocketView,
+    AddressView, CloneView, Counters, GroupView, HistoryView, HolderView, InterfaceView,
+    MethodState, MethodView, NodeView, PublicationState, PublicationView, Seen, ServerView,
+    SocketView,
 };
 use crate::compat::Compat;
 use crate::discovery::{self, Server, explain_refusal};
@@ -36,7 +37,10 @@ pub(super) fn node(node: &NodeRef<'_>, now: Now) -> NodeView {
         lease_seconds: node.lease().0,
         expires_in_seconds: present.then(|| node.remaining(now).as_secs()),
         wire: node.wire(),
-        key_in_use: node.wire().is_authenticated().then(|| node.key().to_string()),
+        key_in_use: node
+            .wire()
+            .is_authenticated()
+            .then(|| node.key().to_string()),
         epoch: record.epoch,
         cloned: node.twin().is_some(),
         former_names: node.former_names().map(|(name, _)| name.clone()).collect(),
@@ -100,39 +104,72 @@ fn server(server: &Server) -> ServerView {
 }
 
 /// Each method in order, the configured servers as the last one.
-pub(super) fn methods(core: &Core, now: Now, configured: &[String], failures: &[Option<String>]) -> Vec<MethodView> {
+pub(super) fn methods(
+    core: &Core,
+    now: Now,
+    configured: &[String],
+    failures: &[Option<String>],
+) -> Vec<MethodView> {
     let mut views: Vec<_> = core.engine().methods(now).into_iter().map(method).collect();
     if !configured.is_empty() {
-        let by_unicast = |server: &&Server| server.found_by == discovery::Method::Unicast && server.held.is_some();
+        let by_unicast = |server: &&Server| {
+            server.found_by == discovery::Method::Unicast && server.held.is_some()
+        };
         let servers = core.engine().servers().iter().filter(by_unicast).count();
         let failed: Vec<_> = failures.iter().flatten().cloned().collect();
         let (state, reason) = match (servers, failed.is_empty()) {
             (1.., true) => (MethodState::Found, None),
             (1.., false) => (MethodState::Found, Some(failed.join("; "))),
             (0, false) => (MethodState::Failed, Some(failed.join("; "))),
-            (0, true) => (MethodState::Trying, Some(format!("no answer yet from {}", configured.join(", ")))),
+            (0, true) => (
+                MethodState::Trying,
+                Some(format!("no answer yet from {}", configured.join(", "))),
+            ),
         };
-        views.push(MethodView { method: discovery::Method::Unicast.to_string(), state, reason, servers });
+        views.push(MethodView {
+            method: discovery::Method::Unicast.to_string(),
+            state,
+            reason,
+            servers,
+        });
     }
     views
 }
 
 fn method(status: discovery::MethodStatus) -> MethodView {
-    let discovery::MethodStatus { method, state, asked, candidates, failure } = status;
-    let times = if asked == 1 { "once".to_owned() } else { format!("{asked} times") };
+    let discovery::MethodStatus {
+        method,
+        state,
+        asked,
+        candidates,
+        failure,
+    } = status;
+    let times = if asked == 1 {
+        "once".to_owned()
+    } else {
+        format!("{asked} times")
+    };
     let (state, reason, servers) = match state {
         discovery::MethodState::Found(servers) => (MethodState::Found, failure, servers as usize),
-        discovery::MethodState::Waiting => {
-            (MethodState::NotYet, Some("the methods before it still have time, or found a server".to_owned()), 0)
-        }
-        discovery::MethodState::Asking => (MethodState::Trying, failure.or(Some(format!("asked {times}"))), 0),
+        discovery::MethodState::Waiting => (
+            MethodState::NotYet,
+            Some("the methods before it still have time, or found a server".to_owned()),
+            0,
+        ),
+        discovery::MethodState::Asking => (
+            MethodState::Trying,
+            failure.or(Some(format!("asked {times}"))),
+            0,
+        ),
         discovery::MethodState::Unanswered => {
             let reason = match failure {
                 Some(failure) => format!("could not send: {failure}"),
                 None if method == discovery::Method::Mdns => match candidates {
                     0 => "browsed, and no server is announced on any taken interface".to_owned(),
                     _ => {
-                        format!("{candidates} addresses are announced; asked {times}, none is a server of this channel")
+                        format!(
+                            "{candidates} addresses are announced; asked {times}, none is a server of this channel"
+                        )
                     }
                 },
                 None => format!("asked {times}, no server of this channel answered"),
@@ -140,11 +177,21 @@ fn method(status: discovery::MethodStatus) -> MethodView {
             (MethodState::Failed, Some(reason), 0)
         }
     };
-    MethodView { method: method.to_string(), state, reason, servers }
+    MethodView {
+        method: method.to_string(),
+        state,
+        reason,
+        servers,
+    }
 }
 
 /// Where the own record is made known, and whether it stands there.
-pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns, compat: &Compat) -> Vec<PublicationView> {
+pub(super) fn publications(
+    core: &Core,
+    registers: bool,
+    mdns: &Mdns,
+    compat: &Compat,
+) -> Vec<PublicationView> {
     let own = core.engine().own();
     let wanted = Publication::from(own.record());
     let view = |server: &Server| {
@@ -158,11 +205,28 @@ pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns, compat: &C
             (true, None) => PublicationState::Published,
             (false, None) => PublicationState::Waiting,
         };
-        let addresses = if state == PublicationState::Published { wanted.ips().collect() } else { Vec::new() };
+        let addresses = if state == PublicationState::Published {
+            wanted.ips().collect()
+        } else {
+            Vec::new()
+        };
         let (target, name) = (Target::Servers.to_string(), server.name.to_string());
-        PublicationView { target, name, interface: None, state, addresses, reason }
+        PublicationView {
+            target,
+            name,
+            interface: None,
+            state,
+            addresses,
+            reason,
+        }
     };
-    let mut views: Vec<_> = core.engine().servers().iter().filter(|_| registers).map(view).collect();
+    let mut views: Vec<_> = core
+        .engine()
+        .servers()
+        .iter()
+        .filter(|_| registers)
+        .map(view)
+        .collect();
     views.extend(mdns.publications().into_iter().map(|link| PublicationView {
         target: link.target.to_string(),
         name: link.name,
@@ -176,15 +240,23 @@ pub(super) fn publications(core: &Core, registers: bool, mdns: &Mdns, compat: &C
 }
 
 /// Every interface with the rule that decided.
-pub(super) fn interfaces(interfaces: &[Interface], policy: &Policy, fanout: &Fanout) -> Vec<InterfaceView> {
+pub(super) fn interfaces(
+    interfaces: &[Interface],
+    policy: &Policy,
+    fanout: &Fanout,
+) -> Vec<InterfaceView> {
     let statuses = fanout.status();
     let views = interfaces.iter().map(|interface| {
         let (taken, rule) = match policy.decide(interface) {
             Decision::Taken { rule } => (true, rule),
             Decision::Left { rule } => (false, rule),
         };
-        let status = statuses.iter().find(|status| status.index == interface.index);
-        let families = status.into_iter().flat_map(|status| [&status.ipv4, &status.ipv6]);
+        let status = statuses
+            .iter()
+            .find(|status| status.index == interface.index);
+        let families = status
+            .into_iter()
+            .flat_map(|status| [&status.ipv4, &status.ipv6]);
         let groups = status.map_or_else(Vec::new, |status| {
             [
                 (&status.ipv4, fanout.group(crate::net::Family::Ipv4)),
@@ -199,9 +271,15 @@ pub(super) fn interfaces(interfaces: &[Interface], policy: &Policy, fanout: &Fan
             index: interface.index,
             taken,
             rule: rule.to_string(),
-            addresses: interface.addresses.iter().map(|address| address.ip).collect(),
+            addresses: interface
+                .addresses
+                .iter()
+                .map(|address| address.ip)
+                .collect(),
             groups,
-            error: families.filter_map(|family| family.last_error.clone()).next(),
+            error: families
+                .filter_map(|family| family.last_error.clone())
+                .next(),
         }
     });
     views.collect()
@@ -210,8 +288,16 @@ pub(super) fn interfaces(interfaces: &[Interface], policy: &Policy, fanout: &Fan
 fn membership(family: &FamilyStatus, group: std::net::IpAddr) -> Option<GroupView> {
     match &family.group {
         GroupStatus::None => None,
-        GroupStatus::Joined => Some(GroupView { group, joined: true, error: None }),
-        GroupStatus::Failed(error) => Some(GroupView { group, joined: false, error: Some(error.clone()) }),
+        GroupStatus::Joined => Some(GroupView {
+            group,
+            joined: true,
+            error: None,
+        }),
+        GroupStatus::Failed(error) => Some(GroupView {
+            group,
+            joined: false,
+            error: Some(error.clone()),
+        }),
     }
 }
 
@@ -222,16 +308,30 @@ pub(super) fn group_sockets(interfaces: &[Interface], sockets: &Sockets) -> Vec<
             SocketAddr::V6(address) => address.scope_id(),
             SocketAddr::V4(_) => 0,
         };
-        let interface = interfaces.iter().find(|interface| interface.index == scope).map(|interface| interface.name);
-        let purpose = if address.ip().is_multicast() { "multicast" } else { "broadcast" }.to_owned();
-        SocketView { purpose, address, interface }
+        let interface = interfaces
+            .iter()
+            .find(|interface| interface.index == scope)
+            .map(|interface| interface.name);
+        let purpose = if address.ip().is_multicast() {
+            "multicast"
+        } else {
+            "broadcast"
+        }
+        .to_owned();
+        SocketView {
+            purpose,
+            address,
+            interface,
+        }
     };
     sockets.group_addresses().into_iter().map(view).collect()
 }
 
 /// Node ids that two machines use.
 pub(super) fn clones(core: &Core) -> Vec<CloneView> {
-    let Some(table) = core.table() else { return Vec::new() };
+    let Some(table) = core.table() else {
+        return Vec::new();
+    };
     let views = table.twins().map(|(node, twin)| CloneView {
         node_id: node.id(),
         name: node.name().clone(),
@@ -245,14 +345,23 @@ pub(super) fn clones(core: &Core) -> Vec<CloneView> {
 pub(super) fn counters(core: &Core, mdns: &Mdns, sessions: &SessionCounters) -> Counters {
     let mut groups = Counters::new();
     for (name, count) in sessions.all() {
-        groups.entry("sessions".to_owned()).or_default().insert(name.to_owned(), count);
+        groups
+            .entry("sessions".to_owned())
+            .or_default()
+            .insert(name.to_owned(), count);
     }
     for (name, count) in core.counters().all() {
         let (group, name) = name.split_once('.').unwrap_or(("datagrams", name.as_str()));
-        groups.entry(group.to_owned()).or_default().insert(name.to_owned(), count);
+        groups
+            .entry(group.to_owned())
+            .or_default()
+            .insert(name.to_owned(), count);
     }
     if mdns.floods() > 0 {
-        groups.entry("mdns".to_owned()).or_default().insert("floods".to_owned(), mdns.floods());
+        groups
+            .entry("mdns".to_owned())
+            .or_default()
+            .insert("floods".to_owned(), mdns.floods());
     }
     if let Some(table) = core.table() {
         let registry::Counters {
@@ -287,8 +396,11 @@ pub(super) fn counters(core: &Core, mdns: &Mdns, sessions: &SessionCounters) -> 
             ("hearsay_owned", hearsay_owned),
             ("hearsay_full", hearsay_full),
         ];
-        let counts: BTreeMap<_, _> =
-            counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect();
+        let counts: BTreeMap<_, _> = counts
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect();
         if !counts.is_empty() {
             groups.insert("registry".to_owned(), counts);
         }

@@ -31,7 +31,9 @@ impl Watchers {
         self.0.retain(|watcher| !watcher.call.reply.is_closed());
         if self.0.len() >= WATCHERS {
             // Nobody waits for the answer any more: nothing to do.
-            let _ = call.reply.try_send(Response::error(ErrorKind::Busy, "too many watch already"));
+            let _ = call
+                .reply
+                .try_send(Response::error(ErrorKind::Busy, "too many watch already"));
             return;
         }
         self.0.push(Watcher { call, missed: 0 });
@@ -45,7 +47,10 @@ impl Watchers {
     /// Tells everybody; whoever reads too slowly misses it, and is told how many it missed.
     pub(super) fn tell(&mut self, change: &ChangeView) {
         self.0.retain_mut(|Watcher { call, missed }| {
-            let change = ChangeView { missed: *missed, ..change.clone() };
+            let change = ChangeView {
+                missed: *missed,
+                ..change.clone()
+            };
             match call.reply.try_send(change.into()) {
                 Ok(()) => *missed = 0,
                 Err(TrySendError::Full(_)) => *missed += 1,
@@ -66,15 +71,31 @@ impl Node {
             Event::Discovery(_) => return,
             Event::Arrived { name, source } => (ChangeKind::Arrived, name, Some(*source)),
             Event::Changed { name, source } => (ChangeKind::Changed, name, Some(*source)),
-            Event::Hearsay { name, source, arrived: true, .. } => (ChangeKind::Arrived, name, Some(*source)),
-            Event::Hearsay { name, source, arrived: false, .. } => (ChangeKind::Changed, name, Some(*source)),
+            Event::Hearsay {
+                name,
+                source,
+                arrived: true,
+                ..
+            } => (ChangeKind::Arrived, name, Some(*source)),
+            Event::Hearsay {
+                name,
+                source,
+                arrived: false,
+                ..
+            } => (ChangeKind::Changed, name, Some(*source)),
             Event::Departed { name } => (ChangeKind::Left, name, None),
             Event::Expired { name } => (ChangeKind::Expired, name, None),
-            Event::NameConflict(conflict) => (ChangeKind::Conflict, &conflict.name, Some(conflict.source)),
+            Event::NameConflict(conflict) => {
+                (ChangeKind::Conflict, &conflict.name, Some(conflict.source))
+            }
             Event::Cloned { name, source, .. } => (ChangeKind::Cloned, name, Some(*source)),
         };
         let now = self.clock.now();
-        let node = self.core.table().and_then(|table| table.by_name(name)).map(|node| views::node(&node, now));
+        let node = self
+            .core
+            .table()
+            .and_then(|table| table.by_name(name))
+            .map(|node| views::node(&node, now));
         self.tell(kind, name.clone(), source, node);
     }
 
@@ -87,7 +108,14 @@ impl Node {
         node: Option<NodeView>,
     ) {
         let time = self.clock.now().wall;
-        self.watchers.tell(&ChangeView { time, change, name, source, node, missed: 0 });
+        self.watchers.tell(&ChangeView {
+            time,
+            change,
+            name,
+            source,
+            node,
+            missed: 0,
+        });
     }
 }
 
@@ -101,12 +129,21 @@ mod tests {
 
     fn change(time: u64) -> ChangeView {
         let name = "laptop".parse().unwrap();
-        ChangeView { time: Timestamp(time), change: ChangeKind::Left, name, source: None, node: None, missed: 0 }
+        ChangeView {
+            time: Timestamp(time),
+            change: ChangeKind::Left,
+            name,
+            source: None,
+            node: None,
+            missed: 0,
+        }
     }
 
     fn told(receiver: &mut mpsc::Receiver<Response>) -> (u64, u64) {
         match receiver.try_recv().unwrap() {
-            Response::Item { item: Item::Change(view) } => (view.time.0, view.missed),
+            Response::Item {
+                item: Item::Change(view),
+            } => (view.time.0, view.missed),
             other => panic!("{other:?}"),
         }
     }
@@ -115,7 +152,10 @@ mod tests {
     fn slow_watchers_learn_how_much_they_missed() {
         let mut watchers = Watchers::default();
         let (reply, mut slow) = mpsc::channel(1);
-        watchers.add(Call { request: Request::Watch, reply });
+        watchers.add(Call {
+            request: Request::Watch,
+            reply,
+        });
         (1..=4).for_each(|time| watchers.tell(&change(time)));
         assert_eq!(told(&mut slow), (1, 0));
         watchers.tell(&change(5));
@@ -131,10 +171,19 @@ mod tests {
         let mut receivers = Vec::new();
         for _ in 0..=WATCHERS {
             let (reply, receiver) = mpsc::channel(1);
-            watchers.add(Call { request: Request::Watch, reply });
+            watchers.add(Call {
+                request: Request::Watch,
+                reply,
+            });
             receivers.push(receiver);
         }
         let last = receivers.last_mut().unwrap().try_recv().unwrap();
-        assert!(matches!(last, Response::Error { kind: ErrorKind::Busy, .. }));
+        assert!(matches!(
+            last,
+            Response::Error {
+                kind: ErrorKind::Busy,
+                ..
+            }
+        ));
     }
 }

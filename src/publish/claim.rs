@@ -87,7 +87,14 @@ impl Claim {
     /// Asks as soon as the link has begun; `seed` spreads the moments of trying again.
     pub fn new(seed: u64) -> Self {
         let dice = fastrand::Rng::with_seed(seed);
-        Self { state: ClaimState::Asking, until: None, beside: Vec::new(), probes: true, contested: false, dice }
+        Self {
+            state: ClaimState::Asking,
+            until: None,
+            beside: Vec::new(),
+            probes: true,
+            contested: false,
+            dice,
+        }
     }
 
     /// How it stands.
@@ -141,20 +148,36 @@ impl Claim {
     }
 
     /// Takes the addresses that are answered for the name, and whose each is.
-    pub fn heard(&mut self, now: Now, answered: &[IpAddr], whose: impl Fn(IpAddr) -> Whose) -> Option<ClaimEvent> {
-        let mut foreign: Vec<IpAddr> = answered.iter().copied().filter(|ip| whose(*ip) == Whose::Foreign).collect();
+    pub fn heard(
+        &mut self,
+        now: Now,
+        answered: &[IpAddr],
+        whose: impl Fn(IpAddr) -> Whose,
+    ) -> Option<ClaimEvent> {
+        let mut foreign: Vec<IpAddr> = answered
+            .iter()
+            .copied()
+            .filter(|ip| whose(*ip) == Whose::Foreign)
+            .collect();
         foreign.sort_unstable();
         foreign.truncate(REPORTED);
         if foreign.is_empty() {
             if self.state == ClaimState::Asking {
-                self.beside = answered.iter().copied().filter(|ip| whose(*ip) == Whose::Ours).collect();
+                self.beside = answered
+                    .iter()
+                    .copied()
+                    .filter(|ip| whose(*ip) == Whose::Ours)
+                    .collect();
                 self.probes &= answered.iter().all(|ip| whose(*ip) != Whose::Elsewhere);
             }
             return None;
         }
         let told = matches!(&self.state, ClaimState::Contested { by, .. } if *by == foreign);
         if told {
-            self.state = ClaimState::Contested { by: foreign, at: now };
+            self.state = ClaimState::Contested {
+                by: foreign,
+                at: now,
+            };
             return None;
         }
         Some(self.lose(now, foreign))
@@ -164,7 +187,9 @@ impl Claim {
     pub fn gone(&mut self, addresses: &[IpAddr]) -> Option<ClaimEvent> {
         self.beside.retain(|ip| !addresses.contains(ip));
         let was_beside = match &self.state {
-            ClaimState::Held { beside: Some(beside) } => addresses.iter().any(|ip| beside.contains(ip)),
+            ClaimState::Held {
+                beside: Some(beside),
+            } => addresses.iter().any(|ip| beside.contains(ip)),
             _ => false,
         };
         (was_beside && self.ask_beside()).then_some(ClaimEvent::AskAgain)
@@ -184,7 +209,10 @@ impl Claim {
     }
 
     fn lose(&mut self, now: Now, by: Vec<IpAddr>) -> ClaimEvent {
-        self.state = ClaimState::Contested { by: by.clone(), at: now };
+        self.state = ClaimState::Contested {
+            by: by.clone(),
+            at: now,
+        };
         self.contested = true;
         self.until = Some(self.later(now, AGAIN));
         ClaimEvent::Lost(by)
@@ -199,8 +227,12 @@ impl Claim {
             ClaimState::Asking => {
                 let beside = std::mem::take(&mut self.beside);
                 self.until = (!beside.is_empty()).then(|| self.later(now, BESIDE));
-                self.state = ClaimState::Held { beside: (!beside.is_empty()).then_some(beside) };
-                Some(ClaimEvent::Won { again: std::mem::take(&mut self.contested) })
+                self.state = ClaimState::Held {
+                    beside: (!beside.is_empty()).then_some(beside),
+                };
+                Some(ClaimEvent::Won {
+                    again: std::mem::take(&mut self.contested),
+                })
             }
             ClaimState::Held { beside: Some(_) } if !partly => {
                 self.until = Some(self.later(now, BESIDE));
@@ -233,7 +265,10 @@ mod tests {
     const THEIRS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
     fn at(millis: u64) -> Now {
-        Now { elapsed: Duration::from_millis(millis), wall: Timestamp(1_795_150_000_000 + millis) }
+        Now {
+            elapsed: Duration::from_millis(millis),
+            wall: Timestamp(1_795_150_000_000 + millis),
+        }
     }
 
     fn whose(ip: IpAddr) -> Whose {
@@ -253,7 +288,10 @@ mod tests {
 
     fn held() -> Claim {
         let mut claim = asking(1);
-        assert_eq!(claim.advance(at(1300), false), Some(ClaimEvent::Won { again: false }));
+        assert_eq!(
+            claim.advance(at(1300), false),
+            Some(ClaimEvent::Won { again: false })
+        );
         claim
     }
 
@@ -261,7 +299,10 @@ mod tests {
     fn beside(addresses: &[IpAddr]) -> Claim {
         let mut claim = asking(1);
         assert_eq!(claim.heard(at(100), addresses, whose), None);
-        assert_eq!(claim.advance(at(1300), false), Some(ClaimEvent::Won { again: false }));
+        assert_eq!(
+            claim.advance(at(1300), false),
+            Some(ClaimEvent::Won { again: false })
+        );
         claim
     }
 
@@ -270,7 +311,10 @@ mod tests {
         let mut claim = asking(1);
         assert_eq!(claim.advance(at(1299), false), None);
         assert_eq!(claim.deadline(), Some(at(1300).elapsed));
-        assert_eq!(claim.advance(at(1300), false), Some(ClaimEvent::Won { again: false }));
+        assert_eq!(
+            claim.advance(at(1300), false),
+            Some(ClaimEvent::Won { again: false })
+        );
         assert_eq!(claim.state(), &ClaimState::Held { beside: None });
         assert!(claim.probes());
         assert_eq!(claim.deadline(), None);
@@ -288,9 +332,15 @@ mod tests {
     fn a_link_that_stops_hearing_puts_the_claim_back_to_the_question() {
         for mut claim in [asking(1), held()] {
             claim.ask_anew();
-            assert_eq!((claim.state(), claim.deadline()), (&ClaimState::Asking, None));
+            assert_eq!(
+                (claim.state(), claim.deadline()),
+                (&ClaimState::Asking, None)
+            );
             claim.begun(at(9000));
-            assert_eq!(claim.heard(at(9100), &[THEIRS], whose), Some(ClaimEvent::Lost(vec![THEIRS])));
+            assert_eq!(
+                claim.heard(at(9100), &[THEIRS], whose),
+                Some(ClaimEvent::Lost(vec![THEIRS]))
+            );
         }
     }
 
@@ -307,11 +357,21 @@ mod tests {
     #[test]
     fn a_name_that_somebody_has_is_reported_by_address_and_asked_for_again() {
         let mut claim = asking(1);
-        assert_eq!(claim.heard(at(100), &[OURS, THEIRS], whose), Some(ClaimEvent::Lost(vec![THEIRS])));
-        assert_eq!(claim.heard(at(200), &[THEIRS], whose), None, "it is said once");
+        assert_eq!(
+            claim.heard(at(100), &[OURS, THEIRS], whose),
+            Some(ClaimEvent::Lost(vec![THEIRS]))
+        );
+        assert_eq!(
+            claim.heard(at(200), &[THEIRS], whose),
+            None,
+            "it is said once"
+        );
         let again = claim.deadline().unwrap();
         assert!((30_100..=60_100).contains(&again.as_millis()), "{again:?}");
-        let later = Now { elapsed: again, ..at(0) };
+        let later = Now {
+            elapsed: again,
+            ..at(0)
+        };
         assert_eq!(claim.advance(later, false), Some(ClaimEvent::AskAgain));
         assert_eq!(
             (claim.state(), claim.deadline()),
@@ -319,22 +379,40 @@ mod tests {
             "it counts from the link's beginning"
         );
         claim.begun(later);
-        let end = Now { elapsed: claim.deadline().unwrap(), ..at(0) };
-        assert_eq!(claim.advance(end, false), Some(ClaimEvent::Won { again: true }));
+        let end = Now {
+            elapsed: claim.deadline().unwrap(),
+            ..at(0)
+        };
+        assert_eq!(
+            claim.advance(end, false),
+            Some(ClaimEvent::Won { again: true })
+        );
     }
 
     #[test]
     fn a_conflict_that_comes_later_takes_the_name_back() {
         let mut claim = held();
-        assert_eq!(claim.heard(at(5000), &[OURS], whose), None, "our own announcement comes back");
-        assert_eq!(claim.heard(at(6000), &[OURS, THEIRS], whose), Some(ClaimEvent::Lost(vec![THEIRS])));
+        assert_eq!(
+            claim.heard(at(5000), &[OURS], whose),
+            None,
+            "our own announcement comes back"
+        );
+        assert_eq!(
+            claim.heard(at(6000), &[OURS, THEIRS], whose),
+            Some(ClaimEvent::Lost(vec![THEIRS]))
+        );
         assert!(matches!(claim.state(), ClaimState::Contested { by, .. } if *by == [THEIRS]));
     }
 
     #[test]
     fn a_responder_of_this_host_is_no_conflict_and_bounds_what_is_shown() {
         let claim = beside(&[OURS]);
-        assert_eq!(claim.state(), &ClaimState::Held { beside: Some(vec![OURS]) });
+        assert_eq!(
+            claim.state(),
+            &ClaimState::Held {
+                beside: Some(vec![OURS])
+            }
+        );
         assert!(!claim.probes());
     }
 
@@ -343,20 +421,33 @@ mod tests {
         let claim = beside(&[ELSEWHERE]);
         assert_eq!(claim.state(), &ClaimState::Held { beside: None });
         assert!(!claim.probes(), "a probe would meet it, and rename");
-        assert_eq!(beside(&[OURS, ELSEWHERE]).state(), &ClaimState::Held { beside: Some(vec![OURS]) });
+        assert_eq!(
+            beside(&[OURS, ELSEWHERE]).state(),
+            &ClaimState::Held {
+                beside: Some(vec![OURS])
+            }
+        );
     }
 
     #[test]
     fn a_name_beside_another_responder_is_asked_for_again_when_that_goes_or_addresses_change() {
         assert_eq!(beside(&[OURS]).gone(&[OURS]), Some(ClaimEvent::AskAgain));
         assert_eq!(beside(&[OURS]).gone(&[ELSEWHERE]), None);
-        assert_eq!(held().gone(&[OURS]), None, "our own word before a change of addresses");
+        assert_eq!(
+            held().gone(&[OURS]),
+            None,
+            "our own word before a change of addresses"
+        );
         assert!(!held().ask_beside());
         let mut claim = asking(1);
         claim.heard(at(100), &[OURS], whose);
         assert_eq!(claim.gone(&[OURS]), None);
         claim.advance(at(1300), false);
-        assert_eq!(claim.state(), &ClaimState::Held { beside: None }, "it went while the name was asked for");
+        assert_eq!(
+            claim.state(),
+            &ClaimState::Held { beside: None },
+            "it went while the name was asked for"
+        );
         let mut claim = beside(&[OURS]);
         assert!(claim.ask_beside());
         claim.begun(at(5000));
@@ -368,10 +459,32 @@ mod tests {
     fn a_responder_that_keeps_addresses_from_being_shown_is_looked_for_now_and_then() {
         let mut claim = beside(&[OURS]);
         let again = claim.deadline().unwrap();
-        assert!((601_300..=1_201_300).contains(&again.as_millis()), "{again:?}");
-        assert_eq!(claim.advance(Now { elapsed: again, ..at(0) }, false), None, "all is shown: nothing is withdrawn");
+        assert!(
+            (601_300..=1_201_300).contains(&again.as_millis()),
+            "{again:?}"
+        );
+        assert_eq!(
+            claim.advance(
+                Now {
+                    elapsed: again,
+                    ..at(0)
+                },
+                false
+            ),
+            None,
+            "all is shown: nothing is withdrawn"
+        );
         let again = claim.deadline().unwrap();
-        assert_eq!(claim.advance(Now { elapsed: again, ..at(0) }, true), Some(ClaimEvent::AskAgain));
+        assert_eq!(
+            claim.advance(
+                Now {
+                    elapsed: again,
+                    ..at(0)
+                },
+                true
+            ),
+            Some(ClaimEvent::AskAgain)
+        );
         assert_eq!(claim.state(), &ClaimState::Asking);
     }
 
@@ -380,7 +493,10 @@ mod tests {
         let mut claim = asking(1);
         claim.begun(at(1000));
         assert_eq!(claim.advance(at(1300), false), None);
-        assert_eq!(claim.advance(at(2300), false), Some(ClaimEvent::Won { again: false }));
+        assert_eq!(
+            claim.advance(at(2300), false),
+            Some(ClaimEvent::Won { again: false })
+        );
         claim.begun(at(5000));
         assert_eq!(claim.deadline(), None, "what is held is not asked for");
     }
@@ -390,12 +506,21 @@ mod tests {
         let mut claim = held();
         assert_eq!(claim.renamed(), Some(ClaimEvent::AskAgain));
         assert_eq!(claim.renamed(), None, "it is said for each record");
-        assert_eq!((claim.state(), claim.deadline()), (&ClaimState::Asking, None));
+        assert_eq!(
+            (claim.state(), claim.deadline()),
+            (&ClaimState::Asking, None)
+        );
         claim.begun(at(2000));
         let mut other = claim.clone();
-        assert_eq!(other.heard(at(2100), &[THEIRS], whose), Some(ClaimEvent::Lost(vec![THEIRS])));
+        assert_eq!(
+            other.heard(at(2100), &[THEIRS], whose),
+            Some(ClaimEvent::Lost(vec![THEIRS]))
+        );
         claim.heard(at(2100), &[ELSEWHERE], whose);
-        assert_eq!(claim.advance(at(3300), false), Some(ClaimEvent::Won { again: false }));
+        assert_eq!(
+            claim.advance(at(3300), false),
+            Some(ClaimEvent::Won { again: false })
+        );
         assert!(!claim.probes(), "it would be met again");
         claim.ask_anew();
         assert!(claim.probes());

@@ -22,7 +22,11 @@ pub fn host_label(name: &NodeName) -> &str {
 /// A label whose key is taken, in whatever case, is left out: only the first would count (RFC 6763 §6.4).
 pub fn text(publication: &Publication) -> Vec<(Box<str>, Box<str>)> {
     let role = publication.role.to_string();
-    fitting([(ROLE_KEY, role.as_str())].into_iter().chain(publication.labels.iter()))
+    fitting(
+        [(ROLE_KEY, role.as_str())]
+            .into_iter()
+            .chain(publication.labels.iter()),
+    )
 }
 
 /// Those pairs that a TXT record has room for, in their order. What a node may have of labels never fills it.
@@ -31,7 +35,9 @@ fn fitting<'a>(wanted: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(Box<str
     let mut room = MAX_TEXT;
     for (key, value) in wanted {
         let length = key.len() + 1 + value.len();
-        let taken = pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(key));
+        let taken = pairs
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(key));
         if taken || length > MAX_PAIR || length + 1 > room {
             continue;
         }
@@ -49,16 +55,28 @@ mod tests {
     fn publication(labels: &[(&str, &str)]) -> Publication {
         let labels = Labels::new(labels.iter().copied()).unwrap();
         let name = NodeName::parse("hub.example.org").unwrap();
-        Publication { name, port: 24373, role: Role::Server, labels, addresses: Vec::new() }
+        Publication {
+            name,
+            port: 24373,
+            role: Role::Server,
+            labels,
+            addresses: Vec::new(),
+        }
     }
 
     /// With the length before each.
     fn bytes(pairs: &[(Box<str>, Box<str>)]) -> usize {
-        pairs.iter().map(|(key, value)| 1 + key.len() + 1 + value.len()).sum()
+        pairs
+            .iter()
+            .map(|(key, value)| 1 + key.len() + 1 + value.len())
+            .sum()
     }
 
     fn pairs(publication: &Publication) -> Vec<String> {
-        text(publication).iter().map(|(key, value)| format!("{key}={value}")).collect()
+        text(publication)
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
     }
 
     #[test]
@@ -69,7 +87,10 @@ mod tests {
     #[test]
     fn labels_follow_the_role() {
         let shown = publication(&[("site", "home"), ("room", "kitchen")]);
-        assert_eq!(pairs(&shown), ["hereabouts=server", "room=kitchen", "site=home"]);
+        assert_eq!(
+            pairs(&shown),
+            ["hereabouts=server", "room=kitchen", "site=home"]
+        );
     }
 
     #[test]
@@ -81,18 +102,35 @@ mod tests {
     #[test]
     fn pairs_and_the_whole_have_their_limits() {
         let (key, value) = ("k".repeat(63), "v".repeat(193));
-        assert_eq!(pairs(&publication(&[(&key, &value)])).len(), 1, "key, = and value have more than 255 bytes");
-        let all: Vec<_> = (0..16).map(|n| (format!("key{n:02}"), "x".repeat(11))).collect();
-        let all: Vec<_> = all.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(
+            pairs(&publication(&[(&key, &value)])).len(),
+            1,
+            "key, = and value have more than 255 bytes"
+        );
+        let all: Vec<_> = (0..16)
+            .map(|n| (format!("key{n:02}"), "x".repeat(11)))
+            .collect();
+        let all: Vec<_> = all
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
         let shown = text(&publication(&all));
-        assert!(shown.len() == 17 && bytes(&shown) <= MAX_TEXT, "{} pairs, {} bytes", shown.len(), bytes(&shown));
+        assert!(
+            shown.len() == 17 && bytes(&shown) <= MAX_TEXT,
+            "{} pairs, {} bytes",
+            shown.len(),
+            bytes(&shown)
+        );
     }
 
     #[test]
     fn pairs_past_the_record_are_left_out_and_shorter_ones_behind_them_are_not() {
         // 20 bytes each with the length before it: 20 fill the record to its last byte.
         let keys: Vec<_> = (0..25).map(|n| format!("key{n:02}")).collect();
-        let full: Vec<_> = keys.iter().map(|key| (key.as_str(), "0123456789abc")).collect();
+        let full: Vec<_> = keys
+            .iter()
+            .map(|key| (key.as_str(), "0123456789abc"))
+            .collect();
         let shown = fitting(full.iter().copied());
         assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
         // With a byte more in the first one, there is room for a twentieth only if that is a byte shorter.
@@ -100,6 +138,9 @@ mod tests {
         (behind[0].1, behind[24].1) = ("0123456789abcd", "0123456789ab");
         let shown = fitting(behind.iter().copied());
         assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
-        assert_eq!(&*shown[19].0, "key24", "those between have no room, and this one has");
+        assert_eq!(
+            &*shown[19].0, "key24",
+            "those between have no room, and this one has"
+        );
     }
 }

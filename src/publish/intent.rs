@@ -56,35 +56,66 @@ impl Intent {
     }
 
     /// What to do at each target; `None` where it is not known what the network gives.
-    pub fn changes(&self, standing: &BTreeMap<Target, Standing>, network: Option<&Network>) -> Vec<(Target, Change)> {
+    pub fn changes(
+        &self,
+        standing: &BTreeMap<Target, Standing>,
+        network: Option<&Network>,
+    ) -> Vec<(Target, Change)> {
         plan(standing, &self.wanted(standing, network))
     }
 
     /// What is to stand at each target. Those that tell addresses are unknown with the network, and stay as they are.
-    fn wanted(&self, standing: &BTreeMap<Target, Standing>, network: Option<&Network>) -> BTreeMap<Target, Wanted> {
+    fn wanted(
+        &self,
+        standing: &BTreeMap<Target, Standing>,
+        network: Option<&Network>,
+    ) -> BTreeMap<Target, Wanted> {
         let mut wanted = BTreeMap::new();
         for target in [Target::Channel, Target::Servers] {
             // A record without addresses is a record: the servers see where it comes from.
-            wanted.insert(target, self.at(target, network.map(|network| network.addresses.as_slice())));
+            wanted.insert(
+                target,
+                self.at(target, network.map(|network| network.addresses.as_slice())),
+            );
         }
         match network {
             Some(network) => {
-                for LinkAddresses { index, interface, addresses } in &network.links {
-                    let target = Target::Mdns { index: *index, interface: *interface };
+                for LinkAddresses {
+                    index,
+                    interface,
+                    addresses,
+                } in &network.links
+                {
+                    let target = Target::Mdns {
+                        index: *index,
+                        interface: *interface,
+                    };
                     // There, a name without an address is nothing.
-                    let shown = if addresses.is_empty() { Wanted::Nothing } else { self.at(target, Some(addresses)) };
+                    let shown = if addresses.is_empty() {
+                        Wanted::Nothing
+                    } else {
+                        self.at(target, Some(addresses))
+                    };
                     wanted.insert(target, shown);
                 }
             }
             None => {
-                let links = standing.keys().filter(|target| matches!(target, Target::Mdns { .. }));
+                let links = standing
+                    .keys()
+                    .filter(|target| matches!(target, Target::Mdns { .. }));
                 wanted.extend(links.map(|target| (*target, self.at(*target, None))));
             }
         }
         // It is told the name alone, so the network matters not.
         wanted.extend((0..self.dynip).map(|configured| {
             let (name, role) = (self.name.clone(), self.role);
-            let named = Publication { name, port: 0, role, labels: Labels::default(), addresses: Vec::new() };
+            let named = Publication {
+                name,
+                port: 0,
+                role,
+                labels: Labels::default(),
+                addresses: Vec::new(),
+            };
             (Target::Dynip { configured }, Wanted::This(named))
         }));
         wanted

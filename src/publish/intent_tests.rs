@@ -2,7 +2,11 @@ use super::*;
 use crate::model::Origin;
 
 fn addresses(last: &[u8]) -> Vec<Address> {
-    let address = |last: &u8| Address { ip: [10, 0, 0, *last].into(), interface: None, origin: Origin::Interface };
+    let address = |last: &u8| Address {
+        ip: [10, 0, 0, *last].into(),
+        interface: None,
+        origin: Origin::Interface,
+    };
     last.iter().map(address).collect()
 }
 
@@ -19,27 +23,56 @@ fn intent() -> Intent {
 }
 
 fn eth(index: u32) -> Target {
-    Target::Mdns { index, interface: InterfaceName::parse("eth0").unwrap() }
+    Target::Mdns {
+        index,
+        interface: InterfaceName::parse("eth0").unwrap(),
+    }
 }
 
 fn network(channel: &[u8], links: &[(u32, &[u8])]) -> Network {
     let link = |(index, told): &(u32, &[u8])| {
         let interface = InterfaceName::parse("eth0").unwrap();
-        LinkAddresses { index: *index, interface, addresses: addresses(told) }
+        LinkAddresses {
+            index: *index,
+            interface,
+            addresses: addresses(told),
+        }
     };
-    Network { addresses: addresses(channel), links: links.iter().map(link).collect() }
+    Network {
+        addresses: addresses(channel),
+        links: links.iter().map(link).collect(),
+    }
 }
 
 fn record(last: &[u8]) -> Publication {
-    let Intent { name, port, role, labels, .. } = intent();
-    Publication { name, port, role, labels, addresses: addresses(last) }
+    let Intent {
+        name,
+        port,
+        role,
+        labels,
+        ..
+    } = intent();
+    Publication {
+        name,
+        port,
+        role,
+        labels,
+        addresses: addresses(last),
+    }
 }
 
 fn named() -> Publication {
-    Publication { port: 0, labels: Labels::default(), ..record(&[]) }
+    Publication {
+        port: 0,
+        labels: Labels::default(),
+        ..record(&[])
+    }
 }
 
-const DYNIP: [Target; 2] = [Target::Dynip { configured: 0 }, Target::Dynip { configured: 1 }];
+const DYNIP: [Target; 2] = [
+    Target::Dynip { configured: 0 },
+    Target::Dynip { configured: 1 },
+];
 
 /// All targets, each with what it was told of these addresses.
 fn standing(channel: &[u8], links: &[(u32, &[u8])]) -> BTreeMap<Target, Standing> {
@@ -47,7 +80,11 @@ fn standing(channel: &[u8], links: &[(u32, &[u8])]) -> BTreeMap<Target, Standing
         (Target::Channel, Standing::This(record(channel))),
         (Target::Servers, Standing::This(record(channel))),
     ]);
-    standing.extend(links.iter().map(|(index, told)| (eth(*index), Standing::This(record(told)))));
+    standing.extend(
+        links
+            .iter()
+            .map(|(index, told)| (eth(*index), Standing::This(record(told)))),
+    );
     standing.extend(DYNIP.map(|target| (target, Standing::This(named()))));
     standing
 }
@@ -69,28 +106,41 @@ fn at_first_every_target_is_told_its_own() {
 #[test]
 fn what_stands_at_every_target_is_left_alone() {
     let (told, links): (&[u8], &[(u32, &[u8])]) = (&[1], &[(1, &[1])]);
-    assert_eq!(intent().changes(&standing(told, links), Some(&network(told, links))), []);
+    assert_eq!(
+        intent().changes(&standing(told, links), Some(&network(told, links))),
+        []
+    );
 }
 
 #[test]
 fn unknown_network_withdraws_and_changes_nothing() {
     assert_eq!(intent().changes(&standing(&[1], &[(1, &[1])]), None), []);
-    let unknown = [Target::Channel, Target::Servers, eth(1)].map(|target| (target, Standing::Unknown));
+    let unknown =
+        [Target::Channel, Target::Servers, eth(1)].map(|target| (target, Standing::Unknown));
     let changes = intent().changes(&BTreeMap::from(unknown), None);
     // The name is known without it.
-    assert_eq!(changes, DYNIP.map(|target| (target, Change::Publish(named()))));
+    assert_eq!(
+        changes,
+        DYNIP.map(|target| (target, Change::Publish(named())))
+    );
 }
 
 #[test]
 fn changed_addresses_are_told_where_they_count() {
-    let replace = |from: &[u8], to: &[u8]| Change::Replace { from: record(from), to: record(to) };
+    let replace = |from: &[u8], to: &[u8]| Change::Replace {
+        from: record(from),
+        to: record(to),
+    };
     let standing = standing(&[1, 2], &[(1, &[1]), (2, &[2])]);
     let expected = [
         (Target::Channel, replace(&[1, 2], &[1, 3])),
         (Target::Servers, replace(&[1, 2], &[1, 3])),
         (eth(2), replace(&[2], &[3])),
     ];
-    assert_eq!(intent().changes(&standing, Some(&network(&[1, 3], &[(1, &[1]), (2, &[3])]))), expected);
+    assert_eq!(
+        intent().changes(&standing, Some(&network(&[1, 3], &[(1, &[1]), (2, &[3])]))),
+        expected
+    );
 }
 
 #[test]
@@ -98,18 +148,39 @@ fn servers_that_did_not_acknowledge_are_told_again() {
     let mut standing = standing(&[1], &[]);
     standing.insert(Target::Servers, Standing::Unknown);
     standing.insert(DYNIP[1], Standing::Unknown);
-    let expected = [(Target::Servers, Change::Publish(record(&[1]))), (DYNIP[1], Change::Publish(named()))];
-    assert_eq!(intent().changes(&standing, Some(&network(&[1], &[]))), expected);
+    let expected = [
+        (Target::Servers, Change::Publish(record(&[1]))),
+        (DYNIP[1], Change::Publish(named())),
+    ];
+    assert_eq!(
+        intent().changes(&standing, Some(&network(&[1], &[]))),
+        expected
+    );
 }
 
 #[test]
 fn host_without_addresses_stays_a_node_and_leaves_its_links() {
-    let changes = intent().changes(&standing(&[1], &[(1, &[1]), (2, &[1])]), Some(&network(&[], &[(1, &[])])));
+    let changes = intent().changes(
+        &standing(&[1], &[(1, &[1]), (2, &[1])]),
+        Some(&network(&[], &[(1, &[])])),
+    );
     let expected = [
         // The link that went.
         (eth(2), Change::Withdraw),
-        (Target::Channel, Change::Replace { from: record(&[1]), to: record(&[]) }),
-        (Target::Servers, Change::Replace { from: record(&[1]), to: record(&[]) }),
+        (
+            Target::Channel,
+            Change::Replace {
+                from: record(&[1]),
+                to: record(&[]),
+            },
+        ),
+        (
+            Target::Servers,
+            Change::Replace {
+                from: record(&[1]),
+                to: record(&[]),
+            },
+        ),
         // The link that has no address.
         (eth(1), Change::Withdraw),
     ];
@@ -118,18 +189,31 @@ fn host_without_addresses_stays_a_node_and_leaves_its_links() {
 
 #[test]
 fn what_is_not_configured_is_withdrawn_where_it_stands_and_else_left() {
-    let quiet = Intent { servers: false, mdns: false, dynip: 1, ..intent() };
+    let quiet = Intent {
+        servers: false,
+        mdns: false,
+        dynip: 1,
+        ..intent()
+    };
     for network in [None, Some(network(&[1], &[(1, &[1])]))] {
         let changes = quiet.changes(&standing(&[1], &[(1, &[1])]), network.as_ref());
-        let withdrawn = [DYNIP[1], Target::Servers, eth(1)].map(|target| (target, Change::Withdraw));
+        let withdrawn =
+            [DYNIP[1], Target::Servers, eth(1)].map(|target| (target, Change::Withdraw));
         assert_eq!(changes, withdrawn);
         let standing = BTreeMap::from([
             (Target::Channel, Standing::This(record(&[1]))),
             (Target::Servers, Standing::Nothing),
             (eth(1), Standing::Nothing),
         ]);
-        assert_eq!(quiet.changes(&standing, network.as_ref()), [(DYNIP[0], Change::Publish(named()))]);
+        assert_eq!(
+            quiet.changes(&standing, network.as_ref()),
+            [(DYNIP[0], Change::Publish(named()))]
+        );
     }
     assert!(quiet.wants(Target::Channel) && quiet.wants(DYNIP[0]));
-    assert!(![Target::Servers, eth(1), DYNIP[1]].into_iter().any(|target| quiet.wants(target)));
+    assert!(
+        ![Target::Servers, eth(1), DYNIP[1]]
+            .into_iter()
+            .any(|target| quiet.wants(target))
+    );
 }

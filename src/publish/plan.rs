@@ -65,8 +65,21 @@ impl Publication {
 
 impl From<&Record> for Publication {
     fn from(record: &Record) -> Self {
-        let Record { name, port, role, labels, addresses, .. } = record.clone();
-        Self { name, port, role, labels, addresses }
+        let Record {
+            name,
+            port,
+            role,
+            labels,
+            addresses,
+            ..
+        } = record.clone();
+        Self {
+            name,
+            port,
+            role,
+            labels,
+            addresses,
+        }
     }
 }
 
@@ -121,7 +134,10 @@ impl Change {
 /// The changes that lead from what stands to what is wanted, by target.
 ///
 /// A target that is no longer wanted at all (an interface that went) is withdrawn from.
-pub fn plan(standing: &BTreeMap<Target, Standing>, wanted: &BTreeMap<Target, Wanted>) -> Vec<(Target, Change)> {
+pub fn plan(
+    standing: &BTreeMap<Target, Standing>,
+    wanted: &BTreeMap<Target, Wanted>,
+) -> Vec<(Target, Change)> {
     let mut changes = Vec::new();
     for (target, stands) in standing {
         if !wanted.contains_key(target) && *stands != Standing::Nothing {
@@ -131,9 +147,14 @@ pub fn plan(standing: &BTreeMap<Target, Standing>, wanted: &BTreeMap<Target, Wan
     for (target, wanted) in wanted {
         let change = match (standing.get(target).unwrap_or(&Standing::Nothing), wanted) {
             (_, Wanted::Unknown) | (Standing::Nothing, Wanted::Nothing) => None,
-            (Standing::Nothing | Standing::Unknown, Wanted::This(to)) => Some(Change::Publish(to.clone())),
+            (Standing::Nothing | Standing::Unknown, Wanted::This(to)) => {
+                Some(Change::Publish(to.clone()))
+            }
             (Standing::This(from), Wanted::This(to)) if from == to => None,
-            (Standing::This(from), Wanted::This(to)) => Some(Change::Replace { from: from.clone(), to: to.clone() }),
+            (Standing::This(from), Wanted::This(to)) => Some(Change::Replace {
+                from: from.clone(),
+                to: to.clone(),
+            }),
             (Standing::This(_) | Standing::Unknown, Wanted::Nothing) => Some(Change::Withdraw),
         };
         changes.extend(change.map(|change| (*target, change)));
@@ -149,36 +170,71 @@ mod tests {
     fn record(last: u8) -> Publication {
         let name = NodeName::parse("hub").unwrap();
         let ip = [10, 0, 0, last].into();
-        let addresses = vec![Address { ip, interface: None, origin: Origin::Interface }];
-        Publication { name, port: 24373, role: Role::Both, labels: Labels::default(), addresses }
+        let addresses = vec![Address {
+            ip,
+            interface: None,
+            origin: Origin::Interface,
+        }];
+        Publication {
+            name,
+            port: 24373,
+            role: Role::Both,
+            labels: Labels::default(),
+            addresses,
+        }
     }
 
     fn eth(index: u32) -> Target {
-        Target::Mdns { index, interface: InterfaceName::parse("eth0").unwrap() }
+        Target::Mdns {
+            index,
+            interface: InterfaceName::parse("eth0").unwrap(),
+        }
     }
 
     fn planned(standing: Option<Standing>, wanted: Option<Wanted>) -> Vec<Change> {
-        let standing = standing.map(|standing| (eth(1), standing)).into_iter().collect();
+        let standing = standing
+            .map(|standing| (eth(1), standing))
+            .into_iter()
+            .collect();
         let wanted = wanted.map(|wanted| (eth(1), wanted)).into_iter().collect();
-        plan(&standing, &wanted).into_iter().map(|(_, change)| change).collect()
+        plan(&standing, &wanted)
+            .into_iter()
+            .map(|(_, change)| change)
+            .collect()
     }
 
     #[test]
     fn unknown_is_never_empty() {
         // Nothing is withdrawn because the addresses could not be read.
-        for standing in [Standing::Unknown, Standing::Nothing, Standing::This(record(1))] {
+        for standing in [
+            Standing::Unknown,
+            Standing::Nothing,
+            Standing::This(record(1)),
+        ] {
             assert_eq!(planned(Some(standing), Some(Wanted::Unknown)), []);
         }
         // What may stand there is neither taken for right nor for absent.
         let publish = Change::Publish(record(1));
-        assert_eq!(planned(Some(Standing::Unknown), Some(Wanted::This(record(1)))), [publish]);
-        assert_eq!(planned(Some(Standing::Unknown), Some(Wanted::Nothing)), [Change::Withdraw]);
+        assert_eq!(
+            planned(Some(Standing::Unknown), Some(Wanted::This(record(1)))),
+            [publish]
+        );
+        assert_eq!(
+            planned(Some(Standing::Unknown), Some(Wanted::Nothing)),
+            [Change::Withdraw]
+        );
         assert_eq!(planned(Some(Standing::Unknown), None), [Change::Withdraw]);
     }
 
     #[test]
     fn what_stands_as_wanted_is_left_alone() {
-        assert_eq!(planned(Some(Standing::This(record(1))), Some(Wanted::This(record(1)))), []);
+        assert_eq!(
+            planned(
+                Some(Standing::This(record(1))),
+                Some(Wanted::This(record(1)))
+            ),
+            []
+        );
         assert_eq!(planned(Some(Standing::Nothing), Some(Wanted::Nothing)), []);
         assert_eq!(planned(None, Some(Wanted::Nothing)), []);
         assert_eq!(planned(Some(Standing::Nothing), None), []);
@@ -187,10 +243,22 @@ mod tests {
     #[test]
     fn differences_are_published_replaced_or_withdrawn() {
         let (one, two) = (record(1), record(2));
-        assert_eq!(planned(None, Some(Wanted::This(one.clone()))), [Change::Publish(one.clone())]);
-        let replace = Change::Replace { from: one.clone(), to: two.clone() };
-        assert_eq!(planned(Some(Standing::This(one.clone())), Some(Wanted::This(two))), [replace]);
-        assert_eq!(planned(Some(Standing::This(one.clone())), Some(Wanted::Nothing)), [Change::Withdraw]);
+        assert_eq!(
+            planned(None, Some(Wanted::This(one.clone()))),
+            [Change::Publish(one.clone())]
+        );
+        let replace = Change::Replace {
+            from: one.clone(),
+            to: two.clone(),
+        };
+        assert_eq!(
+            planned(Some(Standing::This(one.clone())), Some(Wanted::This(two))),
+            [replace]
+        );
+        assert_eq!(
+            planned(Some(Standing::This(one.clone())), Some(Wanted::Nothing)),
+            [Change::Withdraw]
+        );
         assert_eq!(planned(Some(Standing::This(one)), None), [Change::Withdraw]);
     }
 
@@ -206,7 +274,10 @@ mod tests {
             (eth(2), Wanted::Unknown),
             (eth(3), Wanted::This(record(3))),
         ]);
-        let expected = [(eth(1), Change::Withdraw), (eth(3), Change::Publish(record(3)))];
+        let expected = [
+            (eth(1), Change::Withdraw),
+            (eth(3), Change::Publish(record(3))),
+        ];
         assert_eq!(plan(&standing, &wanted), expected);
     }
 

@@ -51,7 +51,12 @@ pub struct Export {
 }
 
 /// Writes all nodes of a table that have a name.
-pub fn write(path: &Path, format: Format, generated: Timestamp, table: &Table) -> Result<(), ExportError> {
+pub fn write(
+    path: &Path,
+    format: Format,
+    generated: Timestamp,
+    table: &Table,
+) -> Result<(), ExportError> {
     let mut export = Export::begin(path, format, generated)?;
     for node in table.nodes(Filter::ALL, None) {
         export.push(node)?;
@@ -86,13 +91,21 @@ impl Export {
         name.push(path.file_name().unwrap_or_else(|| "nodes".as_ref()));
         name.push(".new");
         let temporary = path.with_file_name(name);
-        let error = |source| ExportError { path: path.to_owned(), source };
+        let error = |source| ExportError {
+            path: path.to_owned(),
+            source,
+        };
         // What a crash left behind goes. A new file is never opened through a link that somebody else put there.
         match std::fs::remove_file(&temporary) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error(source)),
             _ => {}
         }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary).map_err(error)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&temporary)
+            .map_err(error)?;
         let mut export = Self {
             target: path.to_owned(),
             temporary,
@@ -103,7 +116,9 @@ impl Export {
         };
         match format {
             Format::Hereabouts => {
-                export.text(&format!("{{\"version\":{VERSION},\"generated\":\"{generated}\",\"nodes\":["))?;
+                export.text(&format!(
+                    "{{\"version\":{VERSION},\"generated\":\"{generated}\",\"nodes\":["
+                ))?;
             }
             Format::Dynip => export.text("{")?,
         }
@@ -138,13 +153,18 @@ impl Export {
                     last_seen: node.last_seen(),
                     labels: &record.labels,
                 };
-                let written = serde_json::to_string(&line).map_err(|error| self.error(error.into()))?;
+                let written =
+                    serde_json::to_string(&line).map_err(|error| self.error(error.into()))?;
                 self.text(&written)
             }
             Format::Dynip => {
                 // A node name has letters, digits, '-', '_' and '.' alone: nothing that JSON escapes.
                 let time = local_time(node.last_seen(), &self.zone);
-                self.text(&format!("\"{}\": [\"{}\", \"{time}\"]", node.name(), node.source().ip()))
+                self.text(&format!(
+                    "\"{}\": [\"{}\", \"{time}\"]",
+                    node.name(),
+                    node.source().ip()
+                ))
             }
         }
     }
@@ -155,20 +175,33 @@ impl Export {
             Format::Hereabouts => self.text("\n]}\n")?,
             Format::Dynip => self.text("}")?,
         }
-        let Some(out) = self.out.take() else { return Ok(()) };
-        let synced = out.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
+        let Some(out) = self.out.take() else {
+            return Ok(());
+        };
+        let synced = out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all());
         let renamed = synced.and_then(|()| std::fs::rename(&self.temporary, &self.target));
         let folder = super::store::folder_of(&self.target);
-        renamed.and_then(|()| File::open(folder)?.sync_all()).map_err(|source| self.error(source))
+        renamed
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(|source| self.error(source))
     }
 
     fn text(&mut self, text: &str) -> Result<(), ExportError> {
-        let written = self.out.as_mut().map_or(Ok(()), |out| out.write_all(text.as_bytes()));
+        let written = self
+            .out
+            .as_mut()
+            .map_or(Ok(()), |out| out.write_all(text.as_bytes()));
         written.map_err(|source| self.error(source))
     }
 
     fn error(&self, source: io::Error) -> ExportError {
-        ExportError { path: self.target.clone(), source }
+        ExportError {
+            path: self.target.clone(),
+            source,
+        }
     }
 }
 
@@ -183,7 +216,9 @@ impl Drop for Export {
 fn local_time(time: Timestamp, zone: &jiff::tz::TimeZone) -> String {
     let millis = i64::try_from(time.0.min(Timestamp::MAX.0)).unwrap_or(0);
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
+    time.to_zoned(zone.clone())
+        .strftime("%Y-%m-%d %H:%M:%S%.6f")
+        .to_string()
 }
 
 #[cfg(test)]
@@ -194,7 +229,10 @@ mod tests {
     #[test]
     fn dynip_time_has_six_digits_and_no_zone() {
         let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
-        assert_eq!(local_time(Timestamp(1_359_712_800_120), &zone), "2013-02-01 12:00:00.120000");
+        assert_eq!(
+            local_time(Timestamp(1_359_712_800_120), &zone),
+            "2013-02-01 12:00:00.120000"
+        );
     }
 
     #[test]
@@ -207,7 +245,8 @@ mod tests {
             table.register(fixture::now(1), fixture::registration(index, 1, 1));
         }
         write(&path, Format::Hereabouts, Timestamp(0), &table).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["nodes"].as_array().unwrap().len(), 3);
         assert_eq!(value["nodes"][1]["name"], "node-1");
         assert_eq!(value["nodes"][1]["addresses"][0]["ip"], "10.0.0.1");
@@ -216,7 +255,8 @@ mod tests {
         assert_eq!(value["nodes"][1]["wire"], "hereabouts");
         assert_eq!(value["nodes"][1]["labels"]["site"], "home");
         write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["node-2"][0], "10.0.0.2");
         assert_eq!(value["node-2"][1].as_str().unwrap().len(), 26);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Registration;
-use crate::model::{Address, InterfaceName, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp};
+use crate::model::{
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Now, Origin, Record, Role, Timestamp,
+};
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
@@ -14,7 +16,10 @@ pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 /// So many seconds after the start, by both clocks.
 pub(crate) fn now(seconds: u64) -> Now {
     let elapsed = Duration::from_secs(seconds);
-    Now { elapsed, wall: START.plus(elapsed) }
+    Now {
+        elapsed,
+        wall: START.plus(elapsed),
+    }
 }
 
 pub(crate) fn node_id(index: u32) -> NodeId {
@@ -54,16 +59,32 @@ pub(crate) fn registration(index: u32, epoch: u64, sequence: u64) -> Registratio
 /// Signs again after a change of the record: the body stands for its content, as the real codec's does.
 pub(crate) fn signed(index: u32, record: Record) -> Registration {
     let body = format!("{record:?}").into_bytes();
-    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)
+    });
     let mut padded = vec![0; 130];
     padded[..8].copy_from_slice(&hash.to_le_bytes());
-    let signed =
-        SignedRecord { node: node_id(index), key: KeyId([1, 2, 3, 4]), body: padded.into(), signature: [9; 64] };
-    Registration { record, signed, source: SocketAddr::new(ip(index), 24373), key: KeyId([1, 2, 3, 4]) }
+    let signed = SignedRecord {
+        node: node_id(index),
+        key: KeyId([1, 2, 3, 4]),
+        body: padded.into(),
+        signature: [9; 64],
+    };
+    Registration {
+        record,
+        signed,
+        source: SocketAddr::new(ip(index), 24373),
+        key: KeyId([1, 2, 3, 4]),
+    }
 }
 
 /// The same with another record.
-pub(crate) fn changed(index: u32, epoch: u64, sequence: u64, change: impl FnOnce(&mut Record)) -> Registration {
+pub(crate) fn changed(
+    index: u32,
+    epoch: u64,
+    sequence: u64,
+    change: impl FnOnce(&mut Record),
+) -> Registration {
     let mut record = registration(index, epoch, sequence).record;
     change(&mut record);
     signed(index, record)

@@ -6,7 +6,8 @@ use minicbor::decode::Error as CborError;
 use minicbor::{Decoder, Encoder};
 
 use crate::model::{
-    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp, Wire,
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State,
+    Timestamp, Wire,
 };
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
@@ -34,7 +35,9 @@ pub struct Interval {
 }
 
 /// How a server knows that a node has an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Seen {
     /// The node's record says so.
@@ -116,7 +119,9 @@ pub enum RowError {
 
 impl From<CborError> for RowError {
     fn from(_: CborError) -> Self {
-        Self::Damaged { what: "its structure" }
+        Self::Damaged {
+            what: "its structure",
+        }
     }
 }
 
@@ -151,23 +156,38 @@ pub(super) fn encode<'f>(
     former: impl ExactSizeIterator<Item = (&'f NodeName, Timestamp, bool)>,
     history: impl ExactSizeIterator<Item = Interval>,
 ) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(parts.body.len() + parts.detail.len() + 160 + 40 * history.len());
+    let mut out =
+        Vec::with_capacity(parts.body.len() + parts.detail.len() + 160 + 40 * history.len());
     let mut e = Encoder::new(&mut out);
     let written = (|| {
-        e.array(20)?.u8(ROW_VERSION)?.u16(parts.tag)?.bytes(&parts.id.0)?.bytes(&parts.signed_key.0)?;
-        e.bytes(parts.body)?.bytes(parts.signature)?.str(parts.name.as_str())?.bytes(parts.detail)?;
-        e.bytes(&parts.key.0)?.u64(parts.epoch)?.u64(parts.base)?.u64(parts.sequence)?;
+        e.array(20)?
+            .u8(ROW_VERSION)?
+            .u16(parts.tag)?
+            .bytes(&parts.id.0)?
+            .bytes(&parts.signed_key.0)?;
+        e.bytes(parts.body)?
+            .bytes(parts.signature)?
+            .str(parts.name.as_str())?
+            .bytes(parts.detail)?;
+        e.bytes(&parts.key.0)?
+            .u64(parts.epoch)?
+            .u64(parts.base)?
+            .u64(parts.sequence)?;
         match parts.previous_boot {
             Some(boot) => e.u64(boot)?,
             None => e.null()?,
         };
         e.u32(parts.lease.0)?;
         encode_source(&mut e, parts.source)?;
-        e.array(4)?.u64(parts.first_seen.0)?.u64(parts.last_seen.0)?.u64(parts.ended.0)?.u8(match parts.state {
-            State::Present => 0,
-            State::Expired => 1,
-            State::Left => 2,
-        })?;
+        e.array(4)?
+            .u64(parts.first_seen.0)?
+            .u64(parts.last_seen.0)?
+            .u64(parts.ended.0)?
+            .u8(match parts.state {
+                State::Present => 0,
+                State::Expired => 1,
+                State::Left => 2,
+            })?;
         e.bool(parts.bound)?;
         e.array(former.len() as u64)?;
         for (name, until, bound) in former {
@@ -210,7 +230,8 @@ fn encode_ip(e: &mut Encoder<&mut Vec<u8>>, ip: IpAddr) -> Written<()> {
 fn encode_interval(e: &mut Encoder<&mut Vec<u8>>, interval: Interval) -> Written<()> {
     e.array(4)?;
     encode_ip(e, interval.ip)?;
-    e.u8(u8::from(interval.seen == Seen::Observed))?.u64(interval.from.0)?;
+    e.u8(u8::from(interval.seen == Seen::Observed))?
+        .u64(interval.from.0)?;
     match interval.to {
         Some(to) => e.u64(to.0)?.ok(),
         None => e.null()?.ok(),
@@ -221,7 +242,11 @@ fn encode_interval(e: &mut Encoder<&mut Vec<u8>>, interval: Interval) -> Written
 pub(super) fn encode_detail(record: &Record, out: &mut Vec<u8>) {
     let mut e = Encoder::new(out);
     let written = (|| {
-        e.array(8)?.u64(record.epoch)?.u64(record.sequence)?.u64(record.boot)?.u32(record.lease.0)?;
+        e.array(8)?
+            .u64(record.epoch)?
+            .u64(record.sequence)?
+            .u64(record.boot)?
+            .u32(record.lease.0)?;
         e.array(record.addresses.len() as u64)?;
         for address in &record.addresses {
             e.array(3)?;
@@ -257,17 +282,25 @@ pub(super) fn decode_detail(bytes: &[u8], name: NodeName) -> Result<Record, RowE
         array(d, 3, "an address")?;
         let ip = decode_ip(d)?;
         let interface = match optional(d, |d| d.str())? {
-            Some(text) => {
-                Some(InterfaceName::parse(text).map_err(|_| RowError::Damaged { what: "an interface's name" })?)
-            }
+            Some(text) => Some(InterfaceName::parse(text).map_err(|_| RowError::Damaged {
+                what: "an interface's name",
+            })?),
             None => None,
         };
         let origin = match d.u8()? {
             0 => Origin::Interface,
             1 => Origin::Advertised,
-            _ => return Err(RowError::Damaged { what: "an address's origin" }),
+            _ => {
+                return Err(RowError::Damaged {
+                    what: "an address's origin",
+                });
+            }
         };
-        addresses.push(Address { ip, interface, origin });
+        addresses.push(Address {
+            ip,
+            interface,
+            origin,
+        });
     }
     let port = d.u16()?;
     let role = match d.u8()? {
@@ -280,10 +313,22 @@ pub(super) fn decode_detail(bytes: &[u8], name: NodeName) -> Result<Record, RowE
     let mut labels = Labels::default();
     for _ in 0..pairs.ok_or(RowError::Damaged { what: "the labels" })? {
         let (key, value) = (d.str()?, d.str()?);
-        labels.insert(key.into(), value.into()).map_err(|_| RowError::Damaged { what: "the labels" })?;
+        labels
+            .insert(key.into(), value.into())
+            .map_err(|_| RowError::Damaged { what: "the labels" })?;
     }
     end(d)?;
-    Ok(Record { name, epoch, sequence, boot, lease, addresses, port, role, labels })
+    Ok(Record {
+        name,
+        epoch,
+        sequence,
+        boot,
+        lease,
+        addresses,
+        port,
+        role,
+        labels,
+    })
 }
 
 /// Decodes a row.
@@ -300,14 +345,18 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
         _ => return Err(RowError::Version { found }),
     };
     if fields != expected {
-        return Err(RowError::Damaged { what: "its structure" });
+        return Err(RowError::Damaged {
+            what: "its structure",
+        });
     }
     let tag = d.u16()?;
     let node = NodeId(fixed(d, "the node id")?);
     let signed_key = KeyId(fixed(d, "the key id")?);
     let body = d.bytes()?;
     if body.len() > SignedRecord::MAX_BODY {
-        return Err(RowError::Damaged { what: "the signed record" });
+        return Err(RowError::Damaged {
+            what: "the signed record",
+        });
     }
     let signature = fixed(d, "the signature")?;
     let name = decode_name(d)?;
@@ -318,7 +367,11 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
     let lease = Lease(d.u32()?);
     let source = decode_source(d)?;
     array(d, 4, "the times")?;
-    let (first_seen, last_seen, ended) = (Timestamp(d.u64()?), Timestamp(d.u64()?), Timestamp(d.u64()?));
+    let (first_seen, last_seen, ended) = (
+        Timestamp(d.u64()?),
+        Timestamp(d.u64()?),
+        Timestamp(d.u64()?),
+    );
     let state = match d.u8()? {
         0 => State::Present,
         1 => State::Expired,
@@ -329,7 +382,11 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
     let mut former = Vec::new();
     for _ in 0..count(d, MAX_FORMER, "the former names")? {
         array(d, 3, "a former name")?;
-        former.push(StoredFormer { name: decode_name(d)?, until: Timestamp(d.u64()?), bound: d.bool()? });
+        former.push(StoredFormer {
+            name: decode_name(d)?,
+            until: Timestamp(d.u64()?),
+            bound: d.bool()?,
+        });
     }
     let intervals = count(d, MAX_INTERVALS, "the history")?;
     let mut history = Vec::with_capacity(intervals.min(bytes.len() / 8));
@@ -341,7 +398,12 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
         _ => decode_wire(d)?,
     };
     end(d)?;
-    let signed = SignedRecord { node, key: signed_key, body: body.into(), signature };
+    let signed = SignedRecord {
+        node,
+        key: signed_key,
+        body: body.into(),
+        signature,
+    };
     Ok(StoredNode {
         slot,
         tag,
@@ -371,12 +433,18 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
     let seen = match d.u8()? {
         0 => Seen::Announced,
         1 => Seen::Observed,
-        _ => return Err(RowError::Damaged { what: "an interval" }),
+        _ => {
+            return Err(RowError::Damaged {
+                what: "an interval",
+            });
+        }
     };
     let from = Timestamp(d.u64()?);
     let to = optional(d, |d| d.u64())?.map(Timestamp);
     if to.is_some_and(|to| to < from) {
-        return Err(RowError::Damaged { what: "an interval" });
+        return Err(RowError::Damaged {
+            what: "an interval",
+        });
     }
     Ok(Interval { ip, seen, from, to })
 }
@@ -413,7 +481,9 @@ fn decode_name(d: &mut Decoder<'_>) -> Result<NodeName, RowError> {
 }
 
 fn fixed<const N: usize>(d: &mut Decoder<'_>, what: &'static str) -> Result<[u8; N], RowError> {
-    d.bytes()?.try_into().map_err(|_| RowError::Damaged { what })
+    d.bytes()?
+        .try_into()
+        .map_err(|_| RowError::Damaged { what })
 }
 
 fn optional<'b, T>(
@@ -428,13 +498,20 @@ fn optional<'b, T>(
 }
 
 fn array(d: &mut Decoder<'_>, fields: u64, what: &'static str) -> Result<(), RowError> {
-    (d.array()? == Some(fields)).then_some(()).ok_or(RowError::Damaged { what })
+    (d.array()? == Some(fields))
+        .then_some(())
+        .ok_or(RowError::Damaged { what })
 }
 
 fn count(d: &mut Decoder<'_>, most: u64, what: &'static str) -> Result<usize, RowError> {
-    d.array()?.filter(|count| *count <= most).map(|count| count as usize).ok_or(RowError::Damaged { what })
+    d.array()?
+        .filter(|count| *count <= most)
+        .map(|count| count as usize)
+        .ok_or(RowError::Damaged { what })
 }
 
 fn end(d: &Decoder<'_>) -> Result<(), RowError> {
-    (d.position() == d.input().len()).then_some(()).ok_or(RowError::Damaged { what: "its end" })
+    (d.position() == d.input().len())
+        .then_some(())
+        .ok_or(RowError::Damaged { what: "its end" })
 }

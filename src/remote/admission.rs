@@ -36,12 +36,20 @@ struct Count {
 
 impl Admission {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, sources: HashMap::new(), total: Count::default() }
+        Self {
+            limits,
+            sources: HashMap::new(),
+            total: Count::default(),
+        }
     }
 
     /// Takes a new connection; false if it is one too many.
     pub(super) fn admit(&mut self, source: IpAddr) -> bool {
-        let count = self.sources.get(&network(source)).copied().unwrap_or_default();
+        let count = self
+            .sources
+            .get(&network(source))
+            .copied()
+            .unwrap_or_default();
         let takes = self.total.strangers < STRANGERS
             && self.total.known < self.limits.sessions
             && count.strangers < STRANGERS_PER_SOURCE.min(self.limits.per_source)
@@ -55,7 +63,9 @@ impl Admission {
 
     /// Notes that a connection proved to hold the key; false if there is no room for one more session.
     pub(super) fn promote(&mut self, source: IpAddr) -> bool {
-        let Some(count) = self.sources.get_mut(&network(source)) else { return false };
+        let Some(count) = self.sources.get_mut(&network(source)) else {
+            return false;
+        };
         if count.known >= self.limits.per_source || self.total.known >= self.limits.sessions {
             return false;
         }
@@ -71,7 +81,11 @@ impl Admission {
         let network = network(source);
         if let Some(count) = self.sources.get_mut(&network) {
             for count in [&mut *count, &mut self.total] {
-                let part = if known { &mut count.known } else { &mut count.strangers };
+                let part = if known {
+                    &mut count.known
+                } else {
+                    &mut count.strangers
+                };
                 *part = part.saturating_sub(1);
             }
             if count.strangers == 0 && count.known == 0 {
@@ -96,7 +110,11 @@ fn network(source: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { sessions: 20, per_source: 10, idle: Duration::from_secs(1) };
+    const LIMITS: Limits = Limits {
+        sessions: 20,
+        per_source: 10,
+        idle: Duration::from_secs(1),
+    };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -110,7 +128,10 @@ mod tests {
             assert!(admission.admit(one) && admission.promote(one));
         }
         assert!(!admission.admit(one), "as an IPv4 address");
-        assert!(!admission.admit(ip("::ffff:192.0.2.1")), "as the same address in IPv6");
+        assert!(
+            !admission.admit(ip("::ffff:192.0.2.1")),
+            "as the same address in IPv6"
+        );
         for _ in 0..10 {
             assert!(admission.admit(other) && admission.promote(other));
         }
@@ -121,9 +142,15 @@ mod tests {
 
     #[test]
     fn strangers_do_not_take_the_room_of_sessions() {
-        let mut admission = Admission::new(Limits { sessions: 1000, per_source: 100, ..LIMITS });
+        let mut admission = Admission::new(Limits {
+            sessions: 1000,
+            per_source: 100,
+            ..LIMITS
+        });
         let stranger = ip("2001:db8::1");
-        let admitted = (0..50).filter(|host| admission.admit(ip(&format!("2001:db8::{host}")))).count();
+        let admitted = (0..50)
+            .filter(|host| admission.admit(ip(&format!("2001:db8::{host}"))))
+            .count();
         assert_eq!(admitted, STRANGERS_PER_SOURCE, "a /64 counts as one source");
         assert!(admission.admit(ip("192.0.2.1")) && admission.promote(ip("192.0.2.1")));
         for _ in 0..admitted {
@@ -147,7 +174,10 @@ mod tests {
 
     #[test]
     fn a_promotion_beyond_the_limit_is_refused() {
-        let mut admission = Admission::new(Limits { sessions: 1, ..LIMITS });
+        let mut admission = Admission::new(Limits {
+            sessions: 1,
+            ..LIMITS
+        });
         let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
         assert!(admission.admit(one) && admission.admit(other));
         assert!(admission.promote(one) && !admission.promote(other));

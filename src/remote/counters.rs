@@ -31,7 +31,16 @@ impl SessionCounters {
 
     /// All counts that are not zero, by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Self { opened, turned_away, unauthenticated, requests, idle, broken, pulls, content_bytes } = self;
+        let Self {
+            opened,
+            turned_away,
+            unauthenticated,
+            requests,
+            idle,
+            broken,
+            pulls,
+            content_bytes,
+        } = self;
         let counters = [
             ("opened", opened),
             ("turned_away", turned_away),

@@ -68,7 +68,16 @@ impl Shared {
         files: Served,
     ) -> Self {
         let replay = Mutex::new(ReplayWindow::new(WINDOW, std::hash::RandomState::new()));
-        Self { ring, channel, limits, calls, admission: Mutex::new(Admission::new(limits)), replay, counters, files }
+        Self {
+            ring,
+            channel,
+            limits,
+            calls,
+            admission: Mutex::new(Admission::new(limits)),
+            replay,
+            counters,
+            files,
+        }
     }
 }
 
@@ -86,23 +95,32 @@ impl Thread {
     ) -> std::io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ends, ended) = std::sync::mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("sessions".into()).spawn(move || {
-            runtime.block_on(async {
-                tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
-                if let Some((listener, shared)) = serving {
-                    match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => drop(tokio::spawn(serve::serve(listener, Arc::new(shared)))),
-                        Err(error) => tracing::error!("failed to serve sessions: {error}"),
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("sessions".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
+                    if let Some((listener, shared)) = serving {
+                        match tokio::net::TcpListener::from_std(listener) {
+                            Ok(listener) => {
+                                drop(tokio::spawn(serve::serve(listener, Arc::new(shared))))
+                            }
+                            Err(error) => tracing::error!("failed to serve sessions: {error}"),
+                        }
                     }
-                }
-                let _ = stopped.await;
-            });
-            // A file that is being read must not hold up the stop.
-            runtime.shutdown_timeout(STOP);
-            let _ = ends.send(());
-        })?;
-        Ok(Self { stop: Some(stop), ended: Some(ended) })
+                    let _ = stopped.await;
+                });
+                // A file that is being read must not hold up the stop.
+                runtime.shutdown_timeout(STOP);
+                let _ = ends.send(());
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            ended: Some(ended),
+        })
     }
 }
 

@@ -65,7 +65,11 @@ struct Ticket {
 impl Ticket {
     fn take(shared: &Arc<Shared>, source: IpAddr) -> Option<Self> {
         let admitted = lock(&shared.admission).admit(source);
-        admitted.then(|| Self { shared: shared.clone(), source, known: false })
+        admitted.then(|| Self {
+            shared: shared.clone(),
+            source,
+            known: false,
+        })
     }
 
     fn promote(&mut self) -> bool {
@@ -107,7 +111,8 @@ async fn connection(stream: TcpStream, mut ticket: Ticket, shared: Arc<Shared>, 
     let is_fresh = |theirs: Timestamp, nonce: &[u8; 24]| {
         // The clock first: else whoever recorded old hellos could fill the window with them.
         let now = clock.now();
-        now.wall.distance(theirs) <= WINDOW && lock(&shared.replay).check(now.elapsed, nonce) == Freshness::Fresh
+        now.wall.distance(theirs) <= WINDOW
+            && lock(&shared.replay).check(now.elapsed, nonce) == Freshness::Fresh
     };
     let session = match session::accept(stream, &shared.ring, &shared.channel, is_fresh).await {
         Ok(session) => session,
@@ -122,14 +127,18 @@ async fn connection(stream: TcpStream, mut ticket: Ticket, shared: Arc<Shared>, 
         return;
     }
     SessionCounters::count(&shared.counters.opened);
-    let mut connection = Connection { session, shared: &shared, introduced: None };
+    let mut connection = Connection {
+        session,
+        shared: &shared,
+        introduced: None,
+    };
     if let Err(ended) = connection.requests().await {
         let counter = match ended {
             Ended::Idle | Ended::Slow => Some(&shared.counters.idle),
             Ended::OutOfTurn
-            | Ended::Session(SessionError::Decode(_) | SessionError::Transport(_) | SessionError::TooLong { .. }) => {
-                Some(&shared.counters.broken)
-            }
+            | Ended::Session(
+                SessionError::Decode(_) | SessionError::Transport(_) | SessionError::TooLong { .. },
+            ) => Some(&shared.counters.broken),
             Ended::Stopping | Ended::Session(_) => None,
         };
         if let Some(counter) = counter {
@@ -158,7 +167,9 @@ fn read(generation: Arc<Generation>, mut buffer: Vec<u8>, offset: u64) -> JoinHa
     spawn_blocking(move || {
         let mut filled = 0;
         for content in buffer.chunks_exact_mut(CONTENT) {
-            let read = generation.snapshot.read_at(&mut content[content_frame::HEAD..], offset + filled as u64)?;
+            let read = generation
+                .snapshot
+                .read_at(&mut content[content_frame::HEAD..], offset + filled as u64)?;
             filled += read;
             if read < MAX_CONTENT {
                 break;
@@ -191,10 +202,19 @@ impl Connection<'_> {
     async fn other(&mut self, request: Request) -> Result<(), Ended> {
         match request {
             Request::Offers => self.offers().await,
-            Request::Pull { name, offset, digest } => self.pull(&name, offset, digest).await,
+            Request::Pull {
+                name,
+                offset,
+                digest,
+            } => self.pull(&name, offset, digest).await,
             Request::Introduce { node, signature } => {
                 if verify_introduction(&node, &signature, self.session.binding()).is_err() {
-                    return self.fail(ErrorKind::BadRequest, "the signature is not that of the node").await;
+                    return self
+                        .fail(
+                            ErrorKind::BadRequest,
+                            "the signature is not that of the node",
+                        )
+                        .await;
                 }
                 self.introduced = Some(node);
                 self.end().await
@@ -202,19 +222,39 @@ impl Connection<'_> {
             Request::Report(report) => match self.introduced {
                 Some(node) => {
                     // A report that does not fit comes again with the node's next visit.
-                    let _ = self.shared.files.events.try_send(FileEvent::Reported { node, report });
+                    let _ = self
+                        .shared
+                        .files
+                        .events
+                        .try_send(FileEvent::Reported { node, report });
                     self.end().await
                 }
-                None => self.fail(ErrorKind::BadRequest, "whoever reports introduces itself first").await,
+                None => {
+                    self.fail(
+                        ErrorKind::BadRequest,
+                        "whoever reports introduces itself first",
+                    )
+                    .await
+                }
             },
-            _ => self.fail(ErrorKind::BadRequest, "this is a bug in the server").await,
+            _ => {
+                self.fail(ErrorKind::BadRequest, "this is a bug in the server")
+                    .await
+            }
         }
     }
 
     fn notice(&self, name: &str, generation: &Generation) -> Result<Notice, Ended> {
         let snapshot = &generation.snapshot;
         let (identity, key) = (&self.shared.files.identity, self.session.key());
-        let notice = Notice::sign(identity, key, name, generation.number, snapshot.size(), *snapshot.digest());
+        let notice = Notice::sign(
+            identity,
+            key,
+            name,
+            generation.number,
+            snapshot.size(),
+            *snapshot.digest(),
+        );
         Ok(notice.map_err(SessionError::from)?)
     }
 
@@ -231,7 +271,12 @@ impl Connection<'_> {
     /// Sends a file: the next blocks are read while the ones before leave.
     async fn pull(&mut self, name: &str, offset: u64, digest: Option<Digest>) -> Result<(), Ended> {
         let Some(generation) = self.shared.files.offers.current(name) else {
-            return self.fail(ErrorKind::NotFound, "this server offers no such file, or can't read it now").await;
+            return self
+                .fail(
+                    ErrorKind::NotFound,
+                    "this server offers no such file, or can't read it now",
+                )
+                .await;
         };
         SessionCounters::count(&self.shared.counters.pulls);
         let size = generation.snapshot.size();
@@ -241,9 +286,15 @@ impl Connection<'_> {
         self.session.queue(&Answer::File { notice, offset: at })?;
         self.sending(name, &generation, at);
         // A small file needs no room for a large one: a fleet of pulls at once is many of these.
-        let contents = usize::try_from((size - at).div_ceil(MAX_CONTENT as u64)).unwrap_or(CONTENTS).clamp(1, CONTENTS);
+        let contents = usize::try_from((size - at).div_ceil(MAX_CONTENT as u64))
+            .unwrap_or(CONTENTS)
+            .clamp(1, CONTENTS);
         let mut next = read(generation.clone(), vec![0; contents * CONTENT], at);
-        let mut spare = if contents == CONTENTS { vec![0; contents * CONTENT] } else { Vec::new() };
+        let mut spare = if contents == CONTENTS {
+            vec![0; contents * CONTENT]
+        } else {
+            Vec::new()
+        };
         loop {
             let (mut buffer, filled) = match next.await {
                 Ok(Ok(read)) => read,
@@ -268,7 +319,10 @@ impl Connection<'_> {
                 }
             }
             spare = buffer;
-            self.shared.counters.content_bytes.fetch_add(filled as u64, std::sync::atomic::Ordering::Relaxed);
+            self.shared
+                .counters
+                .content_bytes
+                .fetch_add(filled as u64, std::sync::atomic::Ordering::Relaxed);
             self.sending(name, &generation, at);
         }
         self.end().await
@@ -278,7 +332,12 @@ impl Connection<'_> {
     fn sending(&self, name: &str, generation: &Generation, bytes: u64) {
         if let Some(node) = self.introduced {
             let (name, generation) = (name.into(), generation.number);
-            let _ = self.shared.files.events.try_send(FileEvent::Sending { node, name, generation, bytes });
+            let _ = self.shared.files.events.try_send(FileEvent::Sending {
+                node,
+                name,
+                generation,
+                bytes,
+            });
         }
     }
 
@@ -292,12 +351,27 @@ impl Connection<'_> {
         loop {
             let mut responses = match self.hand_over(asked.clone()).await? {
                 Some(responses) => responses,
-                None => return self.fail(ErrorKind::Busy, "the server is busy: try again").await,
+                None => {
+                    return self
+                        .fail(ErrorKind::Busy, "the server is busy: try again")
+                        .await;
+                }
             };
             let next = loop {
                 match timeout(CALL_LIMIT, responses.recv()).await {
-                    Err(_) => return self.fail(ErrorKind::Failed, "the server did not answer itself in time").await,
-                    Ok(None) => return self.fail(ErrorKind::Failed, "the server dropped the request").await,
+                    Err(_) => {
+                        return self
+                            .fail(
+                                ErrorKind::Failed,
+                                "the server did not answer itself in time",
+                            )
+                            .await;
+                    }
+                    Ok(None) => {
+                        return self
+                            .fail(ErrorKind::Failed, "the server dropped the request")
+                            .await;
+                    }
                     Ok(Some(Response::Item { item })) => {
                         if let Some(answer) = views::answer(item) {
                             self.session.queue(&answer)?;
@@ -307,7 +381,9 @@ impl Connection<'_> {
                         }
                     }
                     Ok(Some(Response::End { next })) => break next,
-                    Ok(Some(Response::Error { kind, message })) => return self.fail(kind, &message).await,
+                    Ok(Some(Response::Error { kind, message })) => {
+                        return self.fail(kind, &message).await;
+                    }
                 }
             };
             match next.and_then(|next| asked.page(next)) {
@@ -323,7 +399,9 @@ impl Connection<'_> {
     /// Passes changes on until the caller leaves.
     async fn watch(&mut self) -> Result<(), Ended> {
         let Some(mut responses) = self.hand_over(Asked::Watch).await? else {
-            return self.fail(ErrorKind::Busy, "the server is busy: try again").await;
+            return self
+                .fail(ErrorKind::Busy, "the server is busy: try again")
+                .await;
         };
         loop {
             let response = tokio::select! {
@@ -375,7 +453,9 @@ impl Connection<'_> {
     /// Writes what waits; each part must be taken within the idle limit.
     async fn flush(&mut self) -> Result<(), Ended> {
         while self.session.waiting() > 0 {
-            timeout(self.shared.limits.idle, self.session.write_some()).await.map_err(|_| Ended::Slow)??;
+            timeout(self.shared.limits.idle, self.session.write_some())
+                .await
+                .map_err(|_| Ended::Slow)??;
         }
         Ok(())
     }

@@ -20,7 +20,11 @@ use crate::wire::keyring::Secret;
 use crate::wire::session::{Answer, FailureKind, HELLO, Initiator, Request};
 
 const SOON: Duration = Duration::from_secs(20);
-const LIMITS: Limits = Limits { sessions: 8, per_source: 8, idle: SOON };
+const LIMITS: Limits = Limits {
+    sessions: 8,
+    per_source: 8,
+    idle: SOON,
+};
 
 fn ring(keys: &[u8]) -> KeyRing {
     let secrets: Vec<_> = keys.iter().map(|byte| Secret::key([*byte; 32])).collect();
@@ -45,15 +49,39 @@ fn served(keys: &[u8], limits: Limits, mut node: impl FnMut(Call) + Send + 'stat
     });
     let counters = Arc::<SessionCounters>::default();
     let (events, _) = mpsc::channel(1);
-    let files = super::Served { identity: Identity::from_seed(&[1; 32]), offers: Offers::default(), events };
-    let shared = Shared::new(ring(keys), "home".into(), limits, calls, counters.clone(), files);
-    Served { address, counters, _thread: Thread::start(Some((listener, shared)), Vec::new()).unwrap() }
+    let files = super::Served {
+        identity: Identity::from_seed(&[1; 32]),
+        offers: Offers::default(),
+        events,
+    };
+    let shared = Shared::new(
+        ring(keys),
+        "home".into(),
+        limits,
+        calls,
+        counters.clone(),
+        files,
+    );
+    Served {
+        address,
+        counters,
+        _thread: Thread::start(Some((listener, shared)), Vec::new()).unwrap(),
+    }
 }
 
 impl Served {
-    async fn connect_with(&self, key: u8, clock_ahead: i64) -> Result<Session<TcpStream>, SessionError> {
+    async fn connect_with(
+        &self,
+        key: u8,
+        clock_ahead: i64,
+    ) -> Result<Session<TcpStream>, SessionError> {
         let name = "hub".parse().unwrap();
-        let server = Peer { address: self.address, id: NodeId([0; 32]), name, clock_ahead };
+        let server = Peer {
+            address: self.address,
+            id: NodeId([0; 32]),
+            name,
+            clock_ahead,
+        };
         server.connect(&ring(&[key]), "home").await
     }
 
@@ -62,7 +90,12 @@ impl Served {
     }
 
     async fn await_count(&self, name: &str, expected: u64) {
-        let counted = || self.counters.all().find(|(counter, _)| *counter == name).map_or(0, |(_, count)| count);
+        let counted = || {
+            self.counters
+                .all()
+                .find(|(counter, _)| *counter == name)
+                .map_or(0, |(_, count)| count)
+        };
         let reached = async {
             while counted() < expected {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -97,18 +130,28 @@ fn node(name: &str) -> NodeView {
 }
 
 fn all_nodes() -> Request {
-    Request::Nodes { labels: Labels::default(), gone: false, after: None }
+    Request::Nodes {
+        labels: Labels::default(),
+        gone: false,
+        after: None,
+    }
 }
 
 /// Answers `nodes` with as many as there are, page by page.
 fn registry_of(count: usize) -> impl FnMut(Call) {
     move |call| {
-        let Asked::Nodes { after, .. } = &call.request else { panic!("{:?}", call.request) };
-        let start = after.as_ref().map_or(0, |after| after[1..].parse::<usize>().unwrap() + 1);
+        let Asked::Nodes { after, .. } = &call.request else {
+            panic!("{:?}", call.request)
+        };
+        let start = after
+            .as_ref()
+            .map_or(0, |after| after[1..].parse::<usize>().unwrap() + 1);
         let end = count.min(start + PAGE);
         for number in start..end {
             // A page and its end fit: the node never waits.
-            call.reply.try_send(Item::from(node(&format!("n{number}"))).into()).unwrap();
+            call.reply
+                .try_send(Item::from(node(&format!("n{number}"))).into())
+                .unwrap();
         }
         let next = (end < count).then(|| format!("n{}", end - 1));
         call.reply.try_send(Response::End { next }).unwrap();
@@ -151,11 +194,15 @@ async fn one_node_is_told_as_it_is_now_or_where_it_was_then() {
     let told = then.clone();
     let served = served(&[1], LIMITS, move |call| {
         let answer = match &call.request {
-            Asked::Node { name, .. } if name.as_str() != "laptop" => {
-                Response::error(ErrorKind::NotFound, format!("no node called '{name}' is known here"))
-            }
+            Asked::Node { name, .. } if name.as_str() != "laptop" => Response::error(
+                ErrorKind::NotFound,
+                format!("no node called '{name}' is known here"),
+            ),
             Asked::Node { at: None, .. } => Item::from(node("laptop")).into(),
-            Asked::Node { at: Some(Timestamp(5)), .. } => then.clone().into(),
+            Asked::Node {
+                at: Some(Timestamp(5)),
+                ..
+            } => then.clone().into(),
             other => panic!("{other:?}"),
         };
         let failed = matches!(answer, Response::Error { .. });
@@ -165,25 +212,50 @@ async fn one_node_is_told_as_it_is_now_or_where_it_was_then() {
         }
     });
     let mut session = served.connect().await;
-    for (at, expected) in [(None, Item::from(node("laptop"))), (Some(Timestamp(5)), told)] {
-        let request = views::request(&Asked::Node { name: "laptop".parse().unwrap(), at }).unwrap();
+    for (at, expected) in [
+        (None, Item::from(node("laptop"))),
+        (Some(Timestamp(5)), told),
+    ] {
+        let request = views::request(&Asked::Node {
+            name: "laptop".parse().unwrap(),
+            at,
+        })
+        .unwrap();
         session.ask(&request).await.unwrap();
         assert_eq!(views::item(session.answer().await.unwrap()), Some(expected));
         assert_eq!(session.answer().await.unwrap(), Answer::End);
     }
-    session.ask(&Request::Node { name: "tablet".parse().unwrap(), at: None }).await.unwrap();
+    session
+        .ask(&Request::Node {
+            name: "tablet".parse().unwrap(),
+            at: None,
+        })
+        .await
+        .unwrap();
     match session.answer().await.unwrap() {
-        Answer::Failed { kind: FailureKind::NotFound, message } => assert!(message.contains("tablet"), "{message}"),
+        Answer::Failed {
+            kind: FailureKind::NotFound,
+            message,
+        } => assert!(message.contains("tablet"), "{message}"),
         other => panic!("{other:?}"),
     }
     // A node that is not known ends its answer, not the session.
-    session.ask(&Request::Node { name: "laptop".parse().unwrap(), at: None }).await.unwrap();
+    session
+        .ask(&Request::Node {
+            name: "laptop".parse().unwrap(),
+            at: None,
+        })
+        .await
+        .unwrap();
     assert!(matches!(session.answer().await.unwrap(), Answer::Node(_)));
 }
 
 #[tokio::test]
 async fn a_reader_that_stops_holds_up_nobody_else_and_is_let_go() {
-    let limits = Limits { idle: Duration::from_secs(3), ..LIMITS };
+    let limits = Limits {
+        idle: Duration::from_secs(3),
+        ..LIMITS
+    };
     let served = served(&[1], limits, registry_of(usize::MAX));
     let mut stuck = served.connect().await;
     stuck.ask(&all_nodes()).await.unwrap();
@@ -224,18 +296,40 @@ async fn a_clock_that_is_too_far_off_gets_no_word() {
 async fn without_the_key_not_a_byte_comes_back() {
     let served = served(&[1], LIMITS, registry_of(1));
     let clock = Clock::new().now().wall;
-    let hello = |key| Initiator::new(ring(&[key]).first(), "home", clock, zeroize::Zeroizing::new([9; 32])).unwrap().1;
+    let hello = |key| {
+        Initiator::new(
+            ring(&[key]).first(),
+            "home",
+            clock,
+            zeroize::Zeroizing::new([9; 32]),
+        )
+        .unwrap()
+        .1
+    };
     // Once it is answered, as it is new; whoever recorded it gets nothing for it.
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.write_all(&hello(1)).await.unwrap();
-    assert!(timeout(SOON, stream.read(&mut [0; 64])).await.unwrap().unwrap() > 0);
-    for sent in [hello(1).to_vec(), hello(2).to_vec(), vec![0x47; 4 * HELLO], b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+    assert!(
+        timeout(SOON, stream.read(&mut [0; 64]))
+            .await
+            .unwrap()
+            .unwrap()
+            > 0
+    );
+    for sent in [
+        hello(1).to_vec(),
+        hello(2).to_vec(),
+        vec![0x47; 4 * HELLO],
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+    ] {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(&sent).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut received = Vec::new();
         // A reset is no byte either.
-        let _ = timeout(SOON, stream.read_to_end(&mut received)).await.unwrap();
+        let _ = timeout(SOON, stream.read_to_end(&mut received))
+            .await
+            .unwrap();
         assert!(received.is_empty(), "{sent:02x?}");
     }
     served.await_count("unauthenticated", 4).await;
@@ -243,7 +337,15 @@ async fn without_the_key_not_a_byte_comes_back() {
 
 #[tokio::test]
 async fn sessions_beyond_the_limit_are_closed_without_a_word() {
-    let served = served(&[1], Limits { sessions: 3, per_source: 2, ..LIMITS }, registry_of(1));
+    let served = served(
+        &[1],
+        Limits {
+            sessions: 3,
+            per_source: 2,
+            ..LIMITS
+        },
+        registry_of(1),
+    );
     let (mut first, _second) = (served.connect().await, served.connect().await);
     assert!(served.connect_with(1, 0).await.is_err());
     served.await_count("turned_away", 1).await;
@@ -251,12 +353,23 @@ async fn sessions_beyond_the_limit_are_closed_without_a_word() {
     first.ask(&all_nodes()).await.unwrap();
     assert!(matches!(first.answer().await.unwrap(), Answer::Node(_)));
     drop(first);
-    timeout(SOON, async { while served.connect_with(1, 0).await.is_err() {} }).await.unwrap();
+    timeout(SOON, async {
+        while served.connect_with(1, 0).await.is_err() {}
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
 async fn an_idle_session_ends() {
-    let served = served(&[1], Limits { idle: Duration::from_millis(50), ..LIMITS }, registry_of(1));
+    let served = served(
+        &[1],
+        Limits {
+            idle: Duration::from_millis(50),
+            ..LIMITS
+        },
+        registry_of(1),
+    );
     let mut session = served.connect().await;
     let ended = timeout(SOON, session.answer()).await.unwrap();
     assert!(matches!(ended, Err(SessionError::Closed)), "{ended:?}");
@@ -285,18 +398,30 @@ async fn changes_reach_watchers_until_they_leave() {
     let answer = timeout(SOON, session.answer()).await.unwrap().unwrap();
     assert_eq!(views::item(answer), Some(Item::from(change)));
     drop(session);
-    timeout(SOON, reply.closed()).await.expect("the node learns that nobody watches any more");
+    timeout(SOON, reply.closed())
+        .await
+        .expect("the node learns that nobody watches any more");
 }
 
 #[tokio::test]
 async fn what_the_node_refuses_comes_with_its_words() {
     let served = served(&[1], LIMITS, |call| {
-        call.reply.try_send(Response::error(ErrorKind::NotFound, "é".repeat(600))).unwrap();
+        call.reply
+            .try_send(Response::error(ErrorKind::NotFound, "é".repeat(600)))
+            .unwrap();
     });
     let mut session = served.connect().await;
-    session.ask(&Request::History { name: "laptop".parse().unwrap() }).await.unwrap();
+    session
+        .ask(&Request::History {
+            name: "laptop".parse().unwrap(),
+        })
+        .await
+        .unwrap();
     match session.answer().await.unwrap() {
-        Answer::Failed { kind: FailureKind::NotFound, message } => assert_eq!(message.len(), 512),
+        Answer::Failed {
+            kind: FailureKind::NotFound,
+            message,
+        } => assert_eq!(message.len(), 512),
         other => panic!("{other:?}"),
     }
 }
@@ -306,7 +431,13 @@ async fn a_node_that_drops_a_request_fails_it() {
     let served = served(&[1], LIMITS, drop);
     let mut session = served.connect().await;
     session.ask(&all_nodes()).await.unwrap();
-    assert!(matches!(session.answer().await.unwrap(), Answer::Failed { kind: FailureKind::Failed, .. }));
+    assert!(matches!(
+        session.answer().await.unwrap(),
+        Answer::Failed {
+            kind: FailureKind::Failed,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -320,6 +451,9 @@ fn items_survive_the_way_over_a_session() {
         node: node("laptop"),
     };
     for item in [Item::from(node("laptop")), Item::from(holder)] {
-        assert_eq!(views::item(views::answer(item.clone()).unwrap()), Some(item));
+        assert_eq!(
+            views::item(views::answer(item.clone()).unwrap()),
+            Some(item)
+        );
     }
 }

@@ -2,44 +2,79 @@
 
 use crate::api::request::{ErrorKind, Item, Request as Asked};
 use crate::api::view::{
-    AddressView, ChangeKind as ChangeWord, ChangeView, FileView, HistoryView, HolderView, NodeView, Seen,
+    AddressView, ChangeKind as ChangeWord, ChangeView, FileView, HistoryView, HolderView, NodeView,
+    Seen,
 };
 use crate::model::{Address, Labels, Record, Scope};
 use crate::wire::KeyId;
 use crate::wire::session::{
-    Answer, Change, ChangeKind, FailureKind, HeldFile, Holder, Interval, NodeEntry, Report, Request, SeenBy,
+    Answer, Change, ChangeKind, FailureKind, HeldFile, Holder, Interval, NodeEntry, Report,
+    Request, SeenBy,
 };
 
 /// What a caller asks of the registry, as the node is asked it; `None` for what is no matter of the registry.
 pub(crate) fn asked(request: &Request) -> Option<Asked> {
     Some(match request {
-        Request::Nodes { labels, gone, after } => Asked::Nodes {
-            labels: labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        Request::Nodes {
+            labels,
+            gone,
+            after,
+        } => Asked::Nodes {
+            labels: labels
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             gone: *gone,
             after: after.as_ref().map(ToString::to_string),
         },
-        Request::Node { name, at } => Asked::Node { name: name.clone(), at: *at },
-        Request::History { name } => Asked::History { name: name.clone(), after: None },
-        Request::Holder { address, at } => Asked::Holder { address: *address, at: *at },
+        Request::Node { name, at } => Asked::Node {
+            name: name.clone(),
+            at: *at,
+        },
+        Request::History { name } => Asked::History {
+            name: name.clone(),
+            after: None,
+        },
+        Request::Holder { address, at } => Asked::Holder {
+            address: *address,
+            at: *at,
+        },
         Request::Watch => Asked::Watch,
-        Request::Offers | Request::Pull { .. } | Request::Introduce { .. } | Request::Report(_) => return None,
+        Request::Offers | Request::Pull { .. } | Request::Introduce { .. } | Request::Report(_) => {
+            return None;
+        }
     })
 }
 
 /// What a command asks, as it is asked over a session; `None` for what only the node of this machine answers.
 pub(crate) fn request(asked: &Asked) -> Option<Request> {
     Some(match asked {
-        Asked::Nodes { labels, gone, after } => Request::Nodes {
-            labels: Labels::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))).ok()?,
+        Asked::Nodes {
+            labels,
+            gone,
+            after,
+        } => Request::Nodes {
+            labels: Labels::new(
+                labels
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_str())),
+            )
+            .ok()?,
             gone: *gone,
             after: match after {
                 Some(after) => Some(after.parse().ok()?),
                 None => None,
             },
         },
-        Asked::Node { name, at } => Request::Node { name: name.clone(), at: *at },
+        Asked::Node { name, at } => Request::Node {
+            name: name.clone(),
+            at: *at,
+        },
         Asked::History { name, .. } => Request::History { name: name.clone() },
-        Asked::Holder { address, at } => Request::Holder { address: *address, at: *at },
+        Asked::Holder { address, at } => Request::Holder {
+            address: *address,
+            at: *at,
+        },
         Asked::Watch => Request::Watch,
         _ => return None,
     })
@@ -128,7 +163,10 @@ pub(crate) fn failure(kind: ErrorKind, message: &str) -> Answer<'static> {
         ErrorKind::Busy => FailureKind::Busy,
         ErrorKind::Failed => FailureKind::Failed,
     };
-    Answer::Failed { kind, message: cut(message, Answer::MAX_FAILURE).into() }
+    Answer::Failed {
+        kind,
+        message: cut(message, Answer::MAX_FAILURE).into(),
+    }
 }
 
 /// What a failure means to a command.
@@ -148,21 +186,32 @@ pub(crate) fn cut(text: &str, most: usize) -> &str {
 }
 
 fn entry(view: &NodeView) -> NodeEntry {
-    let addresses = view.addresses.iter().take(Record::MAX_ADDRESSES).map(|address| Address {
-        ip: address.address,
-        interface: address.interface,
-        origin: address.origin,
-    });
-    let files = view.files.iter().take(NodeEntry::MAX_FILES).map(|file| HeldFile {
-        report: Report {
-            name: file.name.as_str().into(),
-            generation: file.generation,
-            error: file.error.as_deref().map(|error| cut(error, Report::MAX_ERROR).into()),
-            attempted: None,
-            again: false,
-        },
-        at: file.reported,
-    });
+    let addresses = view
+        .addresses
+        .iter()
+        .take(Record::MAX_ADDRESSES)
+        .map(|address| Address {
+            ip: address.address,
+            interface: address.interface,
+            origin: address.origin,
+        });
+    let files = view
+        .files
+        .iter()
+        .take(NodeEntry::MAX_FILES)
+        .map(|file| HeldFile {
+            report: Report {
+                name: file.name.as_str().into(),
+                generation: file.generation,
+                error: file
+                    .error
+                    .as_deref()
+                    .map(|error| cut(error, Report::MAX_ERROR).into()),
+                attempted: None,
+                again: false,
+            },
+            at: file.reported,
+        });
     NodeEntry {
         id: view.node_id,
         name: view.name.clone(),
@@ -180,7 +229,12 @@ fn entry(view: &NodeView) -> NodeEntry {
         key: view.key_in_use.as_deref().map(key_id),
         epoch: view.epoch,
         cloned: view.cloned,
-        former: view.former_names.iter().take(NodeEntry::MAX_FORMER).cloned().collect(),
+        former: view
+            .former_names
+            .iter()
+            .take(NodeEntry::MAX_FORMER)
+            .cloned()
+            .collect(),
         files: files.collect(),
     }
 }
@@ -192,12 +246,15 @@ fn node(entry: NodeEntry) -> NodeView {
         scope: Scope::of(address.ip),
         origin: address.origin,
     });
-    let files = entry.files.into_iter().map(|HeldFile { report, at }| FileView {
-        name: report.name.into(),
-        generation: report.generation,
-        reported: at,
-        error: report.error.map(Into::into),
-    });
+    let files = entry
+        .files
+        .into_iter()
+        .map(|HeldFile { report, at }| FileView {
+            name: report.name.into(),
+            generation: report.generation,
+            reported: at,
+            error: report.error.map(Into::into),
+        });
     NodeView {
         name: entry.name,
         node_id: entry.id,
@@ -222,7 +279,9 @@ fn node(entry: NodeEntry) -> NodeView {
 
 /// The view's text is what `KeyId` prints; anything else would be a bug, and reads as zeros.
 fn key_id(text: &str) -> KeyId {
-    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap_or_default();
+    let bytes = data_encoding::HEXLOWER
+        .decode(text.as_bytes())
+        .unwrap_or_default();
     KeyId(bytes.try_into().unwrap_or_default())
 }
 

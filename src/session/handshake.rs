@@ -60,16 +60,25 @@ pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(Err(error)) => return Err(error.into()),
         Ok(Ok(_)) => {}
     }
-    Ok(Session::caller(stream, initiator.finish(&reply).map_err(failed)?))
+    Ok(Session::caller(
+        stream,
+        initiator.finish(&reply).map_err(failed)?,
+    ))
 }
 
 fn is_closed(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+    )
 }
 
 fn late(what: &str, limit: Duration) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, format!("{what} within {} s", limit.as_secs()))
+    std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("{what} within {} s", limit.as_secs()),
+    )
 }
 
 fn failed(error: HandshakeError) -> SessionError {
@@ -102,7 +111,10 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Session<S>, AcceptError> {
     let spoken = async {
         let mut hello = [0; HELLO];
-        stream.read_exact(&mut hello).await.map_err(|_| AcceptError::Incomplete)?;
+        stream
+            .read_exact(&mut hello)
+            .await
+            .map_err(|_| AcceptError::Incomplete)?;
         let hello = Hello::open(ring, channel, &hello, ephemeral()?)?;
         if !judge(hello.clock(), &hello.nonce()) {
             return Err(AcceptError::Stale);
@@ -111,12 +123,15 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         stream.write_all(&reply).await?;
         Ok(established)
     };
-    let established = timeout(HANDSHAKE_LIMIT, spoken).await.map_err(|_| AcceptError::Incomplete)??;
+    let established = timeout(HANDSHAKE_LIMIT, spoken)
+        .await
+        .map_err(|_| AcceptError::Incomplete)??;
     Ok(Session::server(stream, established))
 }
 
 fn ephemeral() -> Result<Zeroizing<[u8; 32]>, std::io::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *bytes).map_err(|error| std::io::Error::other(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut *bytes)
+        .map_err(|error| std::io::Error::other(format!("no randomness: {error}")))?;
     Ok(bytes)
 }

@@ -25,10 +25,18 @@ pub struct Peer {
 
 impl Peer {
     /// Opens a session, by the clock that the server has.
-    pub(crate) async fn connect(&self, ring: &KeyRing, channel: &str) -> Result<Session<TcpStream>, SessionError> {
+    pub(crate) async fn connect(
+        &self,
+        ring: &KeyRing,
+        channel: &str,
+    ) -> Result<Session<TcpStream>, SessionError> {
         let clock = Clock::new().now().wall;
         let ahead = Duration::from_millis(self.clock_ahead.unsigned_abs());
-        let clock: Timestamp = if self.clock_ahead < 0 { clock.minus(ahead) } else { clock.plus(ahead) };
+        let clock: Timestamp = if self.clock_ahead < 0 {
+            clock.minus(ahead)
+        } else {
+            clock.plus(ahead)
+        };
         super::connect(self.address, ring.first(), channel, clock).await
     }
 }

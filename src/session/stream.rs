@@ -6,7 +6,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::wire::KeyId;
 use crate::wire::session::{
-    Answer, Established, LENGTH, MAX_MESSAGE, MAX_SEALED, Request, TAG, TransportError, content_frame,
+    Answer, Established, LENGTH, MAX_MESSAGE, MAX_SEALED, Request, TAG, TransportError,
+    content_frame,
 };
 use crate::wire::v1::{DecodeError, EncodeError};
 
@@ -78,7 +79,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn new(stream: S, noise: Established, limit: usize, read_ahead: usize) -> Self {
         let (inbox, message, outbox) = (Vec::new(), Vec::new(), Vec::new());
-        Self { stream, noise, limit, read_ahead, inbox, taken: 0, filled: 0, message, outbox, queued: 0, written: 0 }
+        Self {
+            stream,
+            noise,
+            limit,
+            read_ahead,
+            inbox,
+            taken: 0,
+            filled: 0,
+            message,
+            outbox,
+            queued: 0,
+            written: 0,
+        }
     }
 
     /// The key under which the session is sealed.
@@ -100,7 +113,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ///
     /// May be dropped and called again: what came meanwhile is kept.
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, SessionError> {
-        let Some(sealed) = self.next_frame().await? else { return Ok(None) };
+        let Some(sealed) = self.next_frame().await? else {
+            return Ok(None);
+        };
         let mut message = std::mem::take(&mut self.message);
         message.resize(message.len().max(sealed), 0);
         let opened = self.open(sealed, &mut message);
@@ -168,8 +183,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn queue(&mut self, answer: &Answer<'_>) -> Result<(), SessionError> {
         let mut message = std::mem::take(&mut self.message);
         message.resize(MAX_MESSAGE, 0);
-        let sealed =
-            answer.encode(&mut message).map_err(SessionError::from).and_then(|length| self.seal(&message[..length]));
+        let sealed = answer
+            .encode(&mut message)
+            .map_err(SessionError::from)
+            .and_then(|length| self.seal(&message[..length]));
         self.message = message;
         sealed
     }
@@ -200,7 +217,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes a part of what waits. May be dropped and called again.
     pub async fn write_some(&mut self) -> Result<(), SessionError> {
-        match self.stream.write(&self.outbox[self.written..self.queued]).await? {
+        match self
+            .stream
+            .write(&self.outbox[self.written..self.queued])
+            .await?
+        {
             0 => Err(io::Error::from(io::ErrorKind::WriteZero).into()),
             written => {
                 self.written += written;
@@ -228,16 +249,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The sealed length of the next frame, if it is there as a whole.
     fn whole_frame(&self) -> Result<Option<usize>, SessionError> {
-        let Some(sealed) = self.announced()? else { return Ok(None) };
+        let Some(sealed) = self.announced()? else {
+            return Ok(None);
+        };
         Ok((self.filled - self.taken >= LENGTH + sealed).then_some(sealed))
     }
 
     /// The sealed length of the next frame, if it is known yet.
     fn announced(&self) -> Result<Option<usize>, SessionError> {
-        let Some([a, b]) = self.inbox[self.taken..self.filled].first_chunk() else { return Ok(None) };
+        let Some([a, b]) = self.inbox[self.taken..self.filled].first_chunk() else {
+            return Ok(None);
+        };
         let length = usize::from(u16::from_be_bytes([*a, *b]));
         if length > self.limit {
-            return Err(SessionError::TooLong { length, limit: self.limit });
+            return Err(SessionError::TooLong {
+                length,
+                limit: self.limit,
+            });
         }
         Ok(Some(length))
     }

@@ -18,8 +18,10 @@ fn ring(byte: u8) -> KeyRing {
 async fn pair(capacity: usize) -> (Session<DuplexStream>, Session<DuplexStream>) {
     let (near, far) = duplex(capacity);
     let ring = ring(1);
-    let (caller, server) =
-        tokio::join!(call(near, ring.first(), "home", CLOCK), accept(far, &ring, "home", |clock, _| clock == CLOCK));
+    let (caller, server) = tokio::join!(
+        call(near, ring.first(), "home", CLOCK),
+        accept(far, &ring, "home", |clock, _| clock == CLOCK)
+    );
     (caller.unwrap(), server.unwrap())
 }
 
@@ -55,7 +57,10 @@ async fn contents_of_every_length_arrive_whole() {
     };
     let receiving = async {
         for length in lengths {
-            assert_eq!(caller.answer().await.unwrap(), Answer::Content(&vec![length as u8; length]));
+            assert_eq!(
+                caller.answer().await.unwrap(),
+                Answer::Content(&vec![length as u8; length])
+            );
         }
     };
     tokio::join!(sending, receiving);
@@ -101,14 +106,22 @@ async fn very_long_requests_are_refused_before_they_are_read() {
     let mut buffer = vec![0; content_frame::HEAD + MAX_CONTENT];
     caller.queue_content(&mut buffer, MAX_CONTENT).unwrap();
     caller.flush().await.unwrap();
-    assert!(matches!(server.request().await, Err(SessionError::TooLong { .. })));
+    assert!(matches!(
+        server.request().await,
+        Err(SessionError::TooLong { .. })
+    ));
 }
 
 #[tokio::test]
 async fn without_the_key_not_a_byte_comes_back() {
     let holder = ring(1);
-    let (_, recorded) =
-        crate::wire::session::Initiator::new(holder.first(), "home", CLOCK, zeroize::Zeroizing::new([3; 32])).unwrap();
+    let (_, recorded) = crate::wire::session::Initiator::new(
+        holder.first(),
+        "home",
+        CLOCK,
+        zeroize::Zeroizing::new([3; 32]),
+    )
+    .unwrap();
     let cases: [(&str, Vec<u8>, bool); 5] = [
         ("noise", vec![0x41; HELLO], true),
         (
@@ -116,7 +129,10 @@ async fn without_the_key_not_a_byte_comes_back() {
             {
                 let stranger = ring(2);
                 let seed = zeroize::Zeroizing::new([3; 32]);
-                crate::wire::session::Initiator::new(stranger.first(), "home", CLOCK, seed).unwrap().1.to_vec()
+                crate::wire::session::Initiator::new(stranger.first(), "home", CLOCK, seed)
+                    .unwrap()
+                    .1
+                    .to_vec()
             },
             true,
         ),
@@ -136,7 +152,10 @@ async fn without_the_key_not_a_byte_comes_back() {
         let (mut near, far) = duplex(1024);
         near.write_all(&sent).await.unwrap();
         near.shutdown().await.unwrap();
-        assert!(accept(far, &holder, "home", |_, _| fresh).await.is_err(), "{what}");
+        assert!(
+            accept(far, &holder, "home", |_, _| fresh).await.is_err(),
+            "{what}"
+        );
         let mut received = Vec::new();
         near.read_to_end(&mut received).await.unwrap();
         assert!(received.is_empty(), "{what}");
@@ -147,12 +166,18 @@ async fn without_the_key_not_a_byte_comes_back() {
 async fn whoever_says_nothing_is_left_after_five_seconds() {
     let (near, far) = duplex(64);
     let started = tokio::time::Instant::now();
-    assert!(matches!(accept(far, &ring(1), "home", |_, _| true).await, Err(AcceptError::Incomplete)));
+    assert!(matches!(
+        accept(far, &ring(1), "home", |_, _| true).await,
+        Err(AcceptError::Incomplete)
+    ));
     assert_eq!(started.elapsed(), Duration::from_secs(5));
     drop(near);
     // The caller's side does not wait for ever either.
     let (near, far) = duplex(64);
-    let error = call(near, ring(1).first(), "home", CLOCK).await.unwrap_err().to_string();
+    let error = call(near, ring(1).first(), "home", CLOCK)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("within 5 s"), "{error}");
     drop(far);
 }
@@ -161,9 +186,14 @@ async fn whoever_says_nothing_is_left_after_five_seconds() {
 async fn a_server_that_closes_without_a_word_is_explained() {
     let (near, far) = duplex(64);
     let (stranger, holder) = (ring(2), ring(1));
-    let (called, accepted) =
-        tokio::join!(call(near, stranger.first(), "home", CLOCK), accept(far, &holder, "home", |_, _| true));
+    let (called, accepted) = tokio::join!(
+        call(near, stranger.first(), "home", CLOCK),
+        accept(far, &holder, "home", |_, _| true)
+    );
     assert!(accepted.is_err());
     let error = called.unwrap_err().to_string();
-    assert!(error.contains("another key") && error.contains("clock"), "{error}");
+    assert!(
+        error.contains("another key") && error.contains("clock"),
+        "{error}"
+    );
 }

@@ -17,16 +17,27 @@ impl Accepts {
     /// Files by name, none of them tried yet.
     pub(crate) fn new(accepts: impl IntoIterator<Item = (Box<str>, PathBuf)>) -> Self {
         let view = |(name, path): (Box<str>, PathBuf)| {
-            let view = AcceptView { name: name.to_string(), path: path.display().to_string(), ..AcceptView::default() };
+            let view = AcceptView {
+                name: name.to_string(),
+                path: path.display().to_string(),
+                ..AcceptView::default()
+            };
             (name, view)
         };
-        Self(Arc::new(RwLock::new(accepts.into_iter().map(view).collect())))
+        Self(Arc::new(RwLock::new(
+            accepts.into_iter().map(view).collect(),
+        )))
     }
 
     /// Every file.
     pub(crate) fn views(&self) -> Vec<AcceptView> {
         // Each change is whole before the lock is given back, so what a panic left is whole too.
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Notes what is held now.
@@ -44,7 +55,13 @@ impl Accepts {
     }
 
     /// Notes what came by a wire that knows neither servers nor generations, and when that changed the file.
-    pub(super) fn received(&self, name: &str, size: u64, digest: &Digest, changed: Option<Timestamp>) {
+    pub(super) fn received(
+        &self,
+        name: &str,
+        size: u64,
+        digest: &Digest,
+        changed: Option<Timestamp>,
+    ) {
         self.set(name, |view| {
             view.size = Some(size);
             view.digest = Some(data_encoding::HEXLOWER.encode(digest));
@@ -61,7 +78,12 @@ impl Accepts {
     }
 
     fn set(&self, name: &str, change: impl FnOnce(&mut AcceptView)) {
-        if let Some(view) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+        if let Some(view) = self
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(name)
+        {
             change(view);
         }
     }

@@ -33,7 +33,11 @@ pub(super) enum FetchError {
     Target(#[from] TargetError),
     /// The session ended: what came is kept, and the next pull goes on there.
     #[error("the pull stopped at {held} of {size} bytes: {source}; it goes on there")]
-    Stopped { held: u64, size: u64, source: SessionError },
+    Stopped {
+        held: u64,
+        size: u64,
+        source: SessionError,
+    },
     /// The server says why.
     #[error("the server says: {0}")]
     Refused(String),
@@ -63,7 +67,10 @@ struct Block {
 
 impl Block {
     fn new() -> Self {
-        Self { buffer: vec![0; content_frame::HEAD + BLOCK + MAX_MESSAGE], filled: 0 }
+        Self {
+            buffer: vec![0; content_frame::HEAD + BLOCK + MAX_MESSAGE],
+            filled: 0,
+        }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -167,7 +174,9 @@ pub(super) async fn fetch(
     let wanted = notice.clone();
     let writer = spawn_blocking(move || write(&wanted, &place, ready, incoming, &done));
     let mut way = Writer { steps, spare };
-    let Ok(start) = readied.await else { return Err(ended(writer.await)) };
+    let Ok(start) = readied.await else {
+        return Err(ended(writer.await));
+    };
     let Some(held) = start else {
         // The very content lies there already: a crash came between the replacement and its note.
         return finished(writer.await).map(|()| 0);
@@ -178,7 +187,11 @@ pub(super) async fn fetch(
         // What lies here was hashed, and a server closes a session on which nothing is asked for a while (`sessions.idle`): with a
         // large file and a slow disk that would be so at every try.
         let fresh = caller.session(&mut Talk::new()).await;
-        came = match fresh.map_err(|source| FetchError::Stopped { held, size: notice.size, source }) {
+        came = match fresh.map_err(|source| FetchError::Stopped {
+            held,
+            size: notice.size,
+            source,
+        }) {
             Ok(fresh) => {
                 *session = fresh;
                 receive(session, notice, held, &mut way, progress, &mut answered).await
@@ -205,7 +218,9 @@ pub(super) async fn fetch(
     }
 }
 
-fn finished(writer: Result<Result<(), TargetError>, tokio::task::JoinError>) -> Result<(), FetchError> {
+fn finished(
+    writer: Result<Result<(), TargetError>, tokio::task::JoinError>,
+) -> Result<(), FetchError> {
     match writer {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(FetchError::Writer),
@@ -231,10 +246,20 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
     let size = notice.size;
     let mut there = held;
     let mut came = 0;
-    let stopped = |there, source| FetchError::Stopped { held: there, size, source };
-    let request = Request::Pull { name: notice.name.clone(), offset: held, digest: Some(notice.digest) };
+    let stopped = |there, source| FetchError::Stopped {
+        held: there,
+        size,
+        source,
+    };
+    let request = Request::Pull {
+        name: notice.name.clone(),
+        offset: held,
+        digest: Some(notice.digest),
+    };
     let asked = timeout(SILENCE, session.ask(&request)).await;
-    asked.unwrap_or_else(|_| Err(late())).map_err(|source| stopped(there, source))?;
+    asked
+        .unwrap_or_else(|_| Err(late()))
+        .map_err(|source| stopped(there, source))?;
     let mut block = Block::new();
     progress(there);
     let mut paced = (Instant::now(), came);
@@ -242,7 +267,9 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
         let mut received = block.receive(session).await;
         *answered |= received.is_ok();
         if paced.0.elapsed() >= PACE_TIME {
-            if came - paced.1 < PACE && matches!(received, Ok(Received::Content(_) | Received::Other)) {
+            if came - paced.1 < PACE
+                && matches!(received, Ok(Received::Content(_) | Received::Other))
+            {
                 received = Err(late());
             }
             paced = (Instant::now(), came);
@@ -256,7 +283,10 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
                     progress(there);
                 }
             }
-            Ok(Received::File { notice: sent, offset }) => {
+            Ok(Received::File {
+                notice: sent,
+                offset,
+            }) => {
                 if sent.digest != notice.digest || sent.size != notice.size {
                     return Err(FetchError::Outdated);
                 }
@@ -378,8 +408,15 @@ mod tests {
                 outcome = receive(&mut caller, &notice, 0, &mut way, &mut progress, &mut answered) => outcome,
                 () = answering => unreachable!(),
             };
-            assert_eq!(outcome.is_ok(), taken, "{bytes} bytes every {seconds} s: {outcome:?}");
-            assert!(matches!(written.recv().await, Some(Step::Write(_))), "what came is kept");
+            assert_eq!(
+                outcome.is_ok(),
+                taken,
+                "{bytes} bytes every {seconds} s: {outcome:?}"
+            );
+            assert!(
+                matches!(written.recv().await, Some(Step::Write(_))),
+                "what came is kept"
+            );
         }
     }
 
@@ -412,12 +449,18 @@ mod tests {
                     received => panic!("{received:?}"),
                 }
             }
-            assert!(block.receive(&mut caller).await.is_err(), "the stream is at its end");
+            assert!(
+                block.receive(&mut caller).await.is_err(),
+                "the stream is at its end"
+            );
             (lengths, others)
         };
         let ((), (lengths, others)) = tokio::join!(sending, receiving);
         assert_eq!(lengths, contents.iter().map(Vec::len).collect::<Vec<_>>());
         assert_eq!(others, contents.len());
-        assert!(block.bytes() == contents.concat(), "what came last of a failure covers nothing");
+        assert!(
+            block.bytes() == contents.concat(),
+            "what came last of a failure covers nothing"
+        );
     }
 }

@@ -32,11 +32,19 @@ use puller::{Accepted, Puller, Told};
 /// What sessions tell the node of files.
 pub(crate) enum FileEvent {
     /// A node pulls: so many bytes are on their way to it.
-    Sending { node: NodeId, name: Box<str>, generation: u64, bytes: u64 },
+    Sending {
+        node: NodeId,
+        name: Box<str>,
+        generation: u64,
+        bytes: u64,
+    },
     /// A node, which introduced itself, says what it holds.
     Reported { node: NodeId, report: Report },
     /// A file has a newer generation.
-    Newer { name: Box<str>, generation: Arc<Generation> },
+    Newer {
+        name: Box<str>,
+        generation: Arc<Generation>,
+    },
 }
 
 /// What is offered and taken, and by whom.
@@ -81,7 +89,16 @@ const QUEUE: usize = 1024;
 
 /// Makes what offers and accepted files need; nothing runs yet.
 pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
-    let Settings { offers, accepts, spread, node, identity, ring, channel, state_dir } = settings;
+    let Settings {
+        offers,
+        accepts,
+        spread,
+        node,
+        identity,
+        ring,
+        channel,
+        state_dir,
+    } = settings;
     let (sender, events) = mpsc::channel(QUEUE);
     let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
     let offers = Offers::new(offers);
@@ -94,13 +111,22 @@ pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
         servers: watch::Sender::default(),
     };
     if !offers.all().is_empty() {
-        let keeper = Keeper::new(offers, identity.id(), state_dir.join("offers.json"), handles.events.clone());
+        let keeper = Keeper::new(
+            offers,
+            identity.id(),
+            state_dir.join("offers.json"),
+            handles.events.clone(),
+        );
         let (refreshes, asked) = mpsc::channel(QUEUE);
         tasks.push(Box::pin(keeper.run(asked)));
         handles.refreshes = Some(refreshes);
     }
     if !accepts.is_empty() {
-        handles.accepts = Accepts::new(accepts.iter().map(|accepted| (accepted.name.clone(), accepted.path.clone())));
+        handles.accepts = Accepts::new(
+            accepts
+                .iter()
+                .map(|accepted| (accepted.name.clone(), accepted.path.clone())),
+        );
         let puller = Puller {
             ring,
             channel,
@@ -124,8 +150,10 @@ pub(crate) fn show<'s>(
     servers: impl Iterator<Item = (SocketAddr, NodeId, &'s NodeName, i64)> + Clone,
 ) {
     let before = |server: &Peer| (server.address, server.id, server.clock_ahead);
-    let same =
-        servers.clone().map(|(address, id, _, clock)| (address, id, clock)).eq(shown.borrow().iter().map(before));
+    let same = servers
+        .clone()
+        .map(|(address, id, _, clock)| (address, id, clock))
+        .eq(shown.borrow().iter().map(before));
     if !same {
         let found = |(address, id, name, clock_ahead): (_, _, &NodeName, _)| Peer {
             address,

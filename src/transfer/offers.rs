@@ -48,8 +48,19 @@ pub(crate) struct Offers(Arc<RwLock<BTreeMap<Box<str>, Offered>>>);
 impl Offers {
     /// Files by name, none of them read yet.
     pub(crate) fn new(offers: impl IntoIterator<Item = (Box<str>, PathBuf)>) -> Self {
-        let offered = |(name, path)| (name, Offered { path, current: None, error: None });
-        Self(Arc::new(RwLock::new(offers.into_iter().map(offered).collect())))
+        let offered = |(name, path)| {
+            (
+                name,
+                Offered {
+                    path,
+                    current: None,
+                    error: None,
+                },
+            )
+        };
+        Self(Arc::new(RwLock::new(
+            offers.into_iter().map(offered).collect(),
+        )))
     }
 
     /// What is served under a name.
@@ -64,7 +75,12 @@ impl Offers {
 
     /// Every file with its name.
     pub(crate) fn all(&self) -> Vec<(Box<str>, Offered)> {
-        self.read(|offers| offers.iter().map(|(name, offered)| (name.clone(), offered.clone())).collect())
+        self.read(|offers| {
+            offers
+                .iter()
+                .map(|(name, offered)| (name.clone(), offered.clone()))
+                .collect()
+        })
     }
 
     fn read<T>(&self, with: impl FnOnce(&BTreeMap<Box<str>, Offered>) -> T) -> T {
@@ -73,7 +89,12 @@ impl Offers {
     }
 
     fn set(&self, name: &str, change: impl FnOnce(&mut Offered)) {
-        if let Some(offered) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+        if let Some(offered) = self
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(name)
+        {
             change(offered);
         }
     }
@@ -123,9 +144,22 @@ impl Judged {
 }
 
 impl Keeper {
-    pub(crate) fn new(offers: Offers, server: NodeId, ledger_path: PathBuf, events: mpsc::Sender<FileEvent>) -> Self {
+    pub(crate) fn new(
+        offers: Offers,
+        server: NodeId,
+        ledger_path: PathBuf,
+        events: mpsc::Sender<FileEvent>,
+    ) -> Self {
         let ledger = ledger::read(&ledger_path);
-        Self { offers, server, ledger, ledger_path, events, seen: BTreeMap::new(), judged: BTreeMap::new() }
+        Self {
+            offers,
+            server,
+            ledger,
+            ledger_path,
+            events,
+            seen: BTreeMap::new(),
+            judged: BTreeMap::new(),
+        }
     }
 
     /// Looks at every file for ever, and at once at those that are asked for.
@@ -156,10 +190,17 @@ impl Keeper {
     async fn look(&mut self) {
         for (name, offered) in self.offers.all() {
             let path = offered.path.clone();
-            let stamp = spawn_blocking(move || Stamp::of(&path).ok()).await.unwrap_or_default();
+            let stamp = spawn_blocking(move || Stamp::of(&path).ok())
+                .await
+                .unwrap_or_default();
             let last = self.seen.insert(name.clone(), stamp);
             // Two looks with the same result: whoever wrote has paused for a second at least.
-            if last == Some(stamp) && !self.judged.get(&name).is_some_and(|judged| judged.holds(stamp)) {
+            if last == Some(stamp)
+                && !self
+                    .judged
+                    .get(&name)
+                    .is_some_and(|judged| judged.holds(stamp))
+            {
                 // What is wrong is in the log and in the status.
                 let _ = self.take(&name, &offered).await;
             }
@@ -181,7 +222,8 @@ impl Keeper {
             Ok(Looked::Served(current)) => {
                 // It may be back in the place of one that was refused.
                 let stamp = Some(current.snapshot.stamp());
-                self.judged.insert(name.into(), Judged { stamp, again: None });
+                self.judged
+                    .insert(name.into(), Judged { stamp, again: None });
                 self.offers.set(name, |offered| offered.error = None);
                 return Ok(current);
             }
@@ -195,10 +237,14 @@ impl Keeper {
         match numbered {
             Ok(generation) => {
                 let stamp = Some(generation.snapshot.stamp());
-                self.judged.insert(name.into(), Judged { stamp, again: None });
+                self.judged
+                    .insert(name.into(), Judged { stamp, again: None });
                 let generation = Arc::new(generation);
                 let (number, size) = (generation.number, generation.snapshot.size());
-                let newer = offered.current.as_ref().is_none_or(|current| current.number != number);
+                let newer = offered
+                    .current
+                    .as_ref()
+                    .is_none_or(|current| current.number != number);
                 self.offers.set(name, |offered| {
                     offered.current = Some(generation.clone());
                     offered.error = None;
@@ -206,18 +252,27 @@ impl Keeper {
                 if newer {
                     tracing::info!(file = name, generation = number, size, "offering");
                     // A notice that is not sent is made good by the nodes' next visits.
-                    let _ =
-                        self.events.try_send(FileEvent::Newer { name: name.into(), generation: generation.clone() });
+                    let _ = self.events.try_send(FileEvent::Newer {
+                        name: name.into(),
+                        generation: generation.clone(),
+                    });
                 }
                 Ok(generation)
             }
             Err(error) => {
                 let again = JUDGE_AGAIN.max(began.elapsed() * JUDGE_AGAIN_TIMES);
-                self.judged.insert(name.into(), Judged { stamp, again: Instant::now().checked_add(again) });
+                self.judged.insert(
+                    name.into(),
+                    Judged {
+                        stamp,
+                        again: Instant::now().checked_add(again),
+                    },
+                );
                 if offered.error.as_ref() != Some(&error) {
                     tracing::warn!(file = name, "not offered as it is now: {error}");
                 }
-                self.offers.set(name, |offered| offered.error = Some(error.clone()));
+                self.offers
+                    .set(name, |offered| offered.error = Some(error.clone()));
                 Err(error)
             }
         }
@@ -225,9 +280,15 @@ impl Keeper {
 
     /// Gives a content its generation: the one it had, or one more. It is durable before anybody sees it.
     async fn number(&mut self, name: &str, snapshot: Snapshot) -> Result<Generation, String> {
-        let known = self.ledger.get(name).filter(|entry| entry.server == self.server);
+        let known = self
+            .ledger
+            .get(name)
+            .filter(|entry| entry.server == self.server);
         if let Some(entry) = known.filter(|entry| entry.digest == *snapshot.digest()) {
-            return Ok(Generation { number: entry.generation, snapshot });
+            return Ok(Generation {
+                number: entry.generation,
+                snapshot,
+            });
         }
         // Where the count was lost, the clock's seconds are more than any count of changes: nodes don't go back.
         let clock = Timestamp::from_system(std::time::SystemTime::now()).0 / 1000;

@@ -61,7 +61,10 @@ pub(crate) enum Told {
     /// A renewal's answer says that a server offers other files than before.
     Changed,
     /// Somebody waits: pull now.
-    Now { name: Option<Box<str>>, reply: mpsc::Sender<Response> },
+    Now {
+        name: Option<Box<str>>,
+        reply: mpsc::Sender<Response>,
+    },
     /// A file came from an old base.
     Received(Received),
 }
@@ -102,11 +105,17 @@ struct NotTaken {
 }
 
 fn again(error: impl ToString) -> NotTaken {
-    NotTaken { error: error.to_string(), again: true }
+    NotTaken {
+        error: error.to_string(),
+        again: true,
+    }
 }
 
 fn later(error: impl ToString) -> NotTaken {
-    NotTaken { error: error.to_string(), again: false }
+    NotTaken {
+        error: error.to_string(),
+        again: false,
+    }
 }
 
 /// What became of each offered file in one round of visits: why no server's was taken.
@@ -120,7 +129,11 @@ type Listener<'l> = Option<&'l mpsc::Sender<Response>>;
 
 impl Puller {
     /// Takes files for ever.
-    pub(crate) async fn run(self, servers: watch::Receiver<Vec<Peer>>, mut told: mpsc::Receiver<Told>) {
+    pub(crate) async fn run(
+        self,
+        servers: watch::Receiver<Vec<Peer>>,
+        mut told: mpsc::Receiver<Told>,
+    ) {
         let mut state = State::new(self, servers);
         state.read_ledger().await;
         state.look_at_servers();
@@ -146,7 +159,16 @@ impl Puller {
 impl State {
     fn new(settings: Puller, servers: watch::Receiver<Vec<Peer>>) -> Self {
         let (ledger, unread) = (Ledger::new(), Some(String::new()));
-        Self { settings, ledger, unread, servers, known: Vec::new(), due: None, failures: 0, said: HashMap::new() }
+        Self {
+            settings,
+            ledger,
+            unread,
+            servers,
+            known: Vec::new(),
+            due: None,
+            failures: 0,
+            said: HashMap::new(),
+        }
     }
 
     /// Looks at which servers there are, and visits them if one is new, elsewhere, or goes by another clock.
@@ -160,7 +182,8 @@ impl State {
             })
         };
         let new = !servers.iter().all(is_as_before);
-        self.said.retain(|(_, id), _| servers.iter().any(|server| server.id == *id));
+        self.said
+            .retain(|(_, id), _| servers.iter().any(|server| server.id == *id));
         self.known = servers;
         if self.known.is_empty() {
             self.due = None;
@@ -171,14 +194,22 @@ impl State {
 
     /// A server as it can be reached at this moment.
     fn server(&self, id: &NodeId) -> Option<Peer> {
-        self.servers.borrow().iter().find(|server| server.id == *id).cloned()
+        self.servers
+            .borrow()
+            .iter()
+            .find(|server| server.id == *id)
+            .cloned()
     }
 
     /// A notice counts unless it tells of something older, whoever sent it: the visit judges for itself.
     fn noticed(&mut self, notice: &Notice) {
-        let held = self.ledger.get(&*notice.name).filter(|entry| entry.server == notice.server);
+        let held = self
+            .ledger
+            .get(&*notice.name)
+            .filter(|entry| entry.server == notice.server);
         // With the same generation too: a server that was restarted may not know that it is here.
-        if held.is_none_or(|entry| entry.generation <= notice.generation) && !self.known.is_empty() {
+        if held.is_none_or(|entry| entry.generation <= notice.generation) && !self.known.is_empty()
+        {
             self.visit_within(self.settings.spread);
         }
     }
@@ -196,8 +227,17 @@ impl State {
     }
 
     async fn now(&mut self, name: Option<&str>, reply: &mpsc::Sender<Response>) {
-        let end = if name.is_some_and(|name| !self.settings.accepted.iter().any(|accepted| *accepted.name == *name)) {
-            Response::error(ErrorKind::NotFound, "files.accept of this node has no such name")
+        let end = if name.is_some_and(|name| {
+            !self
+                .settings
+                .accepted
+                .iter()
+                .any(|accepted| *accepted.name == *name)
+        }) {
+            Response::error(
+                ErrorKind::NotFound,
+                "files.accept of this node has no such name",
+            )
         } else if self.servers.borrow().is_empty() {
             Response::error(
                 ErrorKind::Failed,
@@ -218,30 +258,58 @@ impl State {
         let mut failed = false;
         let mut offered = Offered::new();
         let mut unreachable: Vec<(Peer, String)> = Vec::new();
-        for id in self.known.iter().map(|server| server.id).collect::<Vec<_>>() {
+        for id in self
+            .known
+            .iter()
+            .map(|server| server.id)
+            .collect::<Vec<_>>()
+        {
             // It may have moved or gone while another one was visited.
-            let Some(server) = self.server(&id) else { continue };
-            if let Err(error) = self.visit(&server, only, listener, &mut offered, &mut failed).await {
+            let Some(server) = self.server(&id) else {
+                continue;
+            };
+            if let Err(error) = self
+                .visit(&server, only, listener, &mut offered, &mut failed)
+                .await
+            {
                 failed = true;
                 tracing::warn!(server = %server.name, address = %server.address, "files could not be asked for: {error}");
-                let error = format!("no session with {} ({}): {error}", server.name, server.address);
+                let error = format!(
+                    "no session with {} ({}): {error}",
+                    server.name, server.address
+                );
                 unreachable.push((server, error));
             }
         }
         let now = now();
-        for accepted in self.settings.accepted.iter().filter(|one| only.is_none_or(|only| *one.name == *only)) {
+        for accepted in self
+            .settings
+            .accepted
+            .iter()
+            .filter(|one| only.is_none_or(|only| *one.name == *only))
+        {
             let error = match offered.get(&accepted.name) {
                 Some(error) => error.clone(),
                 // Only now: another server may have had it.
                 None => {
                     for (server, error) in &unreachable {
-                        let view = self.view(&accepted.name, Some(server), Progress::Failed, Some(error.clone()));
+                        let view = self.view(
+                            &accepted.name,
+                            Some(server),
+                            Progress::Failed,
+                            Some(error.clone()),
+                        );
                         tell(listener, &view).await;
                     }
                     let last = || unreachable.last().map(|(_, error)| error.clone());
-                    let error = self.unread.clone().or_else(last).unwrap_or_else(|| NO_OFFER.to_owned());
+                    let error = self
+                        .unread
+                        .clone()
+                        .or_else(last)
+                        .unwrap_or_else(|| NO_OFFER.to_owned());
                     if unreachable.is_empty() {
-                        let view = self.view(&accepted.name, None, Progress::Failed, Some(error.clone()));
+                        let view =
+                            self.view(&accepted.name, None, Progress::Failed, Some(error.clone()));
                         tell(listener, &view).await;
                     }
                     Some(error)
@@ -249,12 +317,19 @@ impl State {
             };
             self.settings.accepts.tried(&accepted.name, now, error);
         }
-        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+        self.failures = if failed {
+            self.failures.saturating_add(1)
+        } else {
+            0
+        };
         let wait = match self.failures {
             0 => VISIT_EVERY,
-            failures => RETRY.saturating_mul(1 << (failures - 1).min(8)).min(VISIT_EVERY),
+            failures => RETRY
+                .saturating_mul(1 << (failures - 1).min(8))
+                .min(VISIT_EVERY),
         };
-        self.due = (!self.known.is_empty()).then(|| Instant::now() + wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        self.due = (!self.known.is_empty())
+            .then(|| Instant::now() + wait.mul_f64(0.9 + 0.2 * fastrand::f64()));
     }
 
     /// Asks one server what it offers, takes what is newer, and reports.
@@ -275,21 +350,39 @@ impl State {
             }
             let Some(notice) = offers.iter().find(|notice| notice.name == accepted.name) else {
                 // Not offered, or not readable yet: the server learns that it would be taken, and a push waits for it.
-                let held = self.ledger.get(&*accepted.name).filter(|entry| entry.server == server.id);
+                let held = self
+                    .ledger
+                    .get(&*accepted.name)
+                    .filter(|entry| entry.server == server.id);
                 let generation = held.map_or(0, |entry| entry.generation);
                 let error = refused.get(&accepted.name);
                 if let Some(error) = error {
-                    offered.entry(accepted.name.clone()).or_insert_with(|| Some(error.clone()));
+                    offered
+                        .entry(accepted.name.clone())
+                        .or_insert_with(|| Some(error.clone()));
                     self.log(&accepted.name, server, None, error);
-                    let view = self.view(&accepted.name, Some(server), Progress::Failed, Some(error.clone()));
+                    let view = self.view(
+                        &accepted.name,
+                        Some(server),
+                        Progress::Failed,
+                        Some(error.clone()),
+                    );
                     tell(listener, &view).await;
                 }
                 let error = error.map(|error| reported(error));
-                let report = Report { name: accepted.name.clone(), generation, error, attempted: None, again: false };
+                let report = Report {
+                    name: accepted.name.clone(),
+                    generation,
+                    error,
+                    attempted: None,
+                    again: false,
+                };
                 talk.done(&mut session, &Request::Report(report)).await?;
                 continue;
             };
-            let outcome = self.take(&mut session, server, &accepted, notice, listener).await;
+            let outcome = self
+                .take(&mut session, server, &accepted, notice, listener)
+                .await;
             let (error, again) = match outcome {
                 Ok(()) => {
                     // Whatever another server offered under this name.
@@ -300,17 +393,36 @@ impl State {
                 Err(NotTaken { error, again }) => {
                     *failed |= again;
                     self.log(&accepted.name, server, Some(notice.generation), &error);
-                    offered.entry(accepted.name.clone()).or_insert_with(|| Some(error.clone()));
+                    offered
+                        .entry(accepted.name.clone())
+                        .or_insert_with(|| Some(error.clone()));
                     (Some(error), again)
                 }
             };
-            let state = if error.is_some() { Progress::Failed } else { Progress::Done };
-            tell(listener, &self.view(&accepted.name, Some(server), state, error.clone())).await;
-            let generation = self.ledger.get(&*accepted.name).filter(|entry| entry.server == notice.server);
+            let state = if error.is_some() {
+                Progress::Failed
+            } else {
+                Progress::Done
+            };
+            tell(
+                listener,
+                &self.view(&accepted.name, Some(server), state, error.clone()),
+            )
+            .await;
+            let generation = self
+                .ledger
+                .get(&*accepted.name)
+                .filter(|entry| entry.server == notice.server);
             let generation = generation.map_or(0, |entry| entry.generation);
             let error = error.as_deref().map(reported);
             let (name, attempted) = (accepted.name.clone(), Some(notice.generation));
-            let report = Request::Report(Report { name, generation, error, attempted, again });
+            let report = Request::Report(Report {
+                name,
+                generation,
+                error,
+                attempted,
+                again,
+            });
             if let Err(broken) = talk.done(&mut session, &report).await {
                 // The pull broke the session: the report goes over a new one, if the server is still there.
                 let server = self.server(&server.id).unwrap_or_else(|| server.clone());
@@ -323,8 +435,18 @@ impl State {
     }
 
     fn caller<'c>(&'c self, server: &'c Peer) -> Caller<'c> {
-        let Puller { ring, channel, identity, .. } = &self.settings;
-        Caller { server, ring, channel, identity }
+        let Puller {
+            ring,
+            channel,
+            identity,
+            ..
+        } = &self.settings;
+        Caller {
+            server,
+            ring,
+            channel,
+            identity,
+        }
     }
 
     /// Takes one file if it is newer than what is held, and does what follows.
@@ -338,11 +460,16 @@ impl State {
     ) -> Result<(), NotTaken> {
         self.know_whose().await.map_err(later)?;
         let (path, mode) = (accepted.path.clone(), accepted.mode);
-        let size = tokio::task::spawn_blocking(move || Target::open(&path, mode).and_then(|target| target.size()));
+        let size = tokio::task::spawn_blocking(move || {
+            Target::open(&path, mode).and_then(|target| target.size())
+        });
         let size = size.await.map_err(again)?.map_err(later)?;
         if !decide(self.ledger.get(&*accepted.name), accepted, size, notice).map_err(later)? {
             // Somebody who pulls by hand has mended what was wrong, or wants to see it.
-            return self.follow(accepted, listener.is_some()).await.map_err(later);
+            return self
+                .follow(accepted, listener.is_some())
+                .await
+                .map_err(later);
         }
         let started = Instant::now();
         let mut next = started;
@@ -366,21 +493,28 @@ impl State {
             }
         };
         // What was noted is what lies there, unless its size says otherwise or nothing was noted.
-        let noted = self.ledger.get(&*accepted.name).filter(|entry| Some(entry.size) == size);
+        let noted = self
+            .ledger
+            .get(&*accepted.name)
+            .filter(|entry| Some(entry.size) == size);
         let is_other = noted.is_some_and(|entry| entry.digest != notice.digest);
         let (path, mode, owner) = (accepted.path.clone(), accepted.mode, accepted.owner.clone());
-        let place = Place { path, mode, owner, is_other };
-        let came =
-            fetch::fetch(session, self.caller(server), notice, place, &mut progress).await.map_err(
-                |error| match error {
-                    FetchError::Outdated => {
-                        again("the file changed on the server meanwhile; the newer one is taken next")
-                    }
-                    // A folder in the way, or a full disk, is there in two seconds too.
-                    FetchError::Target(error) => later(error),
-                    error => again(error),
-                },
-            )?;
+        let place = Place {
+            path,
+            mode,
+            owner,
+            is_other,
+        };
+        let came = fetch::fetch(session, self.caller(server), notice, place, &mut progress)
+            .await
+            .map_err(|error| match error {
+                FetchError::Outdated => {
+                    again("the file changed on the server meanwhile; the newer one is taken next")
+                }
+                // A folder in the way, or a full disk, is there in two seconds too.
+                FetchError::Target(error) => later(error),
+                error => again(error),
+            })?;
         let took = started.elapsed();
         let (file, generation) = (&accepted.name, notice.generation);
         tracing::info!(%file, generation, size = notice.size, came, ?took, server = %server.name, "took a file");
@@ -410,8 +544,12 @@ impl State {
     /// Does what follows a replacement, if it is not done yet. What failed before still counts as failed, and is tried anew
     /// only if `anew` says so.
     async fn follow(&mut self, accepted: &Accepted, anew: bool) -> Result<(), String> {
-        let Some(after) = &accepted.after else { return Ok(()) };
-        let Some(entry) = self.ledger.get(&*accepted.name).cloned() else { return Ok(()) };
+        let Some(after) = &accepted.after else {
+            return Ok(());
+        };
+        let Some(entry) = self.ledger.get(&*accepted.name).cloned() else {
+            return Ok(());
+        };
         match &entry.failed {
             Some(error) if !entry.unfinished && !anew => return Err(follows_failed(error)),
             None if !entry.unfinished => return Ok(()),
@@ -428,7 +566,15 @@ impl State {
         };
         let failed = after.run(&taken).await.err().map(|error| error.to_string());
         // Done once, whatever came of it: a command that fails would fail every minute.
-        self.note(&accepted.name, Entry { unfinished: false, failed: failed.clone(), ..entry }).await?;
+        self.note(
+            &accepted.name,
+            Entry {
+                unfinished: false,
+                failed: failed.clone(),
+                ..entry
+            },
+        )
+        .await?;
         failed.map_or(Ok(()), |error| Err(follows_failed(&error)))
     }
 
@@ -437,7 +583,9 @@ impl State {
         for accepted in self.settings.accepted.clone() {
             if let Err(error) = self.follow(&accepted, false).await {
                 tracing::warn!(file = %accepted.name, "{error}");
-                self.settings.accepts.tried(&accepted.name, now(), Some(error));
+                self.settings
+                    .accepts
+                    .tried(&accepted.name, now(), Some(error));
             }
         }
     }
@@ -450,16 +598,35 @@ impl State {
             .map_err(|error| format!("what is held can't be kept: failed to {error}"))
     }
 
-    fn view(&self, name: &str, server: Option<&Peer>, state: Progress, error: Option<String>) -> PullView {
+    fn view(
+        &self,
+        name: &str,
+        server: Option<&Peer>,
+        state: Progress,
+        error: Option<String>,
+    ) -> PullView {
         let held = self.ledger.get(name);
         let (generation, size) = held.map_or((0, 0), |entry| (entry.generation, entry.size));
         let server = server.map(|server| server.name.clone());
-        PullView { name: name.to_owned(), server, state, generation, bytes: size, size, error }
+        PullView {
+            name: name.to_owned(),
+            server,
+            state,
+            generation,
+            bytes: size,
+            size,
+            error,
+        }
     }
 }
 
 /// Whether an offer is to be pulled; why it must not be.
-fn decide(held: Option<&Entry>, accepted: &Accepted, there: Option<u64>, notice: &Notice) -> Result<bool, String> {
+fn decide(
+    held: Option<&Entry>,
+    accepted: &Accepted,
+    there: Option<u64>,
+    notice: &Notice,
+) -> Result<bool, String> {
     let trusted = accepted.server.or(held.map(|entry| entry.server));
     if let Some(trusted) = trusted.filter(|trusted| *trusted != notice.server) {
         return Err(format!(
@@ -468,9 +635,14 @@ fn decide(held: Option<&Entry>, accepted: &Accepted, there: Option<u64>, notice:
         ));
     }
     if notice.size > accepted.max_size {
-        return Err(format!("it has {} bytes, and files.accept takes {} (max_size)", notice.size, accepted.max_size));
+        return Err(format!(
+            "it has {} bytes, and files.accept takes {} (max_size)",
+            notice.size, accepted.max_size
+        ));
     }
-    let Some(held) = held.filter(|entry| entry.server == notice.server) else { return Ok(true) };
+    let Some(held) = held.filter(|entry| entry.server == notice.server) else {
+        return Ok(true);
+    };
     if notice.generation < held.generation {
         return Err(format!(
             "the server offers generation {}, older than generation {} which is here: it is kept",
@@ -478,7 +650,10 @@ fn decide(held: Option<&Entry>, accepted: &Accepted, there: Option<u64>, notice:
         ));
     }
     if notice.generation == held.generation && notice.digest != held.digest {
-        return Err(format!("the server offers two contents as generation {}: the one here is kept", held.generation));
+        return Err(format!(
+            "the server offers two contents as generation {}: the one here is kept",
+            held.generation
+        ));
     }
     // What somebody removed or replaced here is put back.
     Ok(notice.generation > held.generation || there != Some(held.size))
@@ -501,7 +676,9 @@ fn reported(error: &str) -> Box<str> {
 async fn tell(listener: Listener<'_>, view: &PullView) {
     if let Some(listener) = listener {
         // Nobody reads any more: nothing to do.
-        let _ = listener.send(Response::from(Item::Pulled(view.clone()))).await;
+        let _ = listener
+            .send(Response::from(Item::Pulled(view.clone())))
+            .await;
     }
 }
 
@@ -549,28 +726,61 @@ mod tests {
     fn only_what_is_newer_is_pulled() {
         let accepted = accepted();
         assert_eq!(decide(None, &accepted, None, &notice(1, 1, 5)), Ok(true));
-        assert_eq!(decide(Some(&held(2)), &accepted, Some(10), &notice(1, 3, 6)), Ok(true));
-        assert_eq!(decide(Some(&held(2)), &accepted, Some(10), &notice(1, 2, 5)), Ok(false));
-        assert_eq!(decide(Some(&held(2)), &accepted, None, &notice(1, 2, 5)), Ok(true), "somebody removed it");
+        assert_eq!(
+            decide(Some(&held(2)), &accepted, Some(10), &notice(1, 3, 6)),
+            Ok(true)
+        );
+        assert_eq!(
+            decide(Some(&held(2)), &accepted, Some(10), &notice(1, 2, 5)),
+            Ok(false)
+        );
+        assert_eq!(
+            decide(Some(&held(2)), &accepted, None, &notice(1, 2, 5)),
+            Ok(true),
+            "somebody removed it"
+        );
         let older = decide(Some(&held(2)), &accepted, Some(10), &notice(1, 1, 6)).unwrap_err();
-        assert!(older.contains("generation 1, older than generation 2"), "{older}");
-        assert!(decide(Some(&held(2)), &accepted, Some(10), &notice(1, 2, 6)).unwrap_err().contains("two contents"));
+        assert!(
+            older.contains("generation 1, older than generation 2"),
+            "{older}"
+        );
+        assert!(
+            decide(Some(&held(2)), &accepted, Some(10), &notice(1, 2, 6))
+                .unwrap_err()
+                .contains("two contents")
+        );
     }
 
     #[test]
     fn the_first_server_stays_the_only_one_unless_the_config_names_another() {
         let other = decide(Some(&held(2)), &accepted(), Some(10), &notice(2, 9, 6)).unwrap_err();
-        assert!(other.contains("files.accept") && other.contains(&NodeId([1; 32]).to_string()), "{other}");
-        let named = Accepted { server: Some(NodeId([2; 32])), ..accepted() };
-        assert_eq!(decide(Some(&held(2)), &named, Some(10), &notice(2, 1, 6)), Ok(true));
+        assert!(
+            other.contains("files.accept") && other.contains(&NodeId([1; 32]).to_string()),
+            "{other}"
+        );
+        let named = Accepted {
+            server: Some(NodeId([2; 32])),
+            ..accepted()
+        };
+        assert_eq!(
+            decide(Some(&held(2)), &named, Some(10), &notice(2, 1, 6)),
+            Ok(true)
+        );
         assert!(decide(Some(&held(2)), &named, Some(10), &notice(1, 9, 6)).is_err());
         assert!(decide(None, &named, None, &notice(1, 9, 6)).is_err());
     }
 
     #[test]
     fn files_over_the_limit_are_not_pulled() {
-        let small = Accepted { max_size: 9, ..accepted() };
-        assert!(decide(None, &small, None, &notice(1, 1, 5)).unwrap_err().contains("max_size"));
+        let small = Accepted {
+            max_size: 9,
+            ..accepted()
+        };
+        assert!(
+            decide(None, &small, None, &notice(1, 1, 5))
+                .unwrap_err()
+                .contains("max_size")
+        );
     }
 
     fn state(spread: Duration) -> State {

@@ -57,21 +57,54 @@ impl Server {
         let offers = Offers::new([("catalogue".into(), path.to_owned())]);
         let (events, received) = mpsc::channel(10_000);
         let counters = Arc::<SessionCounters>::default();
-        let files = Served { identity: identity.clone(), offers: offers.clone(), events: events.clone() };
-        let limits = Limits { sessions: 64, per_source: 64, idle };
+        let files = Served {
+            identity: identity.clone(),
+            offers: offers.clone(),
+            events: events.clone(),
+        };
+        let limits = Limits {
+            sessions: 64,
+            per_source: 64,
+            idle,
+        };
         let (calls, _) = mpsc::channel(1);
-        let shared = Shared::new(ring(), "home".into(), limits, calls, counters.clone(), files);
+        let shared = Shared::new(
+            ring(),
+            "home".into(),
+            limits,
+            calls,
+            counters.clone(),
+            files,
+        );
         let (refreshes, asked) = mpsc::channel(8);
         let keeper = Keeper::new(offers, identity.id(), state.join("offers.json"), events);
-        let thread = Thread::start(Some((listener, shared)), vec![Box::pin(keeper.run(asked))]).unwrap();
-        Self { address, identity, counters, events: received, refreshes, _thread: thread }
+        let thread =
+            Thread::start(Some((listener, shared)), vec![Box::pin(keeper.run(asked))]).unwrap();
+        Self {
+            address,
+            identity,
+            counters,
+            events: received,
+            refreshes,
+            _thread: thread,
+        }
     }
 
     /// Waits until the newest content is served, and gives its generation.
     async fn refresh(&self) -> Result<u64, String> {
         let (done, outcome) = tokio::sync::oneshot::channel();
-        self.refreshes.send(Refresh { name: "catalogue".into(), done }).await.unwrap();
-        timeout(SOON, outcome).await.unwrap().unwrap().map(|generation| generation.number)
+        self.refreshes
+            .send(Refresh {
+                name: "catalogue".into(),
+                done,
+            })
+            .await
+            .unwrap();
+        timeout(SOON, outcome)
+            .await
+            .unwrap()
+            .unwrap()
+            .map(|generation| generation.number)
     }
 
     fn found(&self) -> Peer {
@@ -81,7 +114,9 @@ impl Server {
     /// Waits for the next report of a node.
     async fn report(&mut self) -> Report {
         loop {
-            if let FileEvent::Reported { report, .. } = timeout(SOON, self.events.recv()).await.unwrap().unwrap() {
+            if let FileEvent::Reported { report, .. } =
+                timeout(SOON, self.events.recv()).await.unwrap().unwrap()
+            {
                 return report;
             }
         }
@@ -90,7 +125,8 @@ impl Server {
     /// Waits until a generation later than this one is told.
     async fn newer(&mut self, than: u64) {
         loop {
-            if let FileEvent::Newer { generation, .. } = timeout(SOON, self.events.recv()).await.unwrap().unwrap()
+            if let FileEvent::Newer { generation, .. } =
+                timeout(SOON, self.events.recv()).await.unwrap().unwrap()
                 && generation.number > than
             {
                 return;
@@ -101,7 +137,9 @@ impl Server {
     /// Waits until a newer generation is offered that nobody asked for.
     async fn refreshed_by_itself(&mut self) -> Arc<Generation> {
         loop {
-            if let FileEvent::Newer { generation, .. } = timeout(SOON, self.events.recv()).await.unwrap().unwrap() {
+            if let FileEvent::Newer { generation, .. } =
+                timeout(SOON, self.events.recv()).await.unwrap().unwrap()
+            {
                 return generation;
             }
         }
@@ -112,12 +150,20 @@ impl Server {
     }
 
     fn counter(&self, name: &str) -> u64 {
-        self.counters.all().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
+        self.counters
+            .all()
+            .find(|(known, _)| *known == name)
+            .map_or(0, |(_, count)| count)
     }
 }
 
 fn found(address: SocketAddr, identity: &Identity) -> Peer {
-    Peer { address, id: identity.id(), name: "hub".parse().unwrap(), clock_ahead: 0 }
+    Peer {
+        address,
+        id: identity.id(),
+        name: "hub".parse().unwrap(),
+        clock_ahead: 0,
+    }
 }
 
 /// A node that takes `catalogue`.
@@ -161,7 +207,13 @@ impl Node {
         let (told, tell) = mpsc::channel(8);
         let (shown, servers) = watch::channel(Vec::new());
         tokio::spawn(puller.run(servers, tell));
-        Self { path, told, shown, accepts, folder }
+        Self {
+            path,
+            told,
+            shown,
+            accepts,
+            folder,
+        }
     }
 
     fn servers(&self, servers: &[Peer]) {
@@ -176,11 +228,16 @@ impl Node {
     /// Pulls now, and gives all that was told of it.
     async fn pull_told(&self) -> Vec<PullView> {
         let (reply, mut responses) = mpsc::channel(1000);
-        self.told.send(Told::Now { name: None, reply }).await.unwrap();
+        self.told
+            .send(Told::Now { name: None, reply })
+            .await
+            .unwrap();
         let mut views = Vec::new();
         loop {
             match timeout(SOON, responses.recv()).await.unwrap() {
-                Some(Response::Item { item: Item::Pulled(view) }) => views.push(view),
+                Some(Response::Item {
+                    item: Item::Pulled(view),
+                }) => views.push(view),
                 Some(Response::End { .. }) | None => return views,
                 other => panic!("{other:?}"),
             }
@@ -208,7 +265,13 @@ impl Node {
 
 /// What a node says that holds the newest generation.
 fn report(generation: u64) -> Report {
-    Report { name: "catalogue".into(), generation, error: None, attempted: Some(generation), again: false }
+    Report {
+        name: "catalogue".into(),
+        generation,
+        error: None,
+        attempted: Some(generation),
+        again: false,
+    }
 }
 
 fn noise(length: usize) -> Vec<u8> {
@@ -234,7 +297,11 @@ async fn a_node_takes_each_generation_and_tells_the_server() {
     fs::write(&path, b"small").unwrap();
     assert_eq!(server.refresh().await.unwrap(), first + 1);
     let view = node.pull().await;
-    assert_eq!((view.state, view.generation), (Progress::Done, first + 1), "{view:?}");
+    assert_eq!(
+        (view.state, view.generation),
+        (Progress::Done, first + 1),
+        "{view:?}"
+    );
     assert_eq!(node.content().unwrap(), b"small");
 
     // A restart of the server keeps the count.
@@ -273,9 +340,15 @@ async fn a_pull_goes_on_where_the_server_was_lost() {
     tokio::spawn(async move {
         let (near, _) = cut.accept().await.unwrap();
         let far = tokio::net::TcpStream::connect(behind).await.unwrap();
-        let ((mut near_read, mut near_write), (far_read, mut far_write)) = (near.into_split(), far.into_split());
+        let ((mut near_read, mut near_write), (far_read, mut far_write)) =
+            (near.into_split(), far.into_split());
         let up = tokio::spawn(async move { tokio::io::copy(&mut near_read, &mut far_write).await });
-        tokio::io::copy(&mut tokio::io::AsyncReadExt::take(far_read, 3_000_000), &mut near_write).await.unwrap();
+        tokio::io::copy(
+            &mut tokio::io::AsyncReadExt::take(far_read, 3_000_000),
+            &mut near_write,
+        )
+        .await
+        .unwrap();
         up.abort();
     });
     let node = Node::start(|_| ());
@@ -290,7 +363,10 @@ async fn a_pull_goes_on_where_the_server_was_lost() {
     assert_eq!(view.state, Progress::Done, "{view:?}");
     assert_eq!(node.content().unwrap(), content);
     let again = server.content_bytes() - before;
-    assert!(again <= 8_000_000 - 2_000_000, "{again} bytes were sent again: those held are not");
+    assert!(
+        again <= 8_000_000 - 2_000_000,
+        "{again} bytes were sent again: those held are not"
+    );
 }
 
 #[tokio::test]
@@ -303,10 +379,23 @@ async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_
     let generation = server.refresh().await.unwrap();
     let digest = blake3::hash(&content).into();
     let target = folder.path().join("target");
-    Target::open(&target, 0o644).unwrap().part(3_000_000, &digest).unwrap().write(&content[..1_000_000]).unwrap();
+    Target::open(&target, 0o644)
+        .unwrap()
+        .part(3_000_000, &digest)
+        .unwrap()
+        .write(&content[..1_000_000])
+        .unwrap();
     let (found, ring, identity) = (server.found(), ring(), Identity::from_seed(&[77; 32]));
     let mut session = found.connect(&ring, "home").await.unwrap();
-    let notice = Notice::sign(&server.identity, session.key(), "catalogue", generation, 3_000_000, digest).unwrap();
+    let notice = Notice::sign(
+        &server.identity,
+        session.key(),
+        "catalogue",
+        generation,
+        3_000_000,
+        digest,
+    )
+    .unwrap();
     // As if hashing had taken that long.
     let closed = async {
         while server.counter("idle") == 0 {
@@ -314,10 +403,25 @@ async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_
         }
     };
     timeout(SOON, closed).await.unwrap();
-    let caller = super::puller::Caller { server: &found, ring: &ring, channel: "home", identity: &identity };
-    let place = fetch::Place { path: target.clone(), mode: 0o644, owner: None, is_other: false };
-    let came = fetch::fetch(&mut session, caller, &notice, place, &mut |_| ()).await.unwrap();
-    assert_eq!((came, fs::read(&target).unwrap() == content), (2_000_000, true));
+    let caller = super::puller::Caller {
+        server: &found,
+        ring: &ring,
+        channel: "home",
+        identity: &identity,
+    };
+    let place = fetch::Place {
+        path: target.clone(),
+        mode: 0o644,
+        owner: None,
+        is_other: false,
+    };
+    let came = fetch::fetch(&mut session, caller, &notice, place, &mut |_| ())
+        .await
+        .unwrap();
+    assert_eq!(
+        (came, fs::read(&target).unwrap() == content),
+        (2_000_000, true)
+    );
 }
 
 #[tokio::test]
@@ -336,7 +440,11 @@ async fn another_servers_file_is_refused_once_one_is_known() {
     assert_eq!(node.pull().await.state, Progress::Done);
     node.servers(&[member.found()]);
     let view = node.pull().await;
-    assert!(view.error.unwrap().contains("files.accept"), "{:?}", view.state);
+    assert!(
+        view.error.unwrap().contains("files.accept"),
+        "{:?}",
+        view.state
+    );
     assert_eq!(node.content().unwrap(), b"genuine");
 }
 
@@ -346,16 +454,29 @@ async fn liar(identity: Identity, signer: Identity, content: &'static [u8]) -> S
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut session) = session::accept(stream, &ring(), "home", |_, _| true).await else { continue };
+            let Ok(mut session) = session::accept(stream, &ring(), "home", |_, _| true).await
+            else {
+                continue;
+            };
             let digest = blake3::hash(b"what was promised").into();
-            let mut notice = Notice::sign(&signer, session.key(), "catalogue", 9, 17, digest).unwrap();
+            let mut notice =
+                Notice::sign(&signer, session.key(), "catalogue", 9, 17, digest).unwrap();
             notice.server = identity.id();
             while let Ok(Some(request)) = session.request().await {
                 match request {
-                    crate::wire::session::Request::Offers => session.queue(&Answer::Offer(notice.clone())).unwrap(),
+                    crate::wire::session::Request::Offers => {
+                        session.queue(&Answer::Offer(notice.clone())).unwrap()
+                    }
                     crate::wire::session::Request::Pull { .. } => {
-                        session.queue(&Answer::File { notice: notice.clone(), offset: 0 }).unwrap();
-                        content.chunks(MAX_CONTENT).for_each(|part| session.queue(&Answer::Content(part)).unwrap());
+                        session
+                            .queue(&Answer::File {
+                                notice: notice.clone(),
+                                offset: 0,
+                            })
+                            .unwrap();
+                        content
+                            .chunks(MAX_CONTENT)
+                            .for_each(|part| session.queue(&Answer::Content(part)).unwrap());
                     }
                     _ => {}
                 }
@@ -382,7 +503,12 @@ async fn bytes_that_were_not_signed_never_take_the_files_place() {
         fs::write(&node.path, "old").unwrap();
         node.servers(&[found(address, &identity)]);
         let view = node.pull().await;
-        assert!(view.error.as_deref().is_some_and(|error| error.contains(says)), "{says}: {view:?}");
+        assert!(
+            view.error
+                .as_deref()
+                .is_some_and(|error| error.contains(says)),
+            "{says}: {view:?}"
+        );
         assert_eq!(node.content().unwrap(), b"old");
     }
 }
@@ -395,7 +521,9 @@ async fn an_offer_with_a_forged_signature_is_refused_and_said_to_be() {
     node.servers(&[found(address, &victim)]);
     let view = node.pull().await;
     assert_eq!(view.state, Progress::Failed, "{view:?}");
-    assert!(view.error.is_some_and(|error| error.contains(&victim.id().to_string()) && error.contains("signature")));
+    assert!(view.error.is_some_and(
+        |error| error.contains(&victim.id().to_string()) && error.contains("signature")
+    ));
     assert_eq!(node.content(), None);
 }
 
@@ -410,10 +538,19 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
     fs::write(&outside, "mine").unwrap();
     let answers = answering("HTTP/1.1 507 Full\r\n\r\nthe shelf is full\nand more").await;
     let nodes = [
-        (Node::start(|accepted| accepted.path.push("none/file")), "must exist"),
+        (
+            Node::start(|accepted| accepted.path.push("none/file")),
+            "must exist",
+        ),
         (Node::start(|accepted| accepted.max_size = 99), "max_size"),
-        (Node::start(|accepted| fs::create_dir(&accepted.path).unwrap()), "is a folder"),
-        (Node::start(|accepted| std::os::unix::fs::symlink(&outside, &accepted.path).unwrap()), "is a symbolic link"),
+        (
+            Node::start(|accepted| fs::create_dir(&accepted.path).unwrap()),
+            "is a folder",
+        ),
+        (
+            Node::start(|accepted| std::os::unix::fs::symlink(&outside, &accepted.path).unwrap()),
+            "is a symbolic link",
+        ),
         (
             Node::start(|accepted| {
                 accepted.after = Some(After::Webhook(Webhook {
@@ -429,7 +566,10 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
         (
             Node::start(|accepted| {
                 let command = vec!["sh".into(), "-c".into(), "exit 7".into()];
-                accepted.after = Some(After::Exec { command, limit: SOON });
+                accepted.after = Some(After::Exec {
+                    command,
+                    limit: SOON,
+                });
             }),
             "exit status: 7",
         ),
@@ -438,16 +578,25 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
         node.servers(&[server.found()]);
         let report = server.report().await;
         let error = report.error.as_deref().unwrap_or_default();
-        assert!(error.contains(says) && !error.contains("s3cret"), "{says}: {report:?}");
+        assert!(
+            error.contains(says) && !error.contains("s3cret"),
+            "{says}: {report:?}"
+        );
         let view = node.accept_view(|view| view.last_attempt.is_some()).await;
         assert_eq!(
-            view.error.map(|error| error[..error.floor_char_boundary(Report::MAX_ERROR)].to_owned()).as_deref(),
+            view.error
+                .map(|error| error[..error.floor_char_boundary(Report::MAX_ERROR)].to_owned())
+                .as_deref(),
             Some(error)
         );
     }
     assert_eq!(fs::read(&outside).unwrap(), b"mine");
     for (node, _) in &nodes[4..] {
-        assert_eq!(node.content().unwrap(), noise(100), "the file is in its place, whatever followed");
+        assert_eq!(
+            node.content().unwrap(),
+            noise(100),
+            "the file is in its place, whatever followed"
+        );
     }
 }
 
@@ -459,16 +608,26 @@ async fn what_followed_and_failed_is_told_until_somebody_who_mended_it_pulls() {
     let mut server = Server::start(1, &path, folder.path());
     server.refresh().await.unwrap();
     let command = format!("echo >> {}; test -e {}", ran.display(), mended.display());
-    let after = After::Exec { command: ["sh", "-c", &command].map(str::to_owned).to_vec(), limit: SOON };
+    let after = After::Exec {
+        command: ["sh", "-c", &command].map(str::to_owned).to_vec(),
+        limit: SOON,
+    };
     let runs = || fs::read(&ran).unwrap().len();
-    let failed = |report: &Report| report.error.as_ref().is_some_and(|error| error.contains("what follows failed"));
+    let failed = |report: &Report| {
+        report
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("what follows failed"))
+    };
     let node = Node::start(|accepted| accepted.after = Some(after.clone()));
     node.servers(&[server.found()]);
     assert!(failed(&server.report().await));
     // Neither a further visit nor a restart forgets it, or does it again.
     node.told.send(Told::Changed).await.unwrap();
     assert!(failed(&server.report().await));
-    let Node { told, folder: left, .. } = node;
+    let Node {
+        told, folder: left, ..
+    } = node;
     drop(told);
     let node = Node::start_in(left, |accepted| accepted.after = Some(after.clone()));
     node.servers(&[server.found()]);
@@ -506,12 +665,29 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
     let generation = server.refresh().await.unwrap();
     let node = Node::start(|_| ());
     let untried = node.accept_view(|_| true).await;
-    assert_eq!((untried.generation, untried.server, untried.taken, untried.last_attempt), (None, None, None, None));
+    assert_eq!(
+        (
+            untried.generation,
+            untried.server,
+            untried.taken,
+            untried.last_attempt
+        ),
+        (None, None, None, None)
+    );
     node.servers(&[server.found()]);
     let view = node.accept_view(|view| view.last_attempt.is_some()).await;
-    assert_eq!((view.generation, view.size, view.error.as_deref()), (Some(generation), Some(100), None));
-    assert_eq!(view.digest.unwrap(), blake3::hash(&noise(100)).to_hex().as_str());
-    assert_eq!((view.server, view.server_name.unwrap().as_str()), (Some(server.identity.id()), "hub"));
+    assert_eq!(
+        (view.generation, view.size, view.error.as_deref()),
+        (Some(generation), Some(100), None)
+    );
+    assert_eq!(
+        view.digest.unwrap(),
+        blake3::hash(&noise(100)).to_hex().as_str()
+    );
+    assert_eq!(
+        (view.server, view.server_name.unwrap().as_str()),
+        (Some(server.identity.id()), "hub")
+    );
     assert!(view.taken.unwrap() <= view.last_attempt.unwrap());
     // What is held stays to be seen when the server is gone, with why nothing newer comes.
     let gone = server.found();
@@ -520,7 +696,10 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
     assert_eq!(node.pull().await.state, Progress::Failed);
     let after = node.accept_view(|view| view.error.is_some()).await;
     assert!(after.error.unwrap().contains("no session with hub"));
-    assert_eq!((after.generation, after.taken), (Some(generation), view.taken));
+    assert_eq!(
+        (after.generation, after.taken),
+        (Some(generation), view.taken)
+    );
 }
 
 #[tokio::test]
@@ -537,33 +716,69 @@ async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_unt
     let node = Node::start(|_| ());
     node.servers(&[server.found()]);
     assert_eq!(node.pull().await.state, Progress::Done);
-    let Node { told, folder: left, .. } = node;
+    let Node {
+        told, folder: left, ..
+    } = node;
     drop(told);
     let ledger = left.path().join("accepted.json");
     let whole = fs::read(&ledger).unwrap();
     fs::write(&ledger, &whole[..50]).unwrap();
 
     let node = Node::start_in(left, |_| ());
-    let says = |error: Option<&str>| error.is_some_and(|error| error.contains("accepted.json is damaged"));
+    let says =
+        |error: Option<&str>| error.is_some_and(|error| error.contains("accepted.json is damaged"));
     node.accept_view(|view| says(view.error.as_deref())).await;
     node.servers(&[member.found()]);
     let view = node.pull().await;
-    assert!(view.state == Progress::Failed && says(view.error.as_deref()), "{view:?}");
+    assert!(
+        view.state == Progress::Failed && says(view.error.as_deref()),
+        "{view:?}"
+    );
     let (reply, outcome) = tokio::sync::oneshot::channel();
-    let asked = puller::Received { name: "catalogue".into(), file: None, reply };
+    let asked = puller::Received {
+        name: "catalogue".into(),
+        file: None,
+        reply,
+    };
     node.told.send(Told::Received(asked)).await.unwrap();
-    assert!(says(timeout(SOON, outcome).await.unwrap().unwrap().err().as_deref()), "an old base's is not taken either");
+    assert!(
+        says(
+            timeout(SOON, outcome)
+                .await
+                .unwrap()
+                .unwrap()
+                .err()
+                .as_deref()
+        ),
+        "an old base's is not taken either"
+    );
     assert_eq!(node.content().unwrap(), b"genuine");
-    assert!(says(node.accept_view(|view| view.last_attempt.is_some()).await.error.as_deref()));
-    assert_eq!(fs::read(&ledger).unwrap(), whole[..50], "what is left of it is not overwritten");
+    assert!(says(
+        node.accept_view(|view| view.last_attempt.is_some())
+            .await
+            .error
+            .as_deref()
+    ));
+    assert_eq!(
+        fs::read(&ledger).unwrap(),
+        whole[..50],
+        "what is left of it is not overwritten"
+    );
 
     // Once it is restored it says again whose the file is, and without it the first one's is taken.
     fs::write(&ledger, &whole).unwrap();
     let view = node.pull().await;
-    assert!(view.error.as_ref().is_some_and(|error| error.contains("files.accept")), "{view:?}");
+    assert!(
+        view.error
+            .as_ref()
+            .is_some_and(|error| error.contains("files.accept")),
+        "{view:?}"
+    );
     node.servers(&[server.found()]);
     assert_eq!(node.pull().await.state, Progress::Done);
-    let Node { told, folder: left, .. } = node;
+    let Node {
+        told, folder: left, ..
+    } = node;
     drop(told);
     fs::remove_file(&ledger).unwrap();
     let node = Node::start_in(left, |_| ());
@@ -585,8 +800,12 @@ async fn a_file_that_lies_there_already_is_not_pulled_and_gets_its_mode() {
         fs::set_permissions(&accepted.path, fs::Permissions::from_mode(0o600)).unwrap();
     });
     node.servers(&[server.found()]);
-    node.accept_view(|view| view.generation == Some(generation)).await;
-    assert_eq!(fs::metadata(&node.path).unwrap().permissions().mode() & 0o777, 0o644);
+    node.accept_view(|view| view.generation == Some(generation))
+        .await;
+    assert_eq!(
+        fs::metadata(&node.path).unwrap().permissions().mode() & 0o777,
+        0o644
+    );
     assert_eq!(server.content_bytes(), 0, "it was there");
 }
 
@@ -597,12 +816,22 @@ async fn reports_need_an_introduction() {
     fs::write(&path, "x").unwrap();
     let server = Server::start(1, &path, folder.path());
     let mut session = server.found().connect(&ring(), "home").await.unwrap();
-    session.ask(&crate::wire::session::Request::Report(report(5))).await.unwrap();
-    assert!(matches!(session.answer().await.unwrap(), Answer::Failed { .. }));
+    session
+        .ask(&crate::wire::session::Request::Report(report(5)))
+        .await
+        .unwrap();
+    assert!(matches!(
+        session.answer().await.unwrap(),
+        Answer::Failed { .. }
+    ));
     // An introduction of another session proves nothing here.
-    let introduction = crate::wire::session::Request::introduce(&Identity::from_seed(&[5; 32]), &[0; 32]);
+    let introduction =
+        crate::wire::session::Request::introduce(&Identity::from_seed(&[5; 32]), &[0; 32]);
     session.ask(&introduction).await.unwrap();
-    assert!(matches!(session.answer().await.unwrap(), Answer::Failed { .. }));
+    assert!(matches!(
+        session.answer().await.unwrap(),
+        Answer::Failed { .. }
+    ));
 }
 
 // --- where servers are ---
@@ -612,10 +841,16 @@ fn a_server_that_moved_or_whose_clock_was_set_is_shown_as_it_is_now() {
     let (shown, mut servers) = watch::channel(Vec::new());
     let (id, name) = (NodeId([1; 32]), "hub".parse().unwrap());
     let mut now = |address: &str, clock: i64| {
-        show(&shown, std::iter::once((address.parse().unwrap(), id, &name, clock)));
+        show(
+            &shown,
+            std::iter::once((address.parse().unwrap(), id, &name, clock)),
+        );
         let changed = servers.has_changed().unwrap();
         let server = servers.borrow_and_update()[0].clone();
-        assert_eq!((server.address.to_string().as_str(), server.clock_ahead), (address, clock));
+        assert_eq!(
+            (server.address.to_string().as_str(), server.clock_ahead),
+            (address, clock)
+        );
         changed
     };
     assert!(now("10.0.0.1:24373", 5));
@@ -627,7 +862,8 @@ fn a_server_that_moved_or_whose_clock_was_set_is_shown_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and_failures_of_the_other_are_not_told() {
+async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and_failures_of_the_other_are_not_told()
+ {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("offered");
     fs::write(&path, b"one").unwrap();
@@ -637,7 +873,11 @@ async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let other_found = found(other.local_addr().unwrap(), &Identity::from_seed(&[2; 32]));
     // Where the server was, nobody is.
-    let old = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let old = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let node = Node::start(|_| ());
     node.servers(&[other_found.clone(), found(old, &server.identity)]);
     let moves = async {
@@ -647,7 +887,11 @@ async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and
         drop(other);
     };
     let (told, ()) = tokio::join!(node.pull_told(), moves);
-    let states: Vec<_> = told.iter().map(|view| view.state).filter(|state| *state != Progress::Pulling).collect();
+    let states: Vec<_> = told
+        .iter()
+        .map(|view| view.state)
+        .filter(|state| *state != Progress::Pulling)
+        .collect();
     assert_eq!(states, [Progress::Done], "{told:?}");
     assert_eq!(node.content().as_deref(), Some(&b"one"[..]));
     let view = node.accept_view(|view| view.last_attempt.is_some()).await;
@@ -662,13 +906,19 @@ async fn a_clock_that_was_set_is_heeded_at_once_however_often_visits_failed() {
     let mut server = Server::start(1, &path, folder.path());
     let first = server.refresh().await.unwrap();
     let node = Node::start(|_| ());
-    node.servers(&[Peer { clock_ahead: 3_600_000, ..server.found() }]);
+    node.servers(&[Peer {
+        clock_ahead: 3_600_000,
+        ..server.found()
+    }]);
     // The next try by itself is a minute away after these.
     for _ in 0..7 {
         assert_eq!(node.pull().await.state, Progress::Failed);
     }
     node.servers(&[server.found()]);
-    assert_eq!(timeout(SOON / 2, server.report()).await.unwrap(), report(first));
+    assert_eq!(
+        timeout(SOON / 2, server.report()).await.unwrap(),
+        report(first)
+    );
 }
 
 // --- lines that break ---
@@ -699,7 +949,9 @@ impl Line {
                 let first = first.take();
                 tokio::spawn(async move {
                     if let Some((holds, go_on)) = first {
-                        copy(&mut (&mut far_read).take(bytes), &mut near_write).await.unwrap();
+                        copy(&mut (&mut far_read).take(bytes), &mut near_write)
+                            .await
+                            .unwrap();
                         let _ = holds.send(());
                         if !go_on.await.unwrap_or(false) {
                             up.abort();
@@ -710,7 +962,11 @@ impl Line {
                 });
             }
         });
-        Self { address, goes_on, held }
+        Self {
+            address,
+            goes_on,
+            held,
+        }
     }
 }
 
@@ -727,8 +983,17 @@ async fn a_node_whose_line_broke_says_that_it_tries_again_and_of_which_generatio
     timeout(SOON, line.held).await.unwrap().unwrap();
     line.goes_on.send(false).unwrap();
     let broken = server.report().await;
-    assert!(broken.error.as_ref().is_some_and(|error| error.contains("goes on there")), "{broken:?}");
-    assert_eq!((broken.generation, broken.attempted, broken.again), (0, Some(first), true));
+    assert!(
+        broken
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("goes on there")),
+        "{broken:?}"
+    );
+    assert_eq!(
+        (broken.generation, broken.attempted, broken.again),
+        (0, Some(first), true)
+    );
     assert_eq!(server.report().await, report(first), "and then it has it");
     assert!(node.content().unwrap() == noise(8_000_000));
 }
@@ -763,7 +1028,10 @@ async fn changed_under_a_pull(change: impl FnOnce(&Path, &[u8])) -> (Vec<u8>, Ve
                 // The last look is one after the end.
                 let last = stopped.recv_timeout(Duration::from_millis(20)).is_ok();
                 if let Ok(there) = fs::read(&target) {
-                    let which = contents.iter().position(|content| *content == there).expect("no mix is ever there");
+                    let which = contents
+                        .iter()
+                        .position(|content| *content == there)
+                        .expect("no mix is ever there");
                     let which = u8::try_from(which).unwrap() + 1;
                     if seen.last() != Some(&which) {
                         seen.push(which);
@@ -787,7 +1055,8 @@ async fn changed_under_a_pull(change: impl FnOnce(&Path, &[u8])) -> (Vec<u8>, Ve
 }
 
 #[tokio::test]
-async fn a_rename_over_what_is_being_pulled_changes_nothing_for_that_pull_and_the_next_takes_the_new_one() {
+async fn a_rename_over_what_is_being_pulled_changes_nothing_for_that_pull_and_the_next_takes_the_new_one()
+ {
     let (seen, reports) = changed_under_a_pull(|path, content| {
         fs::write(path.with_extension("new"), content).unwrap();
         fs::rename(path.with_extension("new"), path).unwrap();
@@ -800,8 +1069,15 @@ async fn a_rename_over_what_is_being_pulled_changes_nothing_for_that_pull_and_th
 
 #[tokio::test]
 async fn a_write_into_what_is_being_pulled_ends_that_pull_and_the_next_takes_the_new_one() {
-    let (seen, reports) = changed_under_a_pull(|path, content| fs::write(path, content).unwrap()).await;
-    assert!(reports[0].error.as_ref().is_some_and(|error| error.contains("was written")), "{reports:?}");
+    let (seen, reports) =
+        changed_under_a_pull(|path, content| fs::write(path, content).unwrap()).await;
+    assert!(
+        reports[0]
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("was written")),
+        "{reports:?}"
+    );
     assert!(reports[0].again, "{reports:?}");
     assert_eq!(seen, [2]);
 }
@@ -820,8 +1096,11 @@ async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
         let (path, from) = (path.clone(), generation);
         let writer = tokio::task::spawn_blocking(move || {
             let mut file = fs::File::options().write(true).open(path).unwrap();
-            let (started, mut last, mut longest) =
-                (std::time::Instant::now(), std::time::Instant::now(), Duration::ZERO);
+            let (started, mut last, mut longest) = (
+                std::time::Instant::now(),
+                std::time::Instant::now(),
+                Duration::ZERO,
+            );
             while started.elapsed() < Duration::from_secs(3) {
                 std::io::Write::write_all(&mut file, &from.to_le_bytes()).unwrap();
                 longest = longest.max(last.elapsed());
@@ -846,7 +1125,10 @@ async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
     };
     assert!(settled, "this machine never let a writer write for 3 s");
     let current = server.refreshed_by_itself().await;
-    assert_eq!(current.snapshot.digest(), blake3::hash(&fs::read(&path).unwrap()).as_bytes());
+    assert_eq!(
+        current.snapshot.digest(),
+        blake3::hash(&fs::read(&path).unwrap()).as_bytes()
+    );
     assert!(current.number > first);
     // Two looks more bring nothing further.
     let more = timeout(Duration::from_secs(3), server.refreshed_by_itself()).await;
@@ -856,20 +1138,43 @@ async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_for_what_lay_around_it_is_offered_when_that_is_gone() {
     let folder = TempDir::new().unwrap();
-    let (path, log) = (folder.path().join("offered.db"), folder.path().join("offered.db-wal"));
+    let (path, log) = (
+        folder.path().join("offered.db"),
+        folder.path().join("offered.db-wal"),
+    );
     fs::write(&path, b"SQLite format 3\0 and its pages").unwrap();
     fs::write(&log, b"pages").unwrap();
     let offers = Offers::new([("catalogue".into(), path.clone())]);
     let (events, mut told) = mpsc::channel(16);
     let (refreshes, asked) = mpsc::channel(8);
-    let keeper = Keeper::new(offers.clone(), NodeId([1; 32]), folder.path().join("offers.json"), events);
+    let keeper = Keeper::new(
+        offers.clone(),
+        NodeId([1; 32]),
+        folder.path().join("offers.json"),
+        events,
+    );
     tokio::spawn(keeper.run(asked));
     let (done, outcome) = tokio::sync::oneshot::channel();
-    refreshes.send(Refresh { name: "catalogue".into(), done }).await.unwrap();
-    assert!(outcome.await.unwrap().unwrap_err().contains("offered.db-wal"));
+    refreshes
+        .send(Refresh {
+            name: "catalogue".into(),
+            done,
+        })
+        .await
+        .unwrap();
+    assert!(
+        outcome
+            .await
+            .unwrap()
+            .unwrap_err()
+            .contains("offered.db-wal")
+    );
     // The file itself stays as it is.
     fs::remove_file(&log).unwrap();
-    assert!(matches!(timeout(SOON, told.recv()).await, Ok(Some(FileEvent::Newer { .. }))));
+    assert!(matches!(
+        timeout(SOON, told.recv()).await,
+        Ok(Some(FileEvent::Newer { .. }))
+    ));
     let offered = offers.all().remove(0).1;
     assert!(offered.error.is_none() && offered.current.is_some());
 
@@ -912,11 +1217,17 @@ impl std::io::Write for Log {
 impl Log {
     fn kept(&self) -> tracing::subscriber::DefaultGuard {
         let log = self.clone();
-        tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(move || log.clone()).finish())
+        tracing::subscriber::set_default(
+            tracing_subscriber::fmt()
+                .with_writer(move || log.clone())
+                .finish(),
+        )
     }
 
     fn count(&self, of: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(of).count()
+        String::from_utf8_lossy(&self.0.lock().unwrap())
+            .matches(of)
+            .count()
     }
 }
 
@@ -930,8 +1241,15 @@ async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_afte
     let server = Server::start(1, &path, folder.path());
     server.refresh().await.unwrap();
     let mended = folder.path().join("mended");
-    let command = ["sh", "-c", &format!("test -e {}", mended.display())].map(str::to_owned).to_vec();
-    let node = Node::start(|accepted| accepted.after = Some(After::Exec { command, limit: SOON }));
+    let command = ["sh", "-c", &format!("test -e {}", mended.display())]
+        .map(str::to_owned)
+        .to_vec();
+    let node = Node::start(|accepted| {
+        accepted.after = Some(After::Exec {
+            command,
+            limit: SOON,
+        })
+    });
     node.servers(&[server.found()]);
     let failures = async || {
         assert_eq!(node.pull().await.state, Progress::Failed);
@@ -967,10 +1285,21 @@ struct Still {
 impl Still {
     fn new(ledger: &Path) -> Self {
         let path = ledger.with_extension("new");
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
         let open = |write| {
             let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-            File::options().read(true).write(write).custom_flags(nonblock).open(&path).unwrap()
+            File::options()
+                .read(true)
+                .write(write)
+                .custom_flags(nonblock)
+                .open(&path)
+                .unwrap()
         };
         let pipe = open(false);
         let mut full = open(true);
@@ -1008,7 +1337,12 @@ async fn sessions_go_on_while_a_ledger_is_written() {
     let ledger = folder.path().join("offers.json");
     let still = Still::new(&ledger);
     let (events, _told) = mpsc::channel(16);
-    let keeper = Keeper::new(Offers::new([("catalogue".into(), path.clone())]), NodeId([1; 32]), ledger, events);
+    let keeper = Keeper::new(
+        Offers::new([("catalogue".into(), path.clone())]),
+        NodeId([1; 32]),
+        ledger,
+        events,
+    );
     let (_refreshes, asked) = mpsc::channel(8);
     let keeper = tokio::spawn(keeper.run(asked));
     until(|| still.is_awaited()).await;

@@ -14,12 +14,17 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// This moment by both clocks.
     pub(crate) fn now(&self) -> Now {
-        Now { elapsed: self.start.elapsed(), wall: Timestamp::from_system(SystemTime::now()) }
+        Now {
+            elapsed: self.start.elapsed(),
+            wall: Timestamp::from_system(SystemTime::now()),
+        }
     }
 
     /// The time that the machine has spent in suspend since its start, in which the monotonic clock stands still.

@@ -110,9 +110,15 @@ impl Counters {
             ("dropped.undecodable", undecodable),
             ("memberships.rejoined", rejoined),
         ];
-        let grouped = [("dropped", dropped), ("ignored", ignored), ("refused", refused)];
+        let grouped = [
+            ("dropped", dropped),
+            ("ignored", ignored),
+            ("refused", refused),
+        ];
         let grouped = grouped.into_iter().flat_map(|(group, counts)| {
-            counts.iter().map(move |(reason, count)| (format!("{group}.{reason}"), *count))
+            counts
+                .iter()
+                .map(move |(reason, count)| (format!("{group}.{reason}"), *count))
         });
         plain
             .into_iter()

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::Counters;
 use crate::model::Method;
 use crate::net::{
-    self, Arrival, DATAGRAM_MAX, Family, Fanout, FanoutMethod, FanoutSettings, Interface, Policy, RecvBatch, Report,
-    SendBatch, Sockets, Source,
+    self, Arrival, DATAGRAM_MAX, Family, Fanout, FanoutMethod, FanoutSettings, Interface, Policy,
+    RecvBatch, Report, SendBatch, Sockets, Source,
 };
 use crate::wire::KeyId;
 use crate::wire::keyring::KeyRing;
@@ -62,9 +62,22 @@ pub(crate) struct Rejected {
 }
 
 impl Traffic {
-    pub(crate) fn new(sockets: Sockets, settings: FanoutSettings, policy: Policy, ring: KeyRing) -> Self {
+    pub(crate) fn new(
+        sockets: Sockets,
+        settings: FanoutSettings,
+        policy: Policy,
+        ring: KeyRing,
+    ) -> Self {
         let (outgoing, nonces) = (SendBatch::new(), Nonces::default());
-        Self { sockets, fanout: Fanout::new(settings), policy, ring, outgoing, nonces, targets: Vec::new() }
+        Self {
+            sockets,
+            fanout: Fanout::new(settings),
+            policy,
+            ring,
+            outgoing,
+            nonces,
+            targets: Vec::new(),
+        }
     }
 
     /// Follows the interfaces as they are now.
@@ -80,13 +93,17 @@ impl Traffic {
         place: usize,
         counters: &mut Counters,
     ) -> Result<Received, Option<Rejected>> {
-        let Some((bytes, arrival)) = batch.get_mut(place) else { return Err(None) };
+        let Some((bytes, arrival)) = batch.get_mut(place) else {
+            return Err(None);
+        };
         counters.received += 1;
         if !self.takes(&arrival) {
             counters.dropped(NOT_TAKEN);
             return Err(None);
         }
-        let Arrival { from, truncated, .. } = arrival;
+        let Arrival {
+            from, truncated, ..
+        } = arrival;
         let length = bytes.len();
         let via = way_back(&arrival);
         if truncated {
@@ -98,25 +115,56 @@ impl Traffic {
                 // The lookup ended at an unknown key id, so the bytes are untouched and can be tried as a hint.
                 seal::open_hint(&self.ring, bytes).map_err(|_| {
                     counters.dropped(Dropped::UnknownKey.as_str());
-                    Some(Rejected { from, via, length, foreign: length >= QUERY_DATAGRAM })
+                    Some(Rejected {
+                        from,
+                        via,
+                        length,
+                        foreign: length >= QUERY_DATAGRAM,
+                    })
                 })?
             }
             Err(reason) => {
                 counters.dropped(reason.as_str());
-                return Err(Some(Rejected { from, via, length, foreign: false }));
+                return Err(Some(Rejected {
+                    from,
+                    via,
+                    length,
+                    foreign: false,
+                }));
             }
             Ok(opened) => opened,
         };
         let Ok(message) = Message::decode(opened.payload) else {
             counters.undecodable += 1;
-            return Err(Some(Rejected { from, via, length, foreign: false }));
+            return Err(Some(Rejected {
+                from,
+                via,
+                length,
+                foreign: false,
+            }));
         };
         let hint = self.ring.by_id(opened.key).is_none();
-        if hint && !matches!(message, Message::Refused(Refused { refusal: Refusal::Channel { .. }, .. })) {
+        if hint
+            && !matches!(
+                message,
+                Message::Refused(Refused {
+                    refusal: Refusal::Channel { .. },
+                    ..
+                })
+            )
+        {
             counters.undecodable += 1;
             return Err(None);
         }
-        Ok(Received { from, came_by: came_by(&arrival), via, key: opened.key, nonce: opened.nonce, length, message })
+        Ok(Received {
+            from,
+            came_by: came_by(&arrival),
+            via,
+            key: opened.key,
+            nonce: opened.nonce,
+            length,
+            message,
+        })
     }
 
     /// What was sent to everybody counts only on interfaces that the policy takes; what was sent to this host, always: it
@@ -137,9 +185,13 @@ impl Traffic {
         most: usize,
         counters: &mut Counters,
     ) -> bool {
-        let source = (via.local.is_some() || via.interface != 0)
-            .then(|| Source { ip: via.local.unwrap_or_else(|| unspecified(to)), interface: via.interface });
-        self.queue(to, source, message, false, most, counters).await.is_some()
+        let source = (via.local.is_some() || via.interface != 0).then(|| Source {
+            ip: via.local.unwrap_or_else(|| unspecified(to)),
+            interface: via.interface,
+        });
+        self.queue(to, source, message, false, most, counters)
+            .await
+            .is_some()
     }
 
     /// Queues a refusal for somebody who holds the same key under another channel name.
@@ -151,13 +203,22 @@ impl Traffic {
         most: usize,
         counters: &mut Counters,
     ) {
-        let source = via.local.map(|ip| Source { ip, interface: via.interface });
+        let source = via.local.map(|ip| Source {
+            ip,
+            interface: via.interface,
+        });
         self.queue(to, source, message, true, most, counters).await;
     }
 
     /// Queues a message for one address.
-    pub(crate) async fn send(&mut self, to: SocketAddr, message: &Message, counters: &mut Counters) {
-        self.queue(to, None, message, false, DATAGRAM_MAX, counters).await;
+    pub(crate) async fn send(
+        &mut self,
+        to: SocketAddr,
+        message: &Message,
+        counters: &mut Counters,
+    ) {
+        self.queue(to, None, message, false, DATAGRAM_MAX, counters)
+            .await;
     }
 
     /// Sends one message to everybody by a method; why it reached nobody, if so.
@@ -211,20 +272,41 @@ impl Traffic {
         if self.outgoing.is_empty() {
             return;
         }
-        let flushed =
-            self.sockets.flush(&mut self.outgoing, |_, error| tracing::debug!(%error, "failed to send")).await;
+        let flushed = self
+            .sockets
+            .flush(
+                &mut self.outgoing,
+                |_, error| tracing::debug!(%error, "failed to send"),
+            )
+            .await;
         counters.sent += flushed.sent as u64;
         counters.send_errors += (flushed.failed + flushed.dropped) as u64;
     }
 
-    async fn flush_targets(&mut self, last: &mut Option<io::Error>, counters: &mut Counters) -> usize {
+    async fn flush_targets(
+        &mut self,
+        last: &mut Option<io::Error>,
+        counters: &mut Counters,
+    ) -> usize {
         let mut errors = Vec::new();
-        let flushed = self.sockets.flush(&mut self.outgoing, |place, error| errors.push((place, error))).await;
+        let flushed = self
+            .sockets
+            .flush(&mut self.outgoing, |place, error| {
+                errors.push((place, error))
+            })
+            .await;
         counters.sent += flushed.sent as u64;
         counters.send_errors += (flushed.failed + flushed.dropped) as u64;
         for (place, target) in self.targets.drain(..) {
-            let error = errors.iter().find(|(failed, _)| *failed == place).map(|(_, error)| error);
-            self.fanout.note_send(target.source.interface, target.family, error.map_or(Ok(()), Err));
+            let error = errors
+                .iter()
+                .find(|(failed, _)| *failed == place)
+                .map(|(_, error)| error);
+            self.fanout.note_send(
+                target.source.interface,
+                target.family,
+                error.map_or(Ok(()), Err),
+            );
         }
         let failures = errors.len();
         if let Some((_, error)) = errors.pop() {
@@ -246,8 +328,17 @@ impl Traffic {
         if self.outgoing.is_full() {
             self.flush(counters).await;
         }
-        let Self { ring, nonces, outgoing, .. } = self;
-        let key = if hint { ring.hint_keys().first()? } else { ring.first() };
+        let Self {
+            ring,
+            nonces,
+            outgoing,
+            ..
+        } = self;
+        let key = if hint {
+            ring.hint_keys().first()?
+        } else {
+            ring.first()
+        };
         let nonce = nonces.next();
         let mut queued = None;
         let fill = |buffer: &mut [u8; DATAGRAM_MAX]| match message.seal(key, &nonce, buffer) {
@@ -282,13 +373,23 @@ fn came_by(arrival: &Arrival) -> Method {
 
 fn way_back(arrival: &Arrival) -> Via {
     match arrival.reply_source() {
-        Some(Source { ip, interface }) => Via { local: (!ip.is_unspecified()).then_some(ip), interface },
-        None => Via { local: None, interface: 0 },
+        Some(Source { ip, interface }) => Via {
+            local: (!ip.is_unspecified()).then_some(ip),
+            interface,
+        },
+        None => Via {
+            local: None,
+            interface: 0,
+        },
     }
 }
 
 fn unspecified(like: SocketAddr) -> std::net::IpAddr {
-    if like.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() }
+    if like.is_ipv4() {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    }
 }
 
 /// Nonces from the system's randomness, drawn for many datagrams at a time: a system call for each would be dear.
@@ -306,9 +407,16 @@ impl Nonces {
             return nonce;
         }
         let mut bytes = [0; Self::AT_A_TIME * Self::LENGTH];
-        #[expect(clippy::expect_used, reason = "a system without randomness can't keep a secret: nothing may be sent")]
+        #[expect(
+            clippy::expect_used,
+            reason = "a system without randomness can't keep a secret: nothing may be sent"
+        )]
         getrandom::fill(&mut bytes).expect("the system gives randomness");
-        let (last, others) = bytes.as_chunks::<{ Self::LENGTH }>().0.split_last().unwrap_or((&[0; Self::LENGTH], &[]));
+        let (last, others) = bytes
+            .as_chunks::<{ Self::LENGTH }>()
+            .0
+            .split_last()
+            .unwrap_or((&[0; Self::LENGTH], &[]));
         self.drawn.extend(others);
         *last
     }
@@ -316,7 +424,8 @@ impl Nonces {
 
 /// A random number for jitter and query ids.
 pub(crate) fn random_seed() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
+    getrandom::u64()
+        .unwrap_or_else(|_| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
 }
 
 #[cfg(test)]
@@ -343,17 +452,30 @@ mod tests {
 
     fn query() -> Message {
         let (clock, window) = (Timestamp(1), Duration::ZERO);
-        Message::Query(Query { id: 1, want: Want::Servers, clock, window })
+        Message::Query(Query {
+            id: 1,
+            want: Want::Servers,
+            clock,
+            window,
+        })
     }
 
     fn refused(refusal: Refusal) -> Message {
-        Message::Refused(Refused { regarding: Regarding::Query(0), refusal })
+        Message::Refused(Refused {
+            regarding: Regarding::Query(0),
+            refusal,
+        })
     }
 
     /// What a node of channel `home` with key 1 makes of a datagram.
     async fn opened(bytes: &[u8]) -> Result<Received, Option<Rejected>> {
         let address = Ipv4Addr::LOCALHOST.into();
-        let sockets = Sockets::bind(&SocketSettings { address, port: 0, ttl: 1 }).unwrap();
+        let sockets = Sockets::bind(&SocketSettings {
+            address,
+            port: 0,
+            ttl: 1,
+        })
+        .unwrap();
         let settings = FanoutSettings {
             ipv4_group: Ipv4Addr::new(239, 255, 43, 73),
             ipv6_group: "ff12::4373".parse().unwrap(),
@@ -370,9 +492,12 @@ mod tests {
         };
         let traffic = Traffic::new(sockets, settings, policy, ring("home", 1));
         let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        sender.send_to(bytes, (Ipv4Addr::LOCALHOST, traffic.sockets.port())).unwrap();
+        sender
+            .send_to(bytes, (Ipv4Addr::LOCALHOST, traffic.sockets.port()))
+            .unwrap();
         let mut batch = RecvBatch::new();
-        let received = tokio::time::timeout(Duration::from_secs(10), traffic.sockets.recv(&mut batch));
+        let received =
+            tokio::time::timeout(Duration::from_secs(10), traffic.sockets.recv(&mut batch));
         assert_eq!(received.await.expect("it arrives").unwrap(), 1);
         traffic.open(&mut batch, 0, &mut Counters::default())
     }
@@ -384,20 +509,35 @@ mod tests {
     #[tokio::test]
     async fn a_hint_answers_what_is_as_long_as_a_query_and_so_no_hint() {
         let stranger = ring("work", 2);
-        assert!(is_answered_by_a_hint(opened(&sealed(stranger.first(), &query())).await));
+        assert!(is_answered_by_a_hint(
+            opened(&sealed(stranger.first(), &query())).await
+        ));
         // What a server of another channel and key would send back, at its longest.
-        let hint = refused(Refusal::Channel { name: "x".repeat(KeyRing::MAX_CHANNEL).into() });
-        assert!(!is_answered_by_a_hint(opened(&sealed(&stranger.hint_keys()[0], &hint)).await));
+        let hint = refused(Refusal::Channel {
+            name: "x".repeat(KeyRing::MAX_CHANNEL).into(),
+        });
+        assert!(!is_answered_by_a_hint(
+            opened(&sealed(&stranger.hint_keys()[0], &hint)).await
+        ));
     }
 
     #[tokio::test]
     async fn a_hint_key_says_nothing_but_the_channels_name() {
         let relative = ring("work", 1);
         let hint = &relative.hint_keys()[0];
-        let channel = refused(Refusal::Channel { name: "work".into() });
-        assert!(opened(&sealed(hint, &channel)).await.is_ok_and(|received| received.message == channel));
+        let channel = refused(Refusal::Channel {
+            name: "work".into(),
+        });
+        assert!(
+            opened(&sealed(hint, &channel))
+                .await
+                .is_ok_and(|received| received.message == channel)
+        );
         for message in [query(), refused(Refusal::Cloned)] {
-            assert!(opened(&sealed(hint, &message)).await.is_err(), "{message:?}");
+            assert!(
+                opened(&sealed(hint, &message)).await.is_err(),
+                "{message:?}"
+            );
         }
     }
 }

@@ -56,7 +56,12 @@ impl Identity {
         self.renewal_key(node, node, &self.id)
     }
 
-    fn renewal_key(&self, peer: &NodeId, node: &NodeId, server: &NodeId) -> Result<RenewalKey, IdentityError> {
+    fn renewal_key(
+        &self,
+        peer: &NodeId,
+        node: &NodeId,
+        server: &NodeId,
+    ) -> Result<RenewalKey, IdentityError> {
         // X25519 (RFC 7748 §5) between the Ed25519 keys seen as Montgomery points; joint use of one key pair for both
         // is shown safe in <https://eprint.iacr.org/2021/509>. The clamped scalar clears the cofactor.
         let point = verifying_key(peer)?.to_montgomery();
@@ -68,7 +73,10 @@ impl Identity {
             return Err(IdentityError::Weak);
         }
         let mut key = Zeroizing::new([0; 32]);
-        #[expect(clippy::expect_used, reason = "the output has a fixed length of 32 bytes")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the output has a fixed length of 32 bytes"
+        )]
         Hkdf::<Sha256>::new(None, &shared)
             .expand_multi_info(&[b"hereabouts/1 renewal", &node.0, &server.0], &mut *key)
             .expect("HKDF-SHA256 gives up to 8160 bytes");
@@ -99,7 +107,9 @@ pub enum IdentityError {
 
 /// Checks that `node` signed `message` (RFC 8032 §5.1.7, the strict form: no weak keys, one signature form only).
 pub fn verify(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Result<(), IdentityError> {
-    verifying_key(node)?.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| IdentityError::Signature)
+    verifying_key(node)?
+        .verify_strict(message, &Signature::from_bytes(signature))
+        .map_err(|_| IdentityError::Signature)
 }
 
 /// Whether an id is a point of the curve, and so may be somebody's public key.
@@ -109,7 +119,11 @@ pub(super) fn is_key(node: &NodeId) -> bool {
 
 fn verifying_key(node: &NodeId) -> Result<VerifyingKey, IdentityError> {
     let key = VerifyingKey::from_bytes(&node.0).map_err(|_| IdentityError::NotAKey)?;
-    if key.is_weak() { Err(IdentityError::Weak) } else { Ok(key) }
+    if key.is_weak() {
+        Err(IdentityError::Weak)
+    } else {
+        Ok(key)
+    }
 }
 
 /// What a node and one server know, and no other member of the channel: proofs under it renew a lease.
@@ -120,8 +134,21 @@ pub struct RenewalKey(Zeroizing<[u8; 32]>);
 
 impl RenewalKey {
     /// Makes a renewal with its proof, for the node and server whose key this is.
-    pub fn renewal(&self, node: &NodeId, server: &NodeId, epoch: u64, base: u64, sequence: u64) -> Renewal {
-        let mut renewal = Renewal { node: *node, epoch, base, sequence, proof: [0; 16] };
+    pub fn renewal(
+        &self,
+        node: &NodeId,
+        server: &NodeId,
+        epoch: u64,
+        base: u64,
+        sequence: u64,
+    ) -> Renewal {
+        let mut renewal = Renewal {
+            node: *node,
+            epoch,
+            base,
+            sequence,
+            proof: [0; 16],
+        };
         renewal.proof = self.proof(&renewal, server);
         renewal
     }
@@ -144,9 +171,16 @@ impl RenewalKey {
 
     /// HMAC-SHA256, cut to 16 bytes (RFC 2104 §5), over "hereabouts/1 renewal", both node ids, epoch, base and sequence.
     fn proof(&self, renewal: &Renewal, server: &NodeId) -> [u8; 16] {
-        let Renewal { node, epoch, base, sequence, proof: _ } = renewal;
+        let Renewal {
+            node,
+            epoch,
+            base,
+            sequence,
+            proof: _,
+        } = renewal;
         #[expect(clippy::expect_used, reason = "the key has a fixed length of 32 bytes")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&*self.0).expect("HMAC takes a key of any length");
         mac.update(b"hereabouts/1 renewal");
         mac.update(&node.0);
         mac.update(&server.0);
@@ -195,7 +229,10 @@ mod tests {
             "75027f7d1c2237b8d8205b1ba7e28595c715e7d0f738f0887539a0f61e06fb53"
         );
         let proof = key.renewal(&node.id(), &server.id(), 1, 2, 3).proof;
-        assert_eq!(data_encoding::HEXLOWER.encode(&proof), "f7851c0de66e196f7a0c83256c94d7ee");
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&proof),
+            "f7851c0de66e196f7a0c83256c94d7ee"
+        );
     }
 
     #[test]
@@ -205,12 +242,44 @@ mod tests {
         let renewal = key.renewal(&node.id(), &server.id(), 1, 2, 3);
         assert!(key.verify(&renewal, &server.id()));
         assert!(!key.verify(&renewal, &node.id()));
-        assert!(!key.verify(&Renewal { node: server.id(), ..renewal.clone() }, &server.id()));
-        assert!(!key.verify(&Renewal { epoch: 9, ..renewal.clone() }, &server.id()));
-        assert!(!key.verify(&Renewal { base: 9, ..renewal.clone() }, &server.id()));
-        assert!(!key.verify(&Renewal { sequence: 9, ..renewal.clone() }, &server.id()));
-        assert!(!key.verify(&Renewal { proof: [0; 16], ..renewal.clone() }, &server.id()));
-        let third = Identity::from_seed(&[3; 32]).renewal_key_with_server(&server.id()).unwrap();
+        assert!(!key.verify(
+            &Renewal {
+                node: server.id(),
+                ..renewal.clone()
+            },
+            &server.id()
+        ));
+        assert!(!key.verify(
+            &Renewal {
+                epoch: 9,
+                ..renewal.clone()
+            },
+            &server.id()
+        ));
+        assert!(!key.verify(
+            &Renewal {
+                base: 9,
+                ..renewal.clone()
+            },
+            &server.id()
+        ));
+        assert!(!key.verify(
+            &Renewal {
+                sequence: 9,
+                ..renewal.clone()
+            },
+            &server.id()
+        ));
+        assert!(!key.verify(
+            &Renewal {
+                proof: [0; 16],
+                ..renewal.clone()
+            },
+            &server.id()
+        ));
+        let third = Identity::from_seed(&[3; 32])
+            .renewal_key_with_server(&server.id())
+            .unwrap();
         assert!(!third.verify(&renewal, &server.id()));
     }
 
@@ -223,12 +292,23 @@ mod tests {
         minus_one[0] = 0xec;
         minus_one[31] = 0x7f;
         for weak in [[0; 32], one, minus_one] {
-            assert_eq!(node.renewal_key_of_node(&NodeId(weak)).unwrap_err(), IdentityError::Weak, "{weak:?}");
-            assert_eq!(verify(&NodeId(weak), b"", &[0; 64]), Err(IdentityError::Weak), "{weak:?}");
+            assert_eq!(
+                node.renewal_key_of_node(&NodeId(weak)).unwrap_err(),
+                IdentityError::Weak,
+                "{weak:?}"
+            );
+            assert_eq!(
+                verify(&NodeId(weak), b"", &[0; 64]),
+                Err(IdentityError::Weak),
+                "{weak:?}"
+            );
         }
         let mut two = [0; 32];
         two[0] = 2;
-        assert_eq!(node.renewal_key_of_node(&NodeId(two)).unwrap_err(), IdentityError::NotAKey);
+        assert_eq!(
+            node.renewal_key_of_node(&NodeId(two)).unwrap_err(),
+            IdentityError::NotAKey
+        );
     }
 
     #[test]
@@ -245,13 +325,19 @@ mod tests {
              085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
         );
         assert_eq!(verify(&identity.id(), &[0x72], &signature), Ok(()));
-        assert_eq!(verify(&identity.id(), &[0x73], &signature), Err(IdentityError::Signature));
+        assert_eq!(
+            verify(&identity.id(), &[0x73], &signature),
+            Err(IdentityError::Signature)
+        );
     }
 
     #[test]
     fn debug_forms_show_no_secret() {
         let (node, server) = pair();
         let key = node.renewal_key_with_server(&server.id()).unwrap();
-        assert_eq!(format!("{node:?} {key:?}"), format!("Identity({}) RenewalKey(..)", node.id().short()));
+        assert_eq!(
+            format!("{node:?} {key:?}"),
+            format!("Identity({}) RenewalKey(..)", node.id().short())
+        );
     }
 }

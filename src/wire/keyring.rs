@@ -54,7 +54,11 @@ impl ChannelKey {
     fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
         let mut id = [0; 4];
         expand(&bytes, b"hereabouts/1 key id", &mut id);
-        Self { id: KeyId(id), xaes: Xaes::new(&bytes), bytes }
+        Self {
+            id: KeyId(id),
+            xaes: Xaes::new(&bytes),
+            bytes,
+        }
     }
 
     /// Its name on the wire.
@@ -123,7 +127,9 @@ pub enum KeyRingError {
         second: usize,
     },
     /// Two secrets whose key ids are the same by chance, one in four thousand million.
-    #[error("keys {first} and {second} have the same key id by chance: make another key with `hereabouts keygen`")]
+    #[error(
+        "keys {first} and {second} have the same key id by chance: make another key with `hereabouts keygen`"
+    )]
     Collision {
         /// The earlier one, counted from 1.
         first: usize,
@@ -157,7 +163,9 @@ impl KeyRing {
             return Err(KeyRingError::Channel);
         }
         if !(1..=Self::MAX_KEYS).contains(&secrets.len()) {
-            return Err(KeyRingError::Count { count: secrets.len() });
+            return Err(KeyRingError::Count {
+                count: secrets.len(),
+            });
         }
         let mut derived = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
@@ -165,7 +173,10 @@ impl KeyRing {
         }
         refuse_same(&derived)?;
         let (keys, hints): (Vec<_>, Vec<_>) = derived.into_iter().unzip();
-        Ok(Self { keys: keys.into(), hints: hints.into_iter().flatten().collect() })
+        Ok(Self {
+            keys: keys.into(),
+            hints: hints.into_iter().flatten().collect(),
+        })
     }
 
     /// Whether a text can name a channel: 1 to [`KeyRing::MAX_CHANNEL`] bytes, no control characters.
@@ -197,7 +208,11 @@ impl KeyRing {
     }
 }
 
-fn derive(channel: &str, position: usize, secret: &Secret) -> Result<(ChannelKey, Option<ChannelKey>), KeyRingError> {
+fn derive(
+    channel: &str,
+    position: usize,
+    secret: &Secret,
+) -> Result<(ChannelKey, Option<ChannelKey>), KeyRingError> {
     match secret {
         Secret::Key(key) => Ok((
             hkdf(key, channel.as_bytes(), b"hereabouts/1 channel"),
@@ -205,28 +220,39 @@ fn derive(channel: &str, position: usize, secret: &Secret) -> Result<(ChannelKey
         )),
         Secret::Passphrase(text) => {
             if !(1..=KeyRing::MAX_PASSPHRASE).contains(&text.len()) {
-                return Err(KeyRingError::Passphrase { position, length: text.len() });
+                return Err(KeyRingError::Passphrase {
+                    position,
+                    length: text.len(),
+                });
             }
-            Ok((hkdf(&*stretch(channel, text)?, channel.as_bytes(), b"hereabouts/1 channel"), None))
+            Ok((
+                hkdf(
+                    &*stretch(channel, text)?,
+                    channel.as_bytes(),
+                    b"hereabouts/1 channel",
+                ),
+                None,
+            ))
         }
     }
 }
 
 /// Argon2id with a salt made from the channel name.
 fn stretch(channel: &str, passphrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyRingError> {
-    let salt = Sha256::new().chain_update(b"hereabouts/1 passphrase").chain_update(channel).finalize();
+    let salt = Sha256::new()
+        .chain_update(b"hereabouts/1 passphrase")
+        .chain_update(channel)
+        .finalize();
     let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32));
     let params = params.map_err(|_| KeyRingError::Memory)?;
     let mut blocks = Vec::new();
-    blocks.try_reserve_exact(params.block_count()).map_err(|_| KeyRingError::Memory)?;
+    blocks
+        .try_reserve_exact(params.block_count())
+        .map_err(|_| KeyRingError::Memory)?;
     blocks.resize(params.block_count(), Block::new());
     let mut key = Zeroizing::new([0; 32]);
-    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
-        passphrase.as_bytes(),
-        &salt,
-        &mut *key,
-        &mut blocks[..],
-    );
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(passphrase.as_bytes(), &salt, &mut *key, &mut blocks[..]);
     blocks.iter_mut().for_each(Zeroize::zeroize);
     // Lengths and costs are valid as they stand above; what is left is memory.
     done.map_err(|_| KeyRingError::Memory)?;
@@ -241,14 +267,21 @@ fn hkdf(key: &[u8; 32], salt: &[u8], info: &[u8]) -> ChannelKey {
 
 /// HKDF-Expand with the key itself as pseudo-random key.
 fn expand(key: &[u8; 32], info: &[u8], out: &mut [u8]) {
-    #[expect(clippy::expect_used, reason = "a pseudo-random key of SHA-256's own length is never refused")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a pseudo-random key of SHA-256's own length is never refused"
+    )]
     let hkdf = Hkdf::<Sha256>::from_prk(key).expect("32 bytes are a pseudo-random key of SHA-256");
     fill(&hkdf, info, out);
 }
 
 fn fill(hkdf: &Hkdf<Sha256>, info: &[u8], out: &mut [u8]) {
-    #[expect(clippy::expect_used, reason = "every output here has a fixed length of at most 32 bytes")]
-    hkdf.expand(info, out).expect("HKDF-SHA256 gives up to 8160 bytes");
+    #[expect(
+        clippy::expect_used,
+        reason = "every output here has a fixed length of at most 32 bytes"
+    )]
+    hkdf.expand(info, out)
+        .expect("HKDF-SHA256 gives up to 8160 bytes");
 }
 
 fn refuse_same(derived: &[(ChannelKey, Option<ChannelKey>)]) -> Result<(), KeyRingError> {
@@ -287,7 +320,11 @@ mod tests {
     #[test]
     fn passphrase_derivation_is_stable() {
         // Computed with Python: hashlib.sha256, argon2 of `cryptography`, hkdf.
-        let ring = KeyRing::new("home", &[Secret::passphrase("correct horse battery staple")]).unwrap();
+        let ring = KeyRing::new(
+            "home",
+            &[Secret::passphrase("correct horse battery staple")],
+        )
+        .unwrap();
         assert_eq!(
             data_encoding::HEXLOWER.encode(ring.first().bytes()),
             "219e4f845d4611aee2c94f86f47cd088f9d99056b5fedd9955b50a1b762103a4"
@@ -299,7 +336,10 @@ mod tests {
     fn one_secret_on_two_channels_gives_unrelated_keys() {
         for secret in [Secret::key([1; 32]), Secret::passphrase("secret")] {
             let secrets = [secret];
-            let (home, work) = (KeyRing::new("home", &secrets).unwrap(), KeyRing::new("work", &secrets).unwrap());
+            let (home, work) = (
+                KeyRing::new("home", &secrets).unwrap(),
+                KeyRing::new("work", &secrets).unwrap(),
+            );
             assert_ne!(home.first().bytes(), work.first().bytes());
             assert_ne!(home.first().id(), work.first().id());
         }
@@ -312,12 +352,24 @@ mod tests {
         assert_eq!(error("home", &[]), KeyRingError::Count { count: 0 });
         let nine: Vec<_> = (0..9).map(key).collect();
         assert_eq!(error("home", &nine), KeyRingError::Count { count: 9 });
-        assert_eq!(error("home", &[key(1), key(2), key(1)]), KeyRingError::Duplicate { first: 1, second: 3 });
+        assert_eq!(
+            error("home", &[key(1), key(2), key(1)]),
+            KeyRingError::Duplicate {
+                first: 1,
+                second: 3
+            }
+        );
         assert_eq!(error("", &[key(1)]), KeyRingError::Channel);
         assert_eq!(error("a\nb", &[key(1)]), KeyRingError::Channel);
         assert_eq!(error(&"x".repeat(65), &[key(1)]), KeyRingError::Channel);
         let empty = Secret::passphrase("");
-        assert_eq!(error("home", &[key(1), empty]), KeyRingError::Passphrase { position: 2, length: 0 });
+        assert_eq!(
+            error("home", &[key(1), empty]),
+            KeyRingError::Passphrase {
+                position: 2,
+                length: 0
+            }
+        );
     }
 
     #[test]
@@ -325,8 +377,14 @@ mod tests {
         let one = ChannelKey::new(Zeroizing::new([1; 32]));
         let mut two = ChannelKey::new(Zeroizing::new([2; 32]));
         two.id = one.id;
-        let collision = Err(KeyRingError::Collision { first: 1, second: 2 });
-        assert_eq!(refuse_same(&[(one.clone(), None), (two.clone(), None)]), collision);
+        let collision = Err(KeyRingError::Collision {
+            first: 1,
+            second: 2,
+        });
+        assert_eq!(
+            refuse_same(&[(one.clone(), None), (two.clone(), None)]),
+            collision
+        );
         let three = ChannelKey::new(Zeroizing::new([3; 32]));
         assert_eq!(refuse_same(&[(one, None), (three, Some(two))]), collision);
     }
@@ -337,6 +395,9 @@ mod tests {
         let ring = KeyRing::new("home", &secrets).unwrap();
         let text = format!("{secrets:?} {ring:?}");
         assert!(!text.contains("hush") && !text.contains("7, 7"), "{text}");
-        assert!(text.contains(&format!("ChannelKey({})", ring.first().id())), "{text}");
+        assert!(
+            text.contains(&format!("ChannelKey({})", ring.first().id())),
+            "{text}"
+        );
     }
 }

@@ -64,7 +64,13 @@ pub enum Dropped {
 
 impl Dropped {
     /// Every reason, so that a counter for each exists from the start.
-    pub const ALL: [Self; 5] = [Self::TooLong, Self::TooShort, Self::OtherVersion, Self::UnknownKey, Self::Forged];
+    pub const ALL: [Self; 5] = [
+        Self::TooLong,
+        Self::TooShort,
+        Self::OtherVersion,
+        Self::UnknownKey,
+        Self::Forged,
+    ];
 
     /// A stable word for counters.
     pub fn as_str(self) -> &'static str {
@@ -100,10 +106,18 @@ pub struct Opened<'a> {
 /// Seals a payload into `out` and gives the datagram's length.
 ///
 /// `nonce` is random, and used once.
-pub fn seal(key: &ChannelKey, nonce: &Nonce, payload: &[u8], out: &mut [u8]) -> Result<usize, SealError> {
+pub fn seal(
+    key: &ChannelKey,
+    nonce: &Nonce,
+    payload: &[u8],
+    out: &mut [u8],
+) -> Result<usize, SealError> {
     let limit = limit(out);
     if payload.len() > limit {
-        return Err(SealError::TooLong { length: payload.len(), limit });
+        return Err(SealError::TooLong {
+            length: payload.len(),
+            limit,
+        });
     }
     out[HEADER..HEADER + payload.len()].copy_from_slice(payload);
     seal_in_place(key, nonce, out, payload.len())
@@ -112,7 +126,12 @@ pub fn seal(key: &ChannelKey, nonce: &Nonce, payload: &[u8], out: &mut [u8]) -> 
 /// Seals the `length` bytes of payload that stand at [`HEADER`] of `out`, and gives the datagram's length.
 ///
 /// `out` is [`OVERHEAD`] bytes longer than the payload at least; `nonce` is random, and used once.
-pub fn seal_in_place(key: &ChannelKey, nonce: &Nonce, out: &mut [u8], length: usize) -> Result<usize, SealError> {
+pub fn seal_in_place(
+    key: &ChannelKey,
+    nonce: &Nonce,
+    out: &mut [u8],
+    length: usize,
+) -> Result<usize, SealError> {
     let limit = limit(out);
     if length == 0 {
         return Err(SealError::Empty);
@@ -147,7 +166,10 @@ pub fn open<'a>(ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dr
 ///
 /// Only for answering [`super::v1::Refusal::Channel`], where `channel.hidden` is false.
 pub fn open_hint<'a>(ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
-    open_with(|id| ring.hint_keys().iter().find(|key| key.id() == id), datagram)
+    open_with(
+        |id| ring.hint_keys().iter().find(|key| key.id() == id),
+        datagram,
+    )
 }
 
 fn open_with<'k, 'a>(
@@ -166,11 +188,17 @@ fn open_with<'k, 'a>(
         return Err(Dropped::OtherVersion);
     }
     let xaes: &Xaes = key(id).ok_or(Dropped::UnknownKey)?.xaes();
-    let (text, tag) = rest.split_last_chunk_mut::<TAG>().ok_or(Dropped::TooShort)?;
+    let (text, tag) = rest
+        .split_last_chunk_mut::<TAG>()
+        .ok_or(Dropped::TooShort)?;
     if !xaes.open(&nonce, header, text, tag) {
         return Err(Dropped::Forged);
     }
-    Ok(Opened { key: id, nonce, payload: text })
+    Ok(Opened {
+        key: id,
+        nonce,
+        payload: text,
+    })
 }
 
 fn parse_header(header: &[u8]) -> Option<(u8, KeyId, Nonce)> {
@@ -220,7 +248,11 @@ mod tests {
                     _ => Dropped::Forged,
                 };
                 let before = changed.clone();
-                assert_eq!(open(&ring, &mut changed), Err(expected), "bit {bit} of byte {index}");
+                assert_eq!(
+                    open(&ring, &mut changed),
+                    Err(expected),
+                    "bit {bit} of byte {index}"
+                );
                 assert_eq!(changed, before, "a dropped datagram is left as it was");
             }
         }
@@ -231,8 +263,16 @@ mod tests {
         let ring = ring("home", 1);
         let datagram = sealed(&ring, b"payload");
         for length in 0..datagram.len() {
-            let expected = if length < MIN_DATAGRAM { Dropped::TooShort } else { Dropped::Forged };
-            assert_eq!(open(&ring, &mut datagram[..length].to_vec()), Err(expected), "{length} bytes");
+            let expected = if length < MIN_DATAGRAM {
+                Dropped::TooShort
+            } else {
+                Dropped::Forged
+            };
+            assert_eq!(
+                open(&ring, &mut datagram[..length].to_vec()),
+                Err(expected),
+                "{length} bytes"
+            );
         }
     }
 
@@ -242,25 +282,53 @@ mod tests {
         let mut longest = sealed(&ring, &[5; MAX_PAYLOAD]);
         assert_eq!(longest.len(), 1200);
         assert_eq!(open(&ring, &mut longest).unwrap().payload, [5; MAX_PAYLOAD]);
-        assert_eq!(open(&ring, &mut [1; MAX_DATAGRAM + 1]), Err(Dropped::TooLong));
+        assert_eq!(
+            open(&ring, &mut [1; MAX_DATAGRAM + 1]),
+            Err(Dropped::TooLong)
+        );
     }
 
     #[test]
     fn payloads_that_no_receiver_takes_are_not_sealed() {
         let ring = ring("home", 1);
         let mut out = [0; 2 * MAX_DATAGRAM];
-        let too_long = |limit| Err(SealError::TooLong { length: MAX_PAYLOAD + 1, limit });
-        assert_eq!(seal(ring.first(), &[0; NONCE], &[], &mut out), Err(SealError::Empty));
-        assert_eq!(seal(ring.first(), &[0; NONCE], &[0; MAX_PAYLOAD + 1], &mut out), too_long(MAX_PAYLOAD));
-        assert_eq!(seal(ring.first(), &[0; NONCE], &[0; MAX_PAYLOAD + 1], &mut out[..50]), too_long(5));
-        assert_eq!(seal_in_place(ring.first(), &[0; NONCE], &mut [], MAX_PAYLOAD + 1), too_long(0));
+        let too_long = |limit| {
+            Err(SealError::TooLong {
+                length: MAX_PAYLOAD + 1,
+                limit,
+            })
+        };
+        assert_eq!(
+            seal(ring.first(), &[0; NONCE], &[], &mut out),
+            Err(SealError::Empty)
+        );
+        assert_eq!(
+            seal(ring.first(), &[0; NONCE], &[0; MAX_PAYLOAD + 1], &mut out),
+            too_long(MAX_PAYLOAD)
+        );
+        assert_eq!(
+            seal(
+                ring.first(),
+                &[0; NONCE],
+                &[0; MAX_PAYLOAD + 1],
+                &mut out[..50]
+            ),
+            too_long(5)
+        );
+        assert_eq!(
+            seal_in_place(ring.first(), &[0; NONCE], &mut [], MAX_PAYLOAD + 1),
+            too_long(0)
+        );
     }
 
     #[test]
     fn another_channel_or_key_does_not_open() {
         let datagram = sealed(&ring("home", 1), b"payload");
         for other in [ring("work", 1), ring("home", 2)] {
-            assert_eq!(open(&other, &mut datagram.clone()), Err(Dropped::UnknownKey));
+            assert_eq!(
+                open(&other, &mut datagram.clone()),
+                Err(Dropped::UnknownKey)
+            );
         }
     }
 
@@ -277,7 +345,10 @@ mod tests {
         let both = KeyRing::new("home", &[Secret::key([1; 32]), Secret::key([2; 32])]).unwrap();
         for key in [1, 2] {
             let one = ring("home", key);
-            assert_eq!(open(&both, &mut sealed(&one, b"payload")).unwrap().key, one.first().id());
+            assert_eq!(
+                open(&both, &mut sealed(&one, b"payload")).unwrap().key,
+                one.first().id()
+            );
         }
         assert_eq!(both.first().id(), ring("home", 1).first().id());
     }
@@ -288,11 +359,20 @@ mod tests {
         let mut out = [0; MAX_DATAGRAM];
         let length = seal(&home.hint_keys()[0], &[9; NONCE], b"payload", &mut out).unwrap();
         let hint = &out[..length];
-        assert_eq!(open_hint(&work, &mut hint.to_vec()).unwrap().payload, b"payload");
+        assert_eq!(
+            open_hint(&work, &mut hint.to_vec()).unwrap().payload,
+            b"payload"
+        );
         assert_eq!(open(&work, &mut hint.to_vec()), Err(Dropped::UnknownKey));
         assert_eq!(open(&home, &mut hint.to_vec()), Err(Dropped::UnknownKey));
-        assert_eq!(open_hint(&home, &mut sealed(&home, b"payload")), Err(Dropped::UnknownKey));
-        assert_eq!(open_hint(&ring("work", 2), &mut hint.to_vec()), Err(Dropped::UnknownKey));
+        assert_eq!(
+            open_hint(&home, &mut sealed(&home, b"payload")),
+            Err(Dropped::UnknownKey)
+        );
+        assert_eq!(
+            open_hint(&ring("work", 2), &mut hint.to_vec()),
+            Err(Dropped::UnknownKey)
+        );
     }
 
     #[test]

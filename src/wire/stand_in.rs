@@ -44,9 +44,15 @@ mod tests {
             let id = stand_in(&name);
             assert_eq!(id, stand_in(&name));
             assert!(seen.insert(id));
-            assert_eq!(verify(&id, b"anything", &[0; 64]), Err(IdentityError::NotAKey));
+            assert_eq!(
+                verify(&id, b"anything", &[0; 64]),
+                Err(IdentityError::NotAKey)
+            );
             let server = Identity::from_seed(&[1; 32]);
-            assert_eq!(server.renewal_key_of_node(&id).unwrap_err(), IdentityError::NotAKey);
+            assert_eq!(
+                server.renewal_key_of_node(&id).unwrap_err(),
+                IdentityError::NotAKey
+            );
         }
     }
 }

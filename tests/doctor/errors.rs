@@ -9,9 +9,12 @@ fn held_ipv6(namespace: &Namespace, port: u16) -> Held {
     let (taken, wait) = mpsc::channel();
     let (done, until) = mpsc::channel();
     let holder = namespace.run(async move |_| {
-        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
         socket.set_only_v6(true).unwrap();
-        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into()).unwrap();
+        socket
+            .bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())
+            .unwrap();
         taken.send(()).unwrap();
         let _ = until.recv();
     });
@@ -21,8 +24,13 @@ fn held_ipv6(namespace: &Namespace, port: u16) -> Held {
 
 fn publication(state: &'static str) -> impl Fn(&Value) -> bool {
     move |status| {
-        let views = status["publications"].as_array().cloned().unwrap_or_default();
-        views.iter().any(|view| view["target"] == "mdns" && view["state"] == state)
+        let views = status["publications"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        views
+            .iter()
+            .any(|view| view["target"] == "mdns" && view["state"] == state)
     }
 }
 
@@ -30,7 +38,10 @@ fn publication(state: &'static str) -> impl Fn(&Value) -> bool {
 fn rules_that_drop_nothing_of_ours_are_no_ill() {
     for rules in [
         &["add rule inet lab input ip saddr != 10.0.0.0/8 drop"][..],
-        &["add rule inet lab input tcp dport != 22 drop", "add rule inet lab input icmp type != echo-request drop"],
+        &[
+            "add rule inet lab input tcp dport != 22 drop",
+            "add rule inet lab input icmp type != echo-request drop",
+        ],
         &[
             // By the loopback interface, a link-local address counts as none of this machine's.
             "add rule inet lab input iifname lo accept",
@@ -59,8 +70,15 @@ fn family_that_a_rule_leaves_shut_is_told() {
         "add chain inet lab input { policy drop; }",
     ]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("firewall_drops", "problem", "drops incoming multicast, unicast to UDP port 24373");
-    assert_eq!(found.ills(), ["multicast_not_heard eth0", "firewall_drops inet lab input"]);
+    found.says(
+        "firewall_drops",
+        "problem",
+        "drops incoming multicast, unicast to UDP port 24373",
+    );
+    assert_eq!(
+        found.ills(),
+        ["multicast_not_heard eth0", "firewall_drops inet lab input"]
+    );
 }
 
 #[test]
@@ -88,7 +106,11 @@ fn client_that_does_without_the_port_of_groups_is_told_of_its_holder_and_of_no_f
     let held = Held::port(&a, 24373);
     let laptop = Machine::new(&a, "laptop", "client", "listen: { port: 24400 }");
     let found = doctor(&laptop);
-    found.says("port_taken", "warning", &format!("PID {}", std::process::id()));
+    found.says(
+        "port_taken",
+        "warning",
+        &format!("PID {}", std::process::id()),
+    );
     assert_eq!(found.ills(), ["port_taken"]);
     let _running = laptop.run();
     laptop.registered();
@@ -109,7 +131,11 @@ fn local_name_that_another_host_has_is_told_and_gone_by_the_mend() {
     let running = laptop.run();
     laptop.until("the other one was heard", publication("conflict"));
     let found = doctor(&laptop);
-    found.says("not_published", "problem", "laptop.local is taken by a host at 10.77.0.2");
+    found.says(
+        "not_published",
+        "problem",
+        "laptop.local is taken by a host at 10.77.0.2",
+    );
     found.says("not_published", "problem", "Choose another node.name");
     assert_eq!(found.the("not_published")["about"], "laptop.local on eth0");
     running.stop();
@@ -117,7 +143,10 @@ fn local_name_that_another_host_has_is_told_and_gone_by_the_mend() {
     let _running = laptop.run();
     laptop.until("it is published", publication("published"));
     let ills = doctor(&laptop).ills();
-    assert!(!ills.iter().any(|ill| ill.starts_with("not_published")), "{ills:?}");
+    assert!(
+        !ills.iter().any(|ill| ill.starts_with("not_published")),
+        "{ills:?}"
+    );
 }
 
 #[test]
@@ -127,16 +156,35 @@ fn mdns_port_that_is_not_shared_over_ipv6_alone_is_told_once() {
     let laptop = Machine::new(&a, "laptop", "both", PUBLISHES);
     let _running = laptop.run();
     laptop.until("it could not", publication("failed"));
-    assert!(laptop.log().contains("failed to share port 5353/udp"), "{}", laptop.log());
+    assert!(
+        laptop.log().contains("failed to share port 5353/udp"),
+        "{}",
+        laptop.log()
+    );
     let found = doctor(&laptop);
-    found.says("mdns_port_taken", "problem", &format!("PID {}", std::process::id()));
-    assert!(!found.ills().iter().any(|ill| ill.starts_with("not_published")), "{:#?}", found.findings);
+    found.says(
+        "mdns_port_taken",
+        "problem",
+        &format!("PID {}", std::process::id()),
+    );
+    assert!(
+        !found
+            .ills()
+            .iter()
+            .any(|ill| ill.starts_with("not_published")),
+        "{:#?}",
+        found.findings
+    );
     held.free();
     // The node tries again by itself.
     laptop.until("it is published", publication("published"));
     let found = doctor(&laptop);
     found.the("mdns");
-    assert!(!found.ills().iter().any(|ill| ill.starts_with("mdns")), "{:#?}", found.findings);
+    assert!(
+        !found.ills().iter().any(|ill| ill.starts_with("mdns")),
+        "{:#?}",
+        found.findings
+    );
 }
 
 #[test]
@@ -157,7 +205,12 @@ fn closed_firewall_with_an_open_port_is_well_with_and_without_a_node_here() {
     // Answers of others to the doctor's own port are dropped, as they should be.
     let found = doctor(&laptop);
     found.well();
-    assert!(found.the("peers")["finding"].as_str().unwrap().contains("nobody answered the doctor"));
+    assert!(
+        found.the("peers")["finding"]
+            .as_str()
+            .unwrap()
+            .contains("nobody answered the doctor")
+    );
 }
 
 #[test]
@@ -177,12 +230,28 @@ fn node_that_was_started_with_another_key_is_told() {
 #[test]
 fn offered_file_that_is_not_there_is_told() {
     let (_lab, a, _b) = pair();
-    let hub = Machine::new(&a, "hub", "server", "files: { offer: [{ name: f, path: offered }] }");
+    let hub = Machine::new(
+        &a,
+        "hub",
+        "server",
+        "files: { offer: [{ name: f, path: offered }] }",
+    );
     let _running = hub.run();
-    hub.until("it looked", |status| status["offers"][0]["error"].is_string());
-    doctor(&hub).says("file_fails", "problem", "it is offered, and not served as it is now");
+    hub.until("it looked", |status| {
+        status["offers"][0]["error"].is_string()
+    });
+    doctor(&hub).says(
+        "file_fails",
+        "problem",
+        "it is offered, and not served as it is now",
+    );
     std::fs::write(hub.folder().join("offered"), "1").unwrap();
-    hub.until("it looked again", |status| status["offers"][0]["generation"].is_number());
+    hub.until("it looked again", |status| {
+        status["offers"][0]["generation"].is_number()
+    });
     let ills = doctor(&hub).ills();
-    assert!(!ills.iter().any(|ill| ill.starts_with("file_fails")), "{ills:?}");
+    assert!(
+        !ills.iter().any(|ill| ill.starts_with("file_fails")),
+        "{ills:?}"
+    );
 }

@@ -22,12 +22,25 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn start(namespace: &Namespace, log: PathBuf, environment: &[(&str, &str)], words: &[&str]) -> Self {
+    pub(crate) fn start(
+        namespace: &Namespace,
+        log: PathBuf,
+        environment: &[(&str, &str)],
+        words: &[&str],
+    ) -> Self {
         let file = fs::File::create(&log).unwrap();
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace.name()]).args(words).envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let child = command.spawn().unwrap_or_else(|error| panic!("failed to start {words:?}: {error}"));
+        command
+            .args(["netns", "exec", namespace.name()])
+            .args(words)
+            .envs(environment.iter().copied());
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("failed to start {words:?}: {error}"));
         Self { child, log }
     }
 
@@ -38,7 +51,10 @@ impl Program {
     /// The most memory that it ever had, in KiB (`VmHWM`).
     pub(crate) fn peak(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
@@ -67,8 +83,14 @@ impl Drop for Program {
 /// Runs a program in a namespace to its end.
 pub(crate) fn run(namespace: &Namespace, environment: &[(&str, &str)], words: &[&str]) -> Output {
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace.name()]).args(words).envs(environment.iter().copied());
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("failed to run {words:?}: {error}"))
+    command
+        .args(["netns", "exec", namespace.name()])
+        .args(words)
+        .envs(environment.iter().copied());
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("failed to run {words:?}: {error}"))
 }
 
 /// A system message bus of its own: `bus/system_bus_socket` in its folder.
@@ -90,9 +112,17 @@ impl Bus {
         );
         fs::write(folder.join("bus.conf"), policy).unwrap();
         let config = format!("--config-file={}", folder.join("bus.conf").display());
-        let broker = Program::start(namespace, folder.join("bus.log"), &[], &["dbus-daemon", &config, "--nofork"]);
+        let broker = Program::start(
+            namespace,
+            folder.join("bus.log"),
+            &[],
+            &["dbus-daemon", &config, "--nofork"],
+        );
         await_that("the message bus is there", || socket.exists());
-        Self { _broker: broker, address }
+        Self {
+            _broker: broker,
+            address,
+        }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -137,14 +167,26 @@ impl Pair {
             key.display()
         );
         fs::write(&config, text).unwrap();
-        let words = [env!("CARGO_BIN_EXE_hereabouts"), "run", "--config", config.to_str().unwrap()];
+        let words = [
+            env!("CARGO_BIN_EXE_hereabouts"),
+            "run",
+            "--config",
+            config.to_str().unwrap(),
+        ];
         let program = Program::start(namespace, state.join("log"), &[], &words);
-        Node { program, config, namespace: namespace.clone() }
+        Node {
+            program,
+            config,
+            namespace: namespace.clone(),
+        }
     }
 
     /// Starts an avahi-daemon for `eth0` with this host name, with a message bus of its own.
     pub(crate) fn avahi(&self, namespace: &Namespace, host: &str) -> Avahi {
-        let folder = self.folder.path().join(format!("avahi-{host}-{}", namespace.name()));
+        let folder = self
+            .folder
+            .path()
+            .join(format!("avahi-{host}-{}", namespace.name()));
         let bus = Bus::start(namespace, &folder);
         let config = format!(
             "[server]\nhost-name={host}\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\n\
@@ -158,20 +200,47 @@ impl Pair {
             folder.join("avahi.conf").display()
         );
         let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.address())];
-        let daemon = Program::start(namespace, folder.join("avahi.log"), &environment, &["sh", "-c", &script]);
-        let avahi = Avahi { daemon, bus, namespace: namespace.clone(), folder };
-        await_that("avahi-daemon runs", || avahi.daemon.log().contains("Server startup complete"));
+        let daemon = Program::start(
+            namespace,
+            folder.join("avahi.log"),
+            &environment,
+            &["sh", "-c", &script],
+        );
+        let avahi = Avahi {
+            daemon,
+            bus,
+            namespace: namespace.clone(),
+            folder,
+        };
+        await_that("avahi-daemon runs", || {
+            avahi.daemon.log().contains("Server startup complete")
+        });
         avahi
     }
 
     /// Captures multicast DNS on an interface.
     pub(crate) fn capture(&self, namespace: &Namespace, interface: &str) -> Capture {
-        let file = self.folder.path().join(format!("{}-{interface}.pcap", namespace.name()));
-        let words =
-            ["tcpdump", "-i", interface, "-U", "--immediate-mode", "-w", file.to_str().unwrap(), "udp", "port", "5353"];
+        let file = self
+            .folder
+            .path()
+            .join(format!("{}-{interface}.pcap", namespace.name()));
+        let words = [
+            "tcpdump",
+            "-i",
+            interface,
+            "-U",
+            "--immediate-mode",
+            "-w",
+            file.to_str().unwrap(),
+            "udp",
+            "port",
+            "5353",
+        ];
         let program = Program::start(namespace, file.with_extension("log"), &[], &words);
         let capture = Capture { program, file };
-        await_that("tcpdump listens", || capture.program.log().contains("listening on"));
+        await_that("tcpdump listens", || {
+            capture.program.log().contains("listening on")
+        });
         capture
     }
 }
@@ -191,31 +260,47 @@ impl Node {
 
     fn exec_in(&self, namespace: &Namespace, words: &[&str]) -> Output {
         let config = ["--config", self.config.to_str().unwrap()];
-        run(namespace, &[], &[&[env!("CARGO_BIN_EXE_hereabouts")], words, &config].concat())
+        run(
+            namespace,
+            &[],
+            &[&[env!("CARGO_BIN_EXE_hereabouts")], words, &config].concat(),
+        )
     }
 
     pub(crate) fn status(&self) -> Value {
-        serde_json::from_slice(&self.exec(&["status", "--output", "json"]).stdout).unwrap_or_default()
+        serde_json::from_slice(&self.exec(&["status", "--output", "json"]).stdout)
+            .unwrap_or_default()
     }
 
     /// The server that it holds, and how that was found; null without one.
     pub(crate) fn server(&self) -> Value {
         let status = self.status();
         let held = |server: &&Value| server["last_acknowledged"].is_string();
-        status["servers"].as_array().and_then(|servers| servers.iter().find(held).cloned()).unwrap_or_default()
+        status["servers"]
+            .as_array()
+            .and_then(|servers| servers.iter().find(held).cloned())
+            .unwrap_or_default()
     }
 
     /// Whether it speaks multicast DNS on an interface.
     pub(crate) fn speaks_mdns(&self, interface: &str) -> bool {
-        let speaks = |socket: &Value| socket["purpose"] == "mdns" && socket["interface"] == interface;
-        self.status()["sockets"].as_array().expect("the node answers").iter().any(speaks)
+        let speaks =
+            |socket: &Value| socket["purpose"] == "mdns" && socket["interface"] == interface;
+        self.status()["sockets"]
+            .as_array()
+            .expect("the node answers")
+            .iter()
+            .any(speaks)
     }
 
     /// How its publication by mDNS on an interface stands; null without one.
     pub(crate) fn publication(&self, interface: &str) -> Value {
         let status = self.status();
         let wanted = |view: &&Value| view["target"] == "mdns" && view["interface"] == interface;
-        status["publications"].as_array().and_then(|views| views.iter().find(wanted).cloned()).unwrap_or_default()
+        status["publications"]
+            .as_array()
+            .and_then(|views| views.iter().find(wanted).cloned())
+            .unwrap_or_default()
     }
 }
 
@@ -229,7 +314,11 @@ pub(crate) struct Avahi {
 
 impl Avahi {
     fn tool(&self, words: &[&str]) -> String {
-        let output = run(&self.namespace, &[("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())], words);
+        let output = run(
+            &self.namespace,
+            &[("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())],
+            words,
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -244,13 +333,29 @@ impl Avahi {
     }
 
     fn resolve_by(&self, family: &str, host: &str) -> Option<IpAddr> {
-        self.tool(&["timeout", "3", "avahi-resolve", family, "-n", host]).split_whitespace().nth(1)?.parse().ok()
+        self.tool(&["timeout", "3", "avahi-resolve", family, "-n", host])
+            .split_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()
     }
 
     /// What `avahi-browse` resolves of a service type, one line each.
     pub(crate) fn browse(&self, service: &str) -> Vec<String> {
-        let lines = self.tool(&["timeout", "8", "avahi-browse", "--resolve", "--terminate", "--parsable", service]);
-        lines.lines().filter(|line| line.starts_with('=')).map(str::to_owned).collect()
+        let lines = self.tool(&[
+            "timeout",
+            "8",
+            "avahi-browse",
+            "--resolve",
+            "--terminate",
+            "--parsable",
+            service,
+        ]);
+        lines
+            .lines()
+            .filter(|line| line.starts_with('='))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Lets it announce a service on its own host.
@@ -258,8 +363,15 @@ impl Avahi {
         let port = port.to_string();
         let words = ["avahi-publish", "-s", instance, service, &port];
         let environment = [("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())];
-        let program = Program::start(&self.namespace, self.folder.join("publish.log"), &environment, &words);
-        await_that("avahi announces the service", || program.log().contains("Established"));
+        let program = Program::start(
+            &self.namespace,
+            self.folder.join("publish.log"),
+            &environment,
+            &words,
+        );
+        await_that("avahi announces the service", || {
+            program.log().contains("Established")
+        });
         program
     }
 }
@@ -289,7 +401,10 @@ impl Capture {
         for line in read(&self.file).lines() {
             // A packet's first line begins with its second; what follows of it is indented.
             if !line.starts_with(char::is_whitespace) {
-                passed = line.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
+                passed = line
+                    .split_whitespace()
+                    .next()
+                    .and_then(|seconds| seconds.parse().ok());
             }
             if line.contains(text) {
                 return Some(UNIX_EPOCH + Duration::from_secs_f64(passed?));
@@ -301,7 +416,10 @@ impl Capture {
 
 fn read(file: &Path) -> String {
     // `-tt` is for `when`: the second of each packet.
-    let output = Command::new("tcpdump").args(["-tt", "-nn", "-vvv", "-r", file.to_str().unwrap()]).output().unwrap();
+    let output = Command::new("tcpdump")
+        .args(["-tt", "-nn", "-vvv", "-r", file.to_str().unwrap()])
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

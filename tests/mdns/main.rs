@@ -3,7 +3,11 @@
 //! Needs root, `ip` of iproute2, `tcpdump`, of Debian's packages avahi-daemon, avahi-utils and dbus, and what
 //! `.ci/fetch-resolved` gets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod defects;
 mod lab;
@@ -28,7 +32,9 @@ fn ip(text: &str) -> Option<IpAddr> {
 }
 
 fn published(node: &Node) {
-    await_that("the name is published", || node.publication("eth0")["state"] == "published");
+    await_that("the name is published", || {
+        node.publication("eth0")["state"] == "published"
+    });
 }
 
 #[test]
@@ -37,15 +43,33 @@ fn avahi_sees_our_host_and_service_until_the_goodbye() {
     let avahi = pair.avahi(&pair.a, "box");
     let mut laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     published(&laptop);
-    await_that("avahi-resolve gives our address", || avahi.resolve("laptop.local") == ip("10.77.0.2"));
-    await_that("avahi-browse resolves our service", || !avahi.browse(SERVICE).is_empty());
+    await_that("avahi-resolve gives our address", || {
+        avahi.resolve("laptop.local") == ip("10.77.0.2")
+    });
+    await_that("avahi-browse resolves our service", || {
+        !avahi.browse(SERVICE).is_empty()
+    });
     let found = avahi.browse(SERVICE);
-    for part in ["laptop", "laptop.local", "10.77.0.2", "24373", "\"hereabouts=client\"", "\"site=attic\""] {
-        assert!(found.iter().any(|line| line.contains(part)), "no {part}: {found:?}");
+    for part in [
+        "laptop",
+        "laptop.local",
+        "10.77.0.2",
+        "24373",
+        "\"hereabouts=client\"",
+        "\"site=attic\"",
+    ] {
+        assert!(
+            found.iter().any(|line| line.contains(part)),
+            "no {part}: {found:?}"
+        );
     }
     laptop.program.stop();
-    await_that("the goodbye took it away", || avahi.browse(SERVICE).is_empty());
-    await_that("nobody has the name", || avahi.resolve("laptop.local").is_none());
+    await_that("the goodbye took it away", || {
+        avahi.browse(SERVICE).is_empty()
+    });
+    await_that("nobody has the name", || {
+        avahi.resolve("laptop.local").is_none()
+    });
 }
 
 #[test]
@@ -57,10 +81,15 @@ fn avahi_resolves_our_name_to_its_ipv6_address() {
     let avahi = pair.avahi(&pair.a, "box");
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     published(&laptop);
-    await_that("avahi-resolve -6 gives our address", || avahi.resolve_ipv6("laptop.local") == ip("fd77::2"));
+    await_that("avahi-resolve -6 gives our address", || {
+        avahi.resolve_ipv6("laptop.local") == ip("fd77::2")
+    });
     assert_eq!(avahi.resolve("laptop.local"), ip("10.77.0.2"));
     let addresses = laptop.publication("eth0")["addresses"].clone();
-    assert!(addresses.as_array().unwrap().contains(&"fd77::2".into()), "{addresses}");
+    assert!(
+        addresses.as_array().unwrap().contains(&"fd77::2".into()),
+        "{addresses}"
+    );
 }
 
 #[test]
@@ -71,14 +100,28 @@ fn a_server_that_avahi_announces_is_found_and_asked() {
     let beside = pair.avahi(&pair.b, "desk");
     let hub = pair.node(&pair.a, "server", "hub", "discovery: { methods: [] }");
     let _service = announcing.publish("Attic Server", SERVICE, 24373);
-    let laptop = pair.node(&pair.b, "client", "laptop", "discovery: { methods: [mdns] }");
-    await_that("the client holds its server", || laptop.server()["name"] == "hub");
+    let laptop = pair.node(
+        &pair.b,
+        "client",
+        "laptop",
+        "discovery: { methods: [mdns] }",
+    );
+    await_that("the client holds its server", || {
+        laptop.server()["name"] == "hub"
+    });
     assert_eq!(laptop.server()["found_by"], "mdns");
     // What was found is Avahi's word: the server itself shows nothing.
     assert!(!hub.speaks_mdns("eth0"), "{}", hub.status()["sockets"]);
     let shown = beside.browse(SERVICE);
-    assert!(!shown.is_empty() && shown.iter().all(|line| line.contains("Attic")), "{shown:?}");
-    assert_eq!(beside.resolve("box.local"), ip("10.77.0.1"), "the Avahi beside us hears as before");
+    assert!(
+        !shown.is_empty() && shown.iter().all(|line| line.contains("Attic")),
+        "{shown:?}"
+    );
+    assert_eq!(
+        beside.resolve("box.local"),
+        ip("10.77.0.1"),
+        "the Avahi beside us hears as before"
+    );
 }
 
 /// A third machine beside the pair, at 10.77.0.3.
@@ -95,18 +138,33 @@ fn a_service_of_another_name_is_found_by_that_name_alone() {
     let pair = Pair::new();
     let avahi = pair.avahi(&pair.a, "box");
     let hub = pair.node(&pair.a, "server", "hub", OTHER);
-    await_that("the server is shown", || !avahi.browse("_attic._udp").is_empty());
+    await_that("the server is shown", || {
+        !avahi.browse("_attic._udp").is_empty()
+    });
     assert_eq!(avahi.browse(SERVICE), [""; 0]);
-    let desk = pair.node(&third(&pair), "client", "desk", "discovery: { methods: [mdns] }");
+    let desk = pair.node(
+        &third(&pair),
+        "client",
+        "desk",
+        "discovery: { methods: [mdns] }",
+    );
     let laptop = pair.node(&pair.b, "client", "laptop", OTHER);
-    await_that("who browses for that name holds the server", || laptop.server()["name"] == "hub");
+    await_that("who browses for that name holds the server", || {
+        laptop.server()["name"] == "hub"
+    });
     assert_eq!(laptop.server()["found_by"], "mdns");
     await_that("who browses for the default has found nobody", || {
         let reason = desk.status()["methods"][0]["reason"].clone();
-        reason.as_str().is_some_and(|reason| reason.contains("no server is announced"))
+        reason
+            .as_str()
+            .is_some_and(|reason| reason.contains("no server is announced"))
     });
     assert_eq!(desk.status()["servers"], serde_json::json!([]));
-    assert_eq!(hub.status()["registry"]["present"], 2, "the server and the laptop");
+    assert_eq!(
+        hub.status()["registry"]["present"],
+        2,
+        "the server and the laptop"
+    );
 }
 
 #[test]
@@ -114,20 +172,46 @@ fn a_server_that_does_not_list_mdns_shows_nothing() {
     let pair = Pair::new();
     let capture = pair.capture(&pair.b, "eth0");
     let avahi = pair.avahi(&pair.b, "box");
-    let quiet = pair.node(&pair.a, "server", "quiet", "discovery: { methods: [multicast, broadcast] }");
-    await_that("the quiet server serves", || quiet.status()["health"]["ready"] == true);
+    let quiet = pair.node(
+        &pair.a,
+        "server",
+        "quiet",
+        "discovery: { methods: [multicast, broadcast] }",
+    );
+    await_that("the quiet server serves", || {
+        quiet.status()["health"]["ready"] == true
+    });
     // What shows that one that lists it would have been seen.
-    let shown = pair.node(&third(&pair), "server", "shown", "discovery: { methods: [multicast, broadcast, mdns] }");
-    await_that("the other server is shown", || !avahi.browse(SERVICE).is_empty());
+    let shown = pair.node(
+        &third(&pair),
+        "server",
+        "shown",
+        "discovery: { methods: [multicast, broadcast, mdns] }",
+    );
+    await_that("the other server is shown", || {
+        !avahi.browse(SERVICE).is_empty()
+    });
     let found = avahi.browse(SERVICE);
     let instances: HashSet<_> = found.iter().map(|line| line.split(';').nth(3)).collect();
-    assert!(instances.len() == 1 && found.iter().any(|line| line.contains("10.77.0.3")), "{found:?}");
+    assert!(
+        instances.len() == 1 && found.iter().any(|line| line.contains("10.77.0.3")),
+        "{found:?}"
+    );
     assert!(shown.speaks_mdns("eth0") && !quiet.speaks_mdns("eth0"));
-    let link_local = pair.a.text(&["-6", "-o", "address", "show", "dev", "eth0", "scope", "link"]);
-    let link_local = link_local.split_whitespace().nth(3).and_then(|word| word.split('/').next()).unwrap();
+    let link_local = pair.a.text(&[
+        "-6", "-o", "address", "show", "dev", "eth0", "scope", "link",
+    ]);
+    let link_local = link_local
+        .split_whitespace()
+        .nth(3)
+        .and_then(|word| word.split('/').next())
+        .unwrap();
     let (text, _) = capture.end();
     let spoke = |address: &str| text.contains(&format!("{address}.5353 > "));
-    assert!(spoke("10.77.0.3") && !spoke("10.77.0.1") && !spoke(link_local), "{text}");
+    assert!(
+        spoke("10.77.0.3") && !spoke("10.77.0.1") && !spoke(link_local),
+        "{text}"
+    );
 }
 
 #[test]
@@ -136,14 +220,34 @@ fn a_name_that_another_host_has_is_a_reported_conflict_and_no_rename() {
     let avahi = pair.avahi(&pair.a, "laptop");
     let capture = pair.capture(&pair.a, "eth0");
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
-    await_that("the conflict is in the status", || laptop.publication("eth0")["state"] == "conflict");
-    let reason = laptop.publication("eth0")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("laptop.local") && reason.contains("10.77.0.1"), "{reason}");
-    await_that("the conflict is in the log", || laptop.program.log().contains("laptop.local is taken by a host at"));
+    await_that("the conflict is in the status", || {
+        laptop.publication("eth0")["state"] == "conflict"
+    });
+    let reason = laptop.publication("eth0")["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        reason.contains("laptop.local") && reason.contains("10.77.0.1"),
+        "{reason}"
+    );
+    await_that("the conflict is in the log", || {
+        laptop
+            .program
+            .log()
+            .contains("laptop.local is taken by a host at")
+    });
     assert_eq!(avahi.resolve("laptop.local"), ip("10.77.0.1"));
     let (text, _) = capture.end();
-    assert!(!text.contains("laptop-2") && !text.contains("laptop (2)"), "renamed in silence: {text}");
-    assert!(!avahi.daemon.log().contains("conflict"), "{}", avahi.daemon.log());
+    assert!(
+        !text.contains("laptop-2") && !text.contains("laptop (2)"),
+        "renamed in silence: {text}"
+    );
+    assert!(
+        !avahi.daemon.log().contains("conflict"),
+        "{}",
+        avahi.daemon.log()
+    );
 }
 
 #[test]
@@ -158,11 +262,25 @@ fn a_conflict_that_arises_later_is_reported_and_taken_back() {
     let avahi = pair.avahi(&other, "laptop");
     pair.lab.join_bridges();
     // The node asks for its own name now and then, and hears both answers.
-    await_that("the conflict is in the status", || laptop.publication("eth0")["state"] == "conflict");
-    let reason = laptop.publication("eth0")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("laptop.local is taken by a host at"), "{reason}");
-    assert!(avahi.resolve("laptop.local") != ip("10.77.0.2"), "what was ours is taken back");
-    eprintln!("seen {:?} after the networks were joined", started.elapsed());
+    await_that("the conflict is in the status", || {
+        laptop.publication("eth0")["state"] == "conflict"
+    });
+    let reason = laptop.publication("eth0")["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        reason.contains("laptop.local is taken by a host at"),
+        "{reason}"
+    );
+    assert!(
+        avahi.resolve("laptop.local") != ip("10.77.0.2"),
+        "what was ours is taken back"
+    );
+    eprintln!(
+        "seen {:?} after the networks were joined",
+        started.elapsed()
+    );
 }
 
 #[test]
@@ -173,9 +291,19 @@ fn a_responder_of_this_host_with_our_name_is_no_conflict() {
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     published(&laptop);
     assert_eq!(laptop.publication("eth0")["addresses"][0], "10.77.0.2");
-    await_that("the name resolves", || far.resolve("laptop.local") == ip("10.77.0.2"));
-    await_that("our service is seen", || far.browse(SERVICE).iter().any(|line| line.contains("site=attic")));
-    assert!(!near.daemon.log().contains("conflict"), "{}", near.daemon.log());
+    await_that("the name resolves", || {
+        far.resolve("laptop.local") == ip("10.77.0.2")
+    });
+    await_that("our service is seen", || {
+        far.browse(SERVICE)
+            .iter()
+            .any(|line| line.contains("site=attic"))
+    });
+    assert!(
+        !near.daemon.log().contains("conflict"),
+        "{}",
+        near.daemon.log()
+    );
 }
 
 #[test]
@@ -184,7 +312,9 @@ fn a_new_address_is_announced_within_a_second() {
     let avahi = pair.avahi(&pair.a, "box");
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     published(&laptop);
-    await_that("the old address resolves", || avahi.resolve("laptop.local") == ip("10.77.0.2"));
+    await_that("the old address resolves", || {
+        avahi.resolve("laptop.local") == ip("10.77.0.2")
+    });
     let capture = pair.capture(&pair.a, "eth0");
     // Else a new address of the same network goes with the old one.
     pair.b.sysctl("net.ipv4.conf.eth0.promote_secondaries", "1");
@@ -192,12 +322,20 @@ fn a_new_address_is_announced_within_a_second() {
     pair.b.ip(&["addr", "del", "10.77.0.2/24", "dev", "eth0"]);
     let changed = SystemTime::now();
     let announced = "laptop.local. (Cache flush) [2m] A 10.77.0.9";
-    await_that("the new address is announced", || capture.when(announced).is_some());
+    await_that("the new address is announced", || {
+        capture.when(announced).is_some()
+    });
     // By the packet's own time: how soon this test sees it says nothing of the node. It may come before the old one went.
-    let took = capture.when(announced).unwrap().duration_since(changed).unwrap_or_default();
+    let took = capture
+        .when(announced)
+        .unwrap()
+        .duration_since(changed)
+        .unwrap_or_default();
     eprintln!("announced {took:?} after the change");
     assert!(took < Duration::from_secs(1), "{took:?}");
-    await_that("avahi has the new address", || avahi.resolve("laptop.local") == ip("10.77.0.9"));
+    await_that("avahi has the new address", || {
+        avahi.resolve("laptop.local") == ip("10.77.0.9")
+    });
     assert_eq!(laptop.publication("eth0")["state"], "published");
 }
 
@@ -212,7 +350,9 @@ fn hidden_servers_show_nothing_of_themselves() {
     hub.program.stop();
     let (text, bytes) = capture.end();
     for secret in ["hub", "attic", "namespaces", "server"] {
-        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        let found = bytes
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes());
         assert!(!found, "{secret:?} is on the wire: {text}");
     }
     assert!(text.contains("TXT \"\""), "{text}");
@@ -226,16 +366,34 @@ fn probes_announcements_and_goodbyes_are_on_the_wire() {
     published(&laptop);
     // RFC 6762 §8.3: at least two announcements, a second apart.
     let announced = "laptop.local. (Cache flush) [2m] A 10.77.0.2";
-    let answers = |text: &str| text.lines().filter(|line| line.contains("*- [0q]") && line.contains(announced)).count();
+    let answers = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("*- [0q]") && line.contains(announced))
+            .count()
+    };
     await_that("it was announced twice", || answers(&capture.so_far()) >= 2);
     laptop.program.stop();
     let (text, _) = capture.end();
     // RFC 6762 §8.1: three probes, with what is to be announced as authority.
-    assert!(text.matches("ANY (QM)? laptop.local.").count() >= 3, "{text}");
-    assert!(text.contains("ANY (QM)? laptop._hereabouts._udp.local."), "{text}");
+    assert!(
+        text.matches("ANY (QM)? laptop.local.").count() >= 3,
+        "{text}"
+    );
+    assert!(
+        text.contains("ANY (QM)? laptop._hereabouts._udp.local."),
+        "{text}"
+    );
     // RFC 6762 §10.1: a TTL of zero.
-    assert!(text.matches("laptop.local. (Cache flush) [0s] A 10.77.0.2").count() >= 2, "{text}");
-    assert!(!text.contains("[|domain]") && !text.contains("malformed"), "{text}");
+    assert!(
+        text.matches("laptop.local. (Cache flush) [0s] A 10.77.0.2")
+            .count()
+            >= 2,
+        "{text}"
+    );
+    assert!(
+        !text.contains("[|domain]") && !text.contains("malformed"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -248,17 +406,30 @@ fn each_interface_tells_its_own_addresses_and_one_that_is_left_tells_nothing() {
     let switch = pair.lab.bridge("br2");
     pair.lab.plug(&other, "eth0", &switch);
     pair.lab.plug(&pair.b, "docker0", &switch);
-    pair.b.ip(&["addr", "add", "10.79.0.2/24", "dev", "docker0"]);
-    let captures = [pair.capture(&pair.a, "eth0"), pair.capture(&far, "eth0"), pair.capture(&other, "eth0")];
+    pair.b
+        .ip(&["addr", "add", "10.79.0.2/24", "dev", "docker0"]);
+    let captures = [
+        pair.capture(&pair.a, "eth0"),
+        pair.capture(&far, "eth0"),
+        pair.capture(&other, "eth0"),
+    ];
     let mut laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     for interface in ["eth0", "eth1"] {
-        await_that("both are published", || laptop.publication(interface)["state"] == "published");
+        await_that("both are published", || {
+            laptop.publication(interface)["state"] == "published"
+        });
     }
     assert!(laptop.publication("docker0").is_null());
     laptop.program.stop();
     let [first, second, left] = captures.map(|capture| capture.end().0);
-    assert!(first.contains("A 10.77.0.2") && !first.contains("10.78.0.2"), "{first}");
-    assert!(second.contains("A 10.78.0.2") && !second.contains("10.77.0.2"), "{second}");
+    assert!(
+        first.contains("A 10.77.0.2") && !first.contains("10.78.0.2"),
+        "{first}"
+    );
+    assert!(
+        second.contains("A 10.78.0.2") && !second.contains("10.77.0.2"),
+        "{second}"
+    );
     assert_eq!(left, "");
 }
 
@@ -289,16 +460,23 @@ fn a_flood_of_foreign_records_is_forgotten_and_counted() {
         .run(async |_| {
             let socket = std::net::UdpSocket::bind("10.77.0.1:0").unwrap();
             for packet in 0..400 {
-                socket.send_to(&made_up_hosts(packet * 30, 30), "224.0.0.251:5353").unwrap();
+                socket
+                    .send_to(&made_up_hosts(packet * 30, 30), "224.0.0.251:5353")
+                    .unwrap();
                 // So that the receiver's buffer takes them all.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         })
         .join();
-    let flooded = || laptop.status()["counters"]["mdns"]["floods"].as_u64().is_some_and(|count| count > 0);
+    let flooded = || {
+        laptop.status()["counters"]["mdns"]["floods"]
+            .as_u64()
+            .is_some_and(|count| count > 0)
+    };
     await_that("the flood is counted", flooded);
     await_that("the name is published again", || {
-        laptop.publication("eth0")["state"] == "published" && avahi.resolve("laptop.local") == ip("10.77.0.2")
+        laptop.publication("eth0")["state"] == "published"
+            && avahi.resolve("laptop.local") == ip("10.77.0.2")
     });
 }
 
@@ -324,20 +502,44 @@ fn stands(packet: fn(u32) -> Vec<u8>) {
     let avahi = pair.avahi(&pair.a, "box");
     let hub = pair.node(&pair.b, "server", "hub", "publish: [{ type: mdns }]");
     published(&hub);
-    let (before, started, end) = (hub.program.peak(), Instant::now(), Arc::new(AtomicBool::new(false)));
+    let (before, started, end) = (
+        hub.program.peak(),
+        Instant::now(),
+        Arc::new(AtomicBool::new(false)),
+    );
     let flood = flood(&pair, &end, packet);
-    let desk = pair.node(&pair.a, "client", "desk", "discovery: { methods: [multicast, broadcast] }");
-    await_that("a flooded server is found and asked", || desk.server()["name"] == "hub");
-    await_that("the flood lasts", || started.elapsed() > LONG && hub.status()["node"].is_object());
-    await_that("the flood is counted", || hub.status()["counters"]["mdns"]["floods"].as_u64() > Some(0));
+    let desk = pair.node(
+        &pair.a,
+        "client",
+        "desk",
+        "discovery: { methods: [multicast, broadcast] }",
+    );
+    await_that("a flooded server is found and asked", || {
+        desk.server()["name"] == "hub"
+    });
+    await_that("the flood lasts", || {
+        started.elapsed() > LONG && hub.status()["node"].is_object()
+    });
+    await_that("the flood is counted", || {
+        hub.status()["counters"]["mdns"]["floods"].as_u64() > Some(0)
+    });
     let grown = hub.program.peak() - before;
     end.store(true, Ordering::Relaxed);
-    eprintln!("{} packets in {:?}: {before} KiB and {grown} more", flood.join(), started.elapsed());
+    eprintln!(
+        "{} packets in {:?}: {before} KiB and {grown} more",
+        flood.join(),
+        started.elapsed()
+    );
     assert!(grown < KIB, "{before} KiB grew by {grown}");
     await_that("the name is published again", || {
-        hub.publication("eth0")["state"] == "published" && avahi.resolve("hub.local") == ip("10.77.0.2")
+        hub.publication("eth0")["state"] == "published"
+            && avahi.resolve("hub.local") == ip("10.77.0.2")
     });
-    assert_eq!(hub.program.log().matches("flooded").count(), 1, "a flood is logged once");
+    assert_eq!(
+        hub.program.log().matches("flooded").count(),
+        1,
+        "a flood is logged once"
+    );
 }
 
 #[test]

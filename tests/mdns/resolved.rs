@@ -17,10 +17,16 @@ struct Resolved {
 }
 
 fn fetched(path: &str) -> String {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map_or_else(|| PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
+    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"),
+        PathBuf::from,
+    );
     let program = cache.join("hereabouts/systemd-resolved").join(path);
-    assert!(program.exists(), "there is no {}: run .ci/fetch-resolved", program.display());
+    assert!(
+        program.exists(),
+        "there is no {}: run .ci/fetch-resolved",
+        program.display()
+    );
     program.display().to_string()
 }
 
@@ -29,17 +35,28 @@ impl Resolved {
     fn start(pair: &Pair, namespace: &Namespace, host: &str, service: Option<&str>) -> Self {
         let folder = pair.folder.path().join(format!("resolved-{host}"));
         let bus = Bus::start(namespace, &folder);
-        fs::write(folder.join("lab.conf"), "[Resolve]\nMulticastDNS=yes\nLLMNR=no\nDNSStubListener=no\nFallbackDNS=\n")
-            .unwrap();
+        fs::write(
+            folder.join("lab.conf"),
+            "[Resolve]\nMulticastDNS=yes\nLLMNR=no\nDNSStubListener=no\nFallbackDNS=\n",
+        )
+        .unwrap();
         if let Some(service) = service {
             fs::write(folder.join("lab.dnssd"), service).unwrap();
         }
         // The daemon's user, by the number of Debian's `daemon`: the message bus refuses one that the machine has not.
-        for (users, line) in [("passwd", "systemd-resolve:x:1:1::/:/bin/false\n"), ("group", "systemd-resolve:x:1:\n")]
-        {
+        for (users, line) in [
+            ("passwd", "systemd-resolve:x:1:1::/:/bin/false\n"),
+            ("group", "systemd-resolve:x:1:\n"),
+        ] {
             let others = fs::read_to_string(format!("/etc/{users}")).unwrap();
-            let others = others.lines().filter(|line| !line.starts_with("systemd-resolve:"));
-            fs::write(folder.join(users), others.map(|line| format!("{line}\n")).collect::<String>() + line).unwrap();
+            let others = others
+                .lines()
+                .filter(|line| !line.starts_with("systemd-resolve:"));
+            fs::write(
+                folder.join(users),
+                others.map(|line| format!("{line}\n")).collect::<String>() + line,
+            )
+            .unwrap();
         }
         fs::write(folder.join("empty"), "").unwrap();
         // A new name in any UTS namespace wakes everybody who watches the kernel's host name: resolved would begin anew with
@@ -59,17 +76,30 @@ impl Resolved {
         let words = ["unshare", "--uts", "sh", "-c", &script];
         let log = [("SYSTEMD_LOG_TARGET", "console")];
         let daemon = Program::start(namespace, folder.join("log"), &log, &words);
-        let resolved = Self { daemon, bus, namespace: namespace.clone() };
+        let resolved = Self {
+            daemon,
+            bus,
+            namespace: namespace.clone(),
+        };
         // As on a machine whose network is not managed by systemd-networkd.
-        await_that("resolved speaks multicast DNS", || resolved.tool(&["mdns", "eth0", "yes"]).0);
+        await_that("resolved speaks multicast DNS", || {
+            resolved.tool(&["mdns", "eth0", "yes"]).0
+        });
         resolved
     }
 
     fn tool(&self, words: &[&str]) -> (bool, String) {
         let tool = fetched("usr/bin/resolvectl");
         let environment = [("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())];
-        let output = run(&self.namespace, &environment, &[&["timeout", "20", &tool], words].concat());
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+        let output = run(
+            &self.namespace,
+            &environment,
+            &[&["timeout", "20", &tool], words].concat(),
+        );
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     }
 
     /// A host's IPv4 address as resolved finds it on the network, not in its cache.
@@ -80,7 +110,15 @@ impl Resolved {
 
     /// What resolved finds of a record.
     fn record(&self, kind: &str, name: &str) -> String {
-        self.tool(&["query", "--legend=no", "--cache=no", "--protocol=mdns", &format!("--type={kind}"), name]).1
+        self.tool(&[
+            "query",
+            "--legend=no",
+            "--cache=no",
+            "--protocol=mdns",
+            &format!("--type={kind}"),
+            name,
+        ])
+        .1
     }
 }
 
@@ -95,7 +133,9 @@ fn both(pair: &Pair, resolved_first: bool, host: &str, role: &str, more: &str) -
         (resolved, pair.node(&pair.b, role, "laptop", more))
     } else {
         let node = pair.node(&pair.b, role, "laptop", more);
-        await_that("the node holds the port", || holders(&pair.b).contains("hereabouts"));
+        await_that("the node holds the port", || {
+            holders(&pair.b).contains("hereabouts")
+        });
         (resolved(), node)
     }
 }
@@ -124,22 +164,51 @@ fn node_and_resolved_share_port_5353_and_both_are_heard_in_either_order() {
         published(&laptop);
         let holders = holders(&pair.b);
         for program in ["\"hereabouts\"", "\"systemd-resolve\""] {
-            assert_eq!(holders.lines().filter(|line| line.contains(program)).count(), 2, "both families: {holders}");
+            assert_eq!(
+                holders
+                    .lines()
+                    .filter(|line| line.contains(program))
+                    .count(),
+                2,
+                "both families: {holders}"
+            );
         }
-        await_that("Avahi elsewhere has the node's address", || far.resolve("laptop.local") == ip("10.77.0.2"));
-        await_that("Avahi elsewhere sees the node's service", || {
-            far.browse(SERVICE).iter().any(|line| line.contains("site=attic") && line.contains(";24373;"))
+        await_that("Avahi elsewhere has the node's address", || {
+            far.resolve("laptop.local") == ip("10.77.0.2")
         });
-        await_that("Avahi elsewhere has resolved's address", || far.resolve("desk.local") == ip("10.77.0.2"));
-        await_that("resolved elsewhere has the node's address", || shelf.resolve("laptop.local") == ip("10.77.0.2"));
+        await_that("Avahi elsewhere sees the node's service", || {
+            far.browse(SERVICE)
+                .iter()
+                .any(|line| line.contains("site=attic") && line.contains(";24373;"))
+        });
+        await_that("Avahi elsewhere has resolved's address", || {
+            far.resolve("desk.local") == ip("10.77.0.2")
+        });
+        await_that("resolved elsewhere has the node's address", || {
+            shelf.resolve("laptop.local") == ip("10.77.0.2")
+        });
         let service = "laptop._hereabouts._udp.local";
-        await_that("resolved elsewhere has the node's port", || shelf.record("SRV", service).contains("24373"));
-        assert!(shelf.record("TXT", service).contains("site=attic"), "{}", shelf.record("TXT", service));
-        await_that("resolved beside the node hears others", || desk.resolve("box.local") == ip("10.77.0.1"));
+        await_that("resolved elsewhere has the node's port", || {
+            shelf.record("SRV", service).contains("24373")
+        });
+        assert!(
+            shelf.record("TXT", service).contains("site=attic"),
+            "{}",
+            shelf.record("TXT", service)
+        );
+        await_that("resolved beside the node hears others", || {
+            desk.resolve("box.local") == ip("10.77.0.1")
+        });
         // It passes over all that comes from an address of its own host (docs/mdns.md).
         assert_eq!(desk.resolve("laptop.local"), None);
-        let findings = String::from_utf8(laptop.exec(&["doctor", "--output", "json"]).stdout).unwrap();
-        assert!(findings.lines().any(|line| line.contains("\"code\":\"mdns\"")), "{findings}");
+        let findings =
+            String::from_utf8(laptop.exec(&["doctor", "--output", "json"]).stdout).unwrap();
+        assert!(
+            findings
+                .lines()
+                .any(|line| line.contains("\"code\":\"mdns\"")),
+            "{findings}"
+        );
         assert_eq!(laptop.publication("eth0")["state"], "published");
     }
 }
@@ -152,8 +221,16 @@ fn server_is_found_by_a_client_beside_resolved_in_either_order() {
         let service = format!("[Service]\nName=Attic\nType={SERVICE}\nPort=24373\n");
         let _rack = Resolved::start(&pair, &pair.a, "rack", Some(&service));
         let _hub = pair.node(&pair.a, "server", "hub", "discovery: { methods: [] }");
-        let (_desk, laptop) = both(&pair, resolved_first, "desk", "client", "discovery: { methods: [mdns] }");
-        await_that("the client holds its server", || laptop.server()["name"] == "hub");
+        let (_desk, laptop) = both(
+            &pair,
+            resolved_first,
+            "desk",
+            "client",
+            "discovery: { methods: [mdns] }",
+        );
+        await_that("the client holds its server", || {
+            laptop.server()["name"] == "hub"
+        });
         assert_eq!(laptop.server()["found_by"], "mdns");
     }
 }
@@ -162,9 +239,17 @@ fn server_is_found_by_a_client_beside_resolved_in_either_order() {
 fn server_beside_resolved_is_found_by_its_random_name() {
     for resolved_first in ORDERS {
         let pair = Pair::new();
-        let (_desk, _server) = both(&pair, resolved_first, "desk", "server", "discovery: { methods: [mdns] }");
+        let (_desk, _server) = both(
+            &pair,
+            resolved_first,
+            "desk",
+            "server",
+            "discovery: { methods: [mdns] }",
+        );
         let client = pair.node(&pair.a, "client", "box", "discovery: { methods: [mdns] }");
-        await_that("the client holds its server", || client.server()["name"] == "laptop");
+        await_that("the client holds its server", || {
+            client.server()["name"] == "laptop"
+        });
         assert_eq!(client.server()["found_by"], "mdns");
     }
 }
@@ -176,15 +261,31 @@ fn resolved_of_this_host_with_our_name_is_no_conflict_in_either_order() {
         let shelf = Resolved::start(&pair, &pair.a, "shelf", None);
         let (near, mut laptop) = both(&pair, resolved_first, "laptop", "client", PUBLISHED);
         published(&laptop);
-        await_that("the name resolves", || shelf.resolve("laptop.local") == ip("10.77.0.2"));
+        await_that("the name resolves", || {
+            shelf.resolve("laptop.local") == ip("10.77.0.2")
+        });
         let service = "laptop._hereabouts._udp.local";
-        await_that("our service is seen", || shelf.record("SRV", service).contains("24373"));
+        await_that("our service is seen", || {
+            shelf.record("SRV", service).contains("24373")
+        });
         assert_eq!(laptop.publication("eth0")["state"], "published");
-        assert_eq!(near.resolve("laptop.local"), ip("10.77.0.2"), "resolved knows its own host's name");
-        assert!(!near.daemon.log().contains("onflict"), "{}", near.daemon.log());
+        assert_eq!(
+            near.resolve("laptop.local"),
+            ip("10.77.0.2"),
+            "resolved knows its own host's name"
+        );
+        assert!(
+            !near.daemon.log().contains("onflict"),
+            "{}",
+            near.daemon.log()
+        );
         laptop.program.stop();
-        await_that("the service is gone", || !shelf.record("SRV", service).contains("24373"));
-        await_that("resolved answers for its host", || shelf.resolve("laptop.local") == ip("10.77.0.2"));
+        await_that("the service is gone", || {
+            !shelf.record("SRV", service).contains("24373")
+        });
+        await_that("resolved answers for its host", || {
+            shelf.resolve("laptop.local") == ip("10.77.0.2")
+        });
     }
 }
 
@@ -193,9 +294,17 @@ fn name_of_a_host_with_resolved_is_a_reported_conflict() {
     let pair = Pair::new();
     let _other = Resolved::start(&pair, &pair.a, "laptop", None);
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
-    await_that("the conflict is in the status", || laptop.publication("eth0")["state"] == "conflict");
-    let reason = laptop.publication("eth0")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("laptop.local") && reason.contains("10.77.0.1"), "{reason}");
+    await_that("the conflict is in the status", || {
+        laptop.publication("eth0")["state"] == "conflict"
+    });
+    let reason = laptop.publication("eth0")["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        reason.contains("laptop.local") && reason.contains("10.77.0.1"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -204,9 +313,13 @@ fn resolved_of_another_host_gives_way_to_a_published_name() {
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     published(&laptop);
     let other = Resolved::start(&pair, &pair.a, "laptop", None);
-    await_that("resolved takes another name", || other.daemon.log().contains("onflict"));
+    await_that("resolved takes another name", || {
+        other.daemon.log().contains("onflict")
+    });
     assert_eq!(laptop.publication("eth0")["state"], "published");
     let shelf = Resolved::start(&pair, &third(&pair), "shelf", None);
-    await_that("the name is the node's", || shelf.resolve("laptop.local") == ip("10.77.0.2"));
+    await_that("the name is the node's", || {
+        shelf.resolve("laptop.local") == ip("10.77.0.2")
+    });
     assert_eq!(laptop.publication("eth0")["state"], "published");
 }

@@ -56,21 +56,38 @@ impl Drop for BadCable {
 
 /// Runs `ip` and gives what it printed; a failure is the test's failure, with the mend.
 fn ip(arguments: &[&str], input: &str) -> String {
-    let spawned =
-        Command::new("ip").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let spawned = Command::new("ip")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut child = spawned.unwrap_or_else(|error| {
         panic!("failed to run 'ip': {error}: install iproute2 (Debian: apt-get install iproute2)")
     });
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "failed to run 'ip {}' (these tests need root): {errors}", arguments.join(" "));
+    assert!(
+        output.status.success(),
+        "failed to run 'ip {}' (these tests need root): {errors}",
+        arguments.join(" ")
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let prefix = format!("hb{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let prefix = format!(
+            "hb{}-{}",
+            std::process::id(),
+            LABS.fetch_add(1, Ordering::Relaxed)
+        );
         let switch = Namespace::new(&format!("{prefix}-switch"));
         for bridge in ["br0", "br1"] {
             switch.ip(&["link", "add", bridge, "type", "bridge"]);
@@ -88,9 +105,12 @@ impl Lab {
 
     /// Lays a cable between both bridges.
     pub(crate) fn join_bridges(&self) {
-        self.switch.ip(&["link", "add", "cable0", "type", "veth", "peer", "name", "cable1"]);
+        self.switch.ip(&[
+            "link", "add", "cable0", "type", "veth", "peer", "name", "cable1",
+        ]);
         for (end, bridge) in [("cable0", "br0"), ("cable1", "br1")] {
-            self.switch.ip(&["link", "set", end, "master", bridge, "up"]);
+            self.switch
+                .ip(&["link", "set", end, "master", bridge, "up"]);
         }
     }
 
@@ -100,16 +120,30 @@ impl Lab {
     pub(crate) fn join_bridges_badly(&self, delay: Duration, loss: f64) -> BadCable {
         for (tap, bridge) in [("bad0", "br0"), ("bad1", "br1")] {
             self.switch.ip(&["tuntap", "add", tap, "mode", "tap"]);
-            self.switch.ip(&["link", "set", tap, "master", bridge, "up"]);
+            self.switch
+                .ip(&["link", "set", tap, "master", bridge, "up"]);
         }
         let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/taplink.py");
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.switch.name(), "python3", tool, "bad0", "bad1"]);
+        command.args([
+            "netns",
+            "exec",
+            self.switch.name(),
+            "python3",
+            tool,
+            "bad0",
+            "bad1",
+        ]);
         command.args([delay.as_millis().to_string(), loss.to_string()]);
         let mut program = BadCable(command.stdout(Stdio::piped()).spawn().unwrap());
         let mut line = String::new();
-        BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "up\n", "python3 is needed (Debian: apt-get install python3)");
+        BufReader::new(program.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(
+            line, "up\n",
+            "python3 is needed (Debian: apt-get install python3)"
+        );
         program
     }
 
@@ -124,49 +158,93 @@ impl Lab {
     }
 
     /// The same, with the interface's index given.
-    pub(crate) fn plug_with(&self, namespace: &Namespace, interface: &str, bridge: &str, index: Option<u32>) {
+    pub(crate) fn plug_with(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        bridge: &str,
+        index: Option<u32>,
+    ) {
         let end = format!("p{}", CABLES.fetch_add(1, Ordering::Relaxed));
         let index = index.map(|index| index.to_string());
         let mut add = vec!["link", "add", interface];
         if let Some(index) = &index {
             add.extend(["index", index.as_str()]);
         }
-        add.extend(["type", "veth", "peer", "name", &end, "netns", self.switch.name()]);
+        add.extend([
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &end,
+            "netns",
+            self.switch.name(),
+        ]);
         namespace.ip(&add);
-        self.switch.ip(&["link", "set", &end, "master", bridge, "up"]);
+        self.switch
+            .ip(&["link", "set", &end, "master", bridge, "up"]);
         namespace.ip(&["link", "set", interface, "up"]);
     }
 
     /// The switch's end of a cable, as [`Lab::plug_named`] called it: pulled, or plugged in again.
     pub(crate) fn cable(&self, end: &str, plugged: bool) {
-        self.switch.ip(&["link", "set", end, if plugged { "up" } else { "down" }]);
+        self.switch
+            .ip(&["link", "set", end, if plugged { "up" } else { "down" }]);
     }
 
     /// Lets a bridge do IGMP and MLD snooping as a managed switch does: what nobody asked for on a port does not go there.
     pub(crate) fn snoop(&self, bridge: &str) {
         let set = |options: &[&str]| {
-            self.switch.ip(&[&["link", "set", bridge, "type", "bridge"][..], options].concat());
+            self.switch
+                .ip(&[&["link", "set", bridge, "type", "bridge"][..], options].concat());
         };
         // In hundredths of a second. Before the querier starts: for so long it trusts nothing that it has learnt.
-        set(&["mcast_query_response_interval", "10", "mcast_startup_query_interval", "10"]);
+        set(&[
+            "mcast_query_response_interval",
+            "10",
+            "mcast_startup_query_interval",
+            "10",
+        ]);
         set(&["mcast_snooping", "1", "mcast_querier", "1"]);
     }
 
     /// Whether a snooping bridge has learnt that a group is wanted at the end of a cable.
     pub(crate) fn knows_member(&self, bridge: &str, end: &str, group: &str) -> bool {
         let members = self.switch.exec(&["bridge", "mdb", "show", "dev", bridge]);
-        members.lines().any(|line| line.contains(&format!("port {end} grp {group} ")))
+        members
+            .lines()
+            .any(|line| line.contains(&format!("port {end} grp {group} ")))
     }
 
     /// Lets a snooping bridge forget that.
     pub(crate) fn forget_member(&self, bridge: &str, end: &str, group: &str) {
-        self.switch.exec(&["bridge", "mdb", "del", "dev", bridge, "port", end, "grp", group]);
+        self.switch.exec(&[
+            "bridge", "mdb", "del", "dev", bridge, "port", end, "grp", group,
+        ]);
     }
 
     /// Plugs a new interface into a bridge by a cable with this name.
-    pub(crate) fn plug_named(&self, namespace: &Namespace, interface: &str, bridge: &str, end: &str) {
-        namespace.ip(&["link", "add", interface, "type", "veth", "peer", "name", end, "netns", self.switch.name()]);
-        self.switch.ip(&["link", "set", end, "master", bridge, "up"]);
+    pub(crate) fn plug_named(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        bridge: &str,
+        end: &str,
+    ) {
+        namespace.ip(&[
+            "link",
+            "add",
+            interface,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            end,
+            "netns",
+            self.switch.name(),
+        ]);
+        self.switch
+            .ip(&["link", "set", end, "master", bridge, "up"]);
         namespace.ip(&["link", "set", interface, "up"]);
     }
 }
@@ -194,7 +272,8 @@ impl Namespace {
 
     /// Adds rules to the packet filter of the namespace: chains `input` and `output` of `inet lab`.
     pub(crate) fn nft(&self, rules: &[&str]) {
-        let chain = |hook| format!("add chain inet lab {hook} {{ type filter hook {hook} priority 0; }}\n");
+        let chain =
+            |hook| format!("add chain inet lab {hook} {{ type filter hook {hook} priority 0; }}\n");
         let mut script = format!("add table inet lab\n{}{}", chain("input"), chain("output"));
         rules.iter().for_each(|rule| script += &format!("{rule}\n"));
         ip(&["netns", "exec", self.name(), "nft", "-f", "-"], &script);
@@ -222,12 +301,20 @@ impl Namespace {
     }
 
     /// Runs a future on a thread of its own within the namespace.
-    pub(crate) fn run<T: Send + 'static>(&self, work: impl AsyncFnOnce(&Self) -> T + Send + 'static) -> Task<T> {
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&Self) -> T + Send + 'static,
+    ) -> Task<T> {
         let here = self.clone();
         Task(thread::spawn(move || {
-            let file = std::fs::File::open(format!("/run/netns/{}", here.name())).expect("the namespace's file");
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns (needs root)");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            let file = std::fs::File::open(format!("/run/netns/{}", here.name()))
+                .expect("the namespace's file");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("setns (needs root)");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("runtime");
             runtime.block_on(work(&here))
         }))
     }
@@ -239,6 +326,8 @@ pub(crate) struct Task<T>(thread::JoinHandle<T>);
 impl<T> Task<T> {
     /// Waits for the result; a panic there is one here.
     pub(crate) fn join(self) -> T {
-        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.0
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

@@ -45,14 +45,25 @@ impl Running {
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
         // The name may hold blanks; it ends with the last parenthesis.
-        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        let fields: Vec<_> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .map(|field| field.parse::<u64>().unwrap())
+            .sum();
         Duration::from_millis(ticks * 10)
     }
 
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(mut self) {
-        let kill = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
+        let kill = Command::new("kill")
+            .arg(self.0.id().to_string())
+            .status()
+            .unwrap();
         assert!(kill.success());
         self.0.wait().unwrap();
     }
@@ -88,7 +99,11 @@ print(members)
 impl Running {
     /// Stops it in its tracks, as a paused container is (SIGSTOP), or lets it go on (SIGCONT).
     pub(crate) fn pause(&self, paused: bool) {
-        let signal = if paused { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
+        let signal = if paused {
+            rustix::process::Signal::STOP
+        } else {
+            rustix::process::Signal::CONT
+        };
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
     }
 
@@ -122,14 +137,22 @@ impl Machine {
         more: &str,
     ) -> Self {
         let folder = TempDir::new().unwrap();
-        let hidden = if more.contains("hidden: false") { "false" } else { "true" };
+        let hidden = if more.contains("hidden: false") {
+            "false"
+        } else {
+            "true"
+        };
         let more = more.replace("hidden: false", "");
         let config = format!(
             "role: {role}\nnode: {{ name: {name}, state_dir: state }}\n\
              channel: {{ name: {channel}, keys: [{{ file: channel.key }}], hidden: {hidden} }}\n{more}\n"
         );
         fs::write(folder.path().join("hereabouts.yaml"), config).unwrap();
-        let machine = Self { namespace: namespace.clone(), folder, wrapper: Vec::new() };
+        let machine = Self {
+            namespace: namespace.clone(),
+            folder,
+            wrapper: Vec::new(),
+        };
         fs::write(machine.key(), data_encoding::BASE64.encode(&key) + "\n").unwrap();
         machine.key_mode(0o600);
         machine
@@ -137,16 +160,27 @@ impl Machine {
 
     /// Runs the program by another one from now on, which takes it as its arguments and replaces itself by it.
     pub(crate) fn within(self, wrapper: &[&str]) -> Self {
-        Self { wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(), ..self }
+        Self {
+            wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
+            ..self
+        }
     }
 
     /// Another machine with a copy of this one's disk as it is now.
     pub(crate) fn copied_to(&self, namespace: &Namespace) -> Self {
         let folder = TempDir::new().unwrap();
         let from = self.folder.path().join(".");
-        let copied = Command::new("cp").arg("-a").args([&from, folder.path()]).status().unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&from, folder.path()])
+            .status()
+            .unwrap();
         assert!(copied.success());
-        Self { namespace: namespace.clone(), folder, wrapper: self.wrapper.clone() }
+        Self {
+            namespace: namespace.clone(),
+            folder,
+            wrapper: self.wrapper.clone(),
+        }
     }
 
     /// Changes the text of the config.
@@ -171,9 +205,18 @@ impl Machine {
 
     fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.namespace.name()]).args(&self.wrapper).args([BINARY, "--config"]);
-        command.arg(self.folder.path().join("hereabouts.yaml")).args(arguments).stdin(Stdio::null());
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(environment.iter().copied());
+        command
+            .args(["netns", "exec", self.namespace.name()])
+            .args(&self.wrapper)
+            .args([BINARY, "--config"]);
+        command
+            .arg(self.folder.path().join("hereabouts.yaml"))
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(environment.iter().copied());
         command
     }
 
@@ -188,7 +231,13 @@ impl Machine {
     pub(crate) fn spawn(&self) -> Running {
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         // `ip netns exec` replaces itself by the program, so that a signal to the child reaches the node.
-        Running(self.command(&["run"], &[]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+        Running(
+            self.command(&["run"], &[])
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        )
     }
 
     /// Runs a command to its end.
@@ -196,14 +245,23 @@ impl Machine {
         let arguments = [arguments, &["--output", "json"]].concat();
         let output = self.command(&arguments, environment).output().unwrap();
         let lines = String::from_utf8(output.stdout).unwrap();
-        let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        Ended { code: output.status.code(), lines }
+        let lines = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        Ended {
+            code: output.status.code(),
+            lines,
+        }
     }
 
     /// Runs a command to its end as a script does; gives what it printed.
     pub(crate) fn plain(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments, &[]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// Runs a command to its end on a terminal of so many columns; gives its code and all that it drew there.
@@ -211,11 +269,26 @@ impl Machine {
         let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terminal.py");
         let mut command = Command::new("python3");
         let program = self.command(arguments, &[("TERM", "xterm")]);
-        command.arg(tool).arg(columns.to_string()).arg(program.get_program()).args(program.get_args());
-        command.env_clear().envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command
+            .arg(tool)
+            .arg(columns.to_string())
+            .arg(program.get_program())
+            .args(program.get_args());
+        command.env_clear().envs(
+            program
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
         let output = command.stdin(Stdio::null()).output().unwrap();
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        assert!(
+            output.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
     }
 
     /// The node's view of itself; null while it does not answer.
@@ -233,28 +306,44 @@ impl Machine {
     }
 
     /// The same with a limit of its own.
-    pub(crate) fn until_within(&self, limit: Duration, what: &str, holds: impl Fn(&Value) -> bool) -> Duration {
+    pub(crate) fn until_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Duration {
         let started = Instant::now();
         loop {
             let status = self.status();
             if holds(&status) {
                 return started.elapsed();
             }
-            assert!(started.elapsed() < limit, "not within {limit:?}: {what}: {status}\n{}", self.log());
+            assert!(
+                started.elapsed() < limit,
+                "not within {limit:?}: {what}: {status}\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// Lets the snooping bridge `br0` forget that this node, which runs at the end of a cable, is in the groups.
     pub(crate) fn forgotten(&self, lab: &Lab, cable: &str) {
-        let known = |_: &Value| GROUPS.iter().all(|group| lab.knows_member("br0", cable, group));
+        let known = |_: &Value| {
+            GROUPS
+                .iter()
+                .all(|group| lab.knows_member("br0", cable, group))
+        };
         self.until("the switch knows it", known);
         // The kernel reports a membership more than once within its first seconds (RFC 3376 §8.11): after the last report.
         let reports_end = Instant::now() + Duration::from_secs(4);
         self.until("the switch has forgotten it", |_| {
-            GROUPS.iter().filter(|group| lab.knows_member("br0", cable, group)).for_each(|group| {
-                lab.forget_member("br0", cable, group);
-            });
+            GROUPS
+                .iter()
+                .filter(|group| lab.knows_member("br0", cable, group))
+                .for_each(|group| {
+                    lab.forget_member("br0", cable, group);
+                });
             Instant::now() > reports_end
         });
     }

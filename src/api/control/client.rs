@@ -58,24 +58,38 @@ pub enum AskError {
 }
 
 fn owner_text(owner: Option<u32>) -> String {
-    owner.map_or_else(|| "the user that runs the node".to_owned(), |uid| format!("user id {uid}, who runs the node"))
+    owner.map_or_else(
+        || "the user that runs the node".to_owned(),
+        |uid| format!("user id {uid}, who runs the node"),
+    )
 }
 
 /// Asks the node behind a socket file. `limit` bounds the whole answer, further pages included; [`Duration::MAX`] does not.
 pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Answers, AskError> {
     let deadline = Instant::now().checked_add(limit);
     let stream = open(socket, limit.min(IDLE_LIMIT))?;
-    let mut answers = Answers { stream, request: request.clone(), deadline, limit, done: false };
+    let mut answers = Answers {
+        stream,
+        request: request.clone(),
+        deadline,
+        limit,
+        done: false,
+    };
     answers.send()?;
     Ok(answers)
 }
 
 fn open(path: &Path, limit: Duration) -> Result<BufReader<UnixStream>, AskError> {
-    path_fits(path).map_err(|length| AskError::TooLong { path: path.to_owned(), length })?;
+    path_fits(path).map_err(|length| AskError::TooLong {
+        path: path.to_owned(),
+        length,
+    })?;
     let stream = connect(path, limit).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
-            AskError::NoNode { path: path.to_owned() }
-        }
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::ConnectionRefused => AskError::NoNode {
+            path: path.to_owned(),
+        },
         io::ErrorKind::PermissionDenied => AskError::NoPermission {
             path: path.to_owned(),
             owner: std::fs::metadata(path).ok().map(|metadata| metadata.uid()),
@@ -115,11 +129,16 @@ impl Answers {
             match self.response()? {
                 Response::Item { item } => return Ok(Some(item)),
                 Response::End { next: None } => return Ok(None),
-                Response::Error { kind, message } => return Err(AskError::Refused { kind, message }),
+                Response::Error { kind, message } => {
+                    return Err(AskError::Refused { kind, message });
+                }
                 Response::End { next: Some(next) } => {
-                    self.request = self.request.page(next).ok_or_else(|| AskError::WrongAnswer {
-                        reason: "a page follows where there is one only".to_owned(),
-                    })?;
+                    self.request =
+                        self.request
+                            .page(next)
+                            .ok_or_else(|| AskError::WrongAnswer {
+                                reason: "a page follows where there is one only".to_owned(),
+                            })?;
                     self.send()?;
                 }
             }
@@ -127,10 +146,14 @@ impl Answers {
     }
 
     fn send(&mut self) -> Result<(), AskError> {
-        let mut line = serde_json::to_vec(&self.request).map_err(|error| AskError::Io(error.into()))?;
+        let mut line =
+            serde_json::to_vec(&self.request).map_err(|error| AskError::Io(error.into()))?;
         line.push(b'\n');
         let left = self.left()?;
-        self.stream.get_ref().set_write_timeout(left).map_err(AskError::Io)?;
+        self.stream
+            .get_ref()
+            .set_write_timeout(left)
+            .map_err(AskError::Io)?;
         match self.stream.get_mut().write_all(&line) {
             Ok(()) => Ok(()),
             // The node closed already; why stands in a line that can still be read.
@@ -143,30 +166,49 @@ impl Answers {
         let mut line = Vec::new();
         loop {
             let left = self.left()?;
-            self.stream.get_ref().set_read_timeout(left).map_err(AskError::Io)?;
+            self.stream
+                .get_ref()
+                .set_read_timeout(left)
+                .map_err(AskError::Io)?;
             let room = (MAX_RESPONSE - line.len()) as u64;
             match self.stream.by_ref().take(room).read_until(b'\n', &mut line) {
                 Ok(_) if line.ends_with(b"\n") => break,
                 Ok(_) if line.len() >= MAX_RESPONSE => {
-                    return Err(AskError::WrongAnswer { reason: format!("a line is over {MAX_RESPONSE} bytes") });
+                    return Err(AskError::WrongAnswer {
+                        reason: format!("a line is over {MAX_RESPONSE} bytes"),
+                    });
                 }
-                Ok(_) => return Err(AskError::WrongAnswer { reason: "it ends too soon".to_owned() }),
+                Ok(_) => {
+                    return Err(AskError::WrongAnswer {
+                        reason: "it ends too soon".to_owned(),
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        serde_json::from_slice(&line).map_err(|error| AskError::WrongAnswer { reason: error.to_string() })
+        serde_json::from_slice(&line).map_err(|error| AskError::WrongAnswer {
+            reason: error.to_string(),
+        })
     }
 
     /// The time left, if there is a limit; a read limit of zero would mean none.
     fn left(&self) -> Result<Option<Duration>, AskError> {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) { Err(AskError::TimedOut { limit: self.limit }) } else { Ok(left) }
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            Err(AskError::TimedOut { limit: self.limit })
+        } else {
+            Ok(left)
+        }
     }
 
     fn failed(&self, error: io::Error) -> AskError {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { limit: self.limit },
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                AskError::TimedOut { limit: self.limit }
+            }
             _ => AskError::Io(error),
         }
     }

@@ -81,17 +81,22 @@ impl Listener {
     /// would take each other's socket away.
     pub fn bind(state_dir: &Path) -> Result<Self, BindError> {
         let path = socket_path(state_dir);
-        path_fits(&path).map_err(|length| BindError::TooLong { path: path.clone(), length })?;
+        path_fits(&path).map_err(|length| BindError::TooLong {
+            path: path.clone(),
+            length,
+        })?;
         clear(&path)?;
         let io = |what| {
             let path = path.clone();
             move |source| BindError::Io { what, path, source }
         };
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(io("make a socket for"))?;
+        let socket =
+            Socket::new(Domain::UNIX, Type::STREAM, None).map_err(io("make a socket for"))?;
         let address = SockAddr::unix(&path).map_err(io("bind"))?;
         socket.bind(&address).map_err(io("bind"))?;
         // The order matters: nobody can connect before `listen`, and then the mode stands already.
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(io("set the mode of"))?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .map_err(io("set the mode of"))?;
         socket.listen(BACKLOG).map_err(io("listen on"))?;
         socket.set_nonblocking(true).map_err(io("listen on"))?;
         let socket = UnixListener::from_std(socket.into()).map_err(io("listen on"))?;
@@ -115,17 +120,32 @@ impl Drop for Listener {
 fn clear(path: &Path) -> Result<(), BindError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(BindError::Io { what: "look at", path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(BindError::Io {
+                what: "look at",
+                path: path.to_owned(),
+                source,
+            });
+        }
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotSocket { path: path.to_owned() });
+            return Err(BindError::NotSocket {
+                path: path.to_owned(),
+            });
         }
         Ok(_) => {}
     }
     // The lock is the caller's, so whoever answers is no node that locks; but nobody's living socket is taken away.
     if let Some(pid) = living(path) {
-        return Err(BindError::Running { pid, path: path.to_owned() });
+        return Err(BindError::Running {
+            pid,
+            path: path.to_owned(),
+        });
     }
-    std::fs::remove_file(path).map_err(|source| BindError::Io { what: "remove the old", path: path.to_owned(), source })
+    std::fs::remove_file(path).map_err(|source| BindError::Io {
+        what: "remove the old",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The process that serves a socket file, if one does; its PID is unknown in another process namespace.
@@ -133,11 +153,23 @@ fn living(path: &Path) -> Option<Option<u32>> {
     let stream = match connect(path, ALIVE_LIMIT) {
         Ok(stream) => stream,
         // Somebody listens and is busy.
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Some(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ) =>
+        {
+            return Some(None);
+        }
         Err(_) => return None,
     };
-    let peer = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream)?.peer_cred());
-    let pid = peer.ok().and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok());
+    let peer = stream
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::UnixStream::from_std(stream)?.peer_cred());
+    let pid = peer
+        .ok()
+        .and_then(|peer| peer.pid())
+        .and_then(|pid| u32::try_from(pid).ok());
     Some(pid.filter(|pid| *pid != 0))
 }
 
@@ -152,7 +184,15 @@ pub(super) struct Limits {
 
 /// Serves connections until `calls` has no receiver any more; dropping the future closes every connection.
 pub async fn serve(listener: Listener, calls: mpsc::Sender<Call>) {
-    serve_within(listener, calls, Limits { idle: IDLE_LIMIT, call: CALL_LIMIT }).await;
+    serve_within(
+        listener,
+        calls,
+        Limits {
+            idle: IDLE_LIMIT,
+            call: CALL_LIMIT,
+        },
+    )
+    .await;
 }
 
 pub(super) async fn serve_within(listener: Listener, calls: mpsc::Sender<Call>, limits: Limits) {
@@ -202,7 +242,11 @@ enum Ended {
 
 async fn connection(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>, limits: Limits) {
     let (read, write) = stream.into_split();
-    let mut connection = Connection { write, calls, limits };
+    let mut connection = Connection {
+        write,
+        calls,
+        limits,
+    };
     if let Err(reason) = connection.requests(read).await {
         debug!(%reason, "control socket: connection closed");
     }
@@ -225,16 +269,23 @@ impl Connection {
                 Ok(None) => return Ok(()),
                 Ok(Some(Ok(line))) => line,
                 Ok(Some(Err(LinesCodecError::MaxLineLengthExceeded))) => {
-                    self.refuse(ErrorKind::BadRequest, Ended::LongLine.to_string()).await?;
+                    self.refuse(ErrorKind::BadRequest, Ended::LongLine.to_string())
+                        .await?;
                     return Err(Ended::LongLine);
                 }
                 Ok(Some(Err(LinesCodecError::Io(error)))) => return Err(error.into()),
             };
             match serde_json::from_str(&line) {
-                Ok(request) if Request::is_stream(&request) => return self.stream(request, &mut lines).await,
+                Ok(request) if Request::is_stream(&request) => {
+                    return self.stream(request, &mut lines).await;
+                }
                 Ok(request) => self.answer(request).await?,
                 Err(error) => {
-                    self.refuse(ErrorKind::BadRequest, format!("the request can't be read: {error}")).await?;
+                    self.refuse(
+                        ErrorKind::BadRequest,
+                        format!("the request can't be read: {error}"),
+                    )
+                    .await?;
                 }
             }
         }
@@ -247,7 +298,9 @@ impl Connection {
         lines: &mut FramedRead<OwnedReadHalf, LinesCodec>,
     ) -> Result<(), Ended> {
         let deadline = Instant::now() + self.limits.call;
-        let Some(mut responses) = self.call(request, deadline).await? else { return Ok(()) };
+        let Some(mut responses) = self.call(request, deadline).await? else {
+            return Ok(());
+        };
         let mut batch = Vec::new();
         loop {
             tokio::select! {
@@ -259,7 +312,10 @@ impl Connection {
                 }
             }
             self.send(&batch).await?;
-            if batch.iter().any(|response| !matches!(response, Response::Item { .. })) {
+            if batch
+                .iter()
+                .any(|response| !matches!(response, Response::Item { .. }))
+            {
                 return Ok(());
             }
             batch.clear();
@@ -269,15 +325,28 @@ impl Connection {
     /// Has the node answer a request, and passes the answer on.
     async fn answer(&mut self, request: Request) -> Result<(), Ended> {
         let deadline = Instant::now() + self.limits.call;
-        let Some(mut responses) = self.call(request, deadline).await? else { return Ok(()) };
+        let Some(mut responses) = self.call(request, deadline).await? else {
+            return Ok(());
+        };
         let mut batch = Vec::new();
         loop {
             match timeout_at(deadline, responses.recv_many(&mut batch, BATCH)).await {
-                Ok(0) => return self.refuse(ErrorKind::Failed, "the node dropped the request").await,
-                Err(_) => return self.refuse(ErrorKind::Failed, "the node did not answer in time").await,
+                Ok(0) => {
+                    return self
+                        .refuse(ErrorKind::Failed, "the node dropped the request")
+                        .await;
+                }
+                Err(_) => {
+                    return self
+                        .refuse(ErrorKind::Failed, "the node did not answer in time")
+                        .await;
+                }
                 Ok(_) => {
-                    let last = batch.iter().position(|response| !matches!(response, Response::Item { .. }));
-                    self.send(&batch[..last.map_or(batch.len(), |last| last + 1)]).await?;
+                    let last = batch
+                        .iter()
+                        .position(|response| !matches!(response, Response::Item { .. }));
+                    self.send(&batch[..last.map_or(batch.len(), |last| last + 1)])
+                        .await?;
                     if last.is_some() {
                         return Ok(());
                     }
@@ -288,7 +357,11 @@ impl Connection {
     }
 
     /// Hands a request to the node; `None` if it takes no more until the deadline, which is said.
-    async fn call(&mut self, request: Request, deadline: Instant) -> Result<Option<mpsc::Receiver<Response>>, Ended> {
+    async fn call(
+        &mut self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Option<mpsc::Receiver<Response>>, Ended> {
         let (reply, responses) = mpsc::channel(REPLY_CAPACITY);
         match timeout_at(deadline, self.calls.send(Call { request, reply })).await {
             Ok(Ok(())) => Ok(Some(responses)),
@@ -296,7 +369,10 @@ impl Connection {
                 self.refuse(ErrorKind::Busy, "the node stops").await?;
                 Err(Ended::Stopping)
             }
-            Err(_) => self.refuse(ErrorKind::Busy, "the node is busy: try again").await.map(|()| None),
+            Err(_) => self
+                .refuse(ErrorKind::Busy, "the node is busy: try again")
+                .await
+                .map(|()| None),
         }
     }
 
@@ -328,7 +404,9 @@ fn write_line(lines: &mut Vec<u8>, response: &Response) {
         // No view has a map with keys that are no text, so this is a bug; the asker still gets a whole line.
         lines.truncate(start);
         warn!(%error, "control socket: a response can't be written as JSON");
-        lines.extend_from_slice(br#"{"type":"error","kind":"failed","message":"a response can't be written as JSON"}"#);
+        lines.extend_from_slice(
+            br#"{"type":"error","kind":"failed","message":"a response can't be written as JSON"}"#,
+        );
     }
     lines.push(b'\n');
 }

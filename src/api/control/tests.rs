@@ -16,9 +16,15 @@ use crate::api::view::HealthView;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Far above what any answer here takes.
-const PATIENT: Limits = Limits { idle: LIMIT, call: LIMIT };
+const PATIENT: Limits = Limits {
+    idle: LIMIT,
+    call: LIMIT,
+};
 /// Long enough to send a request on a machine that is busy, short enough to wait for.
-const HASTY: Limits = Limits { idle: Duration::from_secs(1), call: LIMIT };
+const HASTY: Limits = Limits {
+    idle: Duration::from_secs(1),
+    call: LIMIT,
+};
 
 /// A served control socket; everything ends when it is dropped.
 pub(crate) struct Served {
@@ -38,7 +44,10 @@ impl Served {
         let (stop, mut stopped) = oneshot::channel();
         let (bound, listens) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let listener = Listener::bind(&path).unwrap();
                 bound.send(()).unwrap();
@@ -75,7 +84,10 @@ impl Served {
 }
 
 fn healthy(call: Call) {
-    let view = HealthView { ready: true, reasons: Vec::new() };
+    let view = HealthView {
+        ready: true,
+        reasons: Vec::new(),
+    };
     call.reply.try_send(view.into()).unwrap();
     call.reply.try_send(Response::END).unwrap();
 }
@@ -87,7 +99,10 @@ fn line(stream: &mut BufReader<UnixStream>) -> String {
 }
 
 fn bind(dir: &TempDir) -> Result<Listener, BindError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let _guard = runtime.enter();
     Listener::bind(dir.path())
 }
@@ -95,7 +110,10 @@ fn bind(dir: &TempDir) -> Result<Listener, BindError> {
 #[test]
 fn socket_is_for_its_owner_alone() {
     let served = Served::new(healthy);
-    let mode = std::fs::metadata(served.path()).unwrap().permissions().mode();
+    let mode = std::fs::metadata(served.path())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -104,8 +122,14 @@ fn one_connection_takes_many_requests() {
     let served = Served::new(healthy);
     let mut stream = served.connect();
     for _ in 0..3 {
-        stream.get_mut().write_all(b"{\"type\":\"health\"}\n").unwrap();
-        assert_eq!(line(&mut stream), "{\"type\":\"item\",\"item\":{\"health\":{\"ready\":true,\"reasons\":[]}}}\n");
+        stream
+            .get_mut()
+            .write_all(b"{\"type\":\"health\"}\n")
+            .unwrap();
+        assert_eq!(
+            line(&mut stream),
+            "{\"type\":\"item\",\"item\":{\"health\":{\"ready\":true,\"reasons\":[]}}}\n"
+        );
         assert_eq!(line(&mut stream), "{\"type\":\"end\",\"next\":null}\n");
     }
 }
@@ -114,11 +138,13 @@ fn one_connection_takes_many_requests() {
 fn an_unknown_request_is_refused_and_the_next_one_taken() {
     let served = Served::new(healthy);
     let mut stream = served.connect();
-    stream.get_mut().write_all(b"{\"type\":\"explode\"}\nnot json\n{\"type\":\"health\"}\n").unwrap();
-    assert!(
-        line(&mut stream)
-            .starts_with("{\"type\":\"error\",\"kind\":\"bad_request\",\"message\":\"the request can't be read")
-    );
+    stream
+        .get_mut()
+        .write_all(b"{\"type\":\"explode\"}\nnot json\n{\"type\":\"health\"}\n")
+        .unwrap();
+    assert!(line(&mut stream).starts_with(
+        "{\"type\":\"error\",\"kind\":\"bad_request\",\"message\":\"the request can't be read"
+    ));
     assert!(line(&mut stream).starts_with("{\"type\":\"error\",\"kind\":\"bad_request\""));
     assert!(line(&mut stream).contains("\"ready\":true"));
 }
@@ -133,7 +159,10 @@ fn an_oversized_line_is_refused_and_the_connection_closed() {
     assert!(line(&mut stream).contains("the request line is over 65536 bytes"));
     let mut rest = Vec::new();
     let closed = stream.read_to_end(&mut rest);
-    assert!(matches!(closed, Ok(0)) || closed.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(
+        matches!(closed, Ok(0))
+            || closed.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+    );
 }
 
 #[test]
@@ -142,16 +171,30 @@ fn a_connection_too_many_is_told_so() {
     let mut open: Vec<_> = (0..MAX_CONNECTIONS).map(|_| served.connect()).collect();
     // Accepted in order, so the last of these stands for all.
     let last = open.last_mut().unwrap();
-    last.get_mut().write_all(b"{\"type\":\"health\"}\n").unwrap();
+    last.get_mut()
+        .write_all(b"{\"type\":\"health\"}\n")
+        .unwrap();
     line(last);
-    let error = ask(&served.path(), &Request::Health, LIMIT).unwrap().next().unwrap().unwrap_err();
+    let error = ask(&served.path(), &Request::Health, LIMIT)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap_err();
     assert!(
         matches!(&error, AskError::Refused { kind: ErrorKind::Busy, message } if message.contains("32 connections"))
     );
     open.clear();
     let deadline = std::time::Instant::now() + LIMIT;
-    while ask(&served.path(), &Request::Health, LIMIT).unwrap().next().unwrap().is_err() {
-        assert!(std::time::Instant::now() < deadline, "a closed connection must make room");
+    while ask(&served.path(), &Request::Health, LIMIT)
+        .unwrap()
+        .next()
+        .unwrap()
+        .is_err()
+    {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "a closed connection must make room"
+        );
         std::thread::yield_now();
     }
 }
@@ -159,26 +202,59 @@ fn a_connection_too_many_is_told_so() {
 #[test]
 fn a_reply_dropped_without_an_end_is_a_failure() {
     let served = Served::new(drop);
-    let error = ask(&served.path(), &Request::Status, LIMIT).unwrap().next().unwrap().unwrap_err();
-    assert!(matches!(error, AskError::Refused { kind: ErrorKind::Failed, .. }), "{error:?}");
+    let error = ask(&served.path(), &Request::Status, LIMIT)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            AskError::Refused {
+                kind: ErrorKind::Failed,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn the_asker_follows_pages_to_their_end() {
     let served = Served::new(|call| {
-        let Request::Nodes { after, .. } = &call.request else { panic!("{:?}", call.request) };
+        let Request::Nodes { after, .. } = &call.request else {
+            panic!("{:?}", call.request)
+        };
         let page: usize = after.as_deref().map_or(0, |after| after.parse().unwrap());
         for i in 0..PAGE {
             let reasons = vec![(page * PAGE + i).to_string()];
-            call.reply.try_send(HealthView { ready: true, reasons }.into()).unwrap();
+            call.reply
+                .try_send(
+                    HealthView {
+                        ready: true,
+                        reasons,
+                    }
+                    .into(),
+                )
+                .unwrap();
         }
         let next = (page < 2).then(|| (page + 1).to_string());
         call.reply.try_send(Response::End { next }).unwrap();
     });
-    let request = Request::Nodes { labels: Default::default(), gone: false, after: None };
-    let items: Vec<_> = ask(&served.path(), &request, LIMIT).unwrap().map(Result::unwrap).collect();
+    let request = Request::Nodes {
+        labels: Default::default(),
+        gone: false,
+        after: None,
+    };
+    let items: Vec<_> = ask(&served.path(), &request, LIMIT)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(items.len(), 3 * PAGE);
-    let last = HealthView { ready: true, reasons: vec![(3 * PAGE - 1).to_string()] };
+    let last = HealthView {
+        ready: true,
+        reasons: vec![(3 * PAGE - 1).to_string()],
+    };
     assert_eq!(items.last(), Some(&Item::Health(last)));
 }
 
@@ -186,7 +262,15 @@ fn the_asker_follows_pages_to_their_end() {
 fn large_page(call: Call) {
     for _ in 0..PAGE {
         let reasons = vec!["x".repeat(8 * 1024)];
-        call.reply.try_send(HealthView { ready: false, reasons }.into()).unwrap();
+        call.reply
+            .try_send(
+                HealthView {
+                    ready: false,
+                    reasons,
+                }
+                .into(),
+            )
+            .unwrap();
     }
     call.reply.try_send(Response::END).unwrap();
 }
@@ -197,22 +281,36 @@ fn a_connection_that_asks_nothing_is_closed() {
     let mut stream = served.connect();
     stream.get_mut().write_all(b"{\"type\":").unwrap();
     let closed = stream.read(&mut [0; 1]);
-    assert!(matches!(closed, Ok(0)), "half a request is none: {closed:?}");
+    assert!(
+        matches!(closed, Ok(0)),
+        "half a request is none: {closed:?}"
+    );
 }
 
 #[test]
 fn a_reader_that_takes_nothing_is_dropped() {
     let (dropped, watched) = std::sync::mpsc::channel();
     let served = Served::within(HASTY, move |call| {
-        large_page(Call { request: call.request, reply: call.reply.clone() });
+        large_page(Call {
+            request: call.request,
+            reply: call.reply.clone(),
+        });
         dropped.send(call.reply).unwrap();
     });
     let mut stream = served.connect();
-    stream.get_mut().write_all(b"{\"type\":\"status\"}\n").unwrap();
+    stream
+        .get_mut()
+        .write_all(b"{\"type\":\"status\"}\n")
+        .unwrap();
     // The server lets the reply channel go when it gives the reader up.
     let reply = watched.recv_timeout(LIMIT).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { timeout(LIMIT, reply.closed()).await }).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async { timeout(LIMIT, reply.closed()).await })
+        .unwrap();
     let mut taken = Vec::new();
     stream.read_to_end(&mut taken).unwrap();
     assert!(taken.len() < PAGE * 8 * 1024, "the answer was cut off");
@@ -221,10 +319,19 @@ fn a_reader_that_takes_nothing_is_dropped() {
 #[test]
 fn a_node_that_takes_too_long_is_told_as_a_failure() {
     let (kept, _keep) = std::sync::mpsc::channel();
-    let limits = Limits { idle: LIMIT, call: Duration::from_millis(50) };
+    let limits = Limits {
+        idle: LIMIT,
+        call: Duration::from_millis(50),
+    };
     let served = Served::within(limits, move |call| drop(kept.send(call)));
-    let error = ask(&served.path(), &Request::Status, LIMIT).unwrap().next().unwrap().unwrap_err();
-    assert!(matches!(&error, AskError::Refused { kind: ErrorKind::Failed, message } if message.contains("in time")));
+    let error = ask(&served.path(), &Request::Status, LIMIT)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        matches!(&error, AskError::Refused { kind: ErrorKind::Failed, message } if message.contains("in time"))
+    );
 }
 
 #[test]
@@ -232,15 +339,21 @@ fn a_node_that_says_nothing_is_timed_out() {
     let dir = TempDir::new().unwrap();
     let _silent = UnixListener::bind(socket_path(dir.path())).unwrap();
     let limit = Duration::from_millis(50);
-    let error = ask(&socket_path(dir.path()), &Request::Health, limit).unwrap().next().unwrap().unwrap_err();
+    let error = ask(&socket_path(dir.path()), &Request::Health, limit)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(error, AskError::TimedOut { .. }), "{error:?}");
 }
 
 #[test]
 fn an_answer_of_another_program_is_no_answer() {
-    for (bytes, reason) in
-        [("HTTP/1.1 400\n", "expected value"), ("", "ends too soon"), ("{\"type\":\"end\"", "too soon")]
-    {
+    for (bytes, reason) in [
+        ("HTTP/1.1 400\n", "expected value"),
+        ("", "ends too soon"),
+        ("{\"type\":\"end\"", "too soon"),
+    ] {
         let dir = TempDir::new().unwrap();
         let other = UnixListener::bind(socket_path(dir.path())).unwrap();
         let asked = std::thread::spawn(move || {
@@ -248,8 +361,15 @@ fn an_answer_of_another_program_is_no_answer() {
             line(&mut stream);
             stream.get_mut().write_all(bytes.as_bytes()).unwrap();
         });
-        let error = ask(&socket_path(dir.path()), &Request::Health, LIMIT).unwrap().next().unwrap().unwrap_err();
-        assert!(matches!(&error, AskError::WrongAnswer { reason: r } if r.contains(reason)), "{error:?}");
+        let error = ask(&socket_path(dir.path()), &Request::Health, LIMIT)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            matches!(&error, AskError::WrongAnswer { reason: r } if r.contains(reason)),
+            "{error:?}"
+        );
         asked.join().unwrap();
     }
 }
@@ -258,7 +378,10 @@ fn an_answer_of_another_program_is_no_answer() {
 fn a_stale_socket_is_replaced() {
     let dir = TempDir::new().unwrap();
     drop(UnixListener::bind(socket_path(dir.path())).unwrap());
-    assert!(socket_path(dir.path()).exists(), "std leaves the file behind");
+    assert!(
+        socket_path(dir.path()).exists(),
+        "std leaves the file behind"
+    );
     let listener = bind(&dir).unwrap();
     assert_eq!(listener.path(), socket_path(dir.path()));
 }
@@ -268,9 +391,20 @@ fn a_living_socket_is_refused_with_its_process() {
     let dir = TempDir::new().unwrap();
     let living = bind(&dir).unwrap();
     let error = bind(&dir).unwrap_err();
-    assert!(matches!(error, BindError::Running { pid: Some(pid), .. } if pid == std::process::id()), "{error:?}");
-    assert!(error.to_string().starts_with("another hereabouts runs here, PID "), "{error}");
-    assert!(living.path().exists(), "the refused one leaves the socket alone");
+    assert!(
+        matches!(error, BindError::Running { pid: Some(pid), .. } if pid == std::process::id()),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with("another hereabouts runs here, PID "),
+        "{error}"
+    );
+    assert!(
+        living.path().exists(),
+        "the refused one leaves the socket alone"
+    );
     drop(living);
     assert!(!socket_path(dir.path()).exists());
     bind(&dir).unwrap();
@@ -288,7 +422,10 @@ fn what_is_no_socket_is_not_removed() {
     let dir = TempDir::new().unwrap();
     std::fs::write(socket_path(dir.path()), "precious").unwrap();
     assert!(matches!(bind(&dir), Err(BindError::NotSocket { .. })));
-    assert_eq!(std::fs::read_to_string(socket_path(dir.path())).unwrap(), "precious");
+    assert_eq!(
+        std::fs::read_to_string(socket_path(dir.path())).unwrap(),
+        "precious"
+    );
 }
 
 #[test]
@@ -299,16 +436,37 @@ fn a_path_that_no_socket_can_have_is_told() {
     let length = path.as_os_str().len();
     let error = ask(&path, &Request::Health, LIMIT).unwrap_err();
     assert!(matches!(error, AskError::TooLong { length: l, .. } if l == length));
-    assert!(matches!(Listener::bind(&deep), Err(BindError::TooLong { .. })));
+    assert!(matches!(
+        Listener::bind(&deep),
+        Err(BindError::TooLong { .. })
+    ));
 }
 
 #[test]
 fn the_asker_tells_why_no_node_can_be_asked() {
     let dir = TempDir::new().unwrap();
     let path = socket_path(dir.path());
-    assert!(matches!(ask(&path, &Request::Health, LIMIT), Err(AskError::NoNode { .. })), "no file");
+    assert!(
+        matches!(
+            ask(&path, &Request::Health, LIMIT),
+            Err(AskError::NoNode { .. })
+        ),
+        "no file"
+    );
     drop(UnixListener::bind(&path).unwrap());
-    assert!(matches!(ask(&path, &Request::Health, LIMIT), Err(AskError::NoNode { .. })), "a dead process's file");
-    let error = AskError::NoPermission { path, owner: Some(990) };
-    assert!(error.to_string().contains("run this as user id 990"), "{error}");
+    assert!(
+        matches!(
+            ask(&path, &Request::Health, LIMIT),
+            Err(AskError::NoNode { .. })
+        ),
+        "a dead process's file"
+    );
+    let error = AskError::NoPermission {
+        path,
+        owner: Some(990),
+    };
+    assert!(
+        error.to_string().contains("run this as user id 990"),
+        "{error}"
+    );
 }

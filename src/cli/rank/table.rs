@@ -43,10 +43,18 @@ struct Entry {
 
 impl Default for PolicyTable {
     fn default() -> Self {
-        let entry = |prefix, bits, value| Entry { prefix, bits, value };
+        let entry = |prefix, bits, value| Entry {
+            prefix,
+            bits,
+            value,
+        };
         Self {
-            precedences: DEFAULT.map(|(prefix, bits, precedence, _)| entry(prefix, bits, precedence)).to_vec(),
-            labels: DEFAULT.map(|(prefix, bits, _, label)| entry(prefix, bits, label)).to_vec(),
+            precedences: DEFAULT
+                .map(|(prefix, bits, precedence, _)| entry(prefix, bits, precedence))
+                .to_vec(),
+            labels: DEFAULT
+                .map(|(prefix, bits, _, label)| entry(prefix, bits, label))
+                .to_vec(),
         }
     }
 }
@@ -83,7 +91,11 @@ impl PolicyTable {
     pub(super) fn parse(text: &str) -> Self {
         let (mut precedences, mut labels) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(text.lines()) {
-            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let mut words = line
+                .split('#')
+                .next()
+                .unwrap_or_default()
+                .split_whitespace();
             let entries = match words.next() {
                 Some("precedence") => &mut precedences,
                 Some("label") => &mut labels,
@@ -92,13 +104,23 @@ impl PolicyTable {
             };
             match entry(words.next(), words.next()) {
                 Some(entry) => entries.push(entry),
-                None => tracing::debug!("line {number} of {FILE} is left out: it has no IPv6 prefix and number"),
+                None => tracing::debug!(
+                    "line {number} of {FILE} is left out: it has no IPv6 prefix and number"
+                ),
             }
         }
         let default = Self::default();
         Self {
-            precedences: if precedences.is_empty() { default.precedences } else { precedences },
-            labels: if labels.is_empty() { default.labels } else { labels },
+            precedences: if precedences.is_empty() {
+                default.precedences
+            } else {
+                precedences
+            },
+            labels: if labels.is_empty() {
+                default.labels
+            } else {
+                labels
+            },
         }
     }
 
@@ -118,8 +140,15 @@ fn entry(prefix: Option<&str>, value: Option<&str>) -> Option<Entry> {
         Some((prefix, bits)) => (prefix, bits.parse().ok().filter(|bits| *bits <= 128)?),
         None => (prefix?, 128),
     };
-    let value = value?.parse().ok().filter(|value| i32::try_from(*value).is_ok())?;
-    Some(Entry { prefix: prefix.parse().ok()?, bits, value })
+    let value = value?
+        .parse()
+        .ok()
+        .filter(|value| i32::try_from(*value).is_ok())?;
+    Some(Entry {
+        prefix: prefix.parse().ok()?,
+        bits,
+        value,
+    })
 }
 
 /// The value of the longest prefix that fits; of two alike, the first one's.
@@ -129,7 +158,10 @@ fn of(entries: &[Entry], ip: IpAddr) -> Option<u32> {
         IpAddr::V6(v6) => v6,
     };
     let fits = |entry: &&Entry| same_prefix(entry.prefix.into(), ip.into(), entry.bits);
-    let longest = entries.iter().filter(fits).min_by_key(|entry| std::cmp::Reverse(entry.bits));
+    let longest = entries
+        .iter()
+        .filter(fits)
+        .min_by_key(|entry| std::cmp::Reverse(entry.bits));
     longest.map(|entry| entry.value)
 }
 
@@ -178,11 +210,14 @@ mod tests {
 
     #[test]
     fn lines_of_one_kind_replace_the_default_ones_of_that_kind_alone() {
-        let table = PolicyTable::parse("# IPv4 first\nprecedence ::ffff:0:0/96  100 # as RFC 6724 §10.3 has it\n");
+        let table = PolicyTable::parse(
+            "# IPv4 first\nprecedence ::ffff:0:0/96  100 # as RFC 6724 §10.3 has it\n",
+        );
         assert_eq!(of_both(&table, "192.0.2.1"), (100, 4));
         // The default's line of fc00::/7 went with the others, and what no line fits counts as with glibc.
         assert_eq!(of_both(&table, "fd00::1"), (40, 13));
-        let table = PolicyTable::parse("label ::/0 1\nlabel 2001:db8:1::/48 99\nlabel 2001:db8:1::7 100\n");
+        let table =
+            PolicyTable::parse("label ::/0 1\nlabel 2001:db8:1::/48 99\nlabel 2001:db8:1::7 100\n");
         assert_eq!(of_both(&table, "2001:db8:1::1"), (40, 99));
         assert_eq!(of_both(&table, "2001:db8:1::7"), (40, 100));
         assert_eq!(of_both(&table, "fd00::1"), (3, 1));

@@ -10,7 +10,12 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
     let address = |text: &&str| {
         let address = text.parse().unwrap();
         let (interface, origin) = (Some("eth0".parse().unwrap()), Origin::Interface);
-        AddressView { address, interface, scope: Scope::of(address), origin }
+        AddressView {
+            address,
+            interface,
+            scope: Scope::of(address),
+            origin,
+        }
     };
     NodeView {
         name: name.parse().unwrap(),
@@ -61,7 +66,9 @@ pub(crate) fn announced(error: Option<&str>) -> AnnouncedView {
         server: "192.168.1.2:24373".parse().unwrap(),
         name: Some("hub".parse().unwrap()),
         node_id: Some(NodeId([1; 32])),
-        seen: error.is_none().then(|| "192.168.1.4:24373".parse().unwrap()),
+        seen: error
+            .is_none()
+            .then(|| "192.168.1.4:24373".parse().unwrap()),
         lease_seconds: error.is_none().then_some(90),
         error: error.map(str::to_owned),
     }
@@ -70,7 +77,13 @@ pub(crate) fn announced(error: Option<&str>) -> AnnouncedView {
 pub(crate) fn finding(code: Code, mark: Mark, text: &str) -> FindingView {
     let mend = (mark != Mark::Ok).then(|| "mend it".to_owned());
     let about = (mark != Mark::Ok).then(|| "eth0".to_owned());
-    FindingView { code, mark, about, finding: text.to_owned(), mend }
+    FindingView {
+        code,
+        mark,
+        about,
+        finding: text.to_owned(),
+        mend,
+    }
 }
 
 pub(crate) fn interval(to: Option<Timestamp>) -> HistoryView {
@@ -112,8 +125,14 @@ pub(crate) fn status() -> StatusView {
             started: TIME,
             uptime_seconds: 7_300,
         },
-        config: ConfigView { file: None, state_dir: "/var/lib/hereabouts".to_owned() },
-        health: HealthView { ready: false, reasons: vec!["no server yet".to_owned()] },
+        config: ConfigView {
+            file: None,
+            state_dir: "/var/lib/hereabouts".to_owned(),
+        },
+        health: HealthView {
+            ready: false,
+            reasons: vec!["no server yet".to_owned()],
+        },
         sockets: vec![SocketView {
             purpose: "sessions (TCP)".to_owned(),
             address: "[::]:24373".parse().unwrap(),
@@ -126,7 +145,12 @@ pub(crate) fn status() -> StatusView {
                 reason: Some("no answer within 3 s".to_owned()),
                 servers: 0,
             },
-            MethodView { method: "broadcast".to_owned(), state: MethodState::NotYet, reason: None, servers: 0 },
+            MethodView {
+                method: "broadcast".to_owned(),
+                state: MethodState::NotYet,
+                reason: None,
+                servers: 0,
+            },
         ],
         publications: vec![
             PublicationView {
@@ -246,7 +270,10 @@ pub(crate) fn status() -> StatusView {
         clones: vec![CloneView {
             node_id: NodeId([9; 32]),
             name: "kiosk".parse().unwrap(),
-            sources: vec!["192.168.1.30:24373".parse().unwrap(), "192.168.1.31:24373".parse().unwrap()],
+            sources: vec![
+                "192.168.1.30:24373".parse().unwrap(),
+                "192.168.1.31:24373".parse().unwrap(),
+            ],
             last_time: TIME,
         }],
     }

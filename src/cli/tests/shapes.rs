@@ -26,10 +26,16 @@ fn json_shapes_are_stable() {
         items([change()]),
         refused(ErrorKind::NotServer),
     ];
-    let values: Vec<serde_json::Value> =
-        lines.iter().flatten().map(|response| serde_json::to_value(response).unwrap()).collect();
+    let values: Vec<serde_json::Value> = lines
+        .iter()
+        .flatten()
+        .map(|response| serde_json::to_value(response).unwrap())
+        .collect();
     for (response, value) in lines.iter().flatten().zip(&values) {
-        assert_eq!(serde_json::from_value::<Response>(value.clone()).unwrap(), *response);
+        assert_eq!(
+            serde_json::from_value::<Response>(value.clone()).unwrap(),
+            *response
+        );
     }
     insta::assert_json_snapshot!("responses", values);
     insta::assert_json_snapshot!("found", found("hub"));
@@ -38,9 +44,15 @@ fn json_shapes_are_stable() {
 #[test]
 fn where_prints_one_json_object() {
     let dir = TempDir::new().unwrap();
-    let fake = Fake { nodes: vec![node("laptop", &["10.9.0.5"])], ..Fake::default() };
+    let fake = Fake {
+        nodes: vec![node("laptop", &["10.9.0.5"])],
+        ..Fake::default()
+    };
     let stdout = execute(&fake, dir.path(), "where laptop --output json").stdout;
-    insta::assert_json_snapshot!("where", serde_json::from_str::<serde_json::Value>(&stdout).unwrap());
+    insta::assert_json_snapshot!(
+        "where",
+        serde_json::from_str::<serde_json::Value>(&stdout).unwrap()
+    );
 }
 
 #[test]
@@ -48,17 +60,39 @@ fn requests_read_as_documented() {
     let requests = [
         Request::Status,
         Request::Health,
-        Request::Nodes { labels: [("site".to_owned(), "home".to_owned())].into(), gone: false, after: None },
-        Request::Node { name: "laptop".parse().unwrap(), at: Some(TIME) },
-        Request::Holder { address: "192.168.1.20".parse().unwrap(), at: None },
-        Request::History { name: "laptop".parse().unwrap(), after: None },
+        Request::Nodes {
+            labels: [("site".to_owned(), "home".to_owned())].into(),
+            gone: false,
+            after: None,
+        },
+        Request::Node {
+            name: "laptop".parse().unwrap(),
+            at: Some(TIME),
+        },
+        Request::Holder {
+            address: "192.168.1.20".parse().unwrap(),
+            at: None,
+        },
+        Request::History {
+            name: "laptop".parse().unwrap(),
+            after: None,
+        },
         Request::Watch,
-        Request::Forget { name: "laptop".parse().unwrap() },
+        Request::Forget {
+            name: "laptop".parse().unwrap(),
+        },
         Request::Announce,
-        Request::Lookup { name: "laptop".parse().unwrap() },
-        Request::LookupHolder { address: "fd00::1".parse().unwrap() },
+        Request::Lookup {
+            name: "laptop".parse().unwrap(),
+        },
+        Request::LookupHolder {
+            address: "fd00::1".parse().unwrap(),
+        },
     ];
-    let lines: Vec<_> = requests.iter().map(|request| serde_json::to_string(request).unwrap()).collect();
+    let lines: Vec<_> = requests
+        .iter()
+        .map(|request| serde_json::to_string(request).unwrap())
+        .collect();
     for (request, line) in requests.iter().zip(&lines) {
         assert_eq!(serde_json::from_str::<Request>(line).unwrap(), *request);
     }

@@ -23,25 +23,43 @@ const HANDLED: [&str; 19] = [
     "uniqueItems",
 ];
 /// What says nothing about which values fit.
-const ANNOTATIONS: [&str; 7] = ["$defs", "$id", "$schema", "default", "description", "examples", "title"];
+const ANNOTATIONS: [&str; 7] = [
+    "$defs",
+    "$id",
+    "$schema",
+    "default",
+    "description",
+    "examples",
+    "title",
+];
 /// What editors go by and the walk does not, as the parser of the type judges the same: of texts the one that `format`
 /// names, of pairs that of [`crate::model::Labels`], whose errors the loader puts to their place.
 const BY_THE_TYPE: [&str; 2] = ["pattern", "propertyNames"];
 
 /// Calls back for each schema in a schema, with the pointer to it.
-fn schemas(pointer: &str, schema: &Value, visit: &mut impl FnMut(&str, &serde_json::Map<String, Value>)) {
+fn schemas(
+    pointer: &str,
+    schema: &Value,
+    visit: &mut impl FnMut(&str, &serde_json::Map<String, Value>),
+) {
     let Value::Object(map) = schema else { return };
     visit(pointer, map);
     for (keyword, value) in map {
         let pointer = format!("{pointer}/{keyword}");
         match (keyword.as_str(), value) {
             ("properties" | "$defs", Value::Object(named)) => {
-                named.iter().for_each(|(name, schema)| schemas(&format!("{pointer}/{name}"), schema, visit));
+                named.iter().for_each(|(name, schema)| {
+                    schemas(&format!("{pointer}/{name}"), schema, visit)
+                });
             }
             ("oneOf" | "anyOf", Value::Array(list)) => {
-                list.iter().enumerate().for_each(|(i, schema)| schemas(&format!("{pointer}/{i}"), schema, visit));
+                list.iter()
+                    .enumerate()
+                    .for_each(|(i, schema)| schemas(&format!("{pointer}/{i}"), schema, visit));
             }
-            ("items" | "additionalProperties" | "propertyNames", schema) => schemas(&pointer, schema, visit),
+            ("items" | "additionalProperties" | "propertyNames", schema) => {
+                schemas(&pointer, schema, visit)
+            }
             _ => {}
         }
     }
@@ -53,11 +71,25 @@ fn every_keyword_of_the_schema_is_known() {
     let mut seen = 0;
     schemas("", &SCHEMA, &mut |pointer, map| {
         seen += 1;
-        let known = |keyword: &str| [&HANDLED[..], &ANNOTATIONS, &BY_THE_TYPE].concat().contains(&keyword);
-        unknown.extend(map.keys().filter(|keyword| !known(keyword)).map(|keyword| format!("{pointer}/{keyword}")));
+        let known = |keyword: &str| {
+            [&HANDLED[..], &ANNOTATIONS, &BY_THE_TYPE]
+                .concat()
+                .contains(&keyword)
+        };
+        unknown.extend(
+            map.keys()
+                .filter(|keyword| !known(keyword))
+                .map(|keyword| format!("{pointer}/{keyword}")),
+        );
     });
-    assert!(seen > 100, "{seen} schemas: the walk of this test misses most");
-    assert!(unknown.is_empty(), "teach the walk these keywords, or list them as annotations: {unknown:#?}");
+    assert!(
+        seen > 100,
+        "{seen} schemas: the walk of this test misses most"
+    );
+    assert!(
+        unknown.is_empty(),
+        "teach the walk these keywords, or list them as annotations: {unknown:#?}"
+    );
 }
 
 #[test]
@@ -65,12 +97,16 @@ fn every_format_of_a_text_has_a_parser_and_every_number_its_range() {
     let mut wrong = Vec::new();
     let mut used = BTreeSet::new();
     schemas("", &SCHEMA, &mut |pointer, map| {
-        let Some(format) = map.get("format").and_then(Value::as_str) else { return };
+        let Some(format) = map.get("format").and_then(Value::as_str) else {
+            return;
+        };
         let fits = match map["type"].as_str() {
             Some("string") => FORMATS.iter().any(|(name, _)| *name == format),
             // The format repeats the range.
             Some("integer") => {
-                matches!(format, "uint8" | "uint16") && map.contains_key("minimum") && map.contains_key("maximum")
+                matches!(format, "uint8" | "uint16")
+                    && map.contains_key("minimum")
+                    && map.contains_key("maximum")
             }
             _ => false,
         };
@@ -80,7 +116,11 @@ fn every_format_of_a_text_has_a_parser_and_every_number_its_range() {
         }
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let idle: Vec<_> = FORMATS.iter().map(|(name, _)| *name).filter(|name| !used.contains(*name)).collect();
+    let idle: Vec<_> = FORMATS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !used.contains(*name))
+        .collect();
     assert!(idle.is_empty(), "parsers that no setting uses: {idle:?}");
 }
 
@@ -90,7 +130,9 @@ fn patterns_stand_only_where_a_type_judges_the_same() {
     schemas("", &SCHEMA, &mut |pointer, map| {
         // Headers are judged by the rules, labels by their type.
         let judged = map.contains_key("format")
-            || ["/$defs/Labels", "/$defs/Headers"].iter().any(|definition| pointer.starts_with(definition));
+            || ["/$defs/Labels", "/$defs/Headers"]
+                .iter()
+                .any(|definition| pointer.starts_with(definition));
         if BY_THE_TYPE.iter().any(|keyword| map.contains_key(*keyword)) && !judged {
             bare.push(pointer.to_owned());
         }
@@ -102,8 +144,14 @@ fn patterns_stand_only_where_a_type_judges_the_same() {
 fn references_lead_to_definitions_of_this_schema() {
     schemas("", &SCHEMA, &mut |pointer, map| {
         if let Some(target) = map.get("$ref") {
-            let found = target.as_str().and_then(|t| t.strip_prefix('#')).and_then(|t| SCHEMA.pointer(t));
-            assert!(found.is_some_and(|found| found.get("$ref").is_none()), "{pointer}: {target}");
+            let found = target
+                .as_str()
+                .and_then(|t| t.strip_prefix('#'))
+                .and_then(|t| SCHEMA.pointer(t));
+            assert!(
+                found.is_some_and(|found| found.get("$ref").is_none()),
+                "{pointer}: {target}"
+            );
         }
     });
 }

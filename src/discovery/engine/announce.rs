@@ -40,7 +40,9 @@ impl Engine {
     }
 
     fn content_changed(&mut self, now: Now) {
-        let earliest = self.announced_at.map_or(now.elapsed, |at| (at + ANNOUNCE_EVERY).max(now.elapsed));
+        let earliest = self
+            .announced_at
+            .map_or(now.elapsed, |at| (at + ANNOUNCE_EVERY).max(now.elapsed));
         self.announce_at = Some(self.announce_at.map_or(earliest, |at| at.min(earliest)));
         self.announce_repeats = 1;
         for server in &mut self.servers {
@@ -61,6 +63,11 @@ impl Engine {
 
     /// Whoever listens by any of the methods shall hear it.
     fn announcing_methods(&self) -> Vec<Method> {
-        self.settings.methods.iter().copied().filter(|m| matches!(m, Method::Multicast | Method::Broadcast)).collect()
+        self.settings
+            .methods
+            .iter()
+            .copied()
+            .filter(|m| matches!(m, Method::Multicast | Method::Broadcast))
+            .collect()
     }
 }

@@ -16,7 +16,9 @@ impl Engine {
         }
         match message {
             Message::Answer(answer) => {
-                let Some(query) = self.queries.iter().find(|query| query.id == answer.id) else { return };
+                let Some(query) = self.queries.iter().find(|query| query.id == answer.id) else {
+                    return;
+                };
                 let found_by = query.method;
                 if let Subject::Own { record, .. } = &answer.subject {
                     self.heard_server(now, from, record, found_by);
@@ -28,20 +30,34 @@ impl Engine {
             Message::Registered(registered) => {
                 // A machine that was set up anew is two servers at one address for a while.
                 let sequence = registered.sequence;
-                let Some(server) =
-                    self.servers.iter_mut().find(|server| server.address == from && server.awaits(sequence))
+                let Some(server) = self
+                    .servers
+                    .iter_mut()
+                    .find(|server| server.address == from && server.awaits(sequence))
                 else {
                     return;
                 };
-                let (name, address, found_by) = (server.name.clone(), server.address, server.found_by);
+                let (name, address, found_by) =
+                    (server.name.clone(), server.address, server.found_by);
                 match server.acknowledged(now, registered) {
                     Acknowledged::First => {
                         self.found(now);
-                        self.event(Event::Registered { server: name, address, found_by, seen: registered.seen });
+                        self.event(Event::Registered {
+                            server: name,
+                            address,
+                            found_by,
+                            seen: registered.seen,
+                        });
                     }
-                    Acknowledged::Again { elsewhere, newer_files } => {
+                    Acknowledged::Again {
+                        elsewhere,
+                        newer_files,
+                    } => {
                         if elsewhere {
-                            self.event(Event::SeenElsewhere { server: name.clone(), seen: registered.seen });
+                            self.event(Event::SeenElsewhere {
+                                server: name.clone(),
+                                seen: registered.seen,
+                            });
                         }
                         if newer_files {
                             self.event(Event::NewerFiles { server: name });
@@ -55,36 +71,68 @@ impl Engine {
         }
     }
 
-    fn heard_server(&mut self, now: Now, from: SocketAddr, signed: &SignedRecord, found_by: Method) {
+    fn heard_server(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        signed: &SignedRecord,
+        found_by: Method,
+    ) {
         if !self.registers() {
             return;
         }
-        if let Some(index) = self.servers.iter().position(|server| server.id == signed.node) {
+        if let Some(index) = self
+            .servers
+            .iter()
+            .position(|server| server.id == signed.node)
+        {
             let server = &self.servers[index];
             // A record that is older than what was heard is played back, and what is not signed says nothing at all.
             if server.address != from
                 && server.wavers()
                 && server.held.is_some()
-                && self.verified_present(signed).is_some_and(|record| record.order() >= server.order)
+                && self
+                    .verified_present(signed)
+                    .is_some_and(|record| record.order() >= server.order)
             {
                 self.servers[index].moved(now, from);
             }
             return;
         }
         let room = self.servers.len() < self.settings.max_servers;
-        let Some(record) = self.verified_present(signed).filter(|record| record.role.serves() && room) else {
+        let Some(record) = self
+            .verified_present(signed)
+            .filter(|record| record.role.serves() && room)
+        else {
             return;
         };
-        let Ok(key) = self.own.identity().renewal_key_with_server(&signed.node) else { return };
-        self.servers.push(Server::new(now, from, signed.node, record.name.clone(), found_by, record.order(), key));
+        let Ok(key) = self.own.identity().renewal_key_with_server(&signed.node) else {
+            return;
+        };
+        self.servers.push(Server::new(
+            now,
+            from,
+            signed.node,
+            record.name.clone(),
+            found_by,
+            record.order(),
+            key,
+        ));
         self.advance_servers(now);
     }
 
     /// Notes how a server can be found: by the best method that brought an answer of it, or an announcement
     /// (`overheard`), whichever did so first.
     fn brought(&mut self, node: &NodeId, by: Method, overheard: bool) {
-        let place = |method| self.settings.methods.iter().position(|known| *known == method);
-        let Some(server) = self.servers.iter_mut().find(|server| server.id == *node) else { return };
+        let place = |method| {
+            self.settings
+                .methods
+                .iter()
+                .position(|known| *known == method)
+        };
+        let Some(server) = self.servers.iter_mut().find(|server| server.id == *node) else {
+            return;
+        };
         let better = match (place(by), place(server.found_by)) {
             (Some(by), Some(before)) => by < before,
             // A method that this node does not use itself can only have been overheard.
@@ -97,19 +145,33 @@ impl Engine {
         }
     }
 
-    fn heard_announcement(&mut self, now: Now, from: SocketAddr, came_by: Method, signed: &SignedRecord) {
+    fn heard_announcement(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        came_by: Method,
+        signed: &SignedRecord,
+    ) {
         // Only servers matter here, and a known one is not verified again unless it says something new.
         let serves = |record: &Record| record.role.serves() && record.port != 0;
-        let Some(record) = self.verified_present(signed).filter(serves) else { return };
+        let Some(record) = self.verified_present(signed).filter(serves) else {
+            return;
+        };
         let address = SocketAddr::new(from.ip(), record.port);
         let address = with_scope_of(address, from);
-        match self.servers.iter_mut().find(|server| server.id == signed.node) {
+        match self
+            .servers
+            .iter_mut()
+            .find(|server| server.id == signed.node)
+        {
             Some(server) => {
                 let restarted = record.epoch > server.order.0;
                 if record.order() > server.order {
                     server.order = record.order();
                     server.name = record.name;
-                    if server.address == address || (restarted && server.address.ip() == address.ip()) {
+                    if server.address == address
+                        || (restarted && server.address.ip() == address.ip())
+                    {
                         if restarted {
                             server.hasten(now);
                         }
@@ -124,7 +186,11 @@ impl Engine {
             }
             None => {
                 self.heard_server(now, address, signed, came_by);
-                if let Some(server) = self.servers.last_mut().filter(|server| server.id == signed.node) {
+                if let Some(server) = self
+                    .servers
+                    .last_mut()
+                    .filter(|server| server.id == signed.node)
+                {
                     server.overheard = true;
                 }
             }
@@ -132,8 +198,16 @@ impl Engine {
     }
 
     fn heard_goodbye(&mut self, now: Now, signed: &SignedRecord) {
-        let Some(index) = self.servers.iter().position(|server| server.id == signed.node) else { return };
-        let Some(record) = self.verified(signed) else { return };
+        let Some(index) = self
+            .servers
+            .iter()
+            .position(|server| server.id == signed.node)
+        else {
+            return;
+        };
+        let Some(record) = self.verified(signed) else {
+            return;
+        };
         if record.order() > self.servers[index].order && record.lease == Lease::ZERO {
             self.lose(now, index, true);
         }
@@ -143,8 +217,10 @@ impl Engine {
         match refused.regarding {
             Regarding::Query(id) => self.query_refused(now, from, id, &refused.refusal),
             Regarding::Sequence(sequence) => {
-                let Some(server) =
-                    self.servers.iter_mut().find(|server| server.address == from && server.awaits(sequence))
+                let Some(server) = self
+                    .servers
+                    .iter_mut()
+                    .find(|server| server.address == from && server.awaits(sequence))
                 else {
                     return;
                 };
@@ -154,10 +230,20 @@ impl Engine {
                 if let Refusal::Outdated { epoch, sequence } = refused.refusal
                     && self.own.overtake(epoch, sequence)
                 {
-                    self.event(Event::EpochRaised { epoch: self.own.record().epoch });
+                    self.event(Event::EpochRaised {
+                        epoch: self.own.record().epoch,
+                    });
                 }
-                if !told_before && !matches!(refused.refusal, Refusal::UnknownRecord | Refusal::Outdated { .. }) {
-                    self.event(Event::Refused { server: name, refusal: refused.refusal.clone() });
+                if !told_before
+                    && !matches!(
+                        refused.refusal,
+                        Refusal::UnknownRecord | Refusal::Outdated { .. }
+                    )
+                {
+                    self.event(Event::Refused {
+                        server: name,
+                        refusal: refused.refusal.clone(),
+                    });
                 }
             }
         }
@@ -173,7 +259,8 @@ impl Engine {
 
     /// The same, but for goodbyes: a record with lease zero says that its node is there no more.
     fn verified_present(&self, signed: &SignedRecord) -> Option<Record> {
-        self.verified(signed).filter(|record| record.lease != Lease::ZERO)
+        self.verified(signed)
+            .filter(|record| record.lease != Lease::ZERO)
     }
 
     pub(super) fn advance_servers(&mut self, now: Now) {
@@ -194,7 +281,11 @@ impl Engine {
     fn lose(&mut self, now: Now, index: usize, goodbye: bool) {
         let server = self.servers.remove(index);
         if server.held.is_some() || goodbye {
-            self.event(Event::Lost { server: server.name, address: server.address, goodbye });
+            self.event(Event::Lost {
+                server: server.name,
+                address: server.address,
+                goodbye,
+            });
         }
         if !self.connected() {
             self.search(now);

@@ -74,7 +74,11 @@ impl Engine {
     pub fn new(now: Now, settings: EngineSettings, own: OwnRecord) -> Self {
         let dice = fastrand::Rng::with_seed(settings.seed);
         let configured = (0..settings.configured)
-            .map(|_| Configured { addresses: Vec::new(), schedule: AskSchedule::new(now.elapsed), resolving: false })
+            .map(|_| Configured {
+                addresses: Vec::new(),
+                schedule: AskSchedule::new(now.elapsed),
+                resolving: false,
+            })
             .collect();
         let mut engine = Self {
             settings,
@@ -117,15 +121,26 @@ impl Engine {
             return None;
         }
         let searching = self.searches();
-        let attempts = self.attempts.iter().filter(|_| searching).map(|attempt| match &attempt.schedule {
-            Some(schedule) => schedule.next(),
-            None if self.connected() => Duration::MAX,
-            None => attempt.starts,
-        });
-        let configured =
-            self.configured.iter().filter(|c| searching && !c.resolving).map(|configured| configured.schedule.next());
+        let attempts =
+            self.attempts
+                .iter()
+                .filter(|_| searching)
+                .map(|attempt| match &attempt.schedule {
+                    Some(schedule) => schedule.next(),
+                    None if self.connected() => Duration::MAX,
+                    None => attempt.starts,
+                });
+        let configured = self
+            .configured
+            .iter()
+            .filter(|c| searching && !c.resolving)
+            .map(|configured| configured.schedule.next());
         let servers = self.servers.iter().map(Server::deadline);
-        attempts.chain(configured).chain(servers).chain(self.announce_at).min()
+        attempts
+            .chain(configured)
+            .chain(servers)
+            .chain(self.announce_at)
+            .min()
     }
 
     /// Does what became due.
@@ -162,7 +177,9 @@ impl Engine {
     pub fn begin_epoch(&mut self, past: u64) -> bool {
         let begun = self.own.begin_epoch(past);
         if begun {
-            self.event(Event::EpochRaised { epoch: self.own.record().epoch });
+            self.event(Event::EpochRaised {
+                epoch: self.own.record().epoch,
+            });
         }
         begun
     }

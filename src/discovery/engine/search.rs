@@ -48,12 +48,26 @@ pub(super) struct Outstanding {
 impl Engine {
     /// Each method, in order, and how far it has come.
     pub fn methods(&self, now: Now) -> Vec<MethodStatus> {
-        let found = |method| self.servers.iter().filter(|s| s.held.is_some() && s.found_by == method).count() as u32;
+        let found = |method| {
+            self.servers
+                .iter()
+                .filter(|s| s.held.is_some() && s.found_by == method)
+                .count() as u32
+        };
         self.attempts
             .iter()
             .map(|attempt| {
-                let candidates = if attempt.method == Method::Mdns { self.candidates.len() } else { 0 };
-                attempt.status(now.elapsed, self.settings.fallback_after, found(attempt.method), candidates)
+                let candidates = if attempt.method == Method::Mdns {
+                    self.candidates.len()
+                } else {
+                    0
+                };
+                attempt.status(
+                    now.elapsed,
+                    self.settings.fallback_after,
+                    found(attempt.method),
+                    candidates,
+                )
             })
             .collect()
     }
@@ -69,13 +83,17 @@ impl Engine {
     /// it. The methods go on where they are, since containers that come and go would keep them at their beginning for ever.
     pub fn routes_changed(&mut self, now: Now) {
         if !self.stopped && !self.connected() {
-            self.configured.iter_mut().for_each(|configured| configured.schedule.hasten(now.elapsed));
+            self.configured
+                .iter_mut()
+                .for_each(|configured| configured.schedule.hasten(now.elapsed));
         }
     }
 
     /// Takes what a look-up of a configured server brought; nothing if it failed.
     pub fn resolved(&mut self, now: Now, configured: usize, mut addresses: Vec<SocketAddr>) {
-        let Some(entry) = self.configured.get_mut(configured) else { return };
+        let Some(entry) = self.configured.get_mut(configured) else {
+            return;
+        };
         entry.resolving = false;
         addresses.truncate(ADDRESSES_PER_NAME);
         entry.addresses = addresses;
@@ -87,12 +105,19 @@ impl Engine {
 
     /// Takes an address that multicast DNS brought: it is asked, and believed when it answers.
     pub fn candidate(&mut self, now: Now, address: SocketAddr) {
-        if self.stopped || !self.browsing || self.candidates.iter().any(|known| known.address == address) {
+        if self.stopped
+            || !self.browsing
+            || self.candidates.iter().any(|known| known.address == address)
+        {
             return;
         }
         if self.candidates.len() == CANDIDATES {
             // Whoever announces a thousand services makes this node neither ask without end nor forget the true one.
-            let Some(spent) = self.candidates.iter().position(|known| known.rounds >= ROUNDS_PER_CANDIDATE) else {
+            let Some(spent) = self
+                .candidates
+                .iter()
+                .position(|known| known.rounds >= ROUNDS_PER_CANDIDATE)
+            else {
                 return;
             };
             self.candidates.remove(spent);
@@ -103,7 +128,11 @@ impl Engine {
 
     /// Notes that a query by this method could not be sent on any interface, or can again.
     pub fn sent(&mut self, method: Method, failure: Option<String>) {
-        if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.method == method) {
+        if let Some(attempt) = self
+            .attempts
+            .iter_mut()
+            .find(|attempt| attempt.method == method)
+        {
             attempt.failure = failure;
         }
     }
@@ -143,7 +172,11 @@ impl Engine {
                 }
             }
             let attempt = &mut self.attempts[index];
-            let Some(schedule) = attempt.schedule.as_mut().filter(|schedule| schedule.next() <= now.elapsed) else {
+            let Some(schedule) = attempt
+                .schedule
+                .as_mut()
+                .filter(|schedule| schedule.next() <= now.elapsed)
+            else {
                 continue;
             };
             schedule.asked(now.elapsed, &mut self.dice);
@@ -188,10 +221,9 @@ impl Engine {
             }
             // The name is looked up each time: what it meant before is what did not answer.
             configured.resolving = true;
-            let reached = self
-                .servers
-                .iter()
-                .any(|server| server.held.is_some() && configured.addresses.contains(&server.address));
+            let reached = self.servers.iter().any(|server| {
+                server.held.is_some() && configured.addresses.contains(&server.address)
+            });
             if reached {
                 configured.resolving = false;
                 // Not `content`, which leaves the first queries due: nothing is asked here, so they would be due for ever.
@@ -217,26 +249,48 @@ impl Engine {
         if self.queries.len() == OUTSTANDING_QUERIES {
             self.queries.pop_front();
         }
-        self.queries.push_back(Outstanding { id, method, clock_retries: 0 });
-        let query = Query { id, want: Want::Servers, clock: now.wall, window: NO_WINDOW };
+        self.queries.push_back(Outstanding {
+            id,
+            method,
+            clock_retries: 0,
+        });
+        let query = Query {
+            id,
+            want: Want::Servers,
+            clock: now.wall,
+            window: NO_WINDOW,
+        };
         self.send(to, Message::Query(query));
     }
 
     pub(super) fn query_refused(&mut self, now: Now, from: SocketAddr, id: u64, refusal: &Refusal) {
         if let Refusal::Channel { name } = refusal {
             // It comes from a server that could not open the query, so it carries no id.
-            self.event(Event::OtherChannel { from, name: name.clone() });
+            self.event(Event::OtherChannel {
+                from,
+                name: name.clone(),
+            });
             return;
         }
-        let Some(query) = self.queries.iter_mut().find(|query| query.id == id) else { return };
-        let Refusal::Clock { clock } = refusal else { return };
+        let Some(query) = self.queries.iter_mut().find(|query| query.id == id) else {
+            return;
+        };
+        let Refusal::Clock { clock } = refusal else {
+            return;
+        };
         if query.clock_retries == CLOCK_RETRIES_PER_QUERY {
             return;
         }
         query.clock_retries += 1;
         // The same id: the answer to the corrected query answers the first one.
-        let corrected = Query { id, want: Want::Servers, clock: *clock, window: NO_WINDOW };
-        let millis = i64::try_from(clock.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
+        let corrected = Query {
+            id,
+            want: Want::Servers,
+            clock: *clock,
+            window: NO_WINDOW,
+        };
+        let millis = i64::try_from(clock.0).unwrap_or(i64::MAX)
+            - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
         self.event(Event::ClockDiffers { from, millis });
         self.send(To::One(from), Message::Query(corrected));
     }

@@ -39,12 +39,20 @@ pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
 
 fn config(seen: &Observations, findings: &mut Vec<FindingView>) {
     let setup = &seen.setup;
-    let name = setup.source.as_ref().map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
+    let name = setup.source.as_ref().map_or_else(
+        || "built-in defaults".to_owned(),
+        |path| path.display().to_string(),
+    );
     if setup.unavailable.is_empty() {
         findings.push(ok(Code::Config, "the configuration can be used").about(&name));
     } else {
-        let finding = format!("this version does not have all that is asked for: {}", setup.unavailable.join("; "));
-        findings.push(problem(Code::ConfigUnavailable, finding, "take these settings out").about(&name));
+        let finding = format!(
+            "this version does not have all that is asked for: {}",
+            setup.unavailable.join("; ")
+        );
+        findings.push(
+            problem(Code::ConfigUnavailable, finding, "take these settings out").about(&name),
+        );
     }
     if !setup.listen.ip().is_unspecified() && (setup.multicast || setup.broadcast) {
         findings.push(warning(
@@ -60,7 +68,11 @@ fn key(key: &KeySeen, channel: &str) -> FindingView {
     match key {
         KeySeen::Usable(ids) => ok(
             Code::Key,
-            format!("{} of channel '{channel}' can be used: {}", counted(ids.len(), "key"), ids.join(", ")),
+            format!(
+                "{} of channel '{channel}' can be used: {}",
+                counted(ids.len(), "key"),
+                ids.join(", ")
+            ),
         ),
         KeySeen::None => warning(
             Code::KeyNone,
@@ -80,15 +92,20 @@ fn key(key: &KeySeen, channel: &str) -> FindingView {
 
 fn state(state: &StateSeen) -> FindingView {
     match state {
-        StateSeen::Usable(path) => ok(Code::State, "the state directory can be written").about(path.display()),
-        StateSeen::ToBeMade(path) => {
-            ok(Code::State, "the state directory will be made at the first start").about(path.display())
+        StateSeen::Usable(path) => {
+            ok(Code::State, "the state directory can be written").about(path.display())
         }
+        StateSeen::ToBeMade(path) => ok(
+            Code::State,
+            "the state directory will be made at the first start",
+        )
+        .about(path.display()),
         StateSeen::Unusable(why) => {
             // Such an error has its mend as a sentence of its own.
-            let (why, mend) = why
-                .rsplit_once(". ")
-                .unwrap_or((why, "give the directory to the user that runs hereabouts, or set node.state_dir"));
+            let (why, mend) = why.rsplit_once(". ").unwrap_or((
+                why,
+                "give the directory to the user that runs hereabouts, or set node.state_dir",
+            ));
             problem(Code::StateUnusable, format!("failed to {why}"), mend)
         }
         StateSeen::Held(path) => problem(
@@ -104,10 +121,17 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
     let status = match &seen.node {
         NodeSeen::Running(status) => status,
         NodeSeen::Absent => {
-            findings.push(ok(Code::NodeAbsent, "no node runs here with this state directory; looked without it"));
+            findings.push(ok(
+                Code::NodeAbsent,
+                "no node runs here with this state directory; looked without it",
+            ));
             return;
         }
-        NodeSeen::Unreachable { why, mend, foreign: _ } => {
+        NodeSeen::Unreachable {
+            why,
+            mend,
+            foreign: _,
+        } => {
             findings.push(warning(
                 Code::NodeUnreachable,
                 format!("the node of this machine can't be asked: {why}"),
@@ -117,11 +141,21 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
         }
     };
     if status.health.ready {
-        findings.push(ok(Code::Node, format!("'{}' runs (PID {}) and is ready", status.node.name, status.node.pid)));
+        findings.push(ok(
+            Code::Node,
+            format!(
+                "'{}' runs (PID {}) and is ready",
+                status.node.name, status.node.pid
+            ),
+        ));
     } else {
         findings.push(problem(
             Code::NodeNotReady,
-            format!("'{}' runs and is not ready: {}", status.node.name, status.health.reasons.join("; ")),
+            format!(
+                "'{}' runs and is not ready: {}",
+                status.node.name,
+                status.health.reasons.join("; ")
+            ),
             not_ready_mend(seen, status),
         ));
     }
@@ -135,7 +169,10 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
 fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
     for server in &status.servers {
         if let Some(refusal) = &server.last_refusal {
-            let name = server.name.as_ref().map_or_else(|| server.address.to_string(), ToString::to_string);
+            let name = server
+                .name
+                .as_ref()
+                .map_or_else(|| server.address.to_string(), ToString::to_string);
             findings.push(
                 problem(
                     Code::ServerRefuses,
@@ -195,15 +232,25 @@ fn outdated(seen: &Observations, status: &StatusView, findings: &mut Vec<Finding
     if let KeySeen::Usable(ids) = &seen.key
         && *ids != status.node.key_ids
     {
-        differs.push(format!("its keys are {}, not {}", status.node.key_ids.join(", "), ids.join(", ")));
+        differs.push(format!(
+            "its keys are {}, not {}",
+            status.node.key_ids.join(", "),
+            ids.join(", ")
+        ));
     }
     if status.node.channel != seen.setup.channel {
-        differs.push(format!("its channel is '{}', not '{}'", status.node.channel, seen.setup.channel));
+        differs.push(format!(
+            "its channel is '{}', not '{}'",
+            status.node.channel, seen.setup.channel
+        ));
     }
     if !differs.is_empty() {
         findings.push(warning(
             Code::NodeOutdated,
-            format!("the node was started with another configuration: {}", differs.join("; ")),
+            format!(
+                "the node was started with another configuration: {}",
+                differs.join("; ")
+            ),
             "start the node again; what follows here was found with the configuration as it is now",
         ));
     }
@@ -221,7 +268,10 @@ fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
     for accept in &status.accepts {
         if let Some(error) = &accept.error {
             let finding = format!("the last attempt to take '{}' failed: {error}", accept.name);
-            let mend = format!("mend what the reason says, then hereabouts pull {}", accept.name);
+            let mend = format!(
+                "mend what the reason says, then hereabouts pull {}",
+                accept.name
+            );
             findings.push(problem(Code::FileFails, finding, mend).about(&accept.path));
         }
     }
@@ -235,7 +285,10 @@ fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<Fi
         _ => false,
     };
     for view in status.publications.iter().filter(|view| !elsewhere(view)) {
-        let reason = view.reason.as_deref().unwrap_or("for a reason that is not known");
+        let reason = view
+            .reason
+            .as_deref()
+            .unwrap_or("for a reason that is not known");
         let (finding, mend) = match view.state {
             PublicationState::Conflict => {
                 // It has its mend as a sentence of its own.
@@ -252,17 +305,26 @@ fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<Fi
             | PublicationState::Published
             | PublicationState::Told => continue,
         };
-        let at = view.interface.map_or_else(String::new, |interface| format!(" on {interface}"));
-        findings.push(problem(Code::NotPublished, finding, mend).about(format!("{}{at}", view.name)));
+        let at = view
+            .interface
+            .map_or_else(String::new, |interface| format!(" on {interface}"));
+        findings
+            .push(problem(Code::NotPublished, finding, mend).about(format!("{}{at}", view.name)));
     }
 }
 
 /// What to do about a node that is not ready.
 fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
-    let unheard =
-        status.servers.iter().all(|server| server.last_acknowledged.is_none() && server.last_refusal.is_none());
+    let unheard = status
+        .servers
+        .iter()
+        .all(|server| server.last_acknowledged.is_none() && server.last_refusal.is_none());
     let server = seen.network.peers.iter().any(|(_, serves)| *serves);
-    let heard = seen.network.targets.iter().all(|target| target.looped != Some(false));
+    let heard = seen
+        .network
+        .targets
+        .iter()
+        .all(|target| target.looped != Some(false));
     // Nothing else that is found here tells of it.
     if seen.setup.role == Role::Client && unheard && server && heard {
         "if it lasts: a server answers questions and acknowledges nothing, as one whose disk is full; run hereabouts \
@@ -308,10 +370,17 @@ fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
 }
 
 fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let taken: Vec<_> = seen.interfaces.iter().filter(|interface| interface.taken).collect();
+    let taken: Vec<_> = seen
+        .interfaces
+        .iter()
+        .filter(|interface| interface.taken)
+        .collect();
     if taken.is_empty() {
-        let left: Vec<_> =
-            seen.interfaces.iter().map(|interface| format!("{} {}", interface.name, interface.rule)).collect();
+        let left: Vec<_> = seen
+            .interfaces
+            .iter()
+            .map(|interface| format!("{} {}", interface.name, interface.rule))
+            .collect();
         let finding = if left.is_empty() {
             "no interface is taken: this machine has none".to_owned()
         } else {
@@ -325,10 +394,22 @@ fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
         ));
     } else {
         let names = some_of(taken.iter().map(|interface| interface.name));
-        findings.push(ok(Code::Interfaces, format!("{} taken: {names}", counted(taken.len(), "interface"))));
+        findings.push(ok(
+            Code::Interfaces,
+            format!("{} taken: {names}", counted(taken.len(), "interface")),
+        ));
     }
-    if seen.polled || seen.node.running().is_some_and(|status| status.interfaces_polled) {
-        let mdns = if seen.mdns.is_some() { ", and mDNS finds no interface" } else { "" };
+    if seen.polled
+        || seen
+            .node
+            .running()
+            .is_some_and(|status| status.interfaces_polled)
+    {
+        let mdns = if seen.mdns.is_some() {
+            ", and mDNS finds no interface"
+        } else {
+            ""
+        };
         findings.push(warning(
             Code::InterfacesPolled,
             format!("the kernel refuses to tell of changed interfaces (netlink): a change shows after up to 5 s{mdns}"),
@@ -338,8 +419,16 @@ fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
 }
 
 fn mtu(seen: &Observations, findings: &mut Vec<FindingView>) {
-    for interface in seen.interfaces.iter().filter(|interface| interface.taken && !interface.loopback) {
-        let needed = if interface.ipv6 { NEEDED_MTU_IPV6 } else { NEEDED_MTU_IPV4 };
+    for interface in seen
+        .interfaces
+        .iter()
+        .filter(|interface| interface.taken && !interface.loopback)
+    {
+        let needed = if interface.ipv6 {
+            NEEDED_MTU_IPV6
+        } else {
+            NEEDED_MTU_IPV4
+        };
         if let Some(mtu) = interface.mtu.filter(|mtu| *mtu < needed) {
             findings.push(
                 warning(

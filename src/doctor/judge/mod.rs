@@ -18,35 +18,64 @@ pub(super) fn judge(seen: &Observations) -> Vec<FindingView> {
 
 /// As it should be.
 fn ok(code: Code, finding: impl Into<String>) -> FindingView {
-    FindingView { code, mark: Mark::Ok, about: None, finding: finding.into(), mend: None }
+    FindingView {
+        code,
+        mark: Mark::Ok,
+        about: None,
+        finding: finding.into(),
+        mend: None,
+    }
 }
 
 /// It works, or may work, but not well.
 fn warning(code: Code, finding: impl Into<String>, mend: impl Into<String>) -> FindingView {
-    FindingView { code, mark: Mark::Warning, about: None, finding: finding.into(), mend: Some(mend.into()) }
+    FindingView {
+        code,
+        mark: Mark::Warning,
+        about: None,
+        finding: finding.into(),
+        mend: Some(mend.into()),
+    }
 }
 
 /// It does not work.
 fn problem(code: Code, finding: impl Into<String>, mend: impl Into<String>) -> FindingView {
-    FindingView { code, mark: Mark::Problem, about: None, finding: finding.into(), mend: Some(mend.into()) }
+    FindingView {
+        code,
+        mark: Mark::Problem,
+        about: None,
+        finding: finding.into(),
+        mend: Some(mend.into()),
+    }
 }
 
 impl FindingView {
     fn about(self, what: impl ToString) -> Self {
-        Self { about: Some(what.to_string()), ..self }
+        Self {
+            about: Some(what.to_string()),
+            ..self
+        }
     }
 }
 
 /// `1 node`, `2 nodes`.
 fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
 }
 
 /// The first few of a list, and how many more there are.
 fn some_of<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 4;
     let mut items = items.into_iter();
-    let shown: Vec<_> = items.by_ref().take(SHOWN).map(|item| item.to_string()).collect();
+    let shown: Vec<_> = items
+        .by_ref()
+        .take(SHOWN)
+        .map(|item| item.to_string())
+        .collect();
     match items.count() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

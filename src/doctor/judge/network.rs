@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::firewall::{By, Direction, Keeper, Kind, Verdict};
 use super::super::observations::{
-    FirewallSeen, KeySeen, NetworkSeen, NotJoined, Observations, Outcome, PortSeen, Sent, Surroundings, TargetSeen,
+    FirewallSeen, KeySeen, NetworkSeen, NotJoined, Observations, Outcome, PortSeen, Sent,
+    Surroundings, TargetSeen,
 };
 use super::{counted, ok, problem, some_of, warning};
 use crate::api::view::{Code, FindingView, ServerView};
@@ -16,7 +17,11 @@ const OPEN_FIREWALL: &str = "open the firewall of this machine for UDP";
 
 pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
     let not_joined = not_joined(seen);
-    findings.extend(not_joined.iter().map(|group| not_joined_finding(group, seen.node.running().is_some())));
+    findings.extend(
+        not_joined
+            .iter()
+            .map(|group| not_joined_finding(group, seen.node.running().is_some())),
+    );
     loops(seen, &not_joined, findings);
     firewall(seen, findings);
     if seen.network.asked {
@@ -31,17 +36,40 @@ pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
 
 /// The groups that could not be joined: by the node, or by this program where none runs.
 fn not_joined(seen: &Observations) -> Vec<NotJoined> {
-    let Some(status) = seen.node.running() else { return seen.network.not_joined.clone() };
+    let Some(status) = seen.node.running() else {
+        return seen.network.not_joined.clone();
+    };
     let taken = status.interfaces.iter().filter(|interface| interface.taken);
-    let groups = taken.flat_map(|interface| interface.groups.iter().map(move |group| (interface.name, group)));
-    let failed = groups.filter(|(_, group)| !group.joined).map(|(interface, group)| {
-        let why = group.error.clone().unwrap_or_else(|| "for a reason that is not known".to_owned());
-        NotJoined { interface, group: group.group, why }
+    let groups = taken.flat_map(|interface| {
+        interface
+            .groups
+            .iter()
+            .map(move |group| (interface.name, group))
     });
+    let failed = groups
+        .filter(|(_, group)| !group.joined)
+        .map(|(interface, group)| {
+            let why = group
+                .error
+                .clone()
+                .unwrap_or_else(|| "for a reason that is not known".to_owned());
+            NotJoined {
+                interface,
+                group: group.group,
+                why,
+            }
+        });
     failed.collect()
 }
 
-fn not_joined_finding(NotJoined { interface, group, why }: &NotJoined, node: bool) -> FindingView {
+fn not_joined_finding(
+    NotJoined {
+        interface,
+        group,
+        why,
+    }: &NotJoined,
+    node: bool,
+) -> FindingView {
     let mend = match why {
         why if why.contains("igmp_max_memberships") => {
             "sysctl -w net.ipv4.igmp_max_memberships=100, and the same in /etc/sysctl.d; or leave interfaces out by \
@@ -53,7 +81,11 @@ fn not_joined_finding(NotJoined { interface, group, why }: &NotJoined, node: boo
         }
         _ => "mend what the error says",
     };
-    let again = if node { ". The node tries again every 5 s" } else { "" };
+    let again = if node {
+        ". The node tries again every 5 s"
+    } else {
+        ""
+    };
     problem(
         Code::MulticastNotJoined,
         format!("{group} can't be joined, so that what others send there is not heard: {why}"),
@@ -66,50 +98,91 @@ fn not_joined_finding(NotJoined { interface, group, why }: &NotJoined, node: boo
 fn loops(seen: &Observations, not_joined: &[NotJoined], findings: &mut Vec<FindingView>) {
     let taken = seen.interfaces.iter().filter(|interface| interface.taken);
     for interface in taken {
-        let targets: Vec<_> = seen.network.targets.iter().filter(|target| target.interface == interface.name).collect();
+        let targets: Vec<_> = seen
+            .network
+            .targets
+            .iter()
+            .filter(|target| target.interface == interface.name)
+            .collect();
         if seen.setup.multicast {
             if interface.multicast {
                 for family in [Family::Ipv4, Family::Ipv6] {
-                    let of_family =
-                        |target: &&&TargetSeen| target.method == FanoutMethod::Multicast && target.family == family;
+                    let of_family = |target: &&&TargetSeen| {
+                        target.method == FanoutMethod::Multicast && target.family == family
+                    };
                     let targets: Vec<_> = targets.iter().filter(of_family).copied().collect();
-                    let deaf =
-                        |group: &NotJoined| group.interface == interface.name && Family::of(group.group) == family;
+                    let deaf = |group: &NotJoined| {
+                        group.interface == interface.name && Family::of(group.group) == family
+                    };
                     // It can't come back then, and that is told already.
-                    if not_joined.iter().any(deaf) && targets.iter().any(|target| target.sent == Sent::Yes) {
+                    if not_joined.iter().any(deaf)
+                        && targets.iter().any(|target| target.sent == Sent::Yes)
+                    {
                         continue;
                     }
                     let what = format!("{family} multicast");
-                    findings.extend(looped(FanoutMethod::Multicast, interface.name, &what, &targets));
+                    findings.extend(looped(
+                        FanoutMethod::Multicast,
+                        interface.name,
+                        &what,
+                        &targets,
+                    ));
                 }
             } else if !interface.loopback {
                 findings.push(
                     warning(
                         Code::MulticastOff,
                         "the interface carries no multicast: its flag MULTICAST is off",
-                        format!("ip link set dev {} multicast on, if the network can carry it", interface.name),
+                        format!(
+                            "ip link set dev {} multicast on, if the network can carry it",
+                            interface.name
+                        ),
                     )
                     .about(interface.name),
                 );
             }
         }
         if seen.setup.broadcast {
-            let targets: Vec<_> =
-                targets.iter().filter(|target| target.method == FanoutMethod::Broadcast).copied().collect();
-            findings.extend(looped(FanoutMethod::Broadcast, interface.name, "broadcast", &targets));
+            let targets: Vec<_> = targets
+                .iter()
+                .filter(|target| target.method == FanoutMethod::Broadcast)
+                .copied()
+                .collect();
+            findings.extend(looped(
+                FanoutMethod::Broadcast,
+                interface.name,
+                "broadcast",
+                &targets,
+            ));
         }
     }
 }
 
-fn looped(method: FanoutMethod, interface: InterfaceName, what: &str, targets: &[&TargetSeen]) -> Option<FindingView> {
+fn looped(
+    method: FanoutMethod,
+    interface: InterfaceName,
+    what: &str,
+    targets: &[&TargetSeen],
+) -> Option<FindingView> {
     let (fine, not_sent, not_heard) = match method {
-        FanoutMethod::Multicast => (Code::Multicast, Code::MulticastNotSent, Code::MulticastNotHeard),
-        FanoutMethod::Broadcast => (Code::Broadcast, Code::BroadcastNotSent, Code::BroadcastNotHeard),
+        FanoutMethod::Multicast => (
+            Code::Multicast,
+            Code::MulticastNotSent,
+            Code::MulticastNotHeard,
+        ),
+        FanoutMethod::Broadcast => (
+            Code::Broadcast,
+            Code::BroadcastNotSent,
+            Code::BroadcastNotHeard,
+        ),
     };
     let port = targets.first()?.to.port();
     let finding = if targets.iter().any(|target| target.looped == Some(true)) {
         ok(fine, format!("{what} is sent and comes back"))
-    } else if targets.iter().all(|target| target.sent == Sent::NotPermitted) {
+    } else if targets
+        .iter()
+        .all(|target| target.sent == Sent::NotPermitted)
+    {
         problem(
             not_sent,
             format!("{what} can't be sent: a firewall of this machine forbids it"),
@@ -125,14 +198,20 @@ fn looped(method: FanoutMethod, interface: InterfaceName, what: &str, targets: &
             "give the interface an address and a route, or leave it out by interfaces.exclude",
         )
     } else if targets.iter().all(|target| target.looped.is_some()) {
-        let others: BTreeSet<_> = targets.iter().flat_map(|target| &target.answered_by).collect();
+        let others: BTreeSet<_> = targets
+            .iter()
+            .flat_map(|target| &target.answered_by)
+            .collect();
         let finding = format!("{what} does not come back to this machine, though it is sent");
         let mend = format!("{OPEN_FIREWALL} to port {port}, incoming");
         // Others heard it, so the network is fine and only the way in is shut.
         let finding = if others.is_empty() {
             finding
         } else {
-            format!("{finding}; {} on the network answered it", counted(others.len(), "node"))
+            format!(
+                "{finding}; {} on the network answered it",
+                counted(others.len(), "node")
+            )
         };
         problem(not_heard, finding, mend)
     } else {
@@ -142,18 +221,27 @@ fn looped(method: FanoutMethod, interface: InterfaceName, what: &str, targets: &
 }
 
 fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let FirewallSeen::Read { verdicts, kept_by } = &seen.firewall else { return };
+    let FirewallSeen::Read { verdicts, kept_by } = &seen.firewall else {
+        return;
+    };
     let counts = |verdict: &&Verdict| matters(seen, verdict) && !contradicted(seen, verdict);
     // What was heard says more than the rules, which may have been read wrongly; yet they may have let pass only answers.
-    let doubted = |verdict: &Verdict| Verdict { certain: verdict.certain && !heard(seen, verdict), ..verdict.clone() };
+    let doubted = |verdict: &Verdict| Verdict {
+        certain: verdict.certain && !heard(seen, verdict),
+        ..verdict.clone()
+    };
     let mut left: Vec<Verdict> = verdicts.iter().filter(counts).map(doubted).collect();
     if left.is_empty() {
-        findings.push(ok(Code::Firewall, "the nftables rule set drops nothing that discovery needs"));
+        findings.push(ok(
+            Code::Firewall,
+            "the nftables rule set drops nothing that discovery needs",
+        ));
     }
     // One finding for each rule and way: what it drops for sure, or else what it may drop.
     while let Some(first) = left.first().cloned() {
         let same = |other: &Verdict| {
-            (&other.chain, other.handle, other.flow.direction) == (&first.chain, first.handle, first.flow.direction)
+            (&other.chain, other.handle, other.flow.direction)
+                == (&first.chain, first.handle, first.flow.direction)
         };
         let (mut of_rule, rest): (Vec<Verdict>, Vec<Verdict>) = left.into_iter().partition(same);
         left = rest;
@@ -184,15 +272,23 @@ fn contradicted(seen: &Observations, verdict: &Verdict) -> bool {
         (Kind::Broadcast, _) => (FanoutMethod::Broadcast, Family::Ipv4),
         // Unicast to this machine is something that it can't send to itself.
         (Kind::Unicast, _) => {
-            let answered = seen.servers.iter().any(|server| matches!(server.outcome, Outcome::Answered(_)));
-            return !verdict.certain && (answered || !network.peers.is_empty() || heard(seen, verdict));
+            let answered = seen
+                .servers
+                .iter()
+                .any(|server| matches!(server.outcome, Outcome::Answered(_)));
+            return !verdict.certain
+                && (answered || !network.peers.is_empty() || heard(seen, verdict));
         }
     };
-    let such = network.targets.iter().filter(|target| target.method == method && target.family == family);
-    let (passed, others): (Vec<_>, Vec<_>) = such.partition(|target| match verdict.flow.direction {
-        Direction::In => target.looped == Some(true),
-        Direction::Out => target.looped == Some(true) || !target.answered_by.is_empty(),
-    });
+    let such = network
+        .targets
+        .iter()
+        .filter(|target| target.method == method && target.family == family);
+    let (passed, others): (Vec<_>, Vec<_>) =
+        such.partition(|target| match verdict.flow.direction {
+            Direction::In => target.looped == Some(true),
+            Direction::Out => target.looped == Some(true) || !target.answered_by.is_empty(),
+        });
     // What drops beyond doubt drops on every interface; what may drop may do so on one of them alone.
     let stopped = |target: &&TargetSeen| target.looped == Some(false) || target.sent != Sent::Yes;
     !passed.is_empty() && (verdict.certain || !others.iter().any(stopped))
@@ -203,14 +299,25 @@ fn heard(seen: &Observations, verdict: &Verdict) -> bool {
     if verdict.flow.kind != Kind::Unicast {
         return false;
     }
-    let family = if verdict.flow.ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+    let family = if verdict.flow.ipv6 {
+        Family::Ipv6
+    } else {
+        Family::Ipv4
+    };
     // Where no node runs, the questions went out from its port, and answers are unicast.
     let answers = |target: &TargetSeen| target.family == family && !target.answered_by.is_empty();
     let asked = seen.port == PortSeen::Free && seen.network.targets.iter().any(answers);
     let told = seen.node.running().is_some_and(|status| {
-        let counted = |name| status.counters.get("datagrams").and_then(|counts| counts.get(name)) > Some(&0);
+        let counted = |name| {
+            status
+                .counters
+                .get("datagrams")
+                .and_then(|counts| counts.get(name))
+                > Some(&0)
+        };
         let acknowledged = |server: &ServerView| {
-            server.last_acknowledged.is_some() && Family::of(server.address.ip().to_canonical()) == family
+            server.last_acknowledged.is_some()
+                && Family::of(server.address.ip().to_canonical()) == family
         };
         // Whoever registers is answered, too. Of which family it was is not counted.
         status.servers.iter().any(acknowledged) || counted("registers") || counted("renewals")
@@ -218,48 +325,98 @@ fn heard(seen: &Observations, verdict: &Verdict) -> bool {
     asked || told
 }
 
-fn firewall_finding(verdict: &Verdict, certain: bool, all: &[Verdict], mend: String) -> FindingView {
+fn firewall_finding(
+    verdict: &Verdict,
+    certain: bool,
+    all: &[Verdict],
+    mend: String,
+) -> FindingView {
     let mut kinds: Vec<_> = all.iter().map(|other| other.flow.kind.as_str()).collect();
     kinds.dedup();
-    let way = if verdict.flow.direction == Direction::In { "incoming" } else { "outgoing" };
-    let (verb, code) = if certain { ("drops", Code::FirewallDrops) } else { ("may drop", Code::FirewallMayDrop) };
+    let way = if verdict.flow.direction == Direction::In {
+        "incoming"
+    } else {
+        "outgoing"
+    };
+    let (verb, code) = if certain {
+        ("drops", Code::FirewallDrops)
+    } else {
+        ("may drop", Code::FirewallMayDrop)
+    };
     let who = match verdict.handle {
         Some(handle) => format!("the nftables rule {handle} of chain '{}'", verdict.chain),
         None => format!("the policy of the nftables chain '{}'", verdict.chain),
     };
     let ports: BTreeSet<_> = all.iter().map(|other| other.flow.port).collect();
     let several = if ports.len() == 1 { "" } else { "s" };
-    let doubt = if certain { "" } else { ", as far as can be told without trying" };
-    let finding = format!("{who} {verb} {way} {} to UDP port{several} {}{doubt}", kinds.join(", "), listed(&ports));
-    let finding = if certain { problem(code, finding, mend) } else { warning(code, finding, mend) };
+    let doubt = if certain {
+        ""
+    } else {
+        ", as far as can be told without trying"
+    };
+    let finding = format!(
+        "{who} {verb} {way} {} to UDP port{several} {}{doubt}",
+        kinds.join(", "),
+        listed(&ports)
+    );
+    let finding = if certain {
+        problem(code, finding, mend)
+    } else {
+        warning(code, finding, mend)
+    };
     finding.about(&verdict.chain)
 }
 
 /// The command that lets pass what a rule drops, and no more than whoever made the rules may have meant to.
-fn opening(seen: &Observations, verdict: &Verdict, all: &[Verdict], kept_by: Option<Keeper>) -> String {
+fn opening(
+    seen: &Observations,
+    verdict: &Verdict,
+    all: &[Verdict],
+    kept_by: Option<Keeper>,
+) -> String {
     let ports: &BTreeSet<_> = &all.iter().map(|other| other.flow.port).collect();
     let incoming = verdict.flow.direction == Direction::In;
-    let taken = || seen.interfaces.iter().filter(|interface| interface.taken && !interface.loopback);
+    let taken = || {
+        seen.interfaces
+            .iter()
+            .filter(|interface| interface.taken && !interface.loopback)
+    };
     let by = |is: fn(&By) -> bool| incoming && all.iter().any(|other| is(&other.by));
     // `None` stands for everybody.
     let sources: Vec<Option<(bool, BTreeSet<String>)>> = if by(|by| by.source) {
         let families: BTreeSet<_> = all.iter().map(|other| other.flow.ipv6).collect();
         let networks = |ipv6| -> BTreeSet<String> {
             let all = taken().flat_map(|interface| &interface.networks);
-            all.filter(|(ip, _)| ip.is_ipv6() == ipv6).map(|(ip, prefix)| format!("{ip}/{prefix}")).collect()
+            all.filter(|(ip, _)| ip.is_ipv6() == ipv6)
+                .map(|(ip, prefix)| format!("{ip}/{prefix}"))
+                .collect()
         };
-        let known = families.iter().map(|ipv6| (*ipv6, networks(*ipv6))).filter(|(_, networks)| !networks.is_empty());
+        let known = families
+            .iter()
+            .map(|ipv6| (*ipv6, networks(*ipv6)))
+            .filter(|(_, networks)| !networks.is_empty());
         let known: Vec<_> = known.map(Some).collect();
-        let unknown = || vec![Some((verdict.flow.ipv6, BTreeSet::from(["NETWORK".to_owned()])))];
+        let unknown = || {
+            vec![Some((
+                verdict.flow.ipv6,
+                BTreeSet::from(["NETWORK".to_owned()]),
+            ))]
+        };
         if known.is_empty() { unknown() } else { known }
     } else {
         vec![None]
     };
     let mut commands = Vec::new();
     for source in &sources {
-        let each = |ipv6: bool, networks: &BTreeSet<String>, command: &dyn Fn(bool, &str, u16) -> String| {
-            let pairs = networks.iter().flat_map(|network| ports.iter().map(move |port| (network, *port)));
-            pairs.map(|(network, port)| command(ipv6, network, port)).collect::<Vec<_>>()
+        let each = |ipv6: bool,
+                    networks: &BTreeSet<String>,
+                    command: &dyn Fn(bool, &str, u16) -> String| {
+            let pairs = networks
+                .iter()
+                .flat_map(|network| ports.iter().map(move |port| (network, *port)));
+            pairs
+                .map(|(network, port)| command(ipv6, network, port))
+                .collect::<Vec<_>>()
         };
         commands.extend(match (kept_by, incoming, source) {
             (Some(Keeper::Ufw), true, Some((ipv6, networks))) => each(*ipv6, networks, &|_, network, port| {
@@ -294,20 +451,30 @@ fn opening(seen: &Observations, verdict: &Verdict, all: &[Verdict], kept_by: Opt
     }
     let commands = commands.join(" && ");
     if sources.iter().any(Option::is_some) {
-        format!("it depends on where they come from: if other machines are meant to be let in, {commands}")
+        format!(
+            "it depends on where they come from: if other machines are meant to be let in, {commands}"
+        )
     } else {
         commands
     }
 }
 
 fn listed<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// One as it is, several as a set of nft.
 fn braced<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
-    if items.len() == 1 { items.concat() } else { format!("{{ {} }}", items.join(", ")) }
+    if items.len() == 1 {
+        items.concat()
+    } else {
+        format!("{{ {} }}", items.join(", "))
+    }
 }
 
 fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
@@ -316,7 +483,11 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
     if !network.peers.is_empty() {
         findings.push(ok(
             Code::Peers,
-            format!("{} answered, {} of them", counted(network.peers.len(), "other node"), counted(servers, "server")),
+            format!(
+                "{} answered, {} of them",
+                counted(network.peers.len(), "other node"),
+                counted(servers, "server")
+            ),
         ));
     } else if let held @ 1.. = held_by_everybody(seen) {
         // A firewall that lets in what comes to the node's port may drop answers to the port that asked here.
@@ -332,7 +503,10 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
         findings.push(peers_none(seen));
     }
     let registered = seen.node.running().is_some_and(|status| {
-        status.servers.iter().any(|server| server.last_acknowledged.is_some() && server.last_refusal.is_none())
+        status
+            .servers
+            .iter()
+            .any(|server| server.last_acknowledged.is_some() && server.last_refusal.is_none())
     });
     if seen.setup.role == Role::Client && servers == 0 && !registered {
         findings.push(problem(
@@ -347,18 +521,33 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
 fn held_by_everybody(seen: &Observations) -> usize {
     let by = ["multicast", "broadcast"];
     let held = |server: &&ServerView| {
-        server.last_acknowledged.is_some() && server.last_refusal.is_none() && by.contains(&server.found_by.as_str())
+        server.last_acknowledged.is_some()
+            && server.last_refusal.is_none()
+            && by.contains(&server.found_by.as_str())
     };
-    seen.node.running().map_or(0, |status| status.servers.iter().filter(held).count())
+    seen.node
+        .running()
+        .map_or(0, |status| status.servers.iter().filter(held).count())
 }
 
 fn peers_none(seen: &Observations) -> FindingView {
     // A server has itself in its registry.
-    let registered = seen.node.running().and_then(|status| status.registry.as_ref());
-    let (finding, fine) = match registered.map_or(0, |registry| registry.present.saturating_sub(1)) {
-        0 => ("no other node of this channel answered".to_owned(), "no other node runs now"),
+    let registered = seen
+        .node
+        .running()
+        .and_then(|status| status.registry.as_ref());
+    let (finding, fine) = match registered.map_or(0, |registry| registry.present.saturating_sub(1))
+    {
+        0 => (
+            "no other node of this channel answered".to_owned(),
+            "no other node runs now",
+        ),
         others => {
-            let others = if others == 1 { "another one is".to_owned() } else { format!("{others} others are") };
+            let others = if others == 1 {
+                "another one is".to_owned()
+            } else {
+                format!("{others} others are")
+            };
             (
                 format!("no other node answered, though {others} registered here"),
                 "they are on other networks and name this server in discovery.servers",
@@ -383,12 +572,20 @@ fn peers_none(seen: &Observations) -> FindingView {
 
 /// Nodes on an interface that hear broadcast and not multicast.
 fn unanswered_multicast(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
-    let interfaces: BTreeSet<_> = network.targets.iter().map(|target| target.interface).collect();
+    let interfaces: BTreeSet<_> = network
+        .targets
+        .iter()
+        .map(|target| target.interface)
+        .collect();
     for interface in interfaces {
         let answered = |method, family| -> BTreeSet<NodeId> {
             let targets = network.targets.iter();
             targets
-                .filter(|target| target.interface == interface && target.method == method && target.family == family)
+                .filter(|target| {
+                    target.interface == interface
+                        && target.method == method
+                        && target.family == family
+                })
                 .flat_map(|target| target.answered_by.iter().copied())
                 .collect()
         };
@@ -396,7 +593,9 @@ fn unanswered_multicast(network: &NetworkSeen, findings: &mut Vec<FindingView>) 
         let by_multicast = answered(FanoutMethod::Multicast, Family::Ipv4);
         let by_ipv6 = answered(FanoutMethod::Multicast, Family::Ipv6);
         let asked = network.targets.iter().any(|target| {
-            target.interface == interface && target.method == FanoutMethod::Multicast && target.sent == Sent::Yes
+            target.interface == interface
+                && target.method == FanoutMethod::Multicast
+                && target.sent == Sent::Yes
         });
         let deaf: BTreeSet<_> = by_broadcast.difference(&by_multicast).copied().collect();
         if deaf.is_empty() || !asked {
@@ -430,7 +629,9 @@ fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
     let targets = &seen.network.targets;
     let answered = targets.iter().any(|target| !target.answered_by.is_empty());
     // What does not even leave this machine, or reach it again, is not stopped by the network.
-    let left = targets.iter().any(|target| target.sent == Sent::Yes && target.looped != Some(false));
+    let left = targets
+        .iter()
+        .any(|target| target.sent == Sent::Yes && target.looped != Some(false));
     if answered || !virtual_only || !left || held_by_everybody(seen) > 0 {
         return;
     }
@@ -457,7 +658,10 @@ fn strangers(seen: &Observations, findings: &mut Vec<FindingView>) {
         findings.push(
             problem(
                 Code::ChannelDiffers,
-                format!("a node holds our key, but its channel is called '{name}', not '{}'", seen.setup.channel),
+                format!(
+                    "a node holds our key, but its channel is called '{name}', not '{}'",
+                    seen.setup.channel
+                ),
                 "set channel.name alike on both",
             )
             .about(from),
@@ -465,11 +669,19 @@ fn strangers(seen: &Observations, findings: &mut Vec<FindingView>) {
     }
     let counted_by_node = seen.node.running().and_then(|status| {
         let dropped = status.counters.get("dropped")?;
-        dropped.get("unknown_key").copied().filter(|count| *count > 0)
+        dropped
+            .get("unknown_key")
+            .copied()
+            .filter(|count| *count > 0)
     });
     let finding = match (network.foreign.is_empty(), counted_by_node) {
-        (false, _) => format!("datagrams came that no key of ours opens, from {}", some_of(&network.foreign)),
-        (true, Some(count)) => format!("the node dropped {count} datagrams that no key of ours opens"),
+        (false, _) => format!(
+            "datagrams came that no key of ours opens, from {}",
+            some_of(&network.foreign)
+        ),
+        (true, Some(count)) => {
+            format!("the node dropped {count} datagrams that no key of ours opens")
+        }
         (true, None) => return,
     };
     // Strangers on the network are nothing wrong where our own nodes answer.
@@ -487,11 +699,19 @@ fn clocks(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
     let differs = |node: &NodeId| network.clocks.iter().any(|clock| clock.node == Some(*node));
     let alone = network.peers.iter().all(|(node, _)| differs(node));
     // Who did not answer afterwards may be one of the others, by another of its addresses.
-    let known = network.clocks.iter().filter(|clock| clock.node.is_some()).count();
+    let known = network
+        .clocks
+        .iter()
+        .filter(|clock| clock.node.is_some())
+        .count();
     for clock in &network.clocks {
         // To the nearest second: the way took some milliseconds.
         let off = Duration::from_millis(clock.millis.unsigned_abs() + 500);
-        let which = if clock.millis > 0 { "ahead of" } else { "behind" };
+        let which = if clock.millis > 0 {
+            "ahead of"
+        } else {
+            "behind"
+        };
         let whose = match (alone, known) {
             (false, _) => "others take ours for right, so its clock is wrong",
             (true, 2..) => "nobody takes ours for right, so this machine's clock is wrong",

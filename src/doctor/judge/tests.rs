@@ -39,7 +39,10 @@ fn well() -> Observations {
         kind: None,
         mtu: Some(1500),
         ipv6: true,
-        networks: BTreeSet::from([("10.0.0.0".parse().unwrap(), 24), ("fe80::".parse().unwrap(), 64)]),
+        networks: BTreeSet::from([
+            ("10.0.0.0".parse().unwrap(), 24),
+            ("fe80::".parse().unwrap(), 64),
+        ]),
     };
     Observations {
         setup: Setup {
@@ -51,7 +54,10 @@ fn well() -> Observations {
             broadcast: true,
             listen: "[::]:24373".parse().unwrap(),
             multicast_port: 24373,
-            groups: [IpAddr::from([239, 255, 43, 73]), "ff12::4373".parse().unwrap()],
+            groups: [
+                IpAddr::from([239, 255, 43, 73]),
+                "ff12::4373".parse().unwrap(),
+            ],
         },
         key: KeySeen::Usable(vec!["1a2b3c4d".to_owned()]),
         state: StateSeen::Usable("/var/lib/hereabouts".into()),
@@ -67,12 +73,19 @@ fn well() -> Observations {
                 target(FanoutMethod::Multicast, Family::Ipv4, "239.255.43.73:24373"),
                 target(FanoutMethod::Multicast, Family::Ipv6, "[ff12::4373]:24373"),
                 target(FanoutMethod::Broadcast, Family::Ipv4, "10.0.0.255:24373"),
-                target(FanoutMethod::Broadcast, Family::Ipv4, "255.255.255.255:24373"),
+                target(
+                    FanoutMethod::Broadcast,
+                    Family::Ipv4,
+                    "255.255.255.255:24373",
+                ),
             ],
             peers: BTreeSet::from([(OTHER, true)]),
             ..NetworkSeen::default()
         },
-        firewall: FirewallSeen::Read { verdicts: Vec::new(), kept_by: None },
+        firewall: FirewallSeen::Read {
+            verdicts: Vec::new(),
+            kept_by: None,
+        },
         servers: vec![ServerSeen {
             name: "hub:24373".to_owned(),
             outcome: Outcome::Answered("10.0.0.9:24373".parse().unwrap()),
@@ -97,8 +110,14 @@ fn status() -> StatusView {
             started: Timestamp(0),
             uptime_seconds: 60,
         },
-        config: ConfigView { file: None, state_dir: "/var/lib/hereabouts".to_owned() },
-        health: HealthView { ready: true, reasons: Vec::new() },
+        config: ConfigView {
+            file: None,
+            state_dir: "/var/lib/hereabouts".to_owned(),
+        },
+        health: HealthView {
+            ready: true,
+            reasons: Vec::new(),
+        },
         sockets: Vec::new(),
         methods: Vec::new(),
         interfaces: Vec::new(),
@@ -118,7 +137,11 @@ fn status() -> StatusView {
 
 fn registry(present: u64, error: Option<&str>) -> RegistryView {
     let path = "registry.redb".to_owned();
-    let store = StoreView { path, size_bytes: None, last_error: error.map(str::to_owned) };
+    let store = StoreView {
+        path,
+        size_bytes: None,
+        last_error: error.map(str::to_owned),
+    };
     RegistryView {
         present,
         expired: 0,
@@ -132,7 +155,11 @@ fn registry(present: u64, error: Option<&str>) -> RegistryView {
 }
 
 fn unreachable(foreign: bool) -> NodeSeen {
-    NodeSeen::Unreachable { why: "no permission".to_owned(), mend: "as root", foreign }
+    NodeSeen::Unreachable {
+        why: "no permission".to_owned(),
+        mend: "as root",
+        foreign,
+    }
 }
 
 fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observations) {
@@ -148,7 +175,10 @@ fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observation
 fn unanswered(seen: &mut Observations) {
     seen.setup.role = Role::Both;
     seen.network.peers.clear();
-    seen.network.targets.iter_mut().for_each(|target| target.answered_by.clear());
+    seen.network
+        .targets
+        .iter_mut()
+        .for_each(|target| target.answered_by.clear());
     seen.servers.clear();
 }
 
@@ -160,35 +190,72 @@ fn findings(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
 
 /// The findings that are not fine.
 fn ills(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
-    findings(change).into_iter().filter(|finding| finding.mark != Mark::Ok).collect()
+    findings(change)
+        .into_iter()
+        .filter(|finding| finding.mark != Mark::Ok)
+        .collect()
 }
 
 /// The one finding that is not fine, with the mark and code that it has to have.
 fn ill(mark: Mark, code: Code, change: impl FnOnce(&mut Observations)) -> String {
     let ills = ills(change);
-    let [finding] = &ills[..] else { panic!("{code}: {ills:#?}") };
+    let [finding] = &ills[..] else {
+        panic!("{code}: {ills:#?}")
+    };
     assert_eq!((finding.code, finding.mark), (code, mark), "{finding:?}");
     let about = finding.about.clone().unwrap_or_default();
-    format!("{about}: {} | {}", finding.finding, finding.mend.as_ref().expect("every ill has its mend"))
+    format!(
+        "{about}: {} | {}",
+        finding.finding,
+        finding.mend.as_ref().expect("every ill has its mend")
+    )
 }
 
-fn each_multicast(family: Family, change: impl Fn(&mut TargetSeen)) -> impl FnOnce(&mut Observations) {
+fn each_multicast(
+    family: Family,
+    change: impl Fn(&mut TargetSeen),
+) -> impl FnOnce(&mut Observations) {
     move |seen| {
-        let such = |target: &&mut TargetSeen| target.method == FanoutMethod::Multicast && target.family == family;
-        seen.network.targets.iter_mut().filter(such).for_each(change);
+        let such = |target: &&mut TargetSeen| {
+            target.method == FanoutMethod::Multicast && target.family == family
+        };
+        seen.network
+            .targets
+            .iter_mut()
+            .filter(such)
+            .for_each(change);
     }
 }
 
 fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
-    let flow = Flow { kind, direction: Direction::In, to: None, port: 24373, ipv6: false };
-    let verdicts = vec![Verdict { flow, certain, by: By::default(), chain: "inet filter input".to_owned(), handle }];
-    FirewallSeen::Read { verdicts, kept_by: None }
+    let flow = Flow {
+        kind,
+        direction: Direction::In,
+        to: None,
+        port: 24373,
+        ipv6: false,
+    };
+    let verdicts = vec![Verdict {
+        flow,
+        certain,
+        by: By::default(),
+        chain: "inet filter input".to_owned(),
+        handle,
+    }];
+    FirewallSeen::Read {
+        verdicts,
+        kept_by: None,
+    }
 }
 
 #[test]
 fn where_all_is_well_every_finding_says_so() {
     let told = findings(|_| {});
-    assert!(told.iter().all(|finding| finding.mark == Mark::Ok && finding.mend.is_none()), "{told:#?}");
+    assert!(
+        told.iter()
+            .all(|finding| finding.mark == Mark::Ok && finding.mend.is_none()),
+        "{told:#?}"
+    );
     let codes: BTreeSet<_> = told.iter().map(|finding| finding.code).collect();
     let expected = [
         Code::Config,
@@ -205,20 +272,37 @@ fn where_all_is_well_every_finding_says_so() {
         Code::Mdns,
     ];
     assert_eq!(codes, BTreeSet::from(expected));
-    assert!(findings(running(|_| {})).iter().any(|finding| finding.code == Code::Node));
+    assert!(
+        findings(running(|_| {}))
+            .iter()
+            .any(|finding| finding.code == Code::Node)
+    );
 }
 
 #[test]
 fn files_and_settings() {
-    ill(Mark::Problem, Code::ConfigUnavailable, |seen| seen.setup.unavailable = vec!["files.offer".to_owned()]);
-    ill(Mark::Warning, Code::ListensOnOneAddress, |seen| seen.setup.listen = "10.0.0.1:24373".parse().unwrap());
+    ill(Mark::Problem, Code::ConfigUnavailable, |seen| {
+        seen.setup.unavailable = vec!["files.offer".to_owned()]
+    });
+    ill(Mark::Warning, Code::ListensOnOneAddress, |seen| {
+        seen.setup.listen = "10.0.0.1:24373".parse().unwrap()
+    });
     let open = "others may read /k; mend it: chmod 600 /k";
-    let text = ill(Mark::Problem, Code::KeyUnusable, |seen| seen.key = KeySeen::Unusable(open.to_owned()));
+    let text = ill(Mark::Problem, Code::KeyUnusable, |seen| {
+        seen.key = KeySeen::Unusable(open.to_owned())
+    });
     assert_eq!(text, ": others may read /k | chmod 600 /k");
     let full = "use /x: no space left. Make room on its disk, or set node.state_dir";
-    let text = ill(Mark::Problem, Code::StateUnusable, |seen| seen.state = StateSeen::Unusable(full.to_owned()));
-    assert_eq!(text, ": failed to use /x: no space left | Make room on its disk, or set node.state_dir");
-    ill(Mark::Problem, Code::StateHeld, |seen| seen.state = StateSeen::Held("/x".into()));
+    let text = ill(Mark::Problem, Code::StateUnusable, |seen| {
+        seen.state = StateSeen::Unusable(full.to_owned())
+    });
+    assert_eq!(
+        text,
+        ": failed to use /x: no space left | Make room on its disk, or set node.state_dir"
+    );
+    ill(Mark::Problem, Code::StateHeld, |seen| {
+        seen.state = StateSeen::Held("/x".into())
+    });
     let without_key = |seen: &mut Observations| {
         seen.key = KeySeen::None;
         seen.network = NetworkSeen::default();
@@ -230,7 +314,9 @@ fn files_and_settings() {
 
 #[test]
 fn what_the_node_of_this_machine_tells() {
-    ill(Mark::Warning, Code::NodeUnreachable, |seen| seen.node = unreachable(false));
+    ill(Mark::Warning, Code::NodeUnreachable, |seen| {
+        seen.node = unreachable(false)
+    });
     // Another user may read neither key nor state, and that is as it should be.
     ill(Mark::Warning, Code::NodeUnreachable, |seen| {
         seen.node = unreachable(true);
@@ -240,12 +326,24 @@ fn what_the_node_of_this_machine_tells() {
     });
     let unready = |status: &mut StatusView| status.health.ready = false;
     let text = ill(Mark::Problem, Code::NodeNotReady, running(unready));
-    assert!(text.contains("run hereabouts doctor on the server"), "{text}");
+    assert!(
+        text.contains("run hereabouts doctor on the server"),
+        "{text}"
+    );
     let deaf = ills(|seen| {
         running(unready)(seen);
-        seen.network.targets.iter_mut().for_each(|target| target.looped = Some(false));
+        seen.network
+            .targets
+            .iter_mut()
+            .for_each(|target| target.looped = Some(false));
     });
-    assert!(deaf[0].mend.as_ref().is_some_and(|mend| mend.contains("see the findings below")), "{deaf:#?}");
+    assert!(
+        deaf[0]
+            .mend
+            .as_ref()
+            .is_some_and(|mend| mend.contains("see the findings below")),
+        "{deaf:#?}"
+    );
     let text = ill(
         Mark::Problem,
         Code::MulticastNotJoined,
@@ -261,7 +359,10 @@ fn what_the_node_of_this_machine_tells() {
                 taken: true,
                 rule: String::new(),
                 addresses: Vec::new(),
-                groups: vec![group(true, None), group(false, Some("raise net.ipv4.igmp_max_memberships"))],
+                groups: vec![
+                    group(true, None),
+                    group(false, Some("raise net.ipv4.igmp_max_memberships")),
+                ],
                 error: None,
             }];
         }),
@@ -327,7 +428,10 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
             status.node.channel = "work".to_owned();
         }),
     );
-    assert!(text.contains("its keys are 5e6f7a8b, not 1a2b3c4d; its channel is 'work', not 'home'"), "{text}");
+    assert!(
+        text.contains("its keys are 5e6f7a8b, not 1a2b3c4d; its channel is 'work', not 'home'"),
+        "{text}"
+    );
     let offer = OfferView {
         name: "f".to_owned(),
         path: "/srv/f".to_owned(),
@@ -336,16 +440,30 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         digest: None,
         error: Some("no such file".to_owned()),
     };
-    let text = ill(Mark::Problem, Code::FileFails, running(|status| status.offers = vec![offer]));
-    assert!(text.starts_with("/srv/f: it is offered, and not served as it is now: no such file"), "{text}");
+    let text = ill(
+        Mark::Problem,
+        Code::FileFails,
+        running(|status| status.offers = vec![offer]),
+    );
+    assert!(
+        text.starts_with("/srv/f: it is offered, and not served as it is now: no such file"),
+        "{text}"
+    );
     let accept = AcceptView {
         name: "f".to_owned(),
         path: "/var/f".to_owned(),
         error: Some("no space left".to_owned()),
         ..AcceptView::default()
     };
-    let text = ill(Mark::Problem, Code::FileFails, running(|status| status.accepts = vec![accept]));
-    assert!(text.contains("'f' failed: no space left") && text.ends_with("hereabouts pull f"), "{text}");
+    let text = ill(
+        Mark::Problem,
+        Code::FileFails,
+        running(|status| status.accepts = vec![accept]),
+    );
+    assert!(
+        text.contains("'f' failed: no space left") && text.ends_with("hereabouts pull f"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -358,15 +476,32 @@ fn what_the_node_tells_and_nobody_has_there() {
         addresses: Vec::new(),
         reason: reason.map(str::to_owned),
     };
-    let with = |publication: PublicationView| running(|status| status.publications = vec![publication]);
-    let taken = "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
-    let text =
-        ill(Mark::Problem, Code::NotPublished, with(publication("mdns", PublicationState::Conflict, Some(taken))));
-    assert!(text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"), "{text}");
+    let with =
+        |publication: PublicationView| running(|status| status.publications = vec![publication]);
+    let taken =
+        "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
+    let text = ill(
+        Mark::Problem,
+        Code::NotPublished,
+        with(publication("mdns", PublicationState::Conflict, Some(taken))),
+    );
+    assert!(
+        text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"),
+        "{text}"
+    );
     assert!(text.ends_with(" | Choose another node.name"), "{text}");
-    let failed = |target| publication(target, PublicationState::Failed, Some("failed to share port 5353/udp"));
+    let failed = |target| {
+        publication(
+            target,
+            PublicationState::Failed,
+            Some("failed to share port 5353/udp"),
+        )
+    };
     let text = ill(Mark::Problem, Code::NotPublished, with(failed("dynip")));
-    assert!(text.contains("not told to dynip: failed to share"), "{text}");
+    assert!(
+        text.contains("not told to dynip: failed to share"),
+        "{text}"
+    );
     ill(Mark::Problem, Code::NotPublished, with(failed("mdns")));
     // Each of these is told by a finding of its own.
     assert!(ills(with(failed("server"))).is_empty());
@@ -374,23 +509,39 @@ fn what_the_node_tells_and_nobody_has_there() {
         with(failed("mdns"))(seen);
         seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
     });
-    for state in [PublicationState::Waiting, PublicationState::Asking, PublicationState::Published] {
+    for state in [
+        PublicationState::Waiting,
+        PublicationState::Asking,
+        PublicationState::Published,
+    ] {
         assert!(ills(with(publication("mdns", state, None))).is_empty());
     }
 }
 
 #[test]
 fn ports() {
-    ill(Mark::Problem, Code::PortTaken, |seen| seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned()));
+    ill(Mark::Problem, Code::PortTaken, |seen| {
+        seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned())
+    });
     let deaf = |seen: &mut Observations| {
         seen.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
-        seen.network.targets.iter_mut().for_each(|target| target.looped = None);
+        seen.network
+            .targets
+            .iter_mut()
+            .for_each(|target| target.looped = None);
     };
     assert!(ill(Mark::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself"));
-    ill(Mark::Problem, Code::PortUnusable, |seen| seen.port = PortSeen::Unusable("listen: no".to_owned()));
-    let mdns = |seen: &mut Observations| seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    ill(Mark::Problem, Code::PortUnusable, |seen| {
+        seen.port = PortSeen::Unusable("listen: no".to_owned())
+    });
+    let mdns = |seen: &mut Observations| {
+        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
+    };
     let text = ill(Mark::Problem, Code::MdnsPortTaken, mdns);
-    assert!(text.contains("failed to share port 5353/udp with PID 7 | stop that program"), "{text}");
+    assert!(
+        text.contains("failed to share port 5353/udp with PID 7 | stop that program"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -403,24 +554,46 @@ fn interfaces() {
         seen.network.peers.clear();
         seen.setup.role = Role::Both;
     });
-    assert!(text.contains("eth0 fits 'eth*' in interfaces.exclude"), "{text}");
-    ill(Mark::Warning, Code::InterfacesPolled, |seen| seen.polled = true);
-    ill(Mark::Warning, Code::InterfacesPolled, running(|status| status.interfaces_polled = true));
-    for (mtu, ipv6, small) in [(1280, true, false), (1279, true, true), (1228, false, false), (1227, false, true)] {
+    assert!(
+        text.contains("eth0 fits 'eth*' in interfaces.exclude"),
+        "{text}"
+    );
+    ill(Mark::Warning, Code::InterfacesPolled, |seen| {
+        seen.polled = true
+    });
+    ill(
+        Mark::Warning,
+        Code::InterfacesPolled,
+        running(|status| status.interfaces_polled = true),
+    );
+    for (mtu, ipv6, small) in [
+        (1280, true, false),
+        (1279, true, true),
+        (1228, false, false),
+        (1227, false, true),
+    ] {
         let change = |seen: &mut Observations| {
             seen.interfaces[0].mtu = Some(mtu);
             seen.interfaces[0].ipv6 = ipv6;
         };
-        assert_eq!(ills(change).iter().any(|ill| ill.code == Code::MtuSmall), small, "{mtu}");
+        assert_eq!(
+            ills(change).iter().any(|ill| ill.code == Code::MtuSmall),
+            small,
+            "{mtu}"
+        );
     }
-    ill(Mark::Warning, Code::MtuSmall, |seen| seen.interfaces[0].mtu = Some(1000));
+    ill(Mark::Warning, Code::MtuSmall, |seen| {
+        seen.interfaces[0].mtu = Some(1000)
+    });
 }
 
 #[test]
 fn multicast_that_does_not_come_back() {
     let text = ill(Mark::Warning, Code::MulticastOff, |seen| {
         seen.interfaces[0].multicast = false;
-        seen.network.targets.retain(|target| target.method == FanoutMethod::Broadcast);
+        seen.network
+            .targets
+            .retain(|target| target.method == FanoutMethod::Broadcast);
     });
     assert!(text.contains("ip link set dev eth0 multicast on"), "{text}");
     let refused = each_multicast(Family::Ipv6, |target| {
@@ -428,7 +601,10 @@ fn multicast_that_does_not_come_back() {
         target.sent = Sent::NotPermitted;
     });
     let text = ill(Mark::Problem, Code::MulticastNotSent, refused);
-    assert!(text.contains("firewall of this machine forbids it") && text.contains("IPv6"), "{text}");
+    assert!(
+        text.contains("firewall of this machine forbids it") && text.contains("IPv6"),
+        "{text}"
+    );
     let failed = each_multicast(Family::Ipv6, |target| {
         target.looped = Some(false);
         target.sent = Sent::Failed("network is unreachable".to_owned());
@@ -436,7 +612,10 @@ fn multicast_that_does_not_come_back() {
     assert!(ill(Mark::Problem, Code::MulticastNotSent, failed).contains("network is unreachable"));
     let deaf = each_multicast(Family::Ipv4, |target| target.looped = Some(false));
     let text = ill(Mark::Problem, Code::MulticastNotHeard, deaf);
-    assert!(text.contains("1 node on the network answered") && text.contains("24373, incoming"), "{text}");
+    assert!(
+        text.contains("1 node on the network answered") && text.contains("24373, incoming"),
+        "{text}"
+    );
     // Where a stranger holds the port, nothing can be told.
     assert!(ills(each_multicast(Family::Ipv4, |target| target.looped = None)).is_empty());
 }
@@ -446,10 +625,18 @@ fn broadcast_that_does_not_come_back() {
     let each = |change: fn(&mut TargetSeen)| {
         move |seen: &mut Observations| {
             let such = |target: &&mut TargetSeen| target.method == FanoutMethod::Broadcast;
-            seen.network.targets.iter_mut().filter(such).for_each(change);
+            seen.network
+                .targets
+                .iter_mut()
+                .filter(such)
+                .for_each(change);
         }
     };
-    ill(Mark::Problem, Code::BroadcastNotHeard, each(|target| target.looped = Some(false)));
+    ill(
+        Mark::Problem,
+        Code::BroadcastNotHeard,
+        each(|target| target.looped = Some(false)),
+    );
     let refused = each(|target| {
         target.looped = Some(false);
         target.sent = Sent::NotPermitted;
@@ -474,14 +661,29 @@ fn firewalls() {
         seen.firewall = verdict(Kind::Unicast, true, Some(7));
     };
     let text = ill(Mark::Problem, Code::FirewallDrops, deaf);
-    assert!(text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"), "{text}");
-    assert!(text.contains("nft insert rule inet filter input udp dport 24373 accept"), "{text}");
+    assert!(
+        text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"),
+        "{text}"
+    );
+    assert!(
+        text.contains("nft insert rule inet filter input udp dport 24373 accept"),
+        "{text}"
+    );
     let doubtful = |seen: &mut Observations| {
         unanswered(seen);
         seen.firewall = verdict(Kind::Unicast, false, None);
     };
-    let codes: Vec<_> = ills(doubtful).iter().map(|ill| (ill.code, ill.mark)).collect();
-    assert_eq!(codes, [(Code::FirewallMayDrop, Mark::Warning), (Code::PeersNone, Mark::Warning)]);
+    let codes: Vec<_> = ills(doubtful)
+        .iter()
+        .map(|ill| (ill.code, ill.mark))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            (Code::FirewallMayDrop, Mark::Warning),
+            (Code::PeersNone, Mark::Warning)
+        ]
+    );
     // What was seen to pass is not dropped, whatever the rules look like; and a doubt ends where others answer.
     assert!(ills(|seen| seen.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
     assert!(ills(|seen| seen.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
@@ -493,10 +695,16 @@ fn firewalls() {
 }
 
 /// The mend of a rule set that drops for sure, where it was decided by these.
-fn firewall_mend(by: By, kept_by: Option<Keeper>, change: impl Fn(&mut Observations, &mut Verdict)) -> String {
+fn firewall_mend(
+    by: By,
+    kept_by: Option<Keeper>,
+    change: impl Fn(&mut Observations, &mut Verdict),
+) -> String {
     let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
         running(|_| {})(seen);
-        let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else { return };
+        let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
+            return;
+        };
         verdicts.iter_mut().for_each(|verdict| {
             verdict.by = by;
             change(seen, verdict);
@@ -537,7 +745,9 @@ fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
     }
     ill(Mark::Warning, Code::FirewallMayDrop, |seen| {
         let counts = BTreeMap::from([("registers".to_owned(), 2)]);
-        running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(seen);
+        running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(
+            seen,
+        );
         certain(seen);
     });
 }
@@ -545,54 +755,114 @@ fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
 #[test]
 fn a_mend_keeps_whom_the_rules_let_in() {
     let nothing = |_: &mut Observations, _: &mut Verdict| {};
-    let (source, interface) = (By { source: true, interface: false }, By { source: false, interface: true });
+    let (source, interface) = (
+        By {
+            source: true,
+            interface: false,
+        },
+        By {
+            source: false,
+            interface: true,
+        },
+    );
     let mend = firewall_mend(source, None, nothing);
-    assert!(mend.contains("if other machines are meant to be let in"), "{mend}");
-    assert!(mend.ends_with("nft insert rule inet filter input ip saddr 10.0.0.0/24 udp dport 24373 accept"), "{mend}");
+    assert!(
+        mend.contains("if other machines are meant to be let in"),
+        "{mend}"
+    );
+    assert!(
+        mend.ends_with(
+            "nft insert rule inet filter input ip saddr 10.0.0.0/24 udp dport 24373 accept"
+        ),
+        "{mend}"
+    );
     let mend = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
-    assert!(mend.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"), "{mend}");
+    assert!(
+        mend.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"),
+        "{mend}"
+    );
     // Without an address of the family, the network is left to whoever reads it.
     let mend = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
-    assert!(mend.ends_with(" ip saddr NETWORK udp dport 24373 accept"), "{mend}");
+    assert!(
+        mend.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
+        "{mend}"
+    );
     let mend = firewall_mend(interface, None, nothing);
-    assert_eq!(mend, "nft insert rule inet filter input iifname eth0 udp dport 24373 accept");
+    assert_eq!(
+        mend,
+        "nft insert rule inet filter input iifname eth0 udp dport 24373 accept"
+    );
     let mend = firewall_mend(source, Some(Keeper::Ufw), nothing);
-    assert!(mend.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"), "{mend}");
-    assert_eq!(firewall_mend(By::default(), Some(Keeper::Ufw), nothing), "ufw allow 24373/udp");
+    assert!(
+        mend.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"),
+        "{mend}"
+    );
+    assert_eq!(
+        firewall_mend(By::default(), Some(Keeper::Ufw), nothing),
+        "ufw allow 24373/udp"
+    );
     let mend = firewall_mend(source, Some(Keeper::Firewalld), nothing);
-    assert!(mend.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"), "{mend}");
+    assert!(
+        mend.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"),
+        "{mend}"
+    );
     let mend = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
-    assert_eq!(mend, "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload");
+    assert_eq!(
+        mend,
+        "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload"
+    );
 }
 
 #[test]
 fn a_mend_opens_every_port_that_is_shut() {
     let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
         running(|_| {})(seen);
-        seen.network.targets.iter_mut().for_each(|target| target.looped = None);
-        let verdicts = [(Kind::Multicast, 24373), (Kind::Unicast, 24400)].map(|(kind, port)| Verdict {
-            flow: Flow { kind, direction: Direction::In, to: None, port, ipv6: false },
-            certain: true,
-            by: By::default(),
-            chain: "inet filter input".to_owned(),
-            handle: None,
-        });
-        seen.firewall = FirewallSeen::Read { verdicts: verdicts.to_vec(), kept_by: None };
+        seen.network
+            .targets
+            .iter_mut()
+            .for_each(|target| target.looped = None);
+        let verdicts =
+            [(Kind::Multicast, 24373), (Kind::Unicast, 24400)].map(|(kind, port)| Verdict {
+                flow: Flow {
+                    kind,
+                    direction: Direction::In,
+                    to: None,
+                    port,
+                    ipv6: false,
+                },
+                certain: true,
+                by: By::default(),
+                chain: "inet filter input".to_owned(),
+                handle: None,
+            });
+        seen.firewall = FirewallSeen::Read {
+            verdicts: verdicts.to_vec(),
+            kept_by: None,
+        };
     });
-    assert!(text.contains("drops incoming multicast, unicast to UDP ports 24373, 24400"), "{text}");
+    assert!(
+        text.contains("drops incoming multicast, unicast to UDP ports 24373, 24400"),
+        "{text}"
+    );
     assert!(text.contains("udp dport { 24373, 24400 } accept"), "{text}");
 }
 
 #[test]
 fn nobody_answers() {
     let text = ill(Mark::Warning, Code::PeersNone, unanswered);
-    assert!(text.contains("1a2b3c4d here") && text.contains("'home'"), "{text}");
+    assert!(
+        text.contains("1a2b3c4d here") && text.contains("'home'"),
+        "{text}"
+    );
     let elsewhere = |seen: &mut Observations| {
         running(|status| status.registry = Some(registry(3, None)))(seen);
         unanswered(seen);
     };
     let text = ill(Mark::Warning, Code::PeersNone, elsewhere);
-    assert!(text.contains("though 2 others are registered here") && text.contains("on other networks"), "{text}");
+    assert!(
+        text.contains("though 2 others are registered here") && text.contains("on other networks"),
+        "{text}"
+    );
     // The node found it by asking everybody: what keeps answers from the doctor does not keep them from the node.
     let held = |found_by: &'static str| {
         move |seen: &mut Observations| {
@@ -611,14 +881,20 @@ fn nobody_answers() {
     };
     let codes: Vec<_> = ills(client).iter().map(|ill| ill.code).collect();
     assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
-    ill(Mark::Problem, Code::ServerNone, |seen| seen.network.peers = BTreeSet::from([(OTHER, false)]));
+    ill(Mark::Problem, Code::ServerNone, |seen| {
+        seen.network.peers = BTreeSet::from([(OTHER, false)])
+    });
 }
 
 #[test]
 fn a_pod_or_a_container_where_nobody_answers() {
     for (surroundings, code, says) in [
         (Surroundings::Pod, Code::PodNetwork, "hostNetwork"),
-        (Surroundings::Container, Code::ContainerNetwork, "network_mode: host"),
+        (
+            Surroundings::Container,
+            Code::ContainerNetwork,
+            "network_mode: host",
+        ),
     ] {
         let alone = |seen: &mut Observations| {
             unanswered(seen);
@@ -646,8 +922,15 @@ fn broadcast_is_answered_and_multicast_is_not() {
         silent(Family::Ipv6)(seen);
     });
     assert!(text.contains("IGMP snooping"), "{text}");
-    let text = ill(Mark::Warning, Code::MulticastUnanswered, silent(Family::Ipv4));
-    assert!(text.contains("broadcast and IPv6 multicast, and not IPv4"), "{text}");
+    let text = ill(
+        Mark::Warning,
+        Code::MulticastUnanswered,
+        silent(Family::Ipv4),
+    );
+    assert!(
+        text.contains("broadcast and IPv6 multicast, and not IPv4"),
+        "{text}"
+    );
     assert!(ills(silent(Family::Ipv6)).is_empty());
 }
 
@@ -659,33 +942,50 @@ fn other_keys_and_channels() {
         seen.network.foreign = BTreeSet::from([stranger]);
     };
     let told = ills(foreign);
-    assert_eq!(told.iter().map(|ill| ill.code).collect::<Vec<_>>(), [Code::PeersNone, Code::KeyDiffers]);
+    assert_eq!(
+        told.iter().map(|ill| ill.code).collect::<Vec<_>>(),
+        [Code::PeersNone, Code::KeyDiffers]
+    );
     assert!(told[1].finding.contains("10.0.0.66:24373"), "{told:?}");
     let counted = |seen: &mut Observations| {
         unanswered(seen);
         running(|status| {
-            status.counters = [("dropped".to_owned(), [("unknown_key".to_owned(), 3)].into())].into();
+            status.counters =
+                [("dropped".to_owned(), [("unknown_key".to_owned(), 3)].into())].into();
         })(seen);
     };
     assert_eq!(ills(counted).last().unwrap().code, Code::KeyDiffers);
     // Where ours answer, strangers are nobody's ill.
     assert!(ills(|seen| seen.network.foreign = BTreeSet::from([stranger])).is_empty());
-    let text =
-        ill(Mark::Problem, Code::ChannelDiffers, |seen| seen.network.channels = vec![(stranger, "work".to_owned())]);
+    let text = ill(Mark::Problem, Code::ChannelDiffers, |seen| {
+        seen.network.channels = vec![(stranger, "work".to_owned())]
+    });
     assert!(text.contains("called 'work', not 'home'"), "{text}");
 }
 
 #[test]
 fn clocks() {
-    let clock =
-        |last: u8, node: Option<NodeId>| ClockSeen { from: ([10, 0, 0, last], 24373).into(), node, millis: -3_600_000 };
-    let text = ill(Mark::Problem, Code::ClockDiffers, |seen| seen.network.clocks = vec![clock(9, Some(OTHER))]);
-    assert!(text.contains("3600 s behind") && text.contains("one of the two is wrong"), "{text}");
+    let clock = |last: u8, node: Option<NodeId>| ClockSeen {
+        from: ([10, 0, 0, last], 24373).into(),
+        node,
+        millis: -3_600_000,
+    };
+    let text = ill(Mark::Problem, Code::ClockDiffers, |seen| {
+        seen.network.clocks = vec![clock(9, Some(OTHER))]
+    });
+    assert!(
+        text.contains("3600 s behind") && text.contains("one of the two is wrong"),
+        "{text}"
+    );
     let two = |seen: &mut Observations| {
         seen.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
         seen.network.peers.insert((NodeId([8; 32]), false));
     };
-    assert!(ills(two).iter().all(|ill| ill.finding.contains("this machine's clock is wrong")));
+    assert!(
+        ills(two)
+            .iter()
+            .all(|ill| ill.finding.contains("this machine's clock is wrong"))
+    );
     let one_of_two = |seen: &mut Observations| {
         seen.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
         seen.network.peers.insert((NodeId([8; 32]), false));
@@ -695,12 +995,23 @@ fn clocks() {
 
 #[test]
 fn servers() {
-    let outcome = |outcome: Outcome| move |seen: &mut Observations| seen.servers[0].outcome = outcome;
+    let outcome =
+        |outcome: Outcome| move |seen: &mut Observations| seen.servers[0].outcome = outcome;
     let why = "look up 'hub:24373': unknown".to_owned();
-    ill(Mark::Problem, Code::ServerUnresolved, outcome(Outcome::Unresolved(why)));
-    let text =
-        ill(Mark::Problem, Code::ServerSilent, outcome(Outcome::Silent(vec!["10.0.0.9:24373".parse().unwrap()])));
-    assert!(text.starts_with("hub:24373: no answer from 10.0.0.9:24373"), "{text}");
+    ill(
+        Mark::Problem,
+        Code::ServerUnresolved,
+        outcome(Outcome::Unresolved(why)),
+    );
+    let text = ill(
+        Mark::Problem,
+        Code::ServerSilent,
+        outcome(Outcome::Silent(vec!["10.0.0.9:24373".parse().unwrap()])),
+    );
+    assert!(
+        text.starts_with("hub:24373: no answer from 10.0.0.9:24373"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -709,8 +1020,12 @@ fn every_finding_has_a_test_here_and_a_place_in_the_docs() {
     let docs = include_str!("../../../docs/troubleshooting.md");
     for code in Code::ALL {
         // What can't be loaded never comes here: the command line tells it, with a test there.
-        let tested = tests.contains(&format!("Code::{code:?},")) || tests.contains(&format!("Code::{code:?})"));
+        let tested = tests.contains(&format!("Code::{code:?},"))
+            || tests.contains(&format!("Code::{code:?})"));
         assert!(tested || *code == Code::ConfigInvalid, "{code} has no test");
-        assert!(docs.contains(&format!("`{code}`")), "{code} is not in docs/troubleshooting.md");
+        assert!(
+            docs.contains(&format!("`{code}`")),
+            "{code} is not in docs/troubleshooting.md"
+        );
     }
 }

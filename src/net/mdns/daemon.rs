@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdns_sd::{
-    DaemonEvent, HostnameResolutionEvent, IfKind, IfPredicate, Metrics, Receiver, ResolvedService, ScopedIp,
-    ServiceDaemon, ServiceEvent, ServiceInfo,
+    DaemonEvent, HostnameResolutionEvent, IfKind, IfPredicate, Metrics, Receiver, ResolvedService,
+    ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -63,7 +63,11 @@ impl Daemon {
         let daemon = ServiceDaemon::new().map_err(failed)?;
         // Before it hears anything; they are looked for once more when it is known to be at work.
         Sockets::beyond(&known).map_err(unwatched)?.hear();
-        let following = Wish { addresses: wish.addresses.clone(), round: wish.round, ..Wish::default() };
+        let following = Wish {
+            addresses: wish.addresses.clone(),
+            round: wish.round,
+            ..Wish::default()
+        };
         let usable: HashSet<IpAddr> = wish.addresses.iter().copied().collect();
         let set_up = || {
             daemon.set_ip_check_interval(CHECK_SECONDS)?;
@@ -94,7 +98,16 @@ impl Daemon {
         let mut watching = JoinSet::new();
         watching.spawn(watch(daemon.clone(), sockets.clone()));
         let (browse, host) = (None, None);
-        let mut this = Self { index, daemon, following, monitor, browse, host, sockets, watch: watching };
+        let mut this = Self {
+            index,
+            daemon,
+            following,
+            monitor,
+            browse,
+            host,
+            sockets,
+            watch: watching,
+        };
         match this.follow(wish) {
             Ok(()) => Ok(this),
             Err(error) => {
@@ -114,7 +127,11 @@ impl Daemon {
         if self.following.host != wish.host
             && let Some(host) = &wish.host
         {
-            self.host = Some(self.daemon.resolve_hostname(&format!("{host}.local."), None).map_err(failed)?);
+            self.host = Some(
+                self.daemon
+                    .resolve_hostname(&format!("{host}.local."), None)
+                    .map_err(failed)?,
+            );
         }
         if self.following.browse != wish.browse {
             if let Some(before) = &self.following.browse {
@@ -288,7 +305,11 @@ async fn watch(daemon: ServiceDaemon, sockets: Arc<Sockets>) {
 
 /// Whether a daemon holds no more than it may.
 fn bearable(metrics: &Metrics) -> bool {
-    let cached: i64 = metrics.iter().filter(|(name, _)| name.starts_with("cached-")).map(|(_, count)| count).sum();
+    let cached: i64 = metrics
+        .iter()
+        .filter(|(name, _)| name.starts_with("cached-"))
+        .map(|(_, count)| count)
+        .sum();
     // One or two for each record that comes, and so for one that comes again and again.
     let timers = metrics.get("timer").copied().unwrap_or_default();
     cached <= CACHED && timers <= TIMERS
@@ -312,10 +333,28 @@ fn domain(service: &str) -> String {
 }
 
 fn service(shown: &Shown) -> Result<ServiceInfo, String> {
-    let Shown { service, instance, host, port, addresses, text, probe } = shown;
-    let text: Vec<(&str, &str)> = text.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+    let Shown {
+        service,
+        instance,
+        host,
+        port,
+        addresses,
+        text,
+        probe,
+    } = shown;
+    let text: Vec<(&str, &str)> = text
+        .iter()
+        .map(|(key, value)| (key.as_ref(), value.as_ref()))
+        .collect();
     let host = format!("{host}.local.");
-    let info = ServiceInfo::new(&domain(service), instance, &host, &addresses[..], *port, &text[..]);
+    let info = ServiceInfo::new(
+        &domain(service),
+        instance,
+        &host,
+        &addresses[..],
+        *port,
+        &text[..],
+    );
     let mut info = info.map_err(failed)?;
     info.set_requires_probe(*probe);
     Ok(info)
@@ -323,10 +362,18 @@ fn service(shown: &Shown) -> Result<ServiceInfo, String> {
 
 fn found(service: &ResolvedService, index: u32) -> Found {
     let addresses = service.get_addresses().iter();
-    let addresses = addresses.map(|address| scoped(address.to_ip_addr(), service.get_port(), index)).collect();
+    let addresses = addresses
+        .map(|address| scoped(address.to_ip_addr(), service.get_port(), index))
+        .collect();
     let text = service.get_properties().iter().take(FOREIGN_TEXT);
-    let text = text.map(|pair| (pair.key().to_owned(), pair.val_str().to_owned())).collect();
-    Found { name: service.get_fullname().to_owned(), addresses, text }
+    let text = text
+        .map(|pair| (pair.key().to_owned(), pair.val_str().to_owned()))
+        .collect();
+    Found {
+        name: service.get_fullname().to_owned(),
+        addresses,
+        text,
+    }
 }
 
 fn failed(error: mdns_sd::Error) -> String {

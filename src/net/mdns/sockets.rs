@@ -50,11 +50,23 @@ impl Sockets {
         for file in fs::read_dir("/proc/self/fd")? {
             let Ok(file) = file else { continue };
             // One that was closed meanwhile is left out.
-            let Ok(target) = fs::read_link(file.path()) else { continue };
-            let inode =
-                target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            let number = file.file_name().to_str().and_then(|number| number.parse().ok());
-            let (Some(inode), Some(number)) = (inode, number) else { continue };
+            let Ok(target) = fs::read_link(file.path()) else {
+                continue;
+            };
+            let inode = target.to_str().and_then(|target| {
+                target
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .parse()
+                    .ok()
+            });
+            let number = file
+                .file_name()
+                .to_str()
+                .and_then(|number| number.parse().ok());
+            let (Some(inode), Some(number)) = (inode, number) else {
+                continue;
+            };
             let is_new = |(other, _): &(u64, Socket)| *other != inode;
             if known.0.iter().chain(&found).all(is_new)
                 && let Some(socket) = doubled(number, inode)
@@ -103,12 +115,19 @@ impl Sockets {
     ///
     /// It is listened only for as long as this waits: a packet of a flood costs the runtime nothing.
     pub(super) async fn arrived(&self) -> io::Result<()> {
-        let listen =
-            |(_, socket): &(u64, Socket)| tokio::net::UdpSocket::from_std(UdpSocket::from(socket.try_clone()?));
+        let listen = |(_, socket): &(u64, Socket)| {
+            tokio::net::UdpSocket::from_std(UdpSocket::from(socket.try_clone()?))
+        };
         let sockets = self.0.iter().map(listen).collect::<io::Result<Vec<_>>>()?;
         poll_fn(|context| {
-            let ready = sockets.iter().any(|socket| socket.poll_recv_ready(context).is_ready());
-            if ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+            let ready = sockets
+                .iter()
+                .any(|socket| socket.poll_recv_ready(context).is_ready());
+            if ready {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
         })
         .await
     }
@@ -142,7 +161,8 @@ fn doubled(number: RawFd, inode: u64) -> Option<Socket> {
         return None;
     }
     let seen = SockRef::from(&file);
-    let is_udp = matches!(seen.r#type(), Ok(Type::DGRAM)) && matches!(seen.protocol(), Ok(Some(Protocol::UDP)));
+    let is_udp = matches!(seen.r#type(), Ok(Type::DGRAM))
+        && matches!(seen.protocol(), Ok(Some(Protocol::UDP)));
     let port = seen.local_addr().ok()?.as_socket()?.port();
     (is_udp && port == PORT).then(|| Socket::from(file))
 }
@@ -161,7 +181,10 @@ mod tests {
 
     #[test]
     fn packets_that_are_long_or_full_of_records_are_not_taken() {
-        let (to, from) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let (to, from) = (
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
         let socket = Socket::from(to.try_clone().unwrap());
         let sockets = Sockets(vec![(0, socket)]);
         sockets.hear();
@@ -187,6 +210,10 @@ mod tests {
         from.send_to(&sent[6], to.local_addr().unwrap()).unwrap();
         sockets.hear();
         from.send_to(&sent[3], to.local_addr().unwrap()).unwrap();
-        assert_eq!(to.recv(&mut buffer).unwrap(), 1201, "what came in the silence is lost");
+        assert_eq!(
+            to.recv(&mut buffer).unwrap(),
+            1201,
+            "what came in the silence is lost"
+        );
     }
 }

@@ -21,7 +21,13 @@ const CONFLICTS: usize = 64;
 
 impl Core {
     pub(super) fn register(&mut self, now: Now, datagram: Datagram<'_>, signed: &SignedRecord) {
-        let Datagram { from, via, key, length, .. } = datagram;
+        let Datagram {
+            from,
+            via,
+            key,
+            length,
+            ..
+        } = datagram;
         let most = length.saturating_mul(3);
         let Some(table) = &mut self.table else {
             self.counters.ignored(Ignored::NotAsked.as_str());
@@ -42,26 +48,45 @@ impl Core {
         };
         let Record { sequence, .. } = record;
         if self.acknowledgements.len() >= WAITING_ACKNOWLEDGEMENTS {
-            let refused =
-                Refused { regarding: Regarding::Sequence(sequence), refusal: Refusal::Rate { wait: STORE_BUSY } };
+            let refused = Refused {
+                regarding: Regarding::Sequence(sequence),
+                refusal: Refusal::Rate { wait: STORE_BUSY },
+            };
             self.refuse(from, via, refused, most);
             return;
         }
         let name = record.name.clone();
         let node = signed.node;
         self.counters.registers += 1;
-        match table.register(now, Registration { record, signed: signed.clone(), source: from, key }) {
+        match table.register(
+            now,
+            Registration {
+                record,
+                signed: signed.clone(),
+                source: from,
+                key,
+            },
+        ) {
             Outcome::Accepted { lease, change, .. } => {
                 // A retransmitted register changes nothing, yet its first copy may still be on the way to the disk.
                 let ticket = self.submitted + waiting_batches(table);
                 if ticket <= self.durable {
                     self.acknowledge(now, from, via, sequence, lease, most);
                 } else {
-                    let waiting = Acknowledgement { ticket, to: from, via, sequence, lease, most };
+                    let waiting = Acknowledgement {
+                        ticket,
+                        to: from,
+                        via,
+                        sequence,
+                        lease,
+                        most,
+                    };
                     self.acknowledgements.push_back(waiting);
                 }
                 match change {
-                    Change::Joined | Change::Returned => self.event(Event::Arrived { name, source: from }),
+                    Change::Joined | Change::Returned => {
+                        self.event(Event::Arrived { name, source: from })
+                    }
                     Change::Moved => self.event(Event::Changed { name, source: from }),
                     Change::Same | Change::Updated | Change::Left => {}
                 }
@@ -70,19 +95,34 @@ impl Core {
                 match &refusal {
                     Refusal::NameHeld { holder } => {
                         let holder = *holder;
-                        self.conflict(Conflict { name, holder, claimant: node, source: from, at: now.wall });
+                        self.conflict(Conflict {
+                            name,
+                            holder,
+                            claimant: node,
+                            source: from,
+                            at: now.wall,
+                        });
                     }
-                    Refusal::Cloned => self.event(Event::Cloned { node, name, source: from }),
+                    Refusal::Cloned => self.event(Event::Cloned {
+                        node,
+                        name,
+                        source: from,
+                    }),
                     _ => {}
                 }
-                let refused = Refused { regarding: Regarding::Sequence(sequence), refusal };
+                let refused = Refused {
+                    regarding: Regarding::Sequence(sequence),
+                    refusal,
+                };
                 self.refuse(from, via, refused, most);
             }
         }
     }
 
     pub(super) fn renew(&mut self, now: Now, datagram: Datagram<'_>, renewal: &Renewal) {
-        let Datagram { from, via, length, .. } = datagram;
+        let Datagram {
+            from, via, length, ..
+        } = datagram;
         let most = length.saturating_mul(3);
         let own = self.engine.own().id();
         let Some(table) = &mut self.table else {
@@ -95,12 +135,25 @@ impl Core {
         }
         let regarding = Regarding::Sequence(renewal.sequence);
         if table.by_id(&renewal.node).is_none() {
-            self.refuse(from, via, Refused { regarding, refusal: Refusal::UnknownRecord }, most);
+            self.refuse(
+                from,
+                via,
+                Refused {
+                    regarding,
+                    refusal: Refusal::UnknownRecord,
+                },
+                most,
+            );
             return;
         }
         let genuine = match table.renewal_key(&renewal.node) {
             Some(key) => RenewalKey::from_bytes(*key).verify(renewal, &own),
-            None => match self.engine.own().identity().renewal_key_of_node(&renewal.node) {
+            None => match self
+                .engine
+                .own()
+                .identity()
+                .renewal_key_of_node(&renewal.node)
+            {
                 Ok(key) => {
                     let genuine = key.verify(renewal, &own);
                     // Only a genuine renewal earns the memory.
@@ -118,20 +171,45 @@ impl Core {
         }
         if self.acknowledgements.len() >= WAITING_ACKNOWLEDGEMENTS {
             // Most renewals wait for nothing, but whether this one does is known only once it is taken.
-            self.refuse(from, via, Refused { regarding, refusal: Refusal::Rate { wait: STORE_BUSY } }, most);
+            self.refuse(
+                from,
+                via,
+                Refused {
+                    regarding,
+                    refusal: Refusal::Rate { wait: STORE_BUSY },
+                },
+                most,
+            );
             return;
         }
         self.counters.renewals += 1;
-        match table.renew(now, &renewal.node, renewal.epoch, renewal.base, renewal.sequence, from) {
+        match table.renew(
+            now,
+            &renewal.node,
+            renewal.epoch,
+            renewal.base,
+            renewal.sequence,
+            from,
+        ) {
             // What acknowledges this renewal acknowledges the ones before it, too.
-            RenewOutcome::Renewed { lease, changed: false } if !self.moving.contains_key(&renewal.node) => {
+            RenewOutcome::Renewed {
+                lease,
+                changed: false,
+            } if !self.moving.contains_key(&renewal.node) => {
                 self.acknowledge(now, from, via, renewal.sequence, lease, most);
             }
             RenewOutcome::Renewed { lease, changed } => {
                 let name = table.by_id(&renewal.node).map(|node| node.name().clone());
                 let ticket = self.submitted + waiting_batches(table);
                 let sequence = renewal.sequence;
-                self.acknowledgements.push_back(Acknowledgement { ticket, to: from, via, sequence, lease, most });
+                self.acknowledgements.push_back(Acknowledgement {
+                    ticket,
+                    to: from,
+                    via,
+                    sequence,
+                    lease,
+                    most,
+                });
                 if changed {
                     self.moving.insert(renewal.node, ticket);
                 }
@@ -140,18 +218,39 @@ impl Core {
                 }
             }
             RenewOutcome::Unknown => {
-                self.refuse(from, via, Refused { regarding, refusal: Refusal::UnknownRecord }, most);
+                self.refuse(
+                    from,
+                    via,
+                    Refused {
+                        regarding,
+                        refusal: Refusal::UnknownRecord,
+                    },
+                    most,
+                );
             }
             RenewOutcome::Outdated { epoch, sequence } => {
-                self.refuse(from, via, Refused { regarding, refusal: Refusal::Outdated { epoch, sequence } }, most);
+                self.refuse(
+                    from,
+                    via,
+                    Refused {
+                        regarding,
+                        refusal: Refusal::Outdated { epoch, sequence },
+                    },
+                    most,
+                );
             }
         }
     }
 
     pub(super) fn goodbye(&mut self, now: Now, datagram: Datagram<'_>, signed: &SignedRecord) {
         let Some(table) = &mut self.table else { return };
-        let known = table.by_id(&signed.node).is_some_and(|node| node.state() == State::Present);
-        if !known || signed.node == self.engine.own().id() || !self.responder.admits(now, datagram.from) {
+        let known = table
+            .by_id(&signed.node)
+            .is_some_and(|node| node.state() == State::Present);
+        if !known
+            || signed.node == self.engine.own().id()
+            || !self.responder.admits(now, datagram.from)
+        {
             return;
         }
         let Ok(record) = signed.verify(|key| self.settings.keys.contains(&key)) else {
@@ -164,20 +263,39 @@ impl Core {
             return;
         }
         let name = record.name.clone();
-        let Datagram { from: source, key, .. } = datagram;
-        let registration = Registration { record, signed: signed.clone(), source, key };
-        if let Outcome::Accepted { change: Change::Left, .. } = table.goodbye(now, registration) {
+        let Datagram {
+            from: source, key, ..
+        } = datagram;
+        let registration = Registration {
+            record,
+            signed: signed.clone(),
+            source,
+            key,
+        };
+        if let Outcome::Accepted {
+            change: Change::Left,
+            ..
+        } = table.goodbye(now, registration)
+        {
             self.event(Event::Departed { name });
         }
     }
 
     pub(super) fn refuse(&mut self, to: SocketAddr, via: Via, refused: Refused, most: usize) {
         self.counters.refused(&refused.refusal);
-        self.output.push_back(Output::Reply { to, via, message: Message::Refused(refused), most });
+        self.output.push_back(Output::Reply {
+            to,
+            via,
+            message: Message::Refused(refused),
+            most,
+        });
     }
 
     pub(super) fn conflict(&mut self, conflict: Conflict) {
-        let known = self.conflicts.iter_mut().find(|c| c.name == conflict.name && c.claimant == conflict.claimant);
+        let known = self
+            .conflicts
+            .iter_mut()
+            .find(|c| c.name == conflict.name && c.claimant == conflict.claimant);
         if let Some(known) = known {
             *known = conflict;
             return;

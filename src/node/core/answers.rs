@@ -10,10 +10,19 @@ use crate::wire::v1::{Answer, Message, Query, Subject, Want};
 
 impl Core {
     pub(super) fn query(&mut self, now: Now, datagram: Datagram<'_>, query: &Query) {
-        let Datagram { from, via, nonce, length, .. } = datagram;
+        let Datagram {
+            from,
+            via,
+            nonce,
+            length,
+            ..
+        } = datagram;
         let most = length.saturating_mul(3);
         self.counters.queries += 1;
-        match self.responder.query(now, query, nonce, from, (via.local, via.interface)) {
+        match self
+            .responder
+            .query(now, query, nonce, from, (via.local, via.interface))
+        {
             Verdict::Ignore(reason) => self.counters.ignored(reason.as_str()),
             Verdict::AnswerOwn => self.answer(query.id, from, via, self.own_subject(), most),
             Verdict::AnswerLater => {}
@@ -25,16 +34,39 @@ impl Core {
         }
     }
 
-    pub(super) fn answer(&mut self, id: u64, to: SocketAddr, via: Via, subject: Subject, most: usize) {
+    pub(super) fn answer(
+        &mut self,
+        id: u64,
+        to: SocketAddr,
+        via: Via,
+        subject: Subject,
+        most: usize,
+    ) {
         self.counters.answers += 1;
-        let message = Message::Answer(Answer { id, seen: to, subject });
-        self.output.push_back(Output::Reply { to, via, message, most });
+        let message = Message::Answer(Answer {
+            id,
+            seen: to,
+            subject,
+        });
+        self.output.push_back(Output::Reply {
+            to,
+            via,
+            message,
+            most,
+        });
     }
 
     pub(super) fn own_subject(&self) -> Subject {
         let serves = self.engine.own().record().role.serves();
-        let info = if serves { self.settings.info.clone() } else { Labels::default() };
-        Subject::Own { record: self.engine.own().signed().clone(), info }
+        let info = if serves {
+            self.settings.info.clone()
+        } else {
+            Labels::default()
+        };
+        Subject::Own {
+            record: self.engine.own().signed().clone(),
+            info,
+        }
     }
 
     fn found(&self, want: &Want) -> Subject {
@@ -48,9 +80,18 @@ impl Core {
             // It has no signature that the asker could check, and is told as what it is.
             Some(node) if !node.wire().is_authenticated() => {
                 let (name, wire) = (node.name().clone(), node.wire());
-                Subject::Hearsay { server, name, wire, sighting: node.sighting() }
+                Subject::Hearsay {
+                    server,
+                    name,
+                    wire,
+                    sighting: node.sighting(),
+                }
             }
-            Some(node) => Subject::Found { server, record: node.signed(), sighting: node.sighting() },
+            Some(node) => Subject::Found {
+                server,
+                record: node.signed(),
+                sighting: node.sighting(),
+            },
             None => Subject::Unknown { server },
         }
     }

@@ -41,13 +41,20 @@ impl Core {
     /// The next batch of changes, once everything else is done: a batch gets its number only when the shell is about to
     /// submit it, so that one that comes back by [`Core::put_back`] is always the last.
     pub(super) fn next_batch(&mut self) -> Option<Output> {
-        let table = self.table.as_mut().filter(|table| self.storing && table.is_dirty());
-        let Some(table) = table.filter(|_| self.submitted - self.durable < BATCHES_IN_FLIGHT) else {
+        let table = self
+            .table
+            .as_mut()
+            .filter(|table| self.storing && table.is_dirty());
+        let Some(table) = table.filter(|_| self.submitted - self.durable < BATCHES_IN_FLIGHT)
+        else {
             self.storing = false;
             return None;
         };
         self.submitted += 1;
-        Some(Output::Store { ticket: self.submitted, batch: table.take_dirty() })
+        Some(Output::Store {
+            ticket: self.submitted,
+            batch: table.take_dirty(),
+        })
     }
 
     /// Whether renewal times may be stored when their time comes. Rows go first: the numbers of the batches that will
@@ -57,14 +64,22 @@ impl Core {
     }
 
     pub(super) fn store_seen(&mut self, now: Now) {
-        if now.elapsed < self.seen_at || !self.table.as_ref().is_some_and(|table| self.may_store_seen(table)) {
+        if now.elapsed < self.seen_at
+            || !self
+                .table
+                .as_ref()
+                .is_some_and(|table| self.may_store_seen(table))
+        {
             return;
         }
         let Some(table) = &mut self.table else { return };
         self.seen_at = now.elapsed + SEEN_EVERY;
         self.submitted += 1;
         self.seen_ticket = self.submitted;
-        self.output.push_back(Output::Store { ticket: self.submitted, batch: table.take_seen() });
+        self.output.push_back(Output::Store {
+            ticket: self.submitted,
+            batch: table.take_seen(),
+        });
     }
 
     /// The store had no room for its last batch: what was in it is handed out again later.
@@ -78,10 +93,18 @@ impl Core {
         self.seen_ticket = self.seen_ticket.min(self.submitted);
         // What was put back may now stand behind other changes.
         let last = self.submitted + waiting_batches(table);
-        for waiting in self.acknowledgements.iter_mut().filter(|waiting| waiting.ticket >= refused) {
+        for waiting in self
+            .acknowledgements
+            .iter_mut()
+            .filter(|waiting| waiting.ticket >= refused)
+        {
             waiting.ticket = last;
         }
-        for ticket in self.moving.values_mut().filter(|ticket| **ticket >= refused) {
+        for ticket in self
+            .moving
+            .values_mut()
+            .filter(|ticket| **ticket >= refused)
+        {
             *ticket = last;
         }
     }
@@ -93,17 +116,43 @@ impl Core {
         while let Some(next) = self.acknowledgements.front()
             && next.ticket <= self.durable
         {
-            if let Some(Acknowledgement { to, via, sequence, lease, most, .. }) = self.acknowledgements.pop_front() {
+            if let Some(Acknowledgement {
+                to,
+                via,
+                sequence,
+                lease,
+                most,
+                ..
+            }) = self.acknowledgements.pop_front()
+            {
                 self.acknowledge(now, to, via, sequence, lease, most);
             }
         }
         self.store();
     }
 
-    pub(super) fn acknowledge(&mut self, now: Now, to: SocketAddr, via: Via, sequence: u64, lease: Lease, most: usize) {
-        let message =
-            Message::Registered(Registered { sequence, seen: to, lease, clock: now.wall, offers: self.offers });
-        self.output.push_back(Output::Reply { to, via, message, most });
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Now,
+        to: SocketAddr,
+        via: Via,
+        sequence: u64,
+        lease: Lease,
+        most: usize,
+    ) {
+        let message = Message::Registered(Registered {
+            sequence,
+            seen: to,
+            lease,
+            clock: now.wall,
+            offers: self.offers,
+        });
+        self.output.push_back(Output::Reply {
+            to,
+            via,
+            message,
+            most,
+        });
     }
 }
 

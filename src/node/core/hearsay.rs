@@ -26,7 +26,9 @@ pub enum Heard {
 impl Core {
     /// Takes a claim that came by an ancestor's wire: nobody proved anything.
     pub fn hear(&mut self, now: Now, heard: &Hearsay) -> Heard {
-        let Some(table) = &mut self.table else { return Heard::Full };
+        let Some(table) = &mut self.table else {
+            return Heard::Full;
+        };
         let change = match table.hear(now, heard) {
             HearsayOutcome::Owned { holder } => return Heard::Owned { holder },
             HearsayOutcome::Full => return Heard::Full,
@@ -34,9 +36,16 @@ impl Core {
         };
         let news = change != Change::Same;
         if news {
-            let Hearsay { name, wire, source, .. } = heard.clone();
+            let Hearsay {
+                name, wire, source, ..
+            } = heard.clone();
             let arrived = matches!(change, Change::Joined | Change::Returned);
-            self.event(Event::Hearsay { name, wire, source, arrived });
+            self.event(Event::Hearsay {
+                name,
+                wire,
+                source,
+                arrived,
+            });
             self.store();
         }
         Heard::Taken { news }
@@ -52,6 +61,10 @@ impl Core {
         at: Timestamp,
         lease: Lease,
     ) -> Option<Imported> {
-        Some(self.table.as_mut()?.import(now, name, wire, address, at, lease))
+        Some(
+            self.table
+                .as_mut()?
+                .import(now, name, wire, address, at, lease),
+        )
     }
 }

@@ -29,10 +29,23 @@ impl Core {
         let own = self.engine.own();
         let record = own.record().clone();
         let (claimant, name, source) = (own.id(), record.name.clone(), own_source(&record));
-        let registration = Registration { record, signed: own.signed().clone(), source, key: own.signed().key };
-        let Outcome::Refused(refusal) = table.register(now, registration) else { return None };
+        let registration = Registration {
+            record,
+            signed: own.signed().clone(),
+            source,
+            key: own.signed().key,
+        };
+        let Outcome::Refused(refusal) = table.register(now, registration) else {
+            return None;
+        };
         if let Refusal::NameHeld { holder } = refusal {
-            self.conflict(Conflict { name, holder, claimant, source, at: now.wall });
+            self.conflict(Conflict {
+                name,
+                holder,
+                claimant,
+                source,
+                at: now.wall,
+            });
         }
         Some(refusal)
     }
@@ -42,7 +55,14 @@ impl Core {
         let sequence = self.engine.next_sequence();
         let own = self.engine.own();
         let record = own.record();
-        let renewed = table.renew(now, &own.id(), record.epoch, record.sequence, sequence, own_source(record));
+        let renewed = table.renew(
+            now,
+            &own.id(),
+            record.epoch,
+            record.sequence,
+            sequence,
+            own_source(record),
+        );
         self.renew_own_at = now.elapsed + discovery::renew_after(record.lease);
         if !matches!(renewed, RenewOutcome::Renewed { .. }) {
             self.engine.sign_anew();
@@ -53,6 +73,9 @@ impl Core {
 
 /// A server sees itself at its best address.
 pub(super) fn own_source(record: &Record) -> SocketAddr {
-    let ip = record.addresses.first().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip);
+    let ip = record
+        .addresses
+        .first()
+        .map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip);
     SocketAddr::new(ip, record.port)
 }

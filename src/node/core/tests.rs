@@ -11,7 +11,10 @@ const KEY: KeyId = KeyId([1, 2, 3, 4]);
 const SERVER: u8 = 1;
 
 fn at(millis: u64) -> Now {
-    Now { elapsed: Duration::from_millis(millis), wall: Timestamp(1_795_150_000_000 + millis) }
+    Now {
+        elapsed: Duration::from_millis(millis),
+        wall: Timestamp(1_795_150_000_000 + millis),
+    }
 }
 
 /// A server that has stored its own record.
@@ -50,9 +53,17 @@ fn server_with(table: Table, boot: u64) -> Core {
         keys: vec![KEY],
         seed: 1,
     };
-    let engine = Engine::new(at(0), settings, OwnRecord::new(Identity::from_seed(&[SERVER; 32]), KEY, own.clone()));
+    let engine = Engine::new(
+        at(0),
+        settings,
+        OwnRecord::new(Identity::from_seed(&[SERVER; 32]), KEY, own.clone()),
+    );
     let responder = Responder::new(at(0), ResponderSettings::new(1), own.name, own.role);
-    let settings = CoreSettings { info: Labels::default(), keys: vec![KEY], accepts: Vec::new() };
+    let settings = CoreSettings {
+        info: Labels::default(),
+        keys: vec![KEY],
+        accepts: Vec::new(),
+    };
     Core::new(at(0), engine, responder, Some(table), settings)
 }
 
@@ -63,7 +74,11 @@ fn signed(identity: u8, sequence: u64, lease: u32) -> SignedRecord {
         sequence,
         boot: 7,
         lease: Lease(lease),
-        addresses: vec![Address { ip: [10, 0, 0, identity].into(), interface: None, origin: Origin::Interface }],
+        addresses: vec![Address {
+            ip: [10, 0, 0, identity].into(),
+            interface: None,
+            origin: Origin::Interface,
+        }],
         port: 24373,
         role: Role::Client,
         labels: Labels::default(),
@@ -76,7 +91,10 @@ fn hear(core: &mut Core, now: Now, identity: u8, message: &Message) {
     let datagram = Datagram {
         from: ([10, 0, 0, identity], 24373).into(),
         came_by: Method::Unicast,
-        via: Via { local: None, interface: 1 },
+        via: Via {
+            local: None,
+            interface: 1,
+        },
         key: KEY,
         nonce: &[0; 24],
         length: 400,
@@ -98,13 +116,23 @@ fn batches(outputs: &[Output]) -> Vec<(u64, (usize, usize))> {
 }
 
 fn acknowledged(outputs: &[Output]) -> usize {
-    let replies = outputs.iter().filter(|o| matches!(o, Output::Reply { message: Message::Registered(_), .. }));
+    let replies = outputs.iter().filter(|o| {
+        matches!(
+            o,
+            Output::Reply {
+                message: Message::Registered(_),
+                ..
+            }
+        )
+    });
     replies.count()
 }
 
 fn state(core: &Core, identity: u8) -> Option<State> {
     let node = Identity::from_seed(&[identity; 32]).id();
-    core.table().and_then(|table| table.by_id(&node)).map(|node| node.state())
+    core.table()
+        .and_then(|table| table.by_id(&node))
+        .map(|node| node.state())
 }
 
 #[test]
@@ -127,15 +155,28 @@ fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
     let before = core.submitted;
     // The disk is slow: as many batches are under way as may be.
     for identity in 2..10 {
-        hear(&mut core, at(10), identity, &Message::Register(signed(identity, 1, 90)));
+        hear(
+            &mut core,
+            at(10),
+            identity,
+            &Message::Register(signed(identity, 1, 90)),
+        );
         core.store();
         assert_eq!(batches(&outputs(&mut core)).len(), 1);
     }
     assert_eq!(core.in_flight(), BATCHES_IN_FLIGHT);
     hear(&mut core, at(20), 10, &Message::Register(signed(10, 1, 90)));
     core.advance(at(2000));
-    assert_eq!(batches(&outputs(&mut core)), [], "the row waits, and renewal times behind it");
-    assert!(core.deadline().is_none_or(|at| at > Duration::from_millis(2000)), "nothing is due that can't be done");
+    assert_eq!(
+        batches(&outputs(&mut core)),
+        [],
+        "the row waits, and renewal times behind it"
+    );
+    assert!(
+        core.deadline()
+            .is_none_or(|at| at > Duration::from_millis(2000)),
+        "nothing is due that can't be done"
+    );
 
     core.durable(at(2010), before + BATCHES_IN_FLIGHT);
     let done = outputs(&mut core);
@@ -143,7 +184,11 @@ fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
     let row = before + BATCHES_IN_FLIGHT + 1;
     assert_eq!(batches(&done), [(row, (1, 0))]);
     core.advance(at(2020));
-    assert_eq!(batches(&outputs(&mut core)), [(row + 1, (0, 1))], "renewal times follow");
+    assert_eq!(
+        batches(&outputs(&mut core)),
+        [(row + 1, (0, 1))],
+        "renewal times follow"
+    );
     core.durable(at(2030), row);
     assert_eq!(acknowledged(&outputs(&mut core)), 1);
 }
@@ -154,15 +199,21 @@ fn what_a_full_store_gives_back_is_acknowledged_only_once_it_is_stored() {
     let before = core.submitted;
     hear(&mut core, at(1000), 2, &Message::Register(signed(2, 1, 90)));
     core.advance(at(1000));
-    let Some(Output::Store { ticket, batch }) = std::iter::from_fn(|| core.output()).find(|output| {
-        assert!(!matches!(output, Output::Reply { .. }));
-        matches!(output, Output::Store { .. })
-    }) else {
+    let Some(Output::Store { ticket, batch }) =
+        std::iter::from_fn(|| core.output()).find(|output| {
+            assert!(!matches!(output, Output::Reply { .. }));
+            matches!(output, Output::Store { .. })
+        })
+    else {
         panic!("the row is handed out")
     };
     assert_eq!(ticket, before + 1);
     core.put_back(batch);
-    assert_eq!(batches(&outputs(&mut core)), [], "not again while there is no room");
+    assert_eq!(
+        batches(&outputs(&mut core)),
+        [],
+        "not again while there is no room"
+    );
     assert_eq!(core.in_flight(), 0);
     core.durable(at(1010), ticket);
     assert_eq!(acknowledged(&outputs(&mut core)), 0);
@@ -174,24 +225,40 @@ fn what_a_full_store_gives_back_is_acknowledged_only_once_it_is_stored() {
 fn a_renewal_is_put_off_while_too_many_acknowledgements_wait() {
     let mut core = server();
     hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
-    let (node, server) = (Identity::from_seed(&[2; 32]), Identity::from_seed(&[SERVER; 32]).id());
+    let (node, server) = (
+        Identity::from_seed(&[2; 32]),
+        Identity::from_seed(&[SERVER; 32]).id(),
+    );
     let key = node.renewal_key_with_server(&server).unwrap();
     let renew = |sequence| Message::Renew(key.renewal(&node.id(), &server, 1, 1, sequence));
     let to: SocketAddr = ([10, 0, 0, 3], 1).into();
     let waiting = || Acknowledgement {
         ticket: u64::MAX,
         to,
-        via: Via { local: None, interface: 1 },
+        via: Via {
+            local: None,
+            interface: 1,
+        },
         sequence: 1,
         lease: Lease(90),
         most: 1200,
     };
     outputs(&mut core);
-    core.acknowledgements.extend((0..WAITING_ACKNOWLEDGEMENTS).map(|_| waiting()));
+    core.acknowledgements
+        .extend((0..WAITING_ACKNOWLEDGEMENTS).map(|_| waiting()));
     // It comes from another address, so it would have to wait for the store.
     hear(&mut core, at(20), 7, &renew(2));
     let refused = outputs(&mut core).into_iter().any(|output| {
-        matches!(output, Output::Reply { message: Message::Refused(Refused { refusal: Refusal::Rate { .. }, .. }), .. })
+        matches!(
+            output,
+            Output::Reply {
+                message: Message::Refused(Refused {
+                    refusal: Refusal::Rate { .. },
+                    ..
+                }),
+                ..
+            }
+        )
     });
     assert!(refused);
     assert!(core.acknowledgements.len() <= WAITING_ACKNOWLEDGEMENTS + 1);
@@ -205,10 +272,15 @@ fn renewal_after_a_move_is_acknowledged_with_the_move_and_not_before() {
     let mut core = server();
     hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
     core.store();
-    let [(ticket, _)] = batches(&outputs(&mut core))[..] else { panic!("the row is handed out") };
+    let [(ticket, _)] = batches(&outputs(&mut core))[..] else {
+        panic!("the row is handed out")
+    };
     core.durable(at(20), ticket);
     assert_eq!(acknowledged(&outputs(&mut core)), 1);
-    let (node, server) = (Identity::from_seed(&[2; 32]), Identity::from_seed(&[SERVER; 32]).id());
+    let (node, server) = (
+        Identity::from_seed(&[2; 32]),
+        Identity::from_seed(&[SERVER; 32]).id(),
+    );
     let key = node.renewal_key_with_server(&server).unwrap();
     let renew = |sequence| Message::Renew(key.renewal(&node.id(), &server, 1, 1, sequence));
     // From another address; then again, as no acknowledgement came: by a new number, and by the same one.
@@ -218,30 +290,53 @@ fn renewal_after_a_move_is_acknowledged_with_the_move_and_not_before() {
     core.store();
     let done = outputs(&mut core);
     assert_eq!(acknowledged(&done), 0, "the move is on no disk yet");
-    let [(ticket, _)] = batches(&done)[..] else { panic!("the row is handed out") };
+    let [(ticket, _)] = batches(&done)[..] else {
+        panic!("the row is handed out")
+    };
     // It is under way, and no longer what waits in the table.
     hear(&mut core, at(1600), 7, &renew(4));
-    assert_eq!(acknowledged(&outputs(&mut core)), 0, "the move is on no disk yet");
+    assert_eq!(
+        acknowledged(&outputs(&mut core)),
+        0,
+        "the move is on no disk yet"
+    );
     core.durable(at(1700), ticket);
     assert_eq!(acknowledged(&outputs(&mut core)), 4);
     hear(&mut core, at(1800), 7, &renew(5));
-    assert_eq!(acknowledged(&outputs(&mut core)), 1, "what changes nothing but the time waits for nothing");
+    assert_eq!(
+        acknowledged(&outputs(&mut core)),
+        1,
+        "what changes nothing but the time waits for nothing"
+    );
 }
 
 #[test]
 fn other_nodes_renewals_wait_for_nobodys_move() {
     let mut core = server();
     for identity in [2, 3] {
-        hear(&mut core, at(10), identity, &Message::Register(signed(identity, 1, 90)));
+        hear(
+            &mut core,
+            at(10),
+            identity,
+            &Message::Register(signed(identity, 1, 90)),
+        );
     }
     core.store();
-    let [(ticket, _)] = batches(&outputs(&mut core))[..] else { panic!("the rows are handed out") };
+    let [(ticket, _)] = batches(&outputs(&mut core))[..] else {
+        panic!("the rows are handed out")
+    };
     core.durable(at(20), ticket);
     outputs(&mut core);
     let server = Identity::from_seed(&[SERVER; 32]).id();
     let renew = |identity, sequence| {
         let node = Identity::from_seed(&[identity; 32]);
-        Message::Renew(node.renewal_key_with_server(&server).unwrap().renewal(&node.id(), &server, 1, 1, sequence))
+        Message::Renew(node.renewal_key_with_server(&server).unwrap().renewal(
+            &node.id(),
+            &server,
+            1,
+            1,
+            sequence,
+        ))
     };
     hear(&mut core, at(1000), 7, &renew(2, 2));
     hear(&mut core, at(1000), 3, &renew(3, 2));
@@ -250,7 +345,10 @@ fn other_nodes_renewals_wait_for_nobodys_move() {
 
 /// The order in which a server's own record stands in its registry, and whether it is present.
 fn own_order(core: &Core) -> ((u64, u64), State) {
-    let own = core.table().and_then(|table| table.by_id(&core.engine().own().id())).unwrap();
+    let own = core
+        .table()
+        .and_then(|table| table.by_id(&core.engine().own().id()))
+        .unwrap();
     (own.record().order(), own.state())
 }
 
@@ -272,14 +370,28 @@ fn server_whose_count_of_starts_was_set_back_stands_in_its_registry_at_once() {
         };
         let signed = SignedRecord::sign(&record, &Identity::from_seed(&[SERVER; 32]), KEY).unwrap();
         let source = ([127, 0, 0, 1], 24373).into();
-        let registered = table.register(at(0), Registration { record, signed, source, key: KEY });
+        let registered = table.register(
+            at(0),
+            Registration {
+                record,
+                signed,
+                source,
+                key: KEY,
+            },
+        );
         assert!(matches!(registered, Outcome::Accepted { .. }));
         let mut core = server_with(table, 9);
         let (order, state) = own_order(&core);
-        assert_eq!((order, state), (core.engine().own().record().order(), State::Present));
+        assert_eq!(
+            (order, state),
+            (core.engine().own().record().order(), State::Present)
+        );
         assert!(order > (epoch, sequence));
         let raised = |o: &Output| matches!(o, Output::Event(Event::Discovery(discovery::Event::EpochRaised { epoch: to })) if *to == epoch + 1);
-        assert!(outputs(&mut core).iter().any(raised), "the next start is to count from there");
+        assert!(
+            outputs(&mut core).iter().any(raised),
+            "the next start is to count from there"
+        );
     }
 }
 
@@ -289,16 +401,30 @@ fn server_that_another_server_calls_outdated_renews_its_own_entry_at_once() {
     // It registers with another server, which has a later epoch of it.
     let other = own(3, "other");
     hear(&mut core, at(100), 3, &Message::Announcement(other));
-    let registers = outputs(&mut core).into_iter().find_map(|output| match output {
-        Output::Send { message: Message::Register(signed), .. } => signed.verify(|_| true).ok(),
-        _ => None,
-    });
+    let registers = outputs(&mut core)
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Send {
+                message: Message::Register(signed),
+                ..
+            } => signed.verify(|_| true).ok(),
+            _ => None,
+        });
     let sequence = registers.expect("it registers").sequence;
-    let refusal = Refusal::Outdated { epoch: 6, sequence: 40 };
-    let refused = Refused { regarding: Regarding::Sequence(sequence), refusal };
+    let refusal = Refusal::Outdated {
+        epoch: 6,
+        sequence: 40,
+    };
+    let refused = Refused {
+        regarding: Regarding::Sequence(sequence),
+        refusal,
+    };
     hear(&mut core, at(200), 3, &Message::Refused(refused));
     assert_eq!(core.engine().own().record().epoch, 7);
-    assert_eq!(own_order(&core), (core.engine().own().record().order(), State::Present));
+    assert_eq!(
+        own_order(&core),
+        (core.engine().own().record().order(), State::Present)
+    );
 }
 
 /// The record of another server.

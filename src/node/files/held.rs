@@ -12,7 +12,13 @@ pub(in crate::node) struct Held(HashMap<NodeId, BTreeMap<Box<str>, FileView>>);
 
 impl Held {
     /// Takes what a known node says of an offered file; whether that is news. `nodes` are how many are known at all.
-    pub(in crate::node) fn take(&mut self, node: NodeId, report: &Report, now: Timestamp, nodes: usize) -> bool {
+    pub(in crate::node) fn take(
+        &mut self,
+        node: NodeId,
+        report: &Report,
+        now: Timestamp,
+        nodes: usize,
+    ) -> bool {
         // Nodes that were forgotten leave something behind: with more of them than there are nodes, all begins anew.
         if self.0.len() > nodes.saturating_mul(2).max(64) {
             self.0.clear();
@@ -26,7 +32,8 @@ impl Held {
         let files = self.0.entry(node).or_default();
         let before = files.insert(report.name.clone(), view);
         let new = |before: FileView| {
-            before.generation != report.generation || before.error.as_deref() != report.error.as_deref()
+            before.generation != report.generation
+                || before.error.as_deref() != report.error.as_deref()
         };
         before.is_none_or(new)
     }
@@ -55,7 +62,13 @@ mod tests {
     use super::*;
 
     fn report(name: &str, generation: u64) -> Report {
-        Report { name: name.into(), generation, error: None, attempted: None, again: false }
+        Report {
+            name: name.into(),
+            generation,
+            error: None,
+            attempted: None,
+            again: false,
+        }
     }
 
     #[test]
@@ -65,11 +78,25 @@ mod tests {
         assert!(held.take(node, &report("a", 1), Timestamp(1), 1));
         assert!(!held.take(node, &report("a", 1), Timestamp(2), 1));
         assert!(held.take(node, &report("a", 2), Timestamp(3), 1));
-        assert!(held.take(node, &Report { error: Some("full".into()), ..report("a", 2) }, Timestamp(4), 1));
+        assert!(held.take(
+            node,
+            &Report {
+                error: Some("full".into()),
+                ..report("a", 2)
+            },
+            Timestamp(4),
+            1
+        ));
         assert!(!held.has(&node, "a", 2), "something is wrong with it");
         held.take(node, &report("a", 2), Timestamp(5), 1);
-        assert_eq!([1, 2, 3].map(|generation| held.has(&node, "a", generation)), [false, true, false]);
-        assert_eq!((held.generation(&node, "a"), held.generation(&node, "b")), (Some(2), None));
+        assert_eq!(
+            [1, 2, 3].map(|generation| held.has(&node, "a", generation)),
+            [false, true, false]
+        );
+        assert_eq!(
+            (held.generation(&node, "a"), held.generation(&node, "b")),
+            (Some(2), None)
+        );
     }
 
     #[test]

@@ -39,7 +39,15 @@ impl Files {
     /// Nothing is held or pushed yet; what is begun for a push comes out of the queue.
     pub(super) fn new(transfer: Handles) -> (Self, mpsc::Receiver<PushEvent>) {
         let (push_events, events) = mpsc::channel(PUSH_EVENTS);
-        (Self { transfer, held: Held::default(), pushes: Pushes::default(), push_events }, events)
+        (
+            Self {
+                transfer,
+                held: Held::default(),
+                pushes: Pushes::default(),
+                push_events,
+            },
+            events,
+        )
     }
 }
 
@@ -64,10 +72,19 @@ impl Node {
     pub(super) fn pull(&mut self, call: Call) {
         let refused = match (&call.request, &self.files.transfer.puller) {
             (Request::Pull { name }, Some(puller)) => {
-                let now = Told::Now { name: name.as_deref().map(Into::into), reply: call.reply.clone() };
-                puller.try_send(now).err().map(|_| (ErrorKind::Busy, "the node is busy: try again"))
+                let now = Told::Now {
+                    name: name.as_deref().map(Into::into),
+                    reply: call.reply.clone(),
+                };
+                puller
+                    .try_send(now)
+                    .err()
+                    .map(|_| (ErrorKind::Busy, "the node is busy: try again"))
             }
-            _ => Some((ErrorKind::NotFound, "this node takes no files (files.accept is empty)")),
+            _ => Some((
+                ErrorKind::NotFound,
+                "this node takes no files (files.accept is empty)",
+            )),
         };
         if let Some((kind, message)) = refused {
             // Nobody waits for the answer any more: nothing to do.
@@ -78,13 +95,31 @@ impl Node {
     /// Takes what sessions tell of files.
     pub(super) fn file_event(&mut self, event: FileEvent) {
         match event {
-            FileEvent::Sending { node, name, generation, bytes } => {
+            FileEvent::Sending {
+                node,
+                name,
+                generation,
+                bytes,
+            } => {
                 // Whoever pulls takes the file, though it has not said what it holds yet.
-                let known = self.core.table().filter(|table| table.by_id(&node).is_some()).map(registry::Table::len);
-                if let Some(nodes) = known.filter(|_| self.files.held.generation(&node, &name).is_none()) {
-                    let report =
-                        Report { name: name.clone(), generation: 0, error: None, attempted: None, again: false };
-                    self.files.held.take(node, &report, self.clock.now().wall, nodes);
+                let known = self
+                    .core
+                    .table()
+                    .filter(|table| table.by_id(&node).is_some())
+                    .map(registry::Table::len);
+                if let Some(nodes) =
+                    known.filter(|_| self.files.held.generation(&node, &name).is_none())
+                {
+                    let report = Report {
+                        name: name.clone(),
+                        generation: 0,
+                        error: None,
+                        attempted: None,
+                        again: false,
+                    };
+                    self.files
+                        .held
+                        .take(node, &report, self.clock.now().wall, nodes);
                 }
                 self.files.pushes.sending(&node, &name, generation, bytes);
             }
@@ -107,8 +142,12 @@ impl Node {
     fn reported(&mut self, node: NodeId, report: Report) {
         let now = self.clock.now();
         // Only of nodes that are known, and of files that are offered: so it is bounded.
-        let Some(table) = self.core.table() else { return };
-        let Some(known) = table.by_id(&node) else { return };
+        let Some(table) = self.core.table() else {
+            return;
+        };
+        let Some(known) = table.by_id(&node) else {
+            return;
+        };
         if !self.files.transfer.offers.has(&report.name) {
             return;
         }
@@ -129,11 +168,21 @@ impl Node {
     pub(super) fn show_servers(&self) {
         if self.files.transfer.puller.is_some() {
             let own = self.core.engine().own().id();
-            let servers = self.core.engine().servers().iter().filter(|server| server.id != own);
+            let servers = self
+                .core
+                .engine()
+                .servers()
+                .iter()
+                .filter(|server| server.id != own);
             show(
                 &self.files.transfer.servers,
                 servers.filter_map(|server| {
-                    Some((server.address, server.id, &server.name, server.held.as_ref()?.clock_offset))
+                    Some((
+                        server.address,
+                        server.id,
+                        &server.name,
+                        server.held.as_ref()?.clock_offset,
+                    ))
                 }),
             );
         }
@@ -148,11 +197,18 @@ impl Node {
                 path: offered.path.display().to_string(),
                 generation: current.map(|current| current.number),
                 size: current.map(|current| current.snapshot.size()),
-                digest: current.map(|current| data_encoding::HEXLOWER.encode(current.snapshot.digest())),
+                digest: current
+                    .map(|current| data_encoding::HEXLOWER.encode(current.snapshot.digest())),
                 error: offered.error,
             }
         };
-        self.files.transfer.offers.all().into_iter().map(view).collect()
+        self.files
+            .transfer
+            .offers
+            .all()
+            .into_iter()
+            .map(view)
+            .collect()
     }
 
     /// The files that this node takes, for `status`.

@@ -95,7 +95,9 @@ impl Push {
     fn outcome(&self, node: &Waiting, report: &Report) -> Option<PushView> {
         let has_it = report.generation >= self.generation;
         let done = || self.view(node, Progress::Done, self.size);
-        let Some(error) = report.error.as_deref() else { return has_it.then(done) };
+        let Some(error) = report.error.as_deref() else {
+            return has_it.then(done);
+        };
         match report.attempted {
             // Of a visit that began before this push: another one follows.
             Some(attempted) if attempted < self.generation => None,
@@ -105,9 +107,17 @@ impl Push {
             _ => {
                 // What followed may have failed though it is there.
                 let bytes = if has_it { self.size } else { 0 };
-                let generation = if has_it { self.generation } else { report.generation };
+                let generation = if has_it {
+                    self.generation
+                } else {
+                    report.generation
+                };
                 let error = Some(error.to_owned());
-                Some(PushView { generation, error, ..self.view(node, Progress::Failed, bytes) })
+                Some(PushView {
+                    generation,
+                    error,
+                    ..self.view(node, Progress::Failed, bytes)
+                })
             }
         }
     }
@@ -124,7 +134,9 @@ impl Push {
         while let Some(view) = self.last.pop_front() {
             match self.call.reply.try_send(view.into()) {
                 Ok(()) => {}
-                Err(TrySendError::Full(Response::Item { item: Item::Pushed(view) })) => {
+                Err(TrySendError::Full(Response::Item {
+                    item: Item::Pushed(view),
+                })) => {
                     self.last.push_front(view);
                     return false;
                 }
@@ -134,14 +146,21 @@ impl Push {
         if !self.waiting.is_empty() {
             return self.call.reply.is_closed();
         }
-        !matches!(self.call.reply.try_send(Response::END), Err(TrySendError::Full(_)))
+        !matches!(
+            self.call.reply.try_send(Response::END),
+            Err(TrySendError::Full(_))
+        )
     }
 }
 
 impl Pushes {
     /// Notes that bytes are on their way.
     pub(super) fn sending(&mut self, node: &NodeId, name: &str, generation: u64, bytes: u64) {
-        for push in self.running.iter().filter(|push| *push.name == *name && push.generation == generation) {
+        for push in self
+            .running
+            .iter()
+            .filter(|push| *push.name == *name && push.generation == generation)
+        {
             if let Some(waiting) = push.waiting.iter().find(|waiting| waiting.id == *node) {
                 push.tell(push.view(waiting, Progress::Pulling, bytes));
             }
@@ -150,8 +169,14 @@ impl Pushes {
 
     /// Notes what a node says it holds.
     pub(super) fn reported(&mut self, node: &NodeId, report: &Report) {
-        for push in self.running.iter_mut().filter(|push| push.name == report.name) {
-            let Some(place) = push.waiting.iter().position(|waiting| waiting.id == *node) else { continue };
+        for push in self
+            .running
+            .iter_mut()
+            .filter(|push| push.name == report.name)
+        {
+            let Some(place) = push.waiting.iter().position(|waiting| waiting.id == *node) else {
+                continue;
+            };
             match push.outcome(&push.waiting[place], report) {
                 Some(view) => {
                     push.waiting.swap_remove(place);
@@ -167,13 +192,18 @@ impl Pushes {
     pub(super) fn called(&mut self, Called { name, terminals }: Called) {
         for (id, outcome) in terminals {
             for push in self.running.iter_mut().filter(|push| push.name == name) {
-                let Some(place) = push.waiting.iter().position(|waiting| waiting.id == id) else { continue };
+                let Some(place) = push.waiting.iter().position(|waiting| waiting.id == id) else {
+                    continue;
+                };
                 let node = push.waiting.swap_remove(place);
                 let view = match &outcome {
                     Ok(()) => push.view(&node, Progress::Sent, 0),
                     Err(error) => {
                         let error = Some(format!("it could not be called: {error}"));
-                        PushView { error, ..push.view(&node, Progress::Failed, 0) }
+                        PushView {
+                            error,
+                            ..push.view(&node, Progress::Failed, 0)
+                        }
                     }
                 };
                 push.last.push_back(view);
@@ -190,20 +220,30 @@ impl Pushes {
                 if let Some(trouble) = &node.trouble {
                     error = format!("{error}; it said last: {trouble}");
                 }
-                let view = PushView { error: Some(error), ..push.view(&node, Progress::Failed, 0) };
+                let view = PushView {
+                    error: Some(error),
+                    ..push.view(&node, Progress::Failed, 0)
+                };
                 push.last.push_back(view);
             }
             push.deadline = Duration::MAX;
         }
         self.running.retain_mut(|push| !push.flush());
-        let slow = self.running.iter().any(|push| !push.last.is_empty() || push.waiting.is_empty());
+        let slow = self
+            .running
+            .iter()
+            .any(|push| !push.last.is_empty() || push.waiting.is_empty());
         self.flush_at = slow.then(|| now + FLUSH_EVERY);
     }
 
     /// When [`Self::end`] or [`Node::send_notices`] is to be called at the latest.
     pub(in crate::node) fn deadline(&self) -> Option<Duration> {
         if self.unicast.is_empty() {
-            self.running.iter().map(|push| push.deadline).chain(self.flush_at).min()
+            self.running
+                .iter()
+                .map(|push| push.deadline)
+                .chain(self.flush_at)
+                .min()
         } else {
             Some(Duration::ZERO)
         }
@@ -218,9 +258,15 @@ fn refuse(call: &Call, kind: ErrorKind, message: impl Into<String>) {
 impl Node {
     /// Has the file looked at; the push starts when that is done.
     pub(in crate::node) fn push(&mut self, call: Call) {
-        let Request::Push { name, .. } = &call.request else { return };
+        let Request::Push { name, .. } = &call.request else {
+            return;
+        };
         let Some(refreshes) = self.files.transfer.refreshes.clone() else {
-            return refuse(&call, ErrorKind::NotServer, "this node offers no files (files.offer is empty)");
+            return refuse(
+                &call,
+                ErrorKind::NotServer,
+                "this node offers no files (files.offer is empty)",
+            );
         };
         if self.files.pushes.running.len() >= PUSHES {
             return refuse(&call, ErrorKind::Busy, "too many pushes run already");
@@ -237,13 +283,22 @@ impl Node {
                 _ => Err("the file could not be looked at in time".to_owned()),
             };
             // The node stops if nobody receives.
-            let _ = events.send(PushEvent::Refreshed(Refreshed { call, outcome })).await;
+            let _ = events
+                .send(PushEvent::Refreshed(Refreshed { call, outcome }))
+                .await;
         });
     }
 
     /// Tells the nodes, and waits for them.
     pub(super) fn start_push(&mut self, Refreshed { call, outcome }: Refreshed) {
-        let Request::Push { name, to, timeout_ms } = &call.request else { return };
+        let Request::Push {
+            name,
+            to,
+            timeout_ms,
+        } = &call.request
+        else {
+            return;
+        };
         let generation = match outcome {
             Ok(generation) => generation,
             Err(error) => return refuse(&call, ErrorKind::Failed, error),
@@ -262,35 +317,71 @@ impl Node {
                 Some(node) if !node.wire().is_authenticated() => match (node.wire(), &caller) {
                     (Wire::Terminals, Some(_)) => old.push(terminals::Terminal::from(&node)),
                     (Wire::Terminals, None) => {
-                        let reason =
-                            format!("'{wanted}' is an old terminal, and those get compat.terminals.file alone");
+                        let reason = format!(
+                            "'{wanted}' is an old terminal, and those get compat.terminals.file alone"
+                        );
                         return refuse(&call, ErrorKind::Failed, reason);
                     }
                     (wire, _) => {
-                        let reason = format!("'{wanted}' is known by hearsay ({wire}), and takes no files");
+                        let reason =
+                            format!("'{wanted}' is known by hearsay ({wire}), and takes no files");
                         return refuse(&call, ErrorKind::Failed, reason);
                     }
                 },
                 Some(node) if node.state() == State::Present => nodes.push(node),
-                Some(_) => return refuse(&call, ErrorKind::Failed, format!("'{wanted}' is not present now")),
-                None => return refuse(&call, ErrorKind::NotFound, format!("no node called '{wanted}' is known here")),
+                Some(_) => {
+                    return refuse(
+                        &call,
+                        ErrorKind::Failed,
+                        format!("'{wanted}' is not present now"),
+                    );
+                }
+                None => {
+                    return refuse(
+                        &call,
+                        ErrorKind::NotFound,
+                        format!("no node called '{wanted}' is known here"),
+                    );
+                }
             }
         }
         let all = to.is_empty();
         if all {
-            for node in table.nodes(Filter { present: true, gone: false }, None).filter(|node| node.id() != own.id()) {
+            for node in table
+                .nodes(
+                    Filter {
+                        present: true,
+                        gone: false,
+                    },
+                    None,
+                )
+                .filter(|node| node.id() != own.id())
+            {
                 match node.wire() {
                     wire if wire.is_authenticated() => nodes.push(node),
-                    Wire::Terminals if caller.is_some() => old.push(terminals::Terminal::from(&node)),
+                    Wire::Terminals if caller.is_some() => {
+                        old.push(terminals::Terminal::from(&node))
+                    }
                     _ => {}
                 }
             }
         }
         let key = self.traffic.ring.first().id();
         let (number, size) = (generation.number, generation.snapshot.size());
-        let notice = Notice::sign(own.identity(), key, name, number, size, *generation.snapshot.digest());
+        let notice = Notice::sign(
+            own.identity(),
+            key,
+            name,
+            number,
+            size,
+            *generation.snapshot.digest(),
+        );
         let Ok(notice) = notice else {
-            return refuse(&call, ErrorKind::BadRequest, format!("'{name}' can't be the name of an offer"));
+            return refuse(
+                &call,
+                ErrorKind::BadRequest,
+                format!("'{name}' can't be the name of an offer"),
+            );
         };
         let message = Arc::new(Message::Notice(notice));
         let now = self.clock.now().elapsed;
@@ -305,8 +396,15 @@ impl Node {
             call,
         };
         for node in nodes {
-            self.files.pushes.unicast.push_back((node.source(), message.clone()));
-            let entry = Waiting { id: node.id(), name: node.name().clone(), trouble: None };
+            self.files
+                .pushes
+                .unicast
+                .push_back((node.source(), message.clone()));
+            let entry = Waiting {
+                id: node.id(),
+                name: node.name().clone(),
+                trouble: None,
+            };
             // Of all nodes, only those that take the file are waited for; a node that is named is.
             if all && self.files.held.generation(&entry.id, &push.name).is_none() {
                 continue;
@@ -319,13 +417,23 @@ impl Node {
             }
         }
         for terminal in &old {
-            let entry = Waiting { id: terminal.id, name: terminal.name.clone(), trouble: None };
+            let entry = Waiting {
+                id: terminal.id,
+                name: terminal.name.clone(),
+                trouble: None,
+            };
             push.tell(push.view(&entry, Progress::Told, 0));
             push.waiting.push(entry);
         }
         tracing::info!(file = %push.name, generation = number, nodes = push.waiting.len(), "pushing");
         if let Some(caller) = caller.filter(|_| all || !old.is_empty()) {
-            terminals::call(caller, push.name.clone(), old, all, self.files.push_events.clone());
+            terminals::call(
+                caller,
+                push.name.clone(),
+                old,
+                all,
+                self.files.push_events.clone(),
+            );
         }
         self.files.pushes.running.push(push);
         self.files.pushes.end(now);
@@ -338,7 +446,14 @@ impl Node {
     pub(super) fn tell_newer(&mut self, name: &str, generation: &Generation) {
         let (key, snapshot) = (self.traffic.ring.first().id(), &generation.snapshot);
         let identity = self.core.engine().own().identity();
-        let notice = Notice::sign(identity, key, name, generation.number, snapshot.size(), *snapshot.digest());
+        let notice = Notice::sign(
+            identity,
+            key,
+            name,
+            generation.number,
+            snapshot.size(),
+            *snapshot.digest(),
+        );
         if let Ok(notice) = notice {
             self.multicast(Arc::new(Message::Notice(notice)));
         }
@@ -354,14 +469,22 @@ impl Node {
     pub(in crate::node) async fn send_notices(&mut self) {
         for message in std::mem::take(&mut self.files.pushes.multicast) {
             for method in settings::methods(&self.config) {
-                if let Err(error) = self.traffic.send_to_all(method, &message, self.core.counters_mut()).await {
+                if let Err(error) = self
+                    .traffic
+                    .send_to_all(method, &message, self.core.counters_mut())
+                    .await
+                {
                     tracing::debug!(%method, "a notice could not be sent to all: {error}");
                 }
             }
         }
         for _ in 0..AT_ONCE {
-            let Some((to, message)) = self.files.pushes.unicast.pop_front() else { break };
-            self.traffic.send(to, &message, self.core.counters_mut()).await;
+            let Some((to, message)) = self.files.pushes.unicast.pop_front() else {
+                break;
+            };
+            self.traffic
+                .send(to, &message, self.core.counters_mut())
+                .await;
         }
         self.traffic.flush(self.core.counters_mut()).await;
     }
@@ -378,30 +501,54 @@ mod tests {
     /// A push of generation 5 to one node, and what it tells.
     fn push() -> (Pushes, mpsc::Receiver<Response>) {
         let (reply, told) = mpsc::channel(16);
-        let request = Request::Push { name: "a".into(), to: Vec::new(), timeout_ms: 1000 };
+        let request = Request::Push {
+            name: "a".into(),
+            to: Vec::new(),
+            timeout_ms: 1000,
+        };
         let push = Push {
             call: Call { request, reply },
             name: "a".into(),
             generation: 5,
             size: 10,
-            waiting: vec![Waiting { id: NODE, name: "kiosk".parse().unwrap(), trouble: None }],
+            waiting: vec![Waiting {
+                id: NODE,
+                name: "kiosk".parse().unwrap(),
+                trouble: None,
+            }],
             last: VecDeque::new(),
             deadline: Duration::from_secs(1),
         };
-        (Pushes { running: vec![push], ..Pushes::default() }, told)
+        (
+            Pushes {
+                running: vec![push],
+                ..Pushes::default()
+            },
+            told,
+        )
     }
 
     fn report(generation: u64, error: Option<&str>, attempted: Option<u64>, again: bool) -> Report {
-        Report { name: "a".into(), generation, error: error.map(Into::into), attempted, again }
+        Report {
+            name: "a".into(),
+            generation,
+            error: error.map(Into::into),
+            attempted,
+            again,
+        }
     }
 
     /// How a push ends for its node, if it ends, after these reports.
     fn ended(reports: &[Report]) -> Option<(Progress, u64, Option<String>)> {
         let (mut pushes, mut told) = push();
-        reports.iter().for_each(|report| pushes.reported(&NODE, report));
+        reports
+            .iter()
+            .for_each(|report| pushes.reported(&NODE, report));
         pushes.end(Duration::ZERO);
         match told.try_recv().ok()? {
-            Response::Item { item: Item::Pushed(view) } => Some((view.state, view.generation, view.error)),
+            Response::Item {
+                item: Item::Pushed(view),
+            } => Some((view.state, view.generation, view.error)),
             other => panic!("{other:?}"),
         }
     }
@@ -409,14 +556,35 @@ mod tests {
     #[test]
     fn a_node_is_done_when_it_has_what_is_pushed_and_failed_when_that_failed_for_good() {
         assert_eq!(ended(&[report(4, None, Some(4), false)]), None);
-        assert_eq!(ended(&[report(5, None, Some(5), false)]), Some((Progress::Done, 5, None)));
-        assert_eq!(ended(&[report(6, None, Some(6), false)]), Some((Progress::Done, 5, None)));
+        assert_eq!(
+            ended(&[report(5, None, Some(5), false)]),
+            Some((Progress::Done, 5, None))
+        );
+        assert_eq!(
+            ended(&[report(6, None, Some(6), false)]),
+            Some((Progress::Done, 5, None))
+        );
         let failed = |generation| Some((Progress::Failed, generation, Some("full".to_owned())));
         assert_eq!(ended(&[report(4, Some("full"), Some(5), false)]), failed(4));
-        assert_eq!(ended(&[report(4, Some("full"), None, false)]), failed(4), "an older node does not say more");
-        assert_eq!(ended(&[report(5, Some("full"), Some(5), false)]), failed(5), "what follows failed");
-        assert_eq!(ended(&[report(9, Some("full"), Some(5), false)]), failed(5), "it keeps a later one");
-        assert_eq!(ended(&[report(5, Some("full"), Some(6), false)]), Some((Progress::Done, 5, None)));
+        assert_eq!(
+            ended(&[report(4, Some("full"), None, false)]),
+            failed(4),
+            "an older node does not say more"
+        );
+        assert_eq!(
+            ended(&[report(5, Some("full"), Some(5), false)]),
+            failed(5),
+            "what follows failed"
+        );
+        assert_eq!(
+            ended(&[report(9, Some("full"), Some(5), false)]),
+            failed(5),
+            "it keeps a later one"
+        );
+        assert_eq!(
+            ended(&[report(5, Some("full"), Some(6), false)]),
+            Some((Progress::Done, 5, None))
+        );
     }
 
     #[test]
@@ -426,12 +594,20 @@ mod tests {
         let earlier = report(4, Some("what follows failed"), Some(4), false);
         assert_eq!(ended(std::slice::from_ref(&earlier)), None);
         let done = report(5, None, Some(5), false);
-        assert_eq!(ended(&[earlier, broken.clone(), done]), Some((Progress::Done, 5, None)));
+        assert_eq!(
+            ended(&[earlier, broken.clone(), done]),
+            Some((Progress::Done, 5, None))
+        );
         // When its own time is over it says what hindered the node.
         let (mut pushes, mut told) = push();
         pushes.reported(&NODE, &broken);
         pushes.end(Duration::from_secs(1));
-        let Some(Response::Item { item: Item::Pushed(view) }) = told.try_recv().ok() else { panic!() };
+        let Some(Response::Item {
+            item: Item::Pushed(view),
+        }) = told.try_recv().ok()
+        else {
+            panic!()
+        };
         assert_eq!(view.state, Progress::Failed);
         assert!(view.error.unwrap().ends_with("the line broke"));
     }

@@ -18,7 +18,11 @@ pub(super) struct Terminal {
 
 impl From<&NodeRef<'_>> for Terminal {
     fn from(node: &NodeRef<'_>) -> Self {
-        Self { id: node.id(), name: node.name().clone(), address: node.source() }
+        Self {
+            id: node.id(),
+            name: node.name().clone(),
+            address: node.source(),
+        }
     }
 }
 
@@ -38,7 +42,11 @@ pub(super) fn call(
 ) {
     tokio::spawn(async move {
         let mut called = Vec::with_capacity(terminals.len());
-        let everybody = if all { Some(caller.call_all().await) } else { None };
+        let everybody = if all {
+            Some(caller.call_all().await)
+        } else {
+            None
+        };
         if let Some(Err(error)) = &everybody {
             tracing::warn!(file = %name, "the terminals could not be called: {error}");
         }
@@ -50,6 +58,11 @@ pub(super) fn call(
             called.push((terminal.id, outcome));
         }
         // The node stops if nobody receives.
-        let _ = events.send(PushEvent::Called(Called { name, terminals: called })).await;
+        let _ = events
+            .send(PushEvent::Called(Called {
+                name,
+                terminals: called,
+            }))
+            .await;
     });
 }

@@ -17,7 +17,11 @@ const AGREE_WITHIN: Duration = Duration::from_secs(100);
 
 /// Runs a scenario for several seeds, or for the one that the environment names.
 fn seeds(scenario: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let seeds = match (number("HEREABOUTS_SEED"), number("HEREABOUTS_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
         (None, count) => 1..1 + count.unwrap_or(4),
@@ -46,7 +50,9 @@ fn a_quiet_network_agrees_within_a_second() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 5);
         (0..6).for_each(|host| world.start(host));
-        let took = world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        let took = world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         assert!(took <= SECOND, "{took:?}");
     });
 }
@@ -55,11 +61,17 @@ fn a_quiet_network_agrees_within_a_second() {
 fn loss_duplicates_and_reordering_only_delay_agreement() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 5);
-        world.faults = Faults { loss: 0.3, duplicates: 0.2, delay: Duration::from_millis(300) };
+        world.faults = Faults {
+            loss: 0.3,
+            duplicates: 0.2,
+            delay: Duration::from_millis(300),
+        };
         (0..7).for_each(|host| world.start(host));
         world.run(SECOND * 120);
         world.faults = Faults::default();
-        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees after the faults");
+        world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees after the faults");
         let stats = world.stats;
         assert!(
             stats.lost > 0 && stats.duplicated > 0 && stats.acknowledged > 0,
@@ -74,24 +86,38 @@ fn with_a_third_of_all_datagrams_lost_nodes_are_registered_within_seconds() {
     for seed in 1..=200 {
         let mut world = fleet(seed, 1, 1);
         world.methods = vec![Method::Multicast];
-        world.faults = Faults { loss: 0.33, ..Faults::default() };
+        world.faults = Faults {
+            loss: 0.33,
+            ..Faults::default()
+        };
         world.start(0);
         world.run(SECOND * 5);
         world.start(1);
-        took.push(world.run_until(AGREE_WITHIN, |world| world.holds_a_server(1)).unwrap_or(AGREE_WITHIN));
+        took.push(
+            world
+                .run_until(AGREE_WITHIN, |world| world.holds_a_server(1))
+                .unwrap_or(AGREE_WITHIN),
+        );
     }
     took.sort();
     let of = |hundredths: usize| took[took.len() * hundredths / 100];
     let seen = [50, 90, 95, 99].map(|hundredths| (hundredths, of(hundredths)));
     println!("{seen:?}, at last {:?}", took.last());
-    assert!(of(50) <= SECOND * 2 && of(90) <= SECOND * 6 && of(99) <= SECOND * 20, "{seen:?}");
+    assert!(
+        of(50) <= SECOND * 2 && of(90) <= SECOND * 6 && of(99) <= SECOND * 20,
+        "{seen:?}"
+    );
 }
 
 #[test]
 fn crashes_and_restarts_lose_nothing_that_was_acknowledged() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 4);
-        world.faults = Faults { loss: 0.1, duplicates: 0.1, delay: Duration::from_millis(100) };
+        world.faults = Faults {
+            loss: 0.1,
+            duplicates: 0.1,
+            delay: Duration::from_millis(100),
+        };
         (0..6).for_each(|host| world.start(host));
         for _ in 0..30 {
             let pause = Duration::from_millis(world.dice.u64(10..20_000));
@@ -111,7 +137,9 @@ fn crashes_and_restarts_lose_nothing_that_was_acknowledged() {
             .collect::<Vec<_>>()
             .into_iter()
             .for_each(|host| world.start(host));
-        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees after the faults");
+        world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees after the faults");
         assert!(world.stats.crashes > 0, "nothing crashed");
     });
 }
@@ -121,14 +149,18 @@ fn a_partition_expires_whoever_is_cut_off_and_heals() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 3);
         (0..4).for_each(|host| world.start(host));
-        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         world.hosts[2].part = 1;
         world.run(LEASE.duration() + SECOND * 2);
         assert_eq!(world.state_of(0, "client1"), Some(State::Expired));
         assert_eq!(world.state_of(0, "client0"), Some(State::Present));
         assert!(world.stats.cut > 0);
         world.hosts[2].part = 0;
-        world.run_until(SECOND * 40, World::agrees).expect("the cut off host is back within one round of asking");
+        world
+            .run_until(SECOND * 40, World::agrees)
+            .expect("the cut off host is back within one round of asking");
     });
 }
 
@@ -137,10 +169,14 @@ fn a_new_address_is_known_within_a_second() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 2);
         (0..4).for_each(|host| world.start(host));
-        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         world.run(SECOND * 20);
         world.set_address(3, "10.0.9.9".parse().unwrap());
-        let took = world.run_until(SECOND * 5, World::agrees).expect("everybody knows the new address");
+        let took = world
+            .run_until(SECOND * 5, World::agrees)
+            .expect("everybody knows the new address");
         assert!(took <= SECOND, "{took:?}");
     });
 }
@@ -153,7 +189,9 @@ fn wrong_clocks_still_find_each_other() {
             world.hosts[host].skew_millis = world.dice.i64(-7_200_000..7_200_000);
         }
         (0..4).for_each(|host| world.start(host));
-        let took = world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        let took = world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         assert!(took <= SECOND * 2, "{took:?}");
         assert!(world.stats.refused_clocks > 0, "no clock was refused");
     });
@@ -165,18 +203,26 @@ fn a_wiped_node_gets_its_name_back_where_names_are_released() {
         let mut world = fleet(seed, 1, 1);
         world.release_after = Duration::ZERO;
         (0..2).for_each(|host| world.start(host));
-        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         world.crash(1);
         world.wipe(1, 200);
         world.start(1);
         world.run(SECOND * 5);
         let core = world.hosts[1].core.as_ref().unwrap();
-        let refusal = core.engine().servers().first().and_then(|server| server.refusal.clone());
+        let refusal = core
+            .engine()
+            .servers()
+            .first()
+            .and_then(|server| server.refusal.clone());
         assert!(
             matches!(refusal, Some(Refusal::NameHeld { .. })),
             "the name is free while its holder counts as present"
         );
-        world.run_until(LEASE.duration() + SECOND * 75, World::agrees).expect("the name is taken over");
+        world
+            .run_until(LEASE.duration() + SECOND * 75, World::agrees)
+            .expect("the name is taken over");
     });
 }
 
@@ -188,12 +234,17 @@ fn a_name_stays_with_its_first_holder() {
         world.start(0);
         world.start(1);
         world
-            .run_until(AGREE_WITHIN, |world| world.state_of(0, "client0") == Some(State::Present))
+            .run_until(AGREE_WITHIN, |world| {
+                world.state_of(0, "client0") == Some(State::Present)
+            })
             .expect("it registers");
         world.start(2);
         world.run(SECOND * 200);
         let table = world.hosts[0].core.as_ref().unwrap().table().unwrap();
-        assert_eq!(table.by_name(&world.hosts[1].name).unwrap().id(), world.hosts[1].id());
+        assert_eq!(
+            table.by_name(&world.hosts[1].name).unwrap().id(),
+            world.hosts[1].id()
+        );
         assert_eq!(world.hosts[0].core.as_ref().unwrap().conflicts().count(), 1);
     });
 }
@@ -220,7 +271,9 @@ fn a_goodbye_is_told_at_once_and_survives_a_restart_of_the_server() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 2);
         (0..3).for_each(|host| world.start(host));
-        world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         world.stop(2);
         world.run(SECOND);
         assert_eq!(world.state_of(0, "client1"), Some(State::Left));
@@ -237,18 +290,30 @@ fn where_no_group_works_servers_are_found_by_mdns_and_asked_by_unicast() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 3);
         world.groups = false;
-        world.faults = Faults { loss: 0.2, duplicates: 0.1, delay: Duration::from_millis(50) };
+        world.faults = Faults {
+            loss: 0.2,
+            duplicates: 0.1,
+            delay: Duration::from_millis(50),
+        };
         (0..5).for_each(|host| world.start(host));
         let all = |world: &World| {
             (0..5).all(|host| {
                 let servers = world.hosts[host].core.as_ref().unwrap().engine().servers();
-                servers.iter().any(|server| server.held.is_some() && server.found_by == crate::discovery::Method::Mdns)
+                servers.iter().any(|server| {
+                    server.held.is_some() && server.found_by == crate::discovery::Method::Mdns
+                })
             })
         };
         // Two methods have 3 s each before it.
-        let took = world.run_until(SECOND * 60, all).expect("everybody found a server by mDNS");
+        let took = world
+            .run_until(SECOND * 60, all)
+            .expect("everybody found a server by mDNS");
         assert!(took >= SECOND * 6, "{took:?}");
-        assert!(world.stats.browsed > 0 && world.stats.cut > 0, "{:?}", world.stats);
+        assert!(
+            world.stats.browsed > 0 && world.stats.cut > 0,
+            "{:?}",
+            world.stats
+        );
         // Browsing ended with the first server.
         let browsed = world.stats.browsed;
         world.run(SECOND * 20);
@@ -273,7 +338,9 @@ fn configured_servers_are_found_across_links() {
         world.hosts[1].link = 1;
         world.hosts[1].configured = vec![0];
         (0..3).for_each(|host| world.start(host));
-        let took = world.run_until(AGREE_WITHIN, World::agrees).expect("everybody agrees");
+        let took = world
+            .run_until(AGREE_WITHIN, World::agrees)
+            .expect("everybody agrees");
         assert!(took <= SECOND * 2, "{took:?}");
         // Long enough for what a reached server leaves to do; no step may leave the host awake for ever.
         world.run(SECOND * 10);
@@ -282,9 +349,15 @@ fn configured_servers_are_found_across_links() {
         world.set_address(0, moved);
         let follows = |world: &World| {
             let core = world.hosts[1].core.as_ref().unwrap();
-            let holds = core.engine().servers().iter().any(|s| s.held.is_some() && s.address.ip() == moved);
+            let holds = core
+                .engine()
+                .servers()
+                .iter()
+                .any(|s| s.held.is_some() && s.address.ip() == moved);
             holds && world.agrees()
         };
-        world.run_until(LEASE.duration() * 2 + SECOND * 40, follows).expect("the client follows its server");
+        world
+            .run_until(LEASE.duration() * 2 + SECOND * 40, follows)
+            .expect("the client follows its server");
     });
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::discovery::{Engine, EngineSettings, Method, OwnRecord, OwnSettings, Responder, ResponderSettings, To};
+use crate::discovery::{
+    Engine, EngineSettings, Method, OwnRecord, OwnSettings, Responder, ResponderSettings, To,
+};
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Origin, Role, State, Timestamp};
 use crate::node::{Core, CoreSettings, Datagram, Output};
 use crate::registry::{self, Batch, Filter, Table};
@@ -77,10 +79,25 @@ impl Host {
 }
 
 enum Happening {
-    Datagram { to: usize, from: SocketAddr, bytes: Vec<u8> },
-    Synced { host: usize, incarnation: u32, ticket: u64 },
-    Resolved { host: usize, incarnation: u32, configured: usize },
-    Browsed { host: usize, incarnation: u32 },
+    Datagram {
+        to: usize,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Synced {
+        host: usize,
+        incarnation: u32,
+        ticket: u64,
+    },
+    Resolved {
+        host: usize,
+        incarnation: u32,
+        configured: usize,
+    },
+    Browsed {
+        host: usize,
+        incarnation: u32,
+    },
 }
 
 pub(super) struct World {
@@ -147,7 +164,10 @@ impl World {
 
     pub(super) fn now(&self, host: usize) -> Now {
         let wall = WALL + u64::try_from(self.elapsed.as_millis()).unwrap();
-        Now { elapsed: self.elapsed, wall: Timestamp(wall.saturating_add_signed(self.hosts[host].skew_millis)) }
+        Now {
+            elapsed: self.elapsed,
+            wall: Timestamp(wall.saturating_add_signed(self.hosts[host].skew_millis)),
+        }
     }
 
     /// Switches a host on: from its disk, as after a crash.
@@ -184,16 +204,29 @@ impl World {
             seed,
         };
         let engine = Engine::new(now, settings, own);
-        let responder = Responder::new(now, ResponderSettings::new(seed ^ 1), host.name.clone(), host.role);
+        let responder = Responder::new(
+            now,
+            ResponderSettings::new(seed ^ 1),
+            host.name.clone(),
+            host.role,
+        );
         let table = host.role.serves().then(|| {
-            let settings = registry::Settings { max_lease: LEASE, release_after, ..registry::Settings::default() };
+            let settings = registry::Settings {
+                max_lease: LEASE,
+                release_after,
+                ..registry::Settings::default()
+            };
             let mut table = Table::new(settings);
             for stored in stored_nodes(&host.disk) {
                 table.load(now, stored);
             }
             table
         });
-        let settings = CoreSettings { info: Labels::default(), keys, accepts: Vec::new() };
+        let settings = CoreSettings {
+            info: Labels::default(),
+            keys,
+            accepts: Vec::new(),
+        };
         host.core = Some(Core::new(now, engine, responder, table, settings));
         self.set_address(index, self.hosts[index].address.ip());
         self.settle(index);
@@ -228,14 +261,20 @@ impl World {
 
     /// Wipes a host's disk: it comes back as another node of the same name.
     pub(super) fn wipe(&mut self, index: usize, identity: u8) {
-        assert!(self.hosts[index].core.is_none(), "a running host keeps its disk");
+        assert!(
+            self.hosts[index].core.is_none(),
+            "a running host keeps its disk"
+        );
         self.hosts[index].disk = Disk::default();
         self.hosts[index].identity = identity;
     }
 
     /// Makes a host's disk a copy of another's.
     pub(super) fn clone_disk(&mut self, from: usize, to: usize) {
-        self.hosts[to].disk = Disk { epoch: self.hosts[from].disk.epoch, ..Disk::default() };
+        self.hosts[to].disk = Disk {
+            epoch: self.hosts[from].disk.epoch,
+            ..Disk::default()
+        };
         self.hosts[to].identity = self.hosts[from].identity;
     }
 
@@ -244,7 +283,14 @@ impl World {
         let now = self.now(index);
         self.hosts[index].address.set_ip(ip);
         if let Some(core) = &mut self.hosts[index].core {
-            core.set_addresses(now, vec![Address { ip, interface: None, origin: Origin::Interface }]);
+            core.set_addresses(
+                now,
+                vec![Address {
+                    ip,
+                    interface: None,
+                    origin: Origin::Interface,
+                }],
+            );
             core.network_changed(now);
             self.settle(index);
         }
@@ -260,7 +306,11 @@ impl World {
     }
 
     /// Lets time pass until something holds; how long it took.
-    pub(super) fn run_until(&mut self, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> Option<Duration> {
+    pub(super) fn run_until(
+        &mut self,
+        limit: Duration,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> Option<Duration> {
         let start = self.elapsed;
         loop {
             if holds(self) {
@@ -283,20 +333,28 @@ impl World {
         let timer = timer.min();
         let arrival = self.queue.peek().map(|Reverse((at, _))| *at);
         match (timer, arrival) {
-            (Some((at, index)), arrival) if at < end && arrival.is_none_or(|arrival| at < arrival) => {
+            (Some((at, index)), arrival)
+                if at < end && arrival.is_none_or(|arrival| at < arrival) =>
+            {
                 self.elapsed = at;
                 let now = self.now(index);
                 if let Some(core) = &mut self.hosts[index].core {
                     core.advance(now);
                     let next = core.deadline();
-                    assert!(next.is_none_or(|next| next > at), "{} wakes at once for ever", self.hosts[index].name);
+                    assert!(
+                        next.is_none_or(|next| next > at),
+                        "{} wakes at once for ever",
+                        self.hosts[index].name
+                    );
                 }
                 self.settle(index);
                 true
             }
             (_, Some(at)) if at < end => {
                 self.elapsed = at;
-                let Some(Reverse((_, number))) = self.queue.pop() else { return false };
+                let Some(Reverse((_, number))) = self.queue.pop() else {
+                    return false;
+                };
                 if let Some(happening) = self.happenings.remove(&number) {
                     self.happen(happening);
                 }
@@ -308,27 +366,50 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Datagram { to, from, mut bytes } => {
+            Happening::Datagram {
+                to,
+                from,
+                mut bytes,
+            } => {
                 let now = self.now(to);
                 let length = bytes.len();
-                let Some(core) = &mut self.hosts[to].core else { return };
+                let Some(core) = &mut self.hosts[to].core else {
+                    return;
+                };
                 self.stats.delivered += 1;
                 let opened = seal::open(&self.ring, &mut bytes).unwrap();
                 let message = Message::decode(opened.payload).unwrap();
-                let via = Via { local: None, interface: 1 };
-                let datagram =
-                    Datagram { from, came_by: Method::Multicast, via, key: opened.key, nonce: &opened.nonce, length };
+                let via = Via {
+                    local: None,
+                    interface: 1,
+                };
+                let datagram = Datagram {
+                    from,
+                    came_by: Method::Multicast,
+                    via,
+                    key: opened.key,
+                    nonce: &opened.nonce,
+                    length,
+                };
                 core.handle(now, datagram, &message);
                 core.store();
                 self.settle(to);
             }
-            Happening::Synced { host, incarnation, ticket } => {
+            Happening::Synced {
+                host,
+                incarnation,
+                ticket,
+            } => {
                 let now = self.now(host);
                 let state = &mut self.hosts[host];
                 if state.incarnation != incarnation {
                     return;
                 }
-                while state.unsynced.front().is_some_and(|(waiting, _)| *waiting <= ticket) {
+                while state
+                    .unsynced
+                    .front()
+                    .is_some_and(|(waiting, _)| *waiting <= ticket)
+                {
                     if let Some((_, batch)) = state.unsynced.pop_front() {
                         state.disk.apply(batch);
                     }
@@ -338,7 +419,11 @@ impl World {
                 }
                 self.settle(host);
             }
-            Happening::Resolved { host, incarnation, configured } => {
+            Happening::Resolved {
+                host,
+                incarnation,
+                configured,
+            } => {
                 let now = self.now(host);
                 if self.hosts[host].incarnation != incarnation {
                     return;
@@ -361,26 +446,49 @@ impl World {
         }
         self.stats.browsed += 1;
         let (link, part) = (self.hosts[host].link, self.hosts[host].part);
-        let shown =
-            |other: &&Host| other.link == link && other.part == part && other.core.is_some() && other.role.serves();
-        let mut addresses: Vec<_> = self.hosts.iter().filter(shown).map(|other| other.address).collect();
-        addresses.insert(0, SocketAddr::new(Ipv4Addr::new(10, 0, 0, 250).into(), PORT));
+        let shown = |other: &&Host| {
+            other.link == link && other.part == part && other.core.is_some() && other.role.serves()
+        };
+        let mut addresses: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(shown)
+            .map(|other| other.address)
+            .collect();
+        addresses.insert(
+            0,
+            SocketAddr::new(Ipv4Addr::new(10, 0, 0, 250).into(), PORT),
+        );
         if let Some(core) = &mut self.hosts[host].core {
-            addresses.into_iter().for_each(|address| core.candidate(now, address));
+            addresses
+                .into_iter()
+                .for_each(|address| core.candidate(now, address));
         }
         self.settle(host);
-        self.plan(Duration::from_secs(2), Happening::Browsed { host, incarnation });
+        self.plan(
+            Duration::from_secs(2),
+            Happening::Browsed { host, incarnation },
+        );
     }
 
     /// Does what a core wants done.
     fn settle(&mut self, index: usize) {
         loop {
-            let Some(core) = &mut self.hosts[index].core else { return };
+            let Some(core) = &mut self.hosts[index].core else {
+                return;
+            };
             let Some(output) = core.output() else { return };
             match output {
-                Output::Reply { to, message, most, .. } => {
+                Output::Reply {
+                    to, message, most, ..
+                } => {
                     let bytes = self.seal(&message);
-                    assert!(bytes.len() <= most, "a {} of {} bytes answers {most}/3", message.kind(), bytes.len());
+                    assert!(
+                        bytes.len() <= most,
+                        "a {} of {} bytes answers {most}/3",
+                        message.kind(),
+                        bytes.len()
+                    );
                     if let Message::Registered(registered) = &message {
                         self.stats.acknowledged += 1;
                         self.check_acknowledged(index, to, registered.sequence);
@@ -391,11 +499,17 @@ impl World {
                     }
                     self.transmit(index, to, &bytes);
                 }
-                Output::Send { to: To::One(to), message } => {
+                Output::Send {
+                    to: To::One(to),
+                    message,
+                } => {
                     let bytes = self.seal(&message);
                     self.transmit(index, to, &bytes);
                 }
-                Output::Send { to: To::All(_), message } => {
+                Output::Send {
+                    to: To::All(_),
+                    message,
+                } => {
                     if !self.groups {
                         self.stats.cut += 1;
                         continue;
@@ -411,7 +525,14 @@ impl World {
                 Output::Resolve { configured } => {
                     let incarnation = self.hosts[index].incarnation;
                     let delay = Duration::from_millis(self.dice.u64(1..20));
-                    self.plan(delay, Happening::Resolved { host: index, incarnation, configured });
+                    self.plan(
+                        delay,
+                        Happening::Resolved {
+                            host: index,
+                            incarnation,
+                            configured,
+                        },
+                    );
                 }
                 Output::Browse { on } => {
                     let host = &mut self.hosts[index];
@@ -419,7 +540,13 @@ impl World {
                     let incarnation = host.incarnation;
                     if on {
                         let delay = Duration::from_millis(self.dice.u64(50..1500));
-                        self.plan(delay, Happening::Browsed { host: index, incarnation });
+                        self.plan(
+                            delay,
+                            Happening::Browsed {
+                                host: index,
+                                incarnation,
+                            },
+                        );
                     }
                 }
                 Output::Store { ticket, batch } => {
@@ -428,7 +555,14 @@ impl World {
                     host.unsynced.push_back((ticket, batch));
                     let incarnation = host.incarnation;
                     let delay = Duration::from_millis(self.dice.u64(1..30));
-                    self.plan(delay, Happening::Synced { host: index, incarnation, ticket });
+                    self.plan(
+                        delay,
+                        Happening::Synced {
+                            host: index,
+                            incarnation,
+                            ticket,
+                        },
+                    );
                 }
                 Output::Event(_) | Output::Notice { .. } => {}
             }
@@ -444,7 +578,9 @@ impl World {
     }
 
     fn transmit(&mut self, from: usize, to: SocketAddr, bytes: &[u8]) {
-        let Some(target) = self.hosts.iter().position(|host| host.address == to) else { return };
+        let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
+            return;
+        };
         if self.hosts[target].part != self.hosts[from].part {
             self.stats.cut += 1;
             return;
@@ -453,43 +589,76 @@ impl World {
             self.stats.lost += 1;
             return;
         }
-        let copies = if self.dice.f64() < self.faults.duplicates { 2 } else { 1 };
+        let copies = if self.dice.f64() < self.faults.duplicates {
+            2
+        } else {
+            1
+        };
         self.stats.duplicated += copies - 1;
         for _ in 0..copies {
             let delay = Duration::from_micros(200) + self.faults.delay.mul_f64(self.dice.f64());
             let from = self.hosts[from].address;
-            self.plan(delay, Happening::Datagram { to: target, from, bytes: bytes.to_vec() });
+            self.plan(
+                delay,
+                Happening::Datagram {
+                    to: target,
+                    from,
+                    bytes: bytes.to_vec(),
+                },
+            );
         }
     }
 
     fn plan(&mut self, after: Duration, happening: Happening) {
         self.counter += 1;
-        self.queue.push(Reverse((self.elapsed + after, self.counter)));
+        self.queue
+            .push(Reverse((self.elapsed + after, self.counter)));
         self.happenings.insert(self.counter, happening);
     }
 
     /// An acknowledged record is on the disk.
     fn check_acknowledged(&self, server: usize, node: SocketAddr, sequence: u64) {
-        let Some(node) = self.hosts.iter().find(|host| host.address == node) else { return };
+        let Some(node) = self.hosts.iter().find(|host| host.address == node) else {
+            return;
+        };
         let (id, server) = (node.id(), &self.hosts[server]);
-        let on_disk =
-            stored_nodes(&server.disk).any(|stored| stored.record.sequence <= sequence && stored.signed.node == id);
-        assert!(on_disk, "{} acknowledged {} of {} before it was synced", server.name, sequence, node.name);
+        let on_disk = stored_nodes(&server.disk)
+            .any(|stored| stored.record.sequence <= sequence && stored.signed.node == id);
+        assert!(
+            on_disk,
+            "{} acknowledged {} of {} before it was synced",
+            server.name, sequence, node.name
+        );
     }
 
     /// What must hold at every step.
     fn check(&self) {
         let slack = Duration::from_secs(1);
         for server in &self.hosts {
-            let Some(table) = server.core.as_ref().and_then(Core::table) else { continue };
+            let Some(table) = server.core.as_ref().and_then(Core::table) else {
+                continue;
+            };
             let mut names = std::collections::BTreeSet::new();
             for node in table.nodes(Filter::ALL, None) {
                 if node.is_bound() {
-                    assert!(names.insert(node.name().clone()), "{} has two owners at {}", node.name(), server.name);
+                    assert!(
+                        names.insert(node.name().clone()),
+                        "{} has two owners at {}",
+                        node.name(),
+                        server.name
+                    );
                 }
-                let alive = self.hosts.iter().any(|host| host.id() == node.id() && host.core.is_some());
+                let alive = self
+                    .hosts
+                    .iter()
+                    .any(|host| host.id() == node.id() && host.core.is_some());
                 if node.state() == State::Present && !alive {
-                    let died = self.hosts.iter().filter(|host| host.id() == node.id()).map(|host| host.stopped).max();
+                    let died = self
+                        .hosts
+                        .iter()
+                        .filter(|host| host.id() == node.id())
+                        .map(|host| host.stopped)
+                        .max();
                     let since = died.unwrap_or_default().max(server.started);
                     let limit = LEASE.duration() + self.faults.delay + slack;
                     assert!(
@@ -505,8 +674,17 @@ impl World {
 
     /// Whether every server knows every host that runs at its address, and every host is registered with a server.
     pub(super) fn agrees(&self) -> bool {
-        let running = || self.hosts.iter().enumerate().filter(|(_, host)| host.core.is_some());
-        let servers = || running().map(|(_, host)| host).filter(|host| host.role.serves());
+        let running = || {
+            self.hosts
+                .iter()
+                .enumerate()
+                .filter(|(_, host)| host.core.is_some())
+        };
+        let servers = || {
+            running()
+                .map(|(_, host)| host)
+                .filter(|host| host.role.serves())
+        };
         running().all(|(index, host)| {
             let known = servers().all(|server| {
                 let table = server.core.as_ref().and_then(Core::table);
@@ -515,7 +693,9 @@ impl World {
                     let addresses = node.record().addresses;
                     node.state() == State::Present
                         && node.id() == host.id()
-                        && addresses.first().is_some_and(|address| address.ip == host.address.ip())
+                        && addresses
+                            .first()
+                            .is_some_and(|address| address.ip == host.address.ip())
                 })
             });
             let alone = !servers().any(|server| server.address != host.address);
@@ -528,17 +708,26 @@ impl World {
     /// Whether a host is registered with any server.
     pub(super) fn holds_a_server(&self, host: usize) -> bool {
         let core = self.hosts[host].core.as_ref();
-        core.is_some_and(|core| core.engine().servers().iter().any(|server| server.held.is_some()))
+        core.is_some_and(|core| {
+            core.engine()
+                .servers()
+                .iter()
+                .any(|server| server.held.is_some())
+        })
     }
 
     pub(super) fn state_of(&self, server: usize, name: &str) -> Option<State> {
         let table = self.hosts[server].core.as_ref().and_then(Core::table)?;
-        table.by_name(&NodeName::parse(name).unwrap()).map(|node| node.state())
+        table
+            .by_name(&NodeName::parse(name).unwrap())
+            .map(|node| node.state())
     }
 
     /// What a server's disk holds, by name.
     pub(super) fn on_disk(&self, server: usize) -> Vec<NodeName> {
-        stored_nodes(&self.hosts[server].disk).map(|stored| stored.record.name).collect()
+        stored_nodes(&self.hosts[server].disk)
+            .map(|stored| stored.record.name)
+            .collect()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::model::{InterfaceName, NodeName, Now, PublicationState, Role, Scope};
 use crate::net::mdns::{self, Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
-    Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, Whose, host_label, text,
+    Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, Whose,
+    host_label, text,
 };
 use crate::transport::random_seed;
 
@@ -119,9 +120,12 @@ impl Joined {
     /// Whether another responder of this host keeps addresses from being shown.
     fn shows_a_part(&self) -> bool {
         match (self.claim.as_ref().map(Claim::state), &self.wanted) {
-            (Some(ClaimState::Held { beside: Some(beside) }), Some(publication)) => {
-                publication.ips().any(|ip| !beside.contains(&ip))
-            }
+            (
+                Some(ClaimState::Held {
+                    beside: Some(beside),
+                }),
+                Some(publication),
+            ) => publication.ips().any(|ip| !beside.contains(&ip)),
             _ => false,
         }
     }
@@ -146,7 +150,9 @@ impl Mdns {
 
     /// What stands on each link.
     pub(crate) fn standing(&self) -> impl Iterator<Item = (Target, Standing)> {
-        self.links.iter().map(|(index, joined)| (target(*index, joined), joined.standing.clone()))
+        self.links
+            .iter()
+            .map(|(index, joined)| (target(*index, joined), joined.standing.clone()))
     }
 
     /// Takes the interfaces as they are now: one link for each of [`links`].
@@ -154,7 +160,9 @@ impl Mdns {
         self.remember(now, interfaces);
         let taken = links(interfaces, policy);
         let is_there = |index: &u32, joined: &Joined| {
-            taken.iter().any(|interface| interface.index == *index && interface.name == joined.link.name())
+            taken
+                .iter()
+                .any(|interface| interface.index == *index && interface.name == joined.link.name())
         };
         let links = self.links.len();
         // A link that is dropped says goodbye by itself, where it still can.
@@ -174,8 +182,13 @@ impl Mdns {
                 failure: None,
             });
             let had = std::mem::replace(&mut joined.addresses, interface.addresses.clone());
-            let stays = |one: &InterfaceAddress, all: &[InterfaceAddress]| all.iter().any(|other| other.ip == one.ip);
-            let kept = had.iter().filter(|address| stays(address, &joined.addresses)).count();
+            let stays = |one: &InterfaceAddress, all: &[InterfaceAddress]| {
+                all.iter().any(|other| other.ip == one.ip)
+            };
+            let kept = had
+                .iter()
+                .filter(|address| stays(address, &joined.addresses))
+                .count();
             changed |= kept != had.len() || kept != joined.addresses.len();
             joined.told = policy.on_link(interface);
             if self.settings.publishes && joined.claim.is_none() {
@@ -202,12 +215,24 @@ impl Mdns {
 
     /// Takes what the plan says of a link; [`Mdns::follow`] carries it out.
     pub(crate) fn publish(&mut self, to: Target, change: Change) {
-        let Target::Mdns { index, .. } = to else { return };
+        let Target::Mdns { index, .. } = to else {
+            return;
+        };
         // A link that went took with it what stood there.
-        let Some(joined) = self.links.get_mut(&index).filter(|joined| target(index, joined) == to) else { return };
+        let Some(joined) = self
+            .links
+            .get_mut(&index)
+            .filter(|joined| target(index, joined) == to)
+        else {
+            return;
+        };
         joined.wanted = change.into_wanted();
         // It stands when the link says so.
-        joined.standing = if joined.wanted.is_some() { Standing::Unknown } else { Standing::Nothing };
+        joined.standing = if joined.wanted.is_some() {
+            Standing::Unknown
+        } else {
+            Standing::Nothing
+        };
     }
 
     /// Asks, probes and announces again on every link, as after sleep (RFC 6762 §8).
@@ -244,14 +269,20 @@ impl Mdns {
         }
         let mut failures = self.links.values().map(|joined| joined.failure.as_ref());
         failures.all(|failure| failure.is_some()).then(|| {
-            let first = self.links.values().find_map(|joined| joined.failure.clone());
+            let first = self
+                .links
+                .values()
+                .find_map(|joined| joined.failure.clone());
             first.map_or_else(String::new, |failure| format!("failed to {failure}"))
         })
     }
 
     /// The interfaces on which multicast DNS is spoken now.
     pub(crate) fn speaking(&self) -> impl Iterator<Item = InterfaceName> {
-        let speaking = self.links.values().filter(|joined| joined.failure.is_none() && !joined.link.wish().is_idle());
+        let speaking = self
+            .links
+            .values()
+            .filter(|joined| joined.failure.is_none() && !joined.link.wish().is_idle());
         speaking.map(|joined| joined.link.name())
     }
 
@@ -267,7 +298,9 @@ impl Mdns {
             What::Host(answered) => self.whose(now, interface, answered),
             _ => Vec::new(),
         };
-        let Some(joined) = self.links.get_mut(&interface) else { return Vec::new() };
+        let Some(joined) = self.links.get_mut(&interface) else {
+            return Vec::new();
+        };
         let mut event = None;
         match what {
             What::Begun => {
@@ -282,19 +315,35 @@ impl Mdns {
                     return Vec::new();
                 }
                 let mut found = candidates(&found, &joined.addresses, interface);
-                let itself =
-                    |address: &SocketAddr| address.port() == self.settings.port && self.current.contains(&address.ip());
+                let itself = |address: &SocketAddr| {
+                    address.port() == self.settings.port && self.current.contains(&address.ip())
+                };
                 found.retain(|address| !itself(address));
                 return found;
             }
             What::Host(answered) => {
-                let whose =
-                    |ip| whose.iter().find(|(known, _)| *known == ip).map_or(Whose::Foreign, |(_, whose)| *whose);
-                event = joined.claim.as_mut().and_then(|claim| claim.heard(now, &answered, whose));
+                let whose = |ip| {
+                    whose
+                        .iter()
+                        .find(|(known, _)| *known == ip)
+                        .map_or(Whose::Foreign, |(_, whose)| *whose)
+                };
+                event = joined
+                    .claim
+                    .as_mut()
+                    .and_then(|claim| claim.heard(now, &answered, whose));
             }
-            What::Gone(addresses) => event = joined.claim.as_mut().and_then(|claim| claim.gone(&addresses)),
+            What::Gone(addresses) => {
+                event = joined
+                    .claim
+                    .as_mut()
+                    .and_then(|claim| claim.gone(&addresses))
+            }
             What::Announced => {
-                let shows = joined.claim.as_ref().is_some_and(|claim| matches!(claim.state(), ClaimState::Held { .. }));
+                let shows = joined
+                    .claim
+                    .as_ref()
+                    .is_some_and(|claim| matches!(claim.state(), ClaimState::Held { .. }));
                 if let (true, Some(publication)) = (shows, &joined.wanted) {
                     joined.standing = Standing::This(publication.clone());
                 }
@@ -315,7 +364,9 @@ impl Mdns {
                          while it lasts"
                     );
                 }
-                joined.halted(format!("speak multicast DNS in a flood of foreign records: in {seconds} s again"));
+                joined.halted(format!(
+                    "speak multicast DNS in a flood of foreign records: in {seconds} s again"
+                ));
                 self.follow();
             }
             What::Failed(error) => {
@@ -332,7 +383,10 @@ impl Mdns {
 
     /// When [`Mdns::advance`] is to be called at the latest.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.links.values().filter_map(|joined| joined.claim.as_ref()?.deadline()).min()
+        self.links
+            .values()
+            .filter_map(|joined| joined.claim.as_ref()?.deadline())
+            .min()
     }
 
     /// Does what became due.
@@ -363,39 +417,69 @@ impl Mdns {
             let Some(claim) = &joined.claim else { continue };
             let whole = format!("{}.local", host_label(&self.settings.name));
             let (name, addresses) = match (&joined.standing, joined.link.wish().shown) {
-                (Standing::This(_), Some(shown)) => (format!("{}.local", shown.host), shown.addresses),
+                (Standing::This(_), Some(shown)) => {
+                    (format!("{}.local", shown.host), shown.addresses)
+                }
                 _ => (whole.clone(), Vec::new()),
             };
             let (state, reason) = match (&joined.failure, claim.state(), &joined.standing) {
-                (Some(failure), ..) => (PublicationState::Failed, Some(format!("failed to {failure}"))),
-                (None, ClaimState::Contested { by, .. }, _) => (PublicationState::Conflict, Some(conflict(&whole, by))),
+                (Some(failure), ..) => (
+                    PublicationState::Failed,
+                    Some(format!("failed to {failure}")),
+                ),
+                (None, ClaimState::Contested { by, .. }, _) => {
+                    (PublicationState::Conflict, Some(conflict(&whole, by)))
+                }
                 (None, ClaimState::Asking, _) => (PublicationState::Asking, None),
                 (None, ClaimState::Held { .. }, Standing::This(_)) => {
-                    let part = if name == whole { "these addresses alone" } else { "other addresses" };
-                    let reason = || {
-                        format!("another responder of this host shows {whole} with {part}; asked again now and then")
+                    let part = if name == whole {
+                        "these addresses alone"
+                    } else {
+                        "other addresses"
                     };
-                    (PublicationState::Published, joined.shows_a_part().then(reason))
+                    let reason = || {
+                        format!(
+                            "another responder of this host shows {whole} with {part}; asked again now and then"
+                        )
+                    };
+                    (
+                        PublicationState::Published,
+                        joined.shows_a_part().then(reason),
+                    )
                 }
-                (None, ClaimState::Held { .. }, _) if joined.wanted.is_none() => {
-                    (PublicationState::Waiting, Some("the interface has no address to be told".to_owned()))
-                }
+                (None, ClaimState::Held { .. }, _) if joined.wanted.is_none() => (
+                    PublicationState::Waiting,
+                    Some("the interface has no address to be told".to_owned()),
+                ),
                 (None, ClaimState::Held { .. }, _) => (PublicationState::Waiting, None),
             };
             let target = target(*index, joined);
             let interface = joined.link.name();
-            views.push(LinkPublication { target, name, interface, state, addresses, reason });
+            views.push(LinkPublication {
+                target,
+                name,
+                interface,
+                state,
+                addresses,
+                reason,
+            });
         }
         views
     }
 
     fn claimed(&mut self, index: u32, event: ClaimEvent) {
-        let Some(joined) = self.links.get_mut(&index) else { return };
+        let Some(joined) = self.links.get_mut(&index) else {
+            return;
+        };
         let interface = joined.link.name();
         let whole = format!("{}.local", host_label(&self.settings.name));
         match event {
-            ClaimEvent::Won { again: false } => tracing::debug!(%interface, "nobody else has {whole}"),
-            ClaimEvent::Won { again: true } => tracing::info!(%interface, "{whole} is free again: published"),
+            ClaimEvent::Won { again: false } => {
+                tracing::debug!(%interface, "nobody else has {whole}")
+            }
+            ClaimEvent::Won { again: true } => {
+                tracing::info!(%interface, "{whole} is free again: published")
+            }
             ClaimEvent::Lost(by) => {
                 // It is wanted there still, and may stand as soon as the claim is won again.
                 joined.standing = Standing::Unknown;
@@ -413,18 +497,32 @@ impl Mdns {
             let mut shown = self.shown(joined);
             if let (Some(shown), Some(before)) = (&mut shown, &before.shown) {
                 // Probing is for the first time: a change of addresses is announced at once.
-                shown.probe = Shown { probe: before.probe, ..shown.clone() } == *before && before.probe;
+                shown.probe = Shown {
+                    probe: before.probe,
+                    ..shown.clone()
+                } == *before
+                    && before.probe;
             }
             // The crate answers for a host over both families, but says goodbye only over those that the host has
             // addresses of: a node that is published speaks over no others, or it would be remembered there.
             let speaks = |address: &&InterfaceAddress| match &joined.wanted {
-                Some(publication) => publication.ips().any(|told| told.is_ipv4() == address.ip.is_ipv4()),
+                Some(publication) => publication
+                    .ips()
+                    .any(|told| told.is_ipv4() == address.ip.is_ipv4()),
                 None => true,
             };
             joined.link.set(Wish {
-                addresses: joined.addresses.iter().filter(speaks).map(|address| address.ip).collect(),
+                addresses: joined
+                    .addresses
+                    .iter()
+                    .filter(speaks)
+                    .map(|address| address.ip)
+                    .collect(),
                 shown,
-                host: self.settings.publishes.then(|| host_label(&self.settings.name).into()),
+                host: self
+                    .settings
+                    .publishes
+                    .then(|| host_label(&self.settings.name).into()),
                 browse: self.browsing.then(|| self.settings.service.clone()),
                 round: joined.round,
             });
@@ -432,14 +530,25 @@ impl Mdns {
     }
 
     fn shown(&self, joined: &Joined) -> Option<Shown> {
-        let MdnsSettings { service, name, port, role, advertises, hidden, .. } = &self.settings;
+        let MdnsSettings {
+            service,
+            name,
+            port,
+            role,
+            advertises,
+            hidden,
+            ..
+        } = &self.settings;
         let (service, port) = (service.clone(), *port);
         let aside: Box<str> = format!("h-{}", self.opaque).into();
         match (joined.claim.as_ref().map(Claim::state), &joined.wanted) {
             (Some(ClaimState::Held { beside }), Some(publication)) => {
-                let both = beside
-                    .as_ref()
-                    .map(|beside| publication.ips().filter(|ip| beside.contains(ip)).collect::<Vec<_>>());
+                let both = beside.as_ref().map(|beside| {
+                    publication
+                        .ips()
+                        .filter(|ip| beside.contains(ip))
+                        .collect::<Vec<_>>()
+                });
                 let text = text(publication);
                 let instance = host_label(name).into();
                 let (host, addresses) = match both {
@@ -467,7 +576,15 @@ impl Mdns {
                     (named_instance(name, &self.opaque), text)
                 };
                 let addresses = joined.told.clone();
-                Some(Shown { service, instance, host: aside, port, addresses, text, probe: false })
+                Some(Shown {
+                    service,
+                    instance,
+                    host: aside,
+                    port,
+                    addresses,
+                    text,
+                    probe: false,
+                })
             }
             _ => None,
         }
@@ -478,9 +595,14 @@ impl Mdns {
         let has = |joined: &Joined, ip| joined.addresses.iter().any(|address| address.ip == ip);
         let elsewhere = |ip| {
             let there = |(index, joined): (&u32, &Joined)| *index != link && has(joined, ip);
-            !self.links.get(&link).is_some_and(|joined| has(joined, ip)) && self.links.iter().any(there)
+            !self.links.get(&link).is_some_and(|joined| has(joined, ip))
+                && self.links.iter().any(there)
         };
-        let former = |ip| self.former.iter().any(|(known, until)| *known == ip && now.elapsed < *until);
+        let former = |ip| {
+            self.former
+                .iter()
+                .any(|(known, until)| *known == ip && now.elapsed < *until)
+        };
         let whose = |ip| match ip {
             ip if elsewhere(ip) || (former(ip) && !self.current.contains(&ip)) => Whose::Elsewhere,
             ip if self.current.contains(&ip) => Whose::Ours,
@@ -490,11 +612,18 @@ impl Mdns {
     }
 
     fn remember(&mut self, now: Now, interfaces: &[Interface]) {
-        let current: HashSet<IpAddr> =
-            interfaces.iter().flat_map(|interface| interface.addresses.iter().map(|address| address.ip)).collect();
-        self.former.retain(|(ip, until)| now.elapsed < *until && !current.contains(ip));
-        let gone = self.current.difference(&current).map(|ip| (*ip, now.elapsed + FORMER));
-        self.former.extend(gone.take(FORMERS.saturating_sub(self.former.len())));
+        let current: HashSet<IpAddr> = interfaces
+            .iter()
+            .flat_map(|interface| interface.addresses.iter().map(|address| address.ip))
+            .collect();
+        self.former
+            .retain(|(ip, until)| now.elapsed < *until && !current.contains(ip));
+        let gone = self
+            .current
+            .difference(&current)
+            .map(|ip| (*ip, now.elapsed + FORMER));
+        self.former
+            .extend(gone.take(FORMERS.saturating_sub(self.former.len())));
         self.current = current;
     }
 }
@@ -514,23 +643,39 @@ fn named_instance(name: &NodeName, opaque: &str) -> Box<str> {
 /// A global IPv4 address is the sign. A global IPv6 address is none by itself, as every home has them behind a router that
 /// lets nobody in (RFC 6092); but it is where no address of a site stands beside it, as on a rented machine.
 fn faces_internet(addresses: &[InterfaceAddress]) -> bool {
-    let any = |scope, ipv4: bool| addresses.iter().any(|a| a.ip.is_ipv4() == ipv4 && Scope::of(a.ip) == scope);
+    let any = |scope, ipv4: bool| {
+        addresses
+            .iter()
+            .any(|a| a.ip.is_ipv4() == ipv4 && Scope::of(a.ip) == scope)
+    };
     let of_site = any(Scope::Private, true) || any(Scope::Private, false);
     any(Scope::Global, true) || (any(Scope::Global, false) && !of_site)
 }
 
 /// The interfaces that multicast DNS is spoken on: those that the policy takes and that can carry it.
 pub(crate) fn links(interfaces: &[Interface], policy: &Policy) -> Vec<Interface> {
-    policy.taken(interfaces).into_iter().filter(|interface| interface.multicast).take(LINKS).collect()
+    policy
+        .taken(interfaces)
+        .into_iter()
+        .filter(|interface| interface.multicast)
+        .take(LINKS)
+        .collect()
 }
 
 fn target(index: u32, joined: &Joined) -> Target {
-    Target::Mdns { index, interface: joined.link.name() }
+    Target::Mdns {
+        index,
+        interface: joined.link.name(),
+    }
 }
 
 fn conflict(name: &str, by: &[IpAddr]) -> String {
     let by: Vec<_> = by.iter().map(ToString::to_string).collect();
-    let by = if by.is_empty() { "another host".to_owned() } else { format!("a host at {}", by.join(", ")) };
+    let by = if by.is_empty() {
+        "another host".to_owned()
+    } else {
+        format!("a host at {}", by.join(", "))
+    };
     format!(
         "{name} is taken by {by}: not published here. Choose another node.name, or rename that host; asked again within a minute"
     )
@@ -540,7 +685,10 @@ fn conflict(name: &str, by: &[IpAddr]) -> String {
 ///
 /// Whoever sends there may announce any address; nothing off the link is asked because of it.
 pub(crate) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -> Vec<SocketAddr> {
-    let role = found.text.iter().find(|(key, _)| key.eq_ignore_ascii_case(ROLE_KEY));
+    let role = found
+        .text
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(ROLE_KEY));
     if role.is_some_and(|(_, role)| role == "client") {
         return Vec::new();
     }
@@ -548,9 +696,18 @@ pub(crate) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -
         SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id() == index,
         address => link.iter().any(|own| own.reaches(address.ip())),
     };
-    let mut candidates: Vec<_> = found.addresses.iter().filter(|address| address.port() != 0).filter(on_link).collect();
+    let mut candidates: Vec<_> = found
+        .addresses
+        .iter()
+        .filter(|address| address.port() != 0)
+        .filter(on_link)
+        .collect();
     candidates.sort_unstable();
-    candidates.into_iter().take(ADDRESSES_PER_SERVICE).copied().collect()
+    candidates
+        .into_iter()
+        .take(ADDRESSES_PER_SERVICE)
+        .copied()
+        .collect()
 }
 
 /// Browsing for one command.
@@ -563,13 +720,28 @@ impl Browser {
     /// Begins to browse on the interfaces that the policy took.
     pub(crate) fn start(service: &str, taken: &[Interface]) -> Self {
         let (said, heard) = mpsc::channel(HEARD);
-        let links = taken.iter().filter(|interface| interface.multicast).take(LINKS).map(|interface| {
-            let link = Link::start(interface, said.clone());
-            let addresses = interface.addresses.iter().map(|address| address.ip).collect();
-            link.set(Wish { addresses, browse: Some(service.into()), ..Wish::default() });
-            (interface.index, (link, interface.addresses.clone()))
-        });
-        Self { links: links.collect(), heard }
+        let links = taken
+            .iter()
+            .filter(|interface| interface.multicast)
+            .take(LINKS)
+            .map(|interface| {
+                let link = Link::start(interface, said.clone());
+                let addresses = interface
+                    .addresses
+                    .iter()
+                    .map(|address| address.ip)
+                    .collect();
+                link.set(Wish {
+                    addresses,
+                    browse: Some(service.into()),
+                    ..Wish::default()
+                });
+                (interface.index, (link, interface.addresses.clone()))
+            });
+        Self {
+            links: links.collect(),
+            heard,
+        }
     }
 
     /// The next addresses that may be servers; waits for ever when there are none. May be dropped at any time.
@@ -577,7 +749,9 @@ impl Browser {
         while let Some(Heard { interface, what }) = self.heard.recv().await {
             match what {
                 What::Found(found) => {
-                    let Some((_, addresses)) = self.links.get(&interface) else { continue };
+                    let Some((_, addresses)) = self.links.get(&interface) else {
+                        continue;
+                    };
                     return candidates(&found, addresses, interface);
                 }
                 What::Failed(error) => tracing::warn!("failed to {error}"),

@@ -1,20 +1,47 @@
 use super::*;
 
 fn found(text: &[(&str, &str)], addresses: &[&str]) -> Found {
-    let text = text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Found { name: "x._hereabouts._udp.local.".to_owned(), addresses, text }
+    let text = text
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    let addresses = addresses
+        .iter()
+        .map(|address| address.parse().unwrap())
+        .collect();
+    Found {
+        name: "x._hereabouts._udp.local.".to_owned(),
+        addresses,
+        text,
+    }
 }
 
 fn link() -> Vec<InterfaceAddress> {
-    vec![InterfaceAddress::new("10.0.0.1".parse().unwrap(), 24), InterfaceAddress::new("fe80::1".parse().unwrap(), 64)]
+    vec![
+        InterfaceAddress::new("10.0.0.1".parse().unwrap(), 24),
+        InterfaceAddress::new("fe80::1".parse().unwrap(), 64),
+    ]
 }
 
 #[test]
 fn candidates_lie_on_the_link_and_are_no_clients() {
-    let all = ["10.0.0.7:24373", "192.0.2.1:24373", "10.0.0.8:0", "[fe80::7%3]:24373", "[fe80::7%4]:24373"];
-    let texts = |found: &Found| candidates(found, &link(), 3).iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(texts(&found(&[], &all)), ["10.0.0.7:24373", "[fe80::7%3]:24373"]);
+    let all = [
+        "10.0.0.7:24373",
+        "192.0.2.1:24373",
+        "10.0.0.8:0",
+        "[fe80::7%3]:24373",
+        "[fe80::7%4]:24373",
+    ];
+    let texts = |found: &Found| {
+        candidates(found, &link(), 3)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        texts(&found(&[], &all)),
+        ["10.0.0.7:24373", "[fe80::7%3]:24373"]
+    );
     assert_eq!(texts(&found(&[("Hereabouts", "server")], &all)).len(), 2);
     assert!(texts(&found(&[("hereabouts", "client")], &all)).is_empty());
 }
@@ -30,14 +57,28 @@ fn a_conflict_says_name_addresses_and_mend() {
 #[test]
 fn a_host_on_the_internet_is_not_shown_by_default() {
     let facing = |texts: &[&str]| {
-        let addresses = texts.iter().map(|text| InterfaceAddress::new(text.parse().unwrap(), 24));
+        let addresses = texts
+            .iter()
+            .map(|text| InterfaceAddress::new(text.parse().unwrap(), 24));
         faces_internet(&addresses.collect::<Vec<_>>())
     };
     assert!(facing(&["10.0.0.1", "203.0.113.7"]));
-    assert!(!facing(&["192.168.1.2", "2001:db8::7", "fe80::1"]), "IPv6 is global at home, too");
-    assert!(!facing(&["2001:db8::7", "fd00::7", "fe80::1"]), "a home without IPv4");
-    assert!(facing(&["2001:db8::7", "fe80::1"]), "a rented machine without IPv4");
-    assert!(facing(&["2001:db8::7", "169.254.1.2"]), "an address that IPv4 made up says nothing of a site");
+    assert!(
+        !facing(&["192.168.1.2", "2001:db8::7", "fe80::1"]),
+        "IPv6 is global at home, too"
+    );
+    assert!(
+        !facing(&["2001:db8::7", "fd00::7", "fe80::1"]),
+        "a home without IPv4"
+    );
+    assert!(
+        facing(&["2001:db8::7", "fe80::1"]),
+        "a rented machine without IPv4"
+    );
+    assert!(
+        facing(&["2001:db8::7", "169.254.1.2"]),
+        "an address that IPv4 made up says nothing of a site"
+    );
     assert!(!facing(&["fe80::1"]) && !facing(&["169.254.1.2"]) && !facing(&[]));
 }
 
@@ -47,10 +88,16 @@ fn candidates_are_looked_for_on_the_link_before_some_are_taken() {
     let mut all: Vec<_> = far.iter().map(String::as_str).collect();
     all.push("10.0.0.7:24373");
     let taken = candidates(&found(&[], &all), &link(), 3);
-    assert_eq!(taken.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.7:24373"]);
+    assert_eq!(
+        taken.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.7:24373"]
+    );
     let near: Vec<_> = (0..40).map(|n| format!("10.0.0.{n}:24373")).collect();
     let near: Vec<_> = near.iter().map(String::as_str).collect();
-    assert_eq!(candidates(&found(&[], &near), &link(), 3).len(), ADDRESSES_PER_SERVICE);
+    assert_eq!(
+        candidates(&found(&[], &near), &link(), 3).len(),
+        ADDRESSES_PER_SERVICE
+    );
 }
 
 fn settings(name: &str) -> MdnsSettings {
@@ -67,7 +114,14 @@ fn settings(name: &str) -> MdnsSettings {
 
 fn policy() -> Policy {
     let include = vec!["*".parse().unwrap()];
-    Policy { include, exclude: Vec::new(), ipv4: true, ipv6: true, link_local: false, loopback: false }
+    Policy {
+        include,
+        exclude: Vec::new(),
+        ipv4: true,
+        ipv6: true,
+        link_local: false,
+        loopback: false,
+    }
 }
 
 fn interface(index: u32, addresses: &[&str]) -> Interface {
@@ -80,12 +134,18 @@ fn interface(index: u32, addresses: &[&str]) -> Interface {
         broadcast: true,
         point_to_point: false,
         kind: None,
-        addresses: addresses.iter().map(|ip| InterfaceAddress::new(ip.parse().unwrap(), 24)).collect(),
+        addresses: addresses
+            .iter()
+            .map(|ip| InterfaceAddress::new(ip.parse().unwrap(), 24))
+            .collect(),
     }
 }
 
 fn at(seconds: u64) -> Now {
-    Now { elapsed: Duration::from_secs(seconds), wall: crate::model::Timestamp(1_795_150_000_000 + seconds * 1000) }
+    Now {
+        elapsed: Duration::from_secs(seconds),
+        wall: crate::model::Timestamp(1_795_150_000_000 + seconds * 1000),
+    }
 }
 
 fn hear(mdns: &mut Mdns, seconds: u64, what: What) {
@@ -96,11 +156,14 @@ fn hear(mdns: &mut Mdns, seconds: u64, what: What) {
 /// it: what it hears is made up.
 fn update(mdns: &mut Mdns, seconds: u64, interfaces: &[Interface]) {
     mdns.update(at(seconds), interfaces, &policy());
-    let addresses = policy().on_link(&interfaces[0]).into_iter().map(|ip| crate::model::Address {
-        ip,
-        interface: Some(interfaces[0].name),
-        origin: crate::model::Origin::Interface,
-    });
+    let addresses = policy()
+        .on_link(&interfaces[0])
+        .into_iter()
+        .map(|ip| crate::model::Address {
+            ip,
+            interface: Some(interfaces[0].name),
+            origin: crate::model::Origin::Interface,
+        });
     let publication = Publication {
         name: mdns.settings.name.clone(),
         port: 24373,
@@ -133,7 +196,10 @@ fn shown(mdns: &Mdns) -> Option<Shown> {
 
 #[tokio::test]
 async fn an_instance_is_one_label_whatever_the_name() {
-    for name in ["hub.attic.example".to_owned(), format!("{}.example", "n".repeat(63))] {
+    for name in [
+        "hub.attic.example".to_owned(),
+        format!("{}.example", "n".repeat(63)),
+    ] {
         let mut mdns = holding(&name);
         let label = name.split('.').next().unwrap();
         assert_eq!(&*shown(&mdns).unwrap().instance, label);
@@ -141,19 +207,32 @@ async fn an_instance_is_one_label_whatever_the_name() {
         mdns.links.get_mut(&1).unwrap().claim = None;
         mdns.follow();
         let instance = shown(&mdns).unwrap().instance;
-        assert!(instance.len() <= 63 && !instance.contains('.'), "{instance}");
-        assert!(instance.starts_with(&label[..label.len().min(46)]) && instance.ends_with(&*mdns.opaque), "{instance}");
+        assert!(
+            instance.len() <= 63 && !instance.contains('.'),
+            "{instance}"
+        );
+        assert!(
+            instance.starts_with(&label[..label.len().min(46)])
+                && instance.ends_with(&*mdns.opaque),
+            "{instance}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_server_shows_only_addresses_that_are_told_to_the_link() {
-    let (mut mdns, _) = Mdns::new(MdnsSettings { publishes: false, ..settings("hub") });
+    let (mut mdns, _) = Mdns::new(MdnsSettings {
+        publishes: false,
+        ..settings("hub")
+    });
     let mut eth1 = interface(1, &["10.0.0.1", "10.0.0.2", "fe80::1"]);
     eth1.addresses[1].deprecated = true;
     mdns.update(at(0), std::slice::from_ref(&eth1), &policy());
     mdns.follow();
-    assert_eq!(shown(&mdns).unwrap().addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(
+        shown(&mdns).unwrap().addresses,
+        ["10.0.0.1".parse::<IpAddr>().unwrap()]
+    );
     eth1.addresses.retain(|address| address.deprecated);
     mdns.update(at(1), &[eth1], &policy());
     mdns.follow();
@@ -162,7 +241,10 @@ async fn a_server_shows_only_addresses_that_are_told_to_the_link() {
 
 #[tokio::test]
 async fn a_link_that_fails_or_is_flooded_shows_nothing_before_it_asked_again() {
-    let flooded = || What::Flooded { rest: Duration::from_secs(1), again: false };
+    let flooded = || What::Flooded {
+        rest: Duration::from_secs(1),
+        again: false,
+    };
     for what in [flooded(), What::Failed("share the port".to_owned())] {
         let mut mdns = holding("hub");
         hear(&mut mdns, 5, what);
@@ -179,13 +261,20 @@ async fn a_link_that_fails_or_is_flooded_shows_nothing_before_it_asked_again() {
 async fn after_sleep_and_on_another_network_the_name_is_asked_and_probed_for_anew() {
     let mut mdns = holding("hub");
     update(&mut mdns, 5, &[interface(1, &["10.0.0.1", "10.0.0.2"])]);
-    assert!(!shown(&mdns).unwrap().probe, "a change of addresses is announced at once");
-    let begun_anew: [fn(&mut Mdns); 2] =
-        [Mdns::begin_anew, |mdns| update(mdns, 10, &[interface(1, &["10.0.9.1", "10.0.9.2"])])];
+    assert!(
+        !shown(&mdns).unwrap().probe,
+        "a change of addresses is announced at once"
+    );
+    let begun_anew: [fn(&mut Mdns); 2] = [Mdns::begin_anew, |mdns| {
+        update(mdns, 10, &[interface(1, &["10.0.9.1", "10.0.9.2"])])
+    }];
     for begin_anew in begun_anew {
         let round = mdns.links[&1].link.wish().round;
         begin_anew(&mut mdns);
-        assert_eq!((shown(&mdns), state(&mdns)), (None, PublicationState::Asking));
+        assert_eq!(
+            (shown(&mdns), state(&mdns)),
+            (None, PublicationState::Asking)
+        );
         assert_ne!(mdns.links[&1].link.wish().round, round);
         hear(&mut mdns, 11, What::Begun);
         mdns.advance(at(13));
@@ -223,7 +312,10 @@ async fn a_responder_beside_the_node_is_asked_about_again_when_addresses_or_link
         mdns.advance(at(seconds + 2));
         hear(mdns, seconds + 3, What::Announced);
         let view = mdns.publications().remove(0);
-        assert_eq!((view.state, &*view.name), (PublicationState::Published, "hub.local"));
+        assert_eq!(
+            (view.state, &*view.name),
+            (PublicationState::Published, "hub.local")
+        );
         assert!(view.reason.unwrap().contains("these addresses alone"));
     };
     beside(&mut mdns, 1);
@@ -232,7 +324,14 @@ async fn a_responder_beside_the_node_is_asked_about_again_when_addresses_or_link
     update(&mut mdns, 6, &[eth1.clone(), interface(2, &["10.1.0.1"])]);
     assert_eq!(state(&mdns), PublicationState::Asking, "a link came");
     beside(&mut mdns, 10);
-    update(&mut mdns, 15, &[interface(1, &["10.0.0.1", "10.0.0.4"]), interface(2, &["10.1.0.1"])]);
+    update(
+        &mut mdns,
+        15,
+        &[
+            interface(1, &["10.0.0.1", "10.0.0.4"]),
+            interface(2, &["10.1.0.1"]),
+        ],
+    );
     assert_eq!(state(&mdns), PublicationState::Asking, "an address changed");
 }
 
@@ -248,5 +347,9 @@ async fn a_service_that_stands_on_another_host_name_says_so() {
     hear(&mut mdns, 4, What::Announced);
     let view = mdns.publications().remove(0);
     assert_eq!(view.name, format!("h-{}.local", mdns.opaque));
-    assert!(view.reason.unwrap().contains("shows hub.local with other addresses"));
+    assert!(
+        view.reason
+            .unwrap()
+            .contains("shows hub.local with other addresses")
+    );
 }

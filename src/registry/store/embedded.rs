@@ -54,18 +54,42 @@ impl Embedded {
     ///
     /// A file that is damaged, foreign or of a newer format is refused and left as it is. A new file is made under
     /// another name and renamed when it is complete, so that a crash leaves none that is half made.
-    pub fn open(path: &Path, server: NodeId, mut load: impl FnMut(StoredNode)) -> Result<(Self, Opened), StoreError> {
+    pub fn open(
+        path: &Path,
+        server: NodeId,
+        mut load: impl FnMut(StoredNode),
+    ) -> Result<(Self, Opened), StoreError> {
         let created = std::fs::metadata(path).map_or_else(
-            |error| if error.kind() == std::io::ErrorKind::NotFound { Ok(true) } else { Err(error) },
+            |error| {
+                if error.kind() == std::io::ErrorKind::NotFound {
+                    Ok(true)
+                } else {
+                    Err(error)
+                }
+            },
             |metadata| Ok(metadata.is_file() && metadata.len() == 0),
         );
         let created = created.map_err(|error| StoreError::from_io(path, &error))?;
-        let database = if created { create(path, server)? } else { open_file(path)? };
+        let database = if created {
+            create(path, server)?
+        } else {
+            open_file(path)?
+        };
         let (server, nodes) = guarded(path, || {
             let server = check_meta(path, &database)?;
             Ok((server, load_all(path, &database, &mut load)?))
         })?;
-        Ok((Self { path: path.to_owned(), database: Some(database) }, Opened { created, nodes, server }))
+        Ok((
+            Self {
+                path: path.to_owned(),
+                database: Some(database),
+            },
+            Opened {
+                created,
+                nodes,
+                server,
+            },
+        ))
     }
 }
 
@@ -73,11 +97,17 @@ impl Store for Embedded {
     fn commit(&mut self, batches: &[&Batch]) -> Result<(), StoreError> {
         let path = &self.path;
         let Some(database) = &self.database else {
-            return Err(StoreError::Failed { path: path.clone(), reason: "it is closed".to_owned() });
+            return Err(StoreError::Failed {
+                path: path.clone(),
+                reason: "it is closed".to_owned(),
+            });
         };
         write(database, batches).map_err(|error| match StoreError::from_redb(path, *error) {
             // The file is there, so what is missing is not the folder.
-            StoreError::Folder { path } => StoreError::Failed { path, reason: "the file is gone".to_owned() },
+            StoreError::Folder { path } => StoreError::Failed {
+                path,
+                reason: "the file is gone".to_owned(),
+            },
             error => error,
         })
     }
@@ -94,13 +124,21 @@ impl Store for Embedded {
 
 fn write(database: &Database, batches: &[&Batch]) -> Result<(), Box<redb::Error>> {
     let boxed = |error: redb::Error| Box::new(error);
-    let mut transaction = database.begin_write().map_err(|error| boxed(error.into()))?;
-    transaction.set_durability(Durability::Immediate).map_err(|error| boxed(error.into()))?;
+    let mut transaction = database
+        .begin_write()
+        .map_err(|error| boxed(error.into()))?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(|error| boxed(error.into()))?;
     // The file opens at once after a crash, and its last commit is known to be whole.
     transaction.set_quick_repair(true);
     {
-        let mut nodes = transaction.open_table(NODES).map_err(|error| boxed(error.into()))?;
-        let mut seen = transaction.open_table(SEEN).map_err(|error| boxed(error.into()))?;
+        let mut nodes = transaction
+            .open_table(NODES)
+            .map_err(|error| boxed(error.into()))?;
+        let mut seen = transaction
+            .open_table(SEEN)
+            .map_err(|error| boxed(error.into()))?;
         let mut page_value = Vec::with_capacity(SeenPage::BYTES + 8);
         for batch in batches {
             for row in &batch.rows {
@@ -113,7 +151,8 @@ fn write(database: &Database, batches: &[&Batch]) -> Result<(), Box<redb::Error>
             for page in &batch.seen {
                 page_value.clear();
                 encode_page(&page.entries, &mut page_value);
-                seen.insert(page.page, &page_value[..]).map_err(|error| boxed(error.into()))?;
+                seen.insert(page.page, &page_value[..])
+                    .map_err(|error| boxed(error.into()))?;
             }
         }
     }
@@ -125,29 +164,54 @@ fn create(path: &Path, server: NodeId) -> Result<Database, StoreError> {
     let io = |error: std::io::Error| StoreError::from_io(path, &error);
     // What an interrupted start left under that name is overwritten, unless its process still runs.
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&temporary).map_err(io)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(StoreError::Locked {
+                path: path.to_owned(),
+            });
+        }
         Err(std::fs::TryLockError::Error(error)) => return Err(io(error)),
     }
     file.set_len(0).map_err(io)?;
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(io)?;
-    let database = builder().create_file(file).map_err(|error| StoreError::from_redb(path, error))?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(io)?;
+    let database = builder()
+        .create_file(file)
+        .map_err(|error| StoreError::from_redb(path, error))?;
     write_meta(&database, server).map_err(|error| StoreError::from_redb(path, *error))?;
     write(&database, &[]).map_err(|error| StoreError::from_redb(path, *error))?;
     std::fs::rename(&temporary, path).map_err(io)?;
-    File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(io)?;
+    File::open(folder_of(path))
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)?;
     Ok(database)
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {
-    let file =
-        OpenOptions::new().read(true).write(true).open(path).map_err(|error| StoreError::from_io(path, &error))?;
-    let length = file.metadata().map_err(|error| StoreError::from_io(path, &error))?.len();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| StoreError::from_io(path, &error))?;
+    let length = file
+        .metadata()
+        .map_err(|error| StoreError::from_io(path, &error))?
+        .len();
     if length == 0 {
         // redb would make a new database of it: that is for `create` alone.
-        return Err(StoreError::Damaged { path: path.to_owned(), reason: "it is empty".to_owned() });
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "it is empty".to_owned(),
+        });
     }
     guarded(path, || {
         // A look first, without writing: to open a database for writing may already change it, and a foreign one must
@@ -155,7 +219,9 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
         if let Ok(database) = builder().open_read_only(path) {
             check_meta(path, &database)?;
         }
-        builder().create_file(file).map_err(|error| StoreError::from_redb(path, error))
+        builder()
+            .create_file(file)
+            .map_err(|error| StoreError::from_redb(path, error))
     })
 }
 
@@ -168,7 +234,10 @@ fn builder() -> redb::Builder {
 /// Turns a panic of the database over a broken file into an error.
 fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        Err(StoreError::Damaged { path: path.to_owned(), reason: "the database could not make sense of it".to_owned() })
+        Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "the database could not make sense of it".to_owned(),
+        })
     })
 }
 
@@ -180,63 +249,100 @@ fn write_meta(database: &Database, server: NodeId) -> Result<(), Box<redb::Error
     })();
     debug_assert!(written.is_ok(), "a vector takes every byte");
     let boxed = |error: redb::Error| Box::new(error);
-    let mut transaction = database.begin_write().map_err(|error| boxed(error.into()))?;
+    let mut transaction = database
+        .begin_write()
+        .map_err(|error| boxed(error.into()))?;
     transaction.set_quick_repair(true);
     {
-        let mut meta = transaction.open_table(META).map_err(|error| boxed(error.into()))?;
-        meta.insert(FILE, &value[..]).map_err(|error| boxed(error.into()))?;
+        let mut meta = transaction
+            .open_table(META)
+            .map_err(|error| boxed(error.into()))?;
+        meta.insert(FILE, &value[..])
+            .map_err(|error| boxed(error.into()))?;
     }
     transaction.commit().map_err(|error| boxed(error.into()))
 }
 
 /// Checks that the file is ours and that we can read it; the id of the server that made it.
 fn check_meta(path: &Path, database: &impl ReadableDatabase) -> Result<NodeId, StoreError> {
-    let foreign = |reason: &str| StoreError::Foreign { path: path.to_owned(), reason: reason.to_owned() };
+    let foreign = |reason: &str| StoreError::Foreign {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
     let redb = |error: redb::Error| StoreError::from_redb(path, error);
     let transaction = database.begin_read().map_err(|error| redb(error.into()))?;
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Err(foreign("another program's database")),
+        Err(redb::TableError::TableDoesNotExist(_)) => {
+            return Err(foreign("another program's database"));
+        }
         Err(error) => return Err(redb(error.into())),
     };
-    let value =
-        meta.get(FILE).map_err(|error| redb(error.into()))?.ok_or_else(|| foreign("it does not say whose it is"))?;
+    let value = meta
+        .get(FILE)
+        .map_err(|error| redb(error.into()))?
+        .ok_or_else(|| foreign("it does not say whose it is"))?;
     let d = &mut Decoder::new(value.value());
     let fields = d.array().ok().flatten().unwrap_or(0);
     if fields < 3 || d.str().ok() != Some(APP) {
         return Err(foreign("another program's database"));
     }
-    let damaged = || StoreError::Damaged { path: path.to_owned(), reason: "its head does not decode".to_owned() };
+    let damaged = || StoreError::Damaged {
+        path: path.to_owned(),
+        reason: "its head does not decode".to_owned(),
+    };
     let found = d.u32().map_err(|_| damaged())?;
     if found > FORMAT {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        });
     }
-    let server = d.bytes().ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(damaged)?;
+    let server = d
+        .bytes()
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(damaged)?;
     Ok(NodeId(server))
 }
 
 /// Hands out one node after the other, so that a million of them are never in memory twice.
-fn load_all(path: &Path, database: &Database, load: &mut dyn FnMut(StoredNode)) -> Result<u64, StoreError> {
+fn load_all(
+    path: &Path,
+    database: &Database,
+    load: &mut dyn FnMut(StoredNode),
+) -> Result<u64, StoreError> {
     let redb = |error: redb::Error| StoreError::from_redb(path, error);
     let transaction = database.begin_read().map_err(|error| redb(error.into()))?;
-    let nodes = transaction.open_table(NODES).map_err(|error| redb(error.into()))?;
-    let seen = transaction.open_table(SEEN).map_err(|error| redb(error.into()))?;
+    let nodes = transaction
+        .open_table(NODES)
+        .map_err(|error| redb(error.into()))?;
+    let seen = transaction
+        .open_table(SEEN)
+        .map_err(|error| redb(error.into()))?;
     let mut page: Option<(u32, Option<redb::AccessGuard<'_, &[u8]>>)> = None;
     let mut count = 0;
     for entry in nodes.iter().map_err(|error| redb(error.into()))? {
         let (slot, value) = entry.map_err(|error| redb(error.into()))?;
         let slot = slot.value();
         let mut node = row::decode(slot, value.value()).map_err(|error| match error {
-            RowError::Version { found } => {
-                StoreError::Newer { path: path.to_owned(), found: u32::from(found), known: u32::from(row::ROW_VERSION) }
-            }
-            RowError::Damaged { .. } => {
-                StoreError::Damaged { path: path.to_owned(), reason: format!("row {slot}: {error}") }
-            }
+            RowError::Version { found } => StoreError::Newer {
+                path: path.to_owned(),
+                found: u32::from(found),
+                known: u32::from(row::ROW_VERSION),
+            },
+            RowError::Damaged { .. } => StoreError::Damaged {
+                path: path.to_owned(),
+                reason: format!("row {slot}: {error}"),
+            },
         })?;
         let number = slot / SeenPage::SLOTS as u32;
         if page.as_ref().is_none_or(|(loaded, _)| *loaded != number) {
-            page = Some((number, seen.get(number).map_err(|error| redb(error.into()))?));
+            page = Some((
+                number,
+                seen.get(number).map_err(|error| redb(error.into()))?,
+            ));
         }
         if let Some((_, Some(value))) = &page {
             let entries = decode_page(value.value()).ok_or_else(|| StoreError::Damaged {
@@ -252,7 +358,13 @@ fn load_all(path: &Path, database: &Database, load: &mut dyn FnMut(StoredNode)) 
 }
 
 fn encode_page(entries: &[u8], out: &mut Vec<u8>) {
-    let written = (|| Encoder::new(out).array(2)?.u8(PAGE_VERSION)?.bytes(entries)?.ok())();
+    let written = (|| {
+        Encoder::new(out)
+            .array(2)?
+            .u8(PAGE_VERSION)?
+            .bytes(entries)?
+            .ok()
+    })();
     debug_assert!(written.is_ok(), "a vector takes every byte");
 }
 

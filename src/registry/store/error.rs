@@ -84,14 +84,24 @@ impl StoreError {
             redb::Error::Io(error) => Self::from_io(&path, &error),
             redb::Error::Corrupted(reason) => Self::Damaged { path, reason },
             redb::Error::DatabaseAlreadyOpen => Self::Locked { path },
-            redb::Error::UpgradeRequired(version) => {
-                Self::Damaged { path, reason: format!("file format {version} of an old database") }
-            }
-            redb::Error::RepairAborted => Self::Damaged { path, reason: "it could not be repaired".to_owned() },
+            redb::Error::UpgradeRequired(version) => Self::Damaged {
+                path,
+                reason: format!("file format {version} of an old database"),
+            },
+            redb::Error::RepairAborted => Self::Damaged {
+                path,
+                reason: "it could not be repaired".to_owned(),
+            },
             error @ (redb::Error::TableTypeMismatch { .. }
             | redb::Error::TableIsMultimap(_)
-            | redb::Error::TypeDefinitionChanged { .. }) => Self::Foreign { path, reason: error.to_string() },
-            error => Self::Failed { path, reason: error.to_string() },
+            | redb::Error::TypeDefinitionChanged { .. }) => Self::Foreign {
+                path,
+                reason: error.to_string(),
+            },
+            error => Self::Failed {
+                path,
+                reason: error.to_string(),
+            },
         }
     }
 
@@ -102,12 +112,25 @@ impl StoreError {
             io::ErrorKind::PermissionDenied => {
                 let folder = super::embedded::folder_of(&path);
                 let target = if path.exists() { path.clone() } else { folder };
-                Self::Permission { path, target, user: user() }
+                Self::Permission {
+                    path,
+                    target,
+                    user: user(),
+                }
             }
             io::ErrorKind::WouldBlock => Self::Locked { path },
-            io::ErrorKind::InvalidData => Self::Foreign { path, reason: error.to_string() },
-            io::ErrorKind::UnexpectedEof => Self::Damaged { path, reason: "it is cut short".to_owned() },
-            _ => Self::Failed { path, reason: error.to_string() },
+            io::ErrorKind::InvalidData => Self::Foreign {
+                path,
+                reason: error.to_string(),
+            },
+            io::ErrorKind::UnexpectedEof => Self::Damaged {
+                path,
+                reason: "it is cut short".to_owned(),
+            },
+            _ => Self::Failed {
+                path,
+                reason: error.to_string(),
+            },
         }
     }
 }

@@ -47,7 +47,17 @@ fn what_was_committed_is_loaded() {
         table.register(now(0), registration(index, 1, 1));
     }
     let (mut store, opened, loaded) = open(&path).unwrap();
-    assert_eq!((opened, loaded.len()), (Opened { created: true, nodes: 0, server: SERVER }, 0));
+    assert_eq!(
+        (opened, loaded.len()),
+        (
+            Opened {
+                created: true,
+                nodes: 0,
+                server: SERVER
+            },
+            0
+        )
+    );
     let rows = table.take_dirty();
     let seen = table.take_seen();
     store.commit(&[&rows, &seen]).unwrap();
@@ -58,11 +68,24 @@ fn what_was_committed_is_loaded() {
     store.commit(&[&rows, &seen]).unwrap();
     drop(store);
     let (_store, opened, loaded) = open(&path).unwrap();
-    assert_eq!(opened, Opened { created: false, nodes: 699, server: SERVER });
+    assert_eq!(
+        opened,
+        Opened {
+            created: false,
+            nodes: 699,
+            server: SERVER
+        }
+    );
     assert!(loaded.windows(2).all(|pair| pair[0].slot < pair[1].slot));
     assert!(loaded.iter().all(|node| node.signed.node != node_id(3)));
-    let renewed = loaded.iter().find(|node| node.signed.node == node_id(600)).unwrap();
-    assert_eq!((renewed.sequence, renewed.base, renewed.last_seen), (5, 1, now(9).wall));
+    let renewed = loaded
+        .iter()
+        .find(|node| node.signed.node == node_id(600))
+        .unwrap();
+    assert_eq!(
+        (renewed.sequence, renewed.base, renewed.last_seen),
+        (5, 1, now(9).wall)
+    );
     assert_eq!(renewed.record, registration(600, 1, 1).record);
     assert_eq!(renewed.signed, registration(600, 1, 1).signed);
 }
@@ -76,11 +99,17 @@ fn new_file_is_private_and_made_whole() {
     std::fs::write(&path, b"").unwrap();
     let (_store, opened, _) = open(&path).unwrap();
     assert!(opened.created);
-    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["registry.redb"]);
     let fresh = folder.path().join("fresh.redb");
     open(&fresh).unwrap();
-    assert_eq!(std::fs::metadata(&fresh).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&fresh).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -93,22 +122,28 @@ fn file_that_is_open_elsewhere_is_refused() {
     let (_opened, ..) = open(&path).unwrap();
     let error = error(&path);
     assert!(matches!(error, StoreError::Locked { .. }));
-    assert!(
-        error
-            .to_string()
-            .ends_with("another process has it open; stop that one, or give each its own registry.store.path")
-    );
+    assert!(error.to_string().ends_with(
+        "another process has it open; stop that one, or give each its own registry.store.path"
+    ));
 }
 
 #[test]
 fn what_is_no_registry_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text");
-    std::fs::write(&text, "not a database, and long enough to be taken for the head of one".repeat(200)).unwrap();
+    std::fs::write(
+        &text,
+        "not a database, and long enough to be taken for the head of one".repeat(200),
+    )
+    .unwrap();
     let other = folder.path().join("other.redb");
     let database = Database::create(&other).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(TableDefinition::<u32, u32>::new("theirs")).unwrap().insert(1, 2).unwrap();
+    transaction
+        .open_table(TableDefinition::<u32, u32>::new("theirs"))
+        .unwrap()
+        .insert(1, 2)
+        .unwrap();
     transaction.commit().unwrap();
     drop(database);
     for path in [text, other] {
@@ -116,7 +151,11 @@ fn what_is_no_registry_is_refused_and_left_alone() {
         let error = error(&path);
         assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
         assert!(error.to_string().contains("move it away"), "{error}");
-        assert!(before == std::fs::read(&path).unwrap(), "{} was written to", path.display());
+        assert!(
+            before == std::fs::read(&path).unwrap(),
+            "{} was written to",
+            path.display()
+        );
     }
 }
 
@@ -137,10 +176,21 @@ fn newer_format_is_refused() {
         .unwrap()
         .null()
         .unwrap();
-    transaction.open_table(TableDefinition::<&str, &[u8]>::new("meta_v1")).unwrap().insert("file", &value[..]).unwrap();
+    transaction
+        .open_table(TableDefinition::<&str, &[u8]>::new("meta_v1"))
+        .unwrap()
+        .insert("file", &value[..])
+        .unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(matches!(error(&path), StoreError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(
+        error(&path),
+        StoreError::Newer {
+            found: 2,
+            known: 1,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -149,9 +199,21 @@ fn newer_row_is_refused() {
     let path = folder.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
     let value = Some(Box::from([0x82, row::ROW_VERSION + 1, 0x00]));
-    store.commit(&[&Batch { rows: vec![Row { slot: 0, value }], seen: Vec::new() }]).unwrap();
+    store
+        .commit(&[&Batch {
+            rows: vec![Row { slot: 0, value }],
+            seen: Vec::new(),
+        }])
+        .unwrap();
     drop(store);
-    assert!(matches!(error(&path), StoreError::Newer { found: 3, known: 2, .. }));
+    assert!(matches!(
+        error(&path),
+        StoreError::Newer {
+            found: 3,
+            known: 2,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -160,7 +222,12 @@ fn damaged_row_is_refused_by_its_number() {
     let path = folder.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
     let value = Some(Box::from([0x93, 0x01, 0x00]));
-    store.commit(&[&Batch { rows: vec![Row { slot: 7, value }], seen: Vec::new() }]).unwrap();
+    store
+        .commit(&[&Batch {
+            rows: vec![Row { slot: 7, value }],
+            seen: Vec::new(),
+        }])
+        .unwrap();
     drop(store);
     let error = error(&path);
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
@@ -173,9 +240,13 @@ fn missing_folder_and_missing_rights_say_how_to_mend_it() {
     let path = folder.path().join("none/registry.redb");
     assert!(matches!(error(&path), StoreError::Folder { .. }));
     let path = folder.path().join("registry.redb");
-    let denied = StoreError::from_io(&path, &std::io::ErrorKind::PermissionDenied.into()).to_string();
+    let denied =
+        StoreError::from_io(&path, &std::io::ErrorKind::PermissionDenied.into()).to_string();
     let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
-    assert!(denied.ends_with(&format!("run: chown {user} {}", folder.path().display())), "{denied}");
+    assert!(
+        denied.ends_with(&format!("run: chown {user} {}", folder.path().display())),
+        "{denied}"
+    );
 }
 
 #[test]
@@ -193,7 +264,18 @@ fn cut_or_scribbled_file_never_panics() {
     let whole = std::fs::read(&path).unwrap();
     let broken = folder.path().join("broken.redb");
     let mut refused = 0;
-    for length in [1, 8, 9, 100, 320, 4095, 4096, 5000, whole.len() / 2, whole.len() - 1] {
+    for length in [
+        1,
+        8,
+        9,
+        100,
+        320,
+        4095,
+        4096,
+        5000,
+        whole.len() / 2,
+        whole.len() - 1,
+    ] {
         std::fs::write(&broken, &whole[..length]).unwrap();
         refused += u32::from(open(&broken).is_err());
     }
@@ -222,7 +304,10 @@ fn tickets_become_durable_in_order() {
     assert_eq!(writer.submit(Batch::default()).unwrap(), Ticket(0));
     for index in 0..50 {
         table.register(now(0), registration(index, 1, 1));
-        assert_eq!(writer.submit(table.take_dirty()).unwrap(), Ticket(u64::from(index) + 1));
+        assert_eq!(
+            writer.submit(table.take_dirty()).unwrap(),
+            Ticket(u64::from(index) + 1)
+        );
     }
     let progress = wait_for(&writer, |progress| progress.durable == Ticket(50));
     assert!((1..=50).contains(&progress.commits));
@@ -244,9 +329,14 @@ impl Store for Scripted {
         // A gate that is gone stands open.
         let _ = self.gate.recv();
         if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Failed { path: "disk".into(), reason: "no space left".into() });
+            return Err(StoreError::Failed {
+                path: "disk".into(),
+                reason: "no space left".into(),
+            });
         }
-        let slots = batches.iter().flat_map(|batch| batch.rows.iter().map(|row| row.slot));
+        let slots = batches
+            .iter()
+            .flat_map(|batch| batch.rows.iter().map(|row| row.slot));
         self.done.lock().unwrap().extend(slots);
         Ok(())
     }
@@ -268,14 +358,34 @@ struct Script {
 
 fn scripted() -> Script {
     let (gate, receiver) = mpsc::channel();
-    let (fails, reopened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (fails, reopened) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let done = Arc::new(Mutex::new(Vec::new()));
-    let store = Scripted { fails: fails.clone(), gate: receiver, done: done.clone(), reopened: reopened.clone() };
-    Script { writer: Writer::start(Box::new(store)).unwrap(), fails, gate, done, reopened }
+    let store = Scripted {
+        fails: fails.clone(),
+        gate: receiver,
+        done: done.clone(),
+        reopened: reopened.clone(),
+    };
+    Script {
+        writer: Writer::start(Box::new(store)).unwrap(),
+        fails,
+        gate,
+        done,
+        reopened,
+    }
 }
 
 fn batch(slot: u32, bytes: usize) -> Batch {
-    Batch { rows: vec![Row { slot, value: Some(vec![0; bytes].into()) }], seen: Vec::new() }
+    Batch {
+        rows: vec![Row {
+            slot,
+            value: Some(vec![0; bytes].into()),
+        }],
+        seen: Vec::new(),
+    }
 }
 
 #[test]
@@ -286,7 +396,10 @@ fn failed_commit_is_told_tried_again_and_not_acknowledged() {
     script.gate.send(()).unwrap();
     let progress = wait_for(&script.writer, |progress| progress.failure.is_some());
     assert_eq!(progress.durable, Ticket(0));
-    assert_eq!(progress.failure.unwrap().reason, "write disk: no space left");
+    assert_eq!(
+        progress.failure.unwrap().reason,
+        "write disk: no space left"
+    );
     script.fails.store(false, Ordering::SeqCst);
     script.gate.send(()).unwrap();
     let progress = wait_for(&script.writer, |progress| progress.durable == Ticket(1));
@@ -311,7 +424,9 @@ fn full_queue_gives_the_batch_back() {
     for _ in 0..taken {
         script.gate.send(()).unwrap();
     }
-    wait_for(&script.writer, |progress| progress.durable == Ticket(u64::from(taken)));
+    wait_for(&script.writer, |progress| {
+        progress.durable == Ticket(u64::from(taken))
+    });
     let end = Instant::now() + Duration::from_secs(20);
     while !script.writer.has_room() {
         assert!(Instant::now() < end);
@@ -330,13 +445,21 @@ fn what_waits_goes_in_one_commit() {
     script.gate.send(()).unwrap();
     script.gate.send(()).unwrap();
     let progress = wait_for(&script.writer, |progress| progress.durable == Ticket(100));
-    assert!(progress.commits <= 2, "the first alone, or some, then all the rest");
+    assert!(
+        progress.commits <= 2,
+        "the first alone, or some, then all the rest"
+    );
     drop(script.gate);
 }
 
 #[test]
 fn shutdown_commits_what_waits() {
-    let Script { mut writer, gate, done, .. } = scripted();
+    let Script {
+        mut writer,
+        gate,
+        done,
+        ..
+    } = scripted();
     for slot in 0..10 {
         writer.submit(batch(slot, 10)).unwrap();
     }
@@ -347,7 +470,12 @@ fn shutdown_commits_what_waits() {
 
 #[test]
 fn shutdown_with_a_disk_that_fails_ends_with_its_error() {
-    let Script { mut writer, gate, fails, .. } = scripted();
+    let Script {
+        mut writer,
+        gate,
+        fails,
+        ..
+    } = scripted();
     fails.store(true, Ordering::SeqCst);
     writer.submit(batch(0, 10)).unwrap();
     drop(gate);
@@ -357,15 +485,28 @@ fn shutdown_with_a_disk_that_fails_ends_with_its_error() {
 fn valid_row() -> Box<[u8]> {
     let mut table = Table::new(Settings::default());
     table.register(now(0), registration(1, 1, 1));
-    table.register(now(1), changed(1, 2, 1, |record| record.name = crate::registry::fixture::name("other")));
+    table.register(
+        now(1),
+        changed(1, 2, 1, |record| {
+            record.name = crate::registry::fixture::name("other")
+        }),
+    );
     table.take_dirty().rows.remove(0).value.unwrap()
 }
 
 #[test]
 fn row_decodes_to_what_was_registered() {
     let node = row::decode(0, &valid_row()).unwrap();
-    assert_eq!(node.record, changed(1, 2, 1, |record| record.name = crate::registry::fixture::name("other")).record);
-    assert_eq!((node.former.len(), node.history.len(), node.previous_boot), (1, 2, Some(1)));
+    assert_eq!(
+        node.record,
+        changed(1, 2, 1, |record| record.name =
+            crate::registry::fixture::name("other"))
+        .record
+    );
+    assert_eq!(
+        (node.former.len(), node.history.len(), node.previous_boot),
+        (1, 2, Some(1))
+    );
 }
 
 proptest! {

@@ -80,7 +80,11 @@ struct Shared {
 
 impl Writer {
     /// Opens the embedded store, hands every node to `load`, and starts the thread.
-    pub fn open(path: &Path, server: NodeId, load: impl FnMut(StoredNode)) -> Result<(Self, Opened), StoreError> {
+    pub fn open(
+        path: &Path,
+        server: NodeId,
+        load: impl FnMut(StoredNode),
+    ) -> Result<(Self, Opened), StoreError> {
         let (store, opened) = Embedded::open(path, server, load)?;
         Ok((Self::start(Box::new(store))?, opened))
     }
@@ -90,10 +94,25 @@ impl Writer {
         let (sender, receiver) = sync_channel(QUEUE_BATCHES);
         let (report, progress) = watch::channel(Progress::default());
         let shared = Arc::new(Shared::default());
-        let actor = Actor { store, receiver, report, shared: Arc::clone(&shared) };
-        let thread = std::thread::Builder::new().name("registry store".to_owned()).spawn(move || actor.run());
-        let thread = thread.map_err(|error| StoreError::Thread { reason: error.to_string() })?;
-        Ok(Self { sender: Some(sender), progress, last: Ticket(0), shared, thread: Some(thread) })
+        let actor = Actor {
+            store,
+            receiver,
+            report,
+            shared: Arc::clone(&shared),
+        };
+        let thread = std::thread::Builder::new()
+            .name("registry store".to_owned())
+            .spawn(move || actor.run());
+        let thread = thread.map_err(|error| StoreError::Thread {
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            sender: Some(sender),
+            progress,
+            last: Ticket(0),
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Takes a batch, without waiting; an empty one has the ticket of the one before.
@@ -104,14 +123,20 @@ impl Writer {
         if batch.is_empty() {
             return Ok(self.last);
         }
-        let Some(sender) = &self.sender else { return Err(Full(batch)) };
+        let Some(sender) = &self.sender else {
+            return Err(Full(batch));
+        };
         let bytes = batch.bytes();
         if !self.has_room() {
             return Err(Full(batch));
         }
         let ticket = Ticket(self.last.0 + 1);
         self.shared.queued.fetch_add(bytes, Ordering::Relaxed);
-        match sender.try_send(Job { ticket, bytes, batch }) {
+        match sender.try_send(Job {
+            ticket,
+            bytes,
+            batch,
+        }) {
             Ok(()) => {
                 self.last = ticket;
                 Ok(ticket)
@@ -146,9 +171,15 @@ impl Writer {
     fn stop(&mut self) -> Result<(), StoreError> {
         self.shared.stopping.store(true, Ordering::Release);
         self.sender = None;
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
         thread.thread().unpark();
-        thread.join().unwrap_or_else(|_| Err(StoreError::Thread { reason: "its thread ended by a defect".to_owned() }))
+        thread.join().unwrap_or_else(|_| {
+            Err(StoreError::Thread {
+                reason: "its thread ended by a defect".to_owned(),
+            })
+        })
     }
 }
 
@@ -173,7 +204,9 @@ impl Actor {
             let mut bytes = first.bytes;
             let mut group = vec![first];
             while bytes < GROUP_BYTES {
-                let Ok(job) = self.receiver.try_recv() else { break };
+                let Ok(job) = self.receiver.try_recv() else {
+                    break;
+                };
                 bytes += job.bytes;
                 group.push(job);
             }
@@ -195,13 +228,21 @@ impl Actor {
                 Err(error) => error,
             };
             attempts += 1;
-            tracing::warn!(attempts, "failed to {error}; nothing is acknowledged until it works");
+            tracing::warn!(
+                attempts,
+                "failed to {error}; nothing is acknowledged until it works"
+            );
             let reason = error.to_string();
-            self.report.send_modify(|progress| progress.failure = Some(Failure { reason, attempts }));
+            self.report
+                .send_modify(|progress| progress.failure = Some(Failure { reason, attempts }));
             if attempts >= LAST_ATTEMPTS && self.shared.stopping.load(Ordering::Acquire) {
                 return Err(error);
             }
-            self.pause(FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE));
+            self.pause(
+                FIRST_PAUSE
+                    .saturating_mul(1 << attempts.min(16))
+                    .min(LONGEST_PAUSE),
+            );
         }
         if attempts > 0 {
             tracing::info!(attempts, "the store works again");
@@ -224,8 +265,11 @@ impl Actor {
             }
             store.commit(batches)
         };
-        catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| Err(StoreError::Thread { reason: "the database panicked".to_owned() }))
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            Err(StoreError::Thread {
+                reason: "the database panicked".to_owned(),
+            })
+        })
     }
 
     /// Waits; a stop ends the wait.

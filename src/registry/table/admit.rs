@@ -28,24 +28,43 @@ impl Table {
             Ok((slot, change)) => {
                 self.counters.registered += 1;
                 let lease = self.hot(slot).lease;
-                Outcome::Accepted { slot, lease, changed: change != Change::Same, change }
+                Outcome::Accepted {
+                    slot,
+                    lease,
+                    changed: change != Change::Same,
+                    change,
+                }
             }
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
 
-    fn register_new(&mut self, now: Now, registration: &Registration) -> Result<(u32, Change), Refusal> {
+    fn register_new(
+        &mut self,
+        now: Now,
+        registration: &Registration,
+    ) -> Result<(u32, Change), Refusal> {
         let record = &registration.record;
         self.check_name(now, None, record)?;
         if self.len() >= self.settings.max_nodes.min(super::MAX_SLOTS) && !self.evict(now) {
             self.counters.full += 1;
             return Err(Refusal::Rate { wait: FULL_WAIT });
         }
-        let hot = Hot { id: registration.signed.node, presence: Presence::Present, ..Hot::free() };
+        let hot = Hot {
+            id: registration.signed.node,
+            presence: Presence::Present,
+            ..Hot::free()
+        };
         let slot = self.occupy(None, hot, Cold::new(registration, now.wall));
         // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
         let tag = self.seen.entry(slot).tag.wrapping_add(1);
-        self.seen.set(slot, SeenEntry { tag, ..SeenEntry::default() });
+        self.seen.set(
+            slot,
+            SeenEntry {
+                tag,
+                ..SeenEntry::default()
+            },
+        );
         self.bind(now, slot, &record.name);
         self.take(now, slot, registration);
         self.follow_addresses(now, slot, &record.addresses, registration.source, now.wall);
@@ -53,7 +72,12 @@ impl Table {
         Ok((slot, Change::Joined))
     }
 
-    fn register_known(&mut self, now: Now, slot: u32, registration: &Registration) -> Result<(u32, Change), Refusal> {
+    fn register_known(
+        &mut self,
+        now: Now,
+        slot: u32,
+        registration: &Registration,
+    ) -> Result<(u32, Change), Refusal> {
         let record = &registration.record;
         let present = self.is_present(slot);
         // The acknowledgement of what is held was lost. It extends nothing: it may be a replay.
@@ -84,7 +108,8 @@ impl Table {
             self.gone.remove(&(ended, slot));
         }
         self.take(now, slot, registration);
-        moved |= self.follow_addresses(now, slot, &record.addresses, registration.source, confirmed);
+        moved |=
+            self.follow_addresses(now, slot, &record.addresses, registration.source, confirmed);
         self.plan(now, slot);
         let change = match (present, moved) {
             (false, _) => Change::Returned,
@@ -113,7 +138,14 @@ impl Table {
         let hot = self.hot(slot);
         let past_base = u32::try_from(hot.sequence.saturating_sub(hot.base)).unwrap_or(u32::MAX);
         let tag = self.seen.entry(slot).tag;
-        self.seen.set(slot, SeenEntry { tag, last_seen: now.wall, past_base });
+        self.seen.set(
+            slot,
+            SeenEntry {
+                tag,
+                last_seen: now.wall,
+                past_base,
+            },
+        );
     }
 
     fn check_order(&mut self, slot: u32, order: (u64, u64)) -> Result<(), Refusal> {
@@ -140,7 +172,12 @@ impl Table {
     ///
     /// A restart has a new boot and a higher epoch. Two machines run at once if a boot that was superseded sends
     /// something newer, or if two boots have one epoch. What is not newer proves nothing, since it may be a replay.
-    fn check_twin(&mut self, now: Now, slot: u32, registration: &Registration) -> Result<(), Refusal> {
+    fn check_twin(
+        &mut self,
+        now: Now,
+        slot: u32,
+        registration: &Registration,
+    ) -> Result<(), Refusal> {
         let record = &registration.record;
         let hot = self.hot(slot);
         let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES));
@@ -152,7 +189,10 @@ impl Table {
         if record.boot == cold.boot || !newer {
             return Ok(());
         }
-        let marked = cold.twin.as_ref().is_some_and(|twin| twin.boot == record.boot);
+        let marked = cold
+            .twin
+            .as_ref()
+            .is_some_and(|twin| twin.boot == record.boot);
         let crossed = marked || cold.previous_boot == Some(record.boot) || (same_epoch && present);
         if !crossed {
             return Ok(());
@@ -163,12 +203,20 @@ impl Table {
             return Ok(());
         }
         let since = cold.twin.as_ref().map_or(now.wall, |twin| twin.since);
-        let news = cold.twin.as_ref().is_none_or(|twin| twin.boot != record.boot || record.order() > twin.order);
+        let news = cold
+            .twin
+            .as_ref()
+            .is_none_or(|twin| twin.boot != record.boot || record.order() > twin.order);
         self.counters.clones += 1;
         if news {
             let (source, order) = (registration.source, record.order());
-            self.cold_mut(slot).twin =
-                Some(Box::new(TwinMark { boot: record.boot, source, order, heard: now_ms(now), since }));
+            self.cold_mut(slot).twin = Some(Box::new(TwinMark {
+                boot: record.boot,
+                source,
+                order,
+                heard: now_ms(now),
+                since,
+            }));
             self.plan(now, slot);
         }
         Err(Refusal::Cloned)
@@ -176,7 +224,9 @@ impl Table {
 
     /// Drops the node that is gone longest, if its name is free.
     pub(super) fn evict(&mut self, now: Now) -> bool {
-        let Some(&(ended, slot)) = self.gone.first() else { return false };
+        let Some(&(ended, slot)) = self.gone.first() else {
+            return false;
+        };
         if ended.saturating_add(millis(self.settings.release_after)) > now_ms(now) {
             return false;
         }
@@ -195,17 +245,24 @@ impl Table {
         sequence: u64,
         source: SocketAddr,
     ) -> RenewOutcome {
-        let Some(slot) = self.slot_of(node) else { return RenewOutcome::Unknown };
+        let Some(slot) = self.slot_of(node) else {
+            return RenewOutcome::Unknown;
+        };
         let hot = &mut self.hot[slot as usize];
         if epoch > hot.epoch || (epoch == hot.epoch && base > hot.base) {
             return RenewOutcome::Unknown;
         }
         let present = hot.presence == Presence::Present;
         let repeated = present && sequence == hot.sequence && sequence > base;
-        if (epoch, base) != (hot.epoch, hot.base) || sequence < hot.sequence || (sequence == hot.sequence && !repeated)
+        if (epoch, base) != (hot.epoch, hot.base)
+            || sequence < hot.sequence
+            || (sequence == hot.sequence && !repeated)
         {
             self.counters.outdated += 1;
-            return RenewOutcome::Outdated { epoch: hot.epoch, sequence: hot.sequence };
+            return RenewOutcome::Outdated {
+                epoch: hot.epoch,
+                sequence: hot.sequence,
+            };
         }
         if hot.presence == Presence::Left {
             return RenewOutcome::Unknown;
@@ -213,7 +270,10 @@ impl Table {
         let lease = hot.lease;
         if repeated {
             // Its acknowledgement was lost, or it is a replay: it extends nothing and moves nothing.
-            return RenewOutcome::Renewed { lease, changed: false };
+            return RenewOutcome::Renewed {
+                lease,
+                changed: false,
+            };
         }
         hot.sequence = sequence;
         hot.expires = now_ms(now).saturating_add(millis(lease.duration()));
@@ -254,9 +314,17 @@ impl Table {
         let hot = self.hot(slot);
         let order = registration.record.order();
         if hot.presence == Presence::Left && order == (hot.epoch, hot.sequence) {
-            return Outcome::Accepted { slot, lease: Lease::ZERO, changed: false, change: Change::Same };
+            return Outcome::Accepted {
+                slot,
+                lease: Lease::ZERO,
+                changed: false,
+                change: Change::Same,
+            };
         }
-        if let Err(refusal) = self.check_twin(now, slot, &registration).and_then(|()| self.check_order(slot, order)) {
+        if let Err(refusal) = self
+            .check_twin(now, slot, &registration)
+            .and_then(|()| self.check_order(slot, order))
+        {
             return Outcome::Refused(refusal);
         }
         let present = self.is_present(slot);
@@ -269,11 +337,23 @@ impl Table {
             self.hot_mut(slot).presence = Presence::Left;
             self.mark(slot);
         }
-        Outcome::Accepted { slot, lease: Lease::ZERO, changed: true, change: Change::Left }
+        Outcome::Accepted {
+            slot,
+            lease: Lease::ZERO,
+            changed: true,
+            change: Change::Left,
+        }
     }
 
     /// Makes a present node a gone one; its addresses were last confirmed at `confirmed`.
-    pub(super) fn end(&mut self, now: Now, slot: u32, presence: Presence, ended: i64, confirmed: Timestamp) {
+    pub(super) fn end(
+        &mut self,
+        now: Now,
+        slot: u32,
+        presence: Presence,
+        ended: i64,
+        confirmed: Timestamp,
+    ) {
         self.hot_mut(slot).presence = presence;
         let cold = self.cold_mut(slot);
         (cold.ended, cold.ended_at) = (ended, now.wall);

@@ -74,7 +74,11 @@ impl Packed {
         let body = &signed.body[..signed.body.len().min(SignedRecord::MAX_BODY)];
         bytes.extend_from_slice(body);
         row::encode_detail(record, &mut bytes);
-        Self { bytes: bytes.into_boxed_slice(), body: body.len() as u16, key: signed.key }
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            body: body.len() as u16,
+            key: signed.key,
+        }
     }
 
     pub(super) fn signature(&self) -> &[u8] {
@@ -96,7 +100,12 @@ impl Packed {
     pub(super) fn signed(&self, node: NodeId) -> SignedRecord {
         let mut signature = [0; Self::SIGNATURE];
         signature.copy_from_slice(self.signature());
-        SignedRecord { node, key: self.key, body: self.body().into(), signature }
+        SignedRecord {
+            node,
+            key: self.key,
+            body: self.body().into(),
+            signature,
+        }
     }
 }
 

@@ -73,14 +73,21 @@ impl Table {
         }
         let id = stand_in(&heard.name);
         let known = self.slot_of(&id);
-        let moves = known.is_none_or(|slot| self.hot(slot).source.ip != packed(heard.source.ip().to_canonical()));
-        if (moves && self.is_crowded(heard.source.ip())) || (known.is_none() && !self.has_room_for_hearsay(now)) {
+        let moves = known.is_none_or(|slot| {
+            self.hot(slot).source.ip != packed(heard.source.ip().to_canonical())
+        });
+        if (moves && self.is_crowded(heard.source.ip()))
+            || (known.is_none() && !self.has_room_for_hearsay(now))
+        {
             self.counters.hearsay_full += 1;
             return HearsayOutcome::Full;
         }
         self.counters.hearsay_taken += 1;
         let slot = known.unwrap_or_else(|| self.add_hearsay(id, heard, now.wall));
-        let (present, confirmed) = (known.is_some() && self.is_present(slot), self.seen.entry(slot).last_seen);
+        let (present, confirmed) = (
+            known.is_some() && self.is_present(slot),
+            self.seen.entry(slot).last_seen,
+        );
         if !present && known.is_some() {
             let ended = self.cold(slot).ended;
             self.gone.remove(&(ended, slot));
@@ -96,7 +103,13 @@ impl Table {
         hot.expires = now_ms(now).saturating_add(millis(heard.lease.duration()));
         hot.presence = Presence::Present;
         self.touch(now, slot);
-        let moved = self.follow_addresses(now, slot, &[], heard.source, if present { confirmed } else { now.wall });
+        let moved = self.follow_addresses(
+            now,
+            slot,
+            &[],
+            heard.source,
+            if present { confirmed } else { now.wall },
+        );
         if changed || moved {
             self.mark(slot);
         }
@@ -123,7 +136,12 @@ impl Table {
             return Imported::Owned;
         }
         let at = at.min(now.wall);
-        let heard = Hearsay { name: name.clone(), wire, source: SocketAddr::new(ip.to_canonical(), 0), lease };
+        let heard = Hearsay {
+            name: name.clone(),
+            wire,
+            source: SocketAddr::new(ip.to_canonical(), 0),
+            lease,
+        };
         let id = stand_in(name);
         let Some(slot) = self.slot_of(&id) else {
             if !self.has_room_for_hearsay(now) {
@@ -185,15 +203,23 @@ impl Table {
     /// Whether so many names come from one address that no further one is taken.
     fn is_crowded(&self, ip: IpAddr) -> bool {
         let wanted = packed(ip.to_canonical());
-        let here = |slot: u32| !self.proves_itself(slot) && self.is_present(slot) && self.hot(slot).source.ip == wanted;
-        self.hearsay.iter().filter(|slot| here(**slot)).nth(NAMES_PER_SOURCE - 1).is_some()
+        let here = |slot: u32| {
+            !self.proves_itself(slot) && self.is_present(slot) && self.hot(slot).source.ip == wanted
+        };
+        self.hearsay
+            .iter()
+            .filter(|slot| here(**slot))
+            .nth(NAMES_PER_SOURCE - 1)
+            .is_some()
     }
 
     /// Makes room for one more row; whoever is gone longest goes.
     fn has_room_for_hearsay(&mut self, now: Now) -> bool {
         if self.hearsay.len() >= self.settings.max_hearsay {
             let gone = self.hearsay.iter().filter(|slot| !self.is_present(**slot));
-            let Some(slot) = gone.min_by_key(|slot| self.cold(**slot).ended).copied() else { return false };
+            let Some(slot) = gone.min_by_key(|slot| self.cold(**slot).ended).copied() else {
+                return false;
+            };
             self.counters.evicted += 1;
             self.remove(slot);
         }
@@ -203,13 +229,28 @@ impl Table {
     /// Puts a new row into the table, neither bound nor present yet.
     fn add_hearsay(&mut self, id: NodeId, heard: &Hearsay, first_seen: Timestamp) -> u32 {
         let registration = unproved(id, heard);
-        let hot = Hot { id, presence: Presence::Present, lease: heard.lease, ..Hot::free() };
-        let cold = Cold { bound: false, wire: heard.wire, ..Cold::new(&registration, first_seen) };
+        let hot = Hot {
+            id,
+            presence: Presence::Present,
+            lease: heard.lease,
+            ..Hot::free()
+        };
+        let cold = Cold {
+            bound: false,
+            wire: heard.wire,
+            ..Cold::new(&registration, first_seen)
+        };
         let slot = self.occupy(None, hot, cold);
         self.hearsay.insert(slot);
         // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
         let tag = self.seen.entry(slot).tag.wrapping_add(1);
-        self.seen.set(slot, SeenEntry { tag, ..SeenEntry::default() });
+        self.seen.set(
+            slot,
+            SeenEntry {
+                tag,
+                ..SeenEntry::default()
+            },
+        );
         self.hot_mut(slot).source = Source::of(heard.source);
         slot
     }
@@ -234,9 +275,20 @@ impl Table {
         let hot = self.hot_mut(slot);
         hot.source = Source::of(heard.source);
         hot.expires = now_ms(now).saturating_add(millis(left));
-        hot.presence = if present { Presence::Present } else { Presence::Expired };
+        hot.presence = if present {
+            Presence::Present
+        } else {
+            Presence::Expired
+        };
         let tag = self.seen.entry(slot).tag;
-        self.seen.set(slot, SeenEntry { tag, last_seen: at, past_base: 0 });
+        self.seen.set(
+            slot,
+            SeenEntry {
+                tag,
+                last_seen: at,
+                past_base: 0,
+            },
+        );
         if !present {
             // Its name is kept from the import on: a file of years ago is not imported to be forgotten at once.
             let cold = self.cold_mut(slot);
@@ -252,11 +304,20 @@ impl Table {
         let runs = self.is_present(slot) && self.seen.entry(slot).last_seen == at;
         let is_old = !runs && (keep.is_zero() || at.plus(keep) <= now.wall);
         let history = &self.cold(slot).history;
-        if is_old || history.iter().any(|span| span.is(packed(ip), Seen::Observed) && span.covers(at)) {
+        if is_old
+            || history
+                .iter()
+                .any(|span| span.is(packed(ip), Seen::Observed) && span.covers(at))
+        {
             return false;
         }
         let place = history.partition_point(|span| span.from() <= at);
-        let span = Span::of(Interval { ip, seen: Seen::Observed, from: at, to: (!runs).then_some(at) });
+        let span = Span::of(Interval {
+            ip,
+            seen: Seen::Observed,
+            from: at,
+            to: (!runs).then_some(at),
+        });
         self.cold_mut(slot).history.insert(place, span);
         self.addresses.insert(span.key(slot));
         self.prune(now, slot);
@@ -278,8 +339,18 @@ fn unproved(node: NodeId, heard: &Hearsay) -> Registration {
         labels: Labels::default(),
     };
     let key = KeyId([0; 4]);
-    let signed = SignedRecord { node, key, body: Box::default(), signature: [0; 64] };
-    Registration { record, signed, source: heard.source, key }
+    let signed = SignedRecord {
+        node,
+        key,
+        body: Box::default(),
+        signature: [0; 64],
+    };
+    Registration {
+        record,
+        signed,
+        source: heard.source,
+        key,
+    }
 }
 
 #[cfg(test)]

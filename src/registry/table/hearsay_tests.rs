@@ -14,11 +14,22 @@ fn table() -> Table {
 }
 
 fn claim(text: &str, index: u32) -> Hearsay {
-    Hearsay { name: name(text), wire: Wire::Dynip, source: SocketAddr::new(ip(index), 40_000), lease: LEASE }
+    Hearsay {
+        name: name(text),
+        wire: Wire::Dynip,
+        source: SocketAddr::new(ip(index), 40_000),
+        lease: LEASE,
+    }
 }
 
 fn joined(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Accepted { change: Change::Joined, .. })
+    matches!(
+        outcome,
+        Outcome::Accepted {
+            change: Change::Joined,
+            ..
+        }
+    )
 }
 
 /// What the store would hold, in a table of its own.
@@ -40,14 +51,33 @@ fn reloaded(table: &mut Table, at: u64) -> Table {
 #[test]
 fn claim_is_found_by_name_and_address_and_expires() {
     let mut table = table();
-    assert_eq!(table.hear(now(0), &claim("laptop", 7)), HearsayOutcome::Taken(Change::Joined));
+    assert_eq!(
+        table.hear(now(0), &claim("laptop", 7)),
+        HearsayOutcome::Taken(Change::Joined)
+    );
     let node = table.by_name(&name("laptop")).unwrap();
-    assert_eq!((node.wire(), node.state(), node.source().ip()), (Wire::Dynip, State::Present, ip(7)));
-    assert_eq!((node.lease(), node.last_seen(), node.record().addresses.len()), (LEASE, START, 0));
+    assert_eq!(
+        (node.wire(), node.state(), node.source().ip()),
+        (Wire::Dynip, State::Present, ip(7))
+    );
+    assert_eq!(
+        (
+            node.lease(),
+            node.last_seen(),
+            node.record().addresses.len()
+        ),
+        (LEASE, START, 0)
+    );
     assert_eq!(table.holder(ip(7)).unwrap().name(), &name("laptop"));
     assert_eq!(table.expire(now(600)), [stand_in(&name("laptop"))]);
-    assert_eq!(table.by_name(&name("laptop")).unwrap().state(), State::Expired);
-    assert_eq!(table.hear(now(700), &claim("laptop", 7)), HearsayOutcome::Taken(Change::Returned));
+    assert_eq!(
+        table.by_name(&name("laptop")).unwrap().state(),
+        State::Expired
+    );
+    assert_eq!(
+        table.hear(now(700), &claim("laptop", 7)),
+        HearsayOutcome::Taken(Change::Returned)
+    );
     assert_eq!(table.present(), 1);
 }
 
@@ -56,15 +86,29 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     table.take_dirty();
-    assert_eq!(table.hear(now(60), &claim("laptop", 7)), HearsayOutcome::Taken(Change::Same));
+    assert_eq!(
+        table.hear(now(60), &claim("laptop", 7)),
+        HearsayOutcome::Taken(Change::Same)
+    );
     assert!(!table.is_dirty() && table.is_seen_dirty());
-    assert_eq!(table.by_name(&name("laptop")).unwrap().last_seen(), now(60).wall);
-    assert_eq!(table.hear(now(120), &claim("laptop", 8)), HearsayOutcome::Taken(Change::Moved));
+    assert_eq!(
+        table.by_name(&name("laptop")).unwrap().last_seen(),
+        now(60).wall
+    );
+    assert_eq!(
+        table.hear(now(120), &claim("laptop", 8)),
+        HearsayOutcome::Taken(Change::Moved)
+    );
     assert!(table.is_dirty());
     let history: Vec<_> = table.by_name(&name("laptop")).unwrap().history().collect();
     let span = |index, from: u64, to: Option<u64>| {
         let (from, to) = (now(from).wall, to.map(|to| now(to).wall));
-        Interval { ip: ip(index), seen: Seen::Observed, from, to }
+        Interval {
+            ip: ip(index),
+            seen: Seen::Observed,
+            from,
+            to,
+        }
     };
     assert_eq!(history, [span(7, 0, Some(60)), span(8, 120, None)]);
 }
@@ -74,13 +118,32 @@ fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
     let mut table = table();
     assert!(joined(&table.register(now(0), registration(1, 1, 1))));
     let before = table.by_name(&name("node-1")).unwrap().signed();
-    assert_eq!(table.hear(now(1), &claim("node-1", 66)), HearsayOutcome::Owned { holder: node_id(1) });
+    assert_eq!(
+        table.hear(now(1), &claim("node-1", 66)),
+        HearsayOutcome::Owned { holder: node_id(1) }
+    );
     // Not even when the node is gone, as long as the name is kept for it.
     table.expire(now(100));
-    assert_eq!(table.hear(now(200), &claim("node-1", 66)), HearsayOutcome::Owned { holder: node_id(1) });
+    assert_eq!(
+        table.hear(now(200), &claim("node-1", 66)),
+        HearsayOutcome::Owned { holder: node_id(1) }
+    );
     let node = table.by_name(&name("node-1")).unwrap();
-    assert_eq!((node.signed(), node.source().ip(), table.len()), (before, ip(1), 1));
-    assert_eq!(table.import(now(200), &name("node-1"), Wire::Dynip, ip(66), now(150).wall, LEASE), Imported::Owned);
+    assert_eq!(
+        (node.signed(), node.source().ip(), table.len()),
+        (before, ip(1), 1)
+    );
+    assert_eq!(
+        table.import(
+            now(200),
+            &name("node-1"),
+            Wire::Dynip,
+            ip(66),
+            now(150).wall,
+            LEASE
+        ),
+        Imported::Owned
+    );
     assert_eq!((table.hearsay(), table.counters().hearsay_owned), (0, 2));
     assert!(table.holder(ip(66)).is_none());
 }
@@ -89,8 +152,14 @@ fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
 fn former_name_of_a_node_is_kept_from_claims() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
-    table.register(now(1), changed(1, 1, 2, |record| record.name = name("renamed")));
-    assert_eq!(table.hear(now(2), &claim("node-1", 66)), HearsayOutcome::Owned { holder: node_id(1) });
+    table.register(
+        now(1),
+        changed(1, 1, 2, |record| record.name = name("renamed")),
+    );
+    assert_eq!(
+        table.hear(now(2), &claim("node-1", 66)),
+        HearsayOutcome::Owned { holder: node_id(1) }
+    );
 }
 
 #[test]
@@ -101,14 +170,26 @@ fn node_that_proves_itself_takes_the_name_at_once() {
     let node = table.by_name(&name("node-1")).unwrap();
     assert_eq!((node.id(), node.wire()), (node_id(1), Wire::Hereabouts));
     assert_eq!((table.present(), table.len()), (1, 2));
-    assert_eq!(table.hear(now(11), &claim("node-1", 66)), HearsayOutcome::Owned { holder: node_id(1) });
+    assert_eq!(
+        table.hear(now(11), &claim("node-1", 66)),
+        HearsayOutcome::Owned { holder: node_id(1) }
+    );
     // Where the name was before is still told.
-    let past: Vec<_> = table.at(&name("node-1"), now(0).wall).map(|(_, interval)| interval.ip).collect();
+    let past: Vec<_> = table
+        .at(&name("node-1"), now(0).wall)
+        .map(|(_, interval)| interval.ip)
+        .collect();
     assert_eq!(past, [ip(66)]);
     // Once the name is free again, a claim counts again.
     table.forget(&name("node-1"));
-    assert_eq!(table.hear(now(12), &claim("node-1", 67)), HearsayOutcome::Taken(Change::Returned));
-    assert_eq!(table.by_name(&name("node-1")).unwrap().source().ip(), ip(67));
+    assert_eq!(
+        table.hear(now(12), &claim("node-1", 67)),
+        HearsayOutcome::Taken(Change::Returned)
+    );
+    assert_eq!(
+        table.by_name(&name("node-1")).unwrap().source().ip(),
+        ip(67)
+    );
 }
 
 #[test]
@@ -116,7 +197,14 @@ fn nobody_can_register_or_renew_under_a_stand_in() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     let id = table.by_name(&name("laptop")).unwrap().id();
-    assert!(table.by_name(&name("laptop")).unwrap().signed().verify(|_| true).is_err());
+    assert!(
+        table
+            .by_name(&name("laptop"))
+            .unwrap()
+            .signed()
+            .verify(|_| true)
+            .is_err()
+    );
     assert!(table.renewal_key(&id).is_none());
 }
 
@@ -125,8 +213,15 @@ fn another_wire_speaks_for_the_same_name() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     table.take_dirty();
-    let other = Hearsay { wire: Wire::Terminals, lease: Lease(60), ..claim("laptop", 7) };
-    assert_eq!(table.hear(now(1), &other), HearsayOutcome::Taken(Change::Same));
+    let other = Hearsay {
+        wire: Wire::Terminals,
+        lease: Lease(60),
+        ..claim("laptop", 7)
+    };
+    assert_eq!(
+        table.hear(now(1), &other),
+        HearsayOutcome::Taken(Change::Same)
+    );
     let node = table.by_name(&name("laptop")).unwrap();
     assert_eq!(
         (node.wire(), node.lease(), node.record().lease, table.len()),
@@ -137,7 +232,10 @@ fn another_wire_speaks_for_the_same_name() {
 
 #[test]
 fn names_made_up_fill_their_own_room_and_no_more() {
-    let mut table = Table::new(Settings { max_hearsay: 100, ..Settings::default() });
+    let mut table = Table::new(Settings {
+        max_hearsay: 100,
+        ..Settings::default()
+    });
     for index in 0..1000 {
         table.hear(now(0), &claim(&format!("made-up-{index}"), index));
     }
@@ -147,7 +245,10 @@ fn names_made_up_fill_their_own_room_and_no_more() {
     assert!(table.by_name(&name("made-up-0")).is_some());
     table.expire(now(600));
     table.register(now(600), registration(1, 1, 2));
-    assert_eq!(table.hear(now(601), &claim("real", 5000)), HearsayOutcome::Taken(Change::Joined));
+    assert_eq!(
+        table.hear(now(601), &claim("real", 5000)),
+        HearsayOutcome::Taken(Change::Joined)
+    );
     assert_eq!(table.hearsay(), 100);
     assert!(table.by_name(&name("node-1")).is_some());
 }
@@ -159,18 +260,33 @@ fn one_address_has_some_names_and_no_more() {
         table.hear(now(0), &claim(&format!("name-{index}"), 9));
     }
     assert_eq!(table.hearsay(), NAMES_PER_SOURCE);
-    assert_eq!(table.hear(now(1), &claim("name-0", 9)), HearsayOutcome::Taken(Change::Same));
-    assert_eq!(table.hear(now(1), &claim("elsewhere", 10)), HearsayOutcome::Taken(Change::Joined));
+    assert_eq!(
+        table.hear(now(1), &claim("name-0", 9)),
+        HearsayOutcome::Taken(Change::Same)
+    );
+    assert_eq!(
+        table.hear(now(1), &claim("elsewhere", 10)),
+        HearsayOutcome::Taken(Change::Joined)
+    );
     // Nor can names be moved there.
-    assert_eq!(table.hear(now(1), &claim("elsewhere", 9)), HearsayOutcome::Full);
+    assert_eq!(
+        table.hear(now(1), &claim("elsewhere", 9)),
+        HearsayOutcome::Full
+    );
 }
 
 #[test]
 fn full_table_takes_no_claim_and_evicts_nobody_for_it() {
-    let mut table = Table::new(Settings { max_nodes: 2, ..Settings::default() });
+    let mut table = Table::new(Settings {
+        max_nodes: 2,
+        ..Settings::default()
+    });
     table.register(now(0), registration(1, 1, 1));
     table.register(now(0), registration(2, 1, 1));
-    assert_eq!(table.hear(now(1), &claim("laptop", 7)), HearsayOutcome::Full);
+    assert_eq!(
+        table.hear(now(1), &claim("laptop", 7)),
+        HearsayOutcome::Full
+    );
     assert_eq!((table.len(), table.hearsay()), (2, 0));
 }
 
@@ -179,14 +295,33 @@ fn claims_survive_a_restart() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
     table.hear(now(0), &claim("laptop", 7));
-    table.hear(now(5), &Hearsay { wire: Wire::Terminals, ..claim("kiosk", 8) });
+    table.hear(
+        now(5),
+        &Hearsay {
+            wire: Wire::Terminals,
+            ..claim("kiosk", 8)
+        },
+    );
     let mut loaded = reloaded(&mut table, 10);
-    let wires: Vec<_> = loaded.nodes(Filter::ALL, None).map(|node| (node.name().to_string(), node.wire())).collect();
-    let expected = [("kiosk", Wire::Terminals), ("laptop", Wire::Dynip), ("node-1", Wire::Hereabouts)];
+    let wires: Vec<_> = loaded
+        .nodes(Filter::ALL, None)
+        .map(|node| (node.name().to_string(), node.wire()))
+        .collect();
+    let expected = [
+        ("kiosk", Wire::Terminals),
+        ("laptop", Wire::Dynip),
+        ("node-1", Wire::Hereabouts),
+    ];
     assert_eq!(wires, expected.map(|(name, wire)| (name.to_owned(), wire)));
     assert_eq!(loaded.hearsay(), 2);
-    assert_eq!(loaded.hear(now(11), &claim("laptop", 7)), HearsayOutcome::Taken(Change::Same));
-    assert!(matches!(loaded.hear(now(11), &claim("node-1", 7)), HearsayOutcome::Owned { .. }));
+    assert_eq!(
+        loaded.hear(now(11), &claim("laptop", 7)),
+        HearsayOutcome::Taken(Change::Same)
+    );
+    assert!(matches!(
+        loaded.hear(now(11), &claim("node-1", 7)),
+        HearsayOutcome::Owned { .. }
+    ));
 }
 
 #[test]
@@ -199,7 +334,10 @@ fn row_of_version_1_is_read_as_our_own() {
     (bytes[0], bytes[1]) = (0x93, 1);
     bytes.pop();
     let node = row::decode(0, &bytes).unwrap();
-    assert_eq!((node.wire, node.record.name), (Wire::Hereabouts, name("node-1")));
+    assert_eq!(
+        (node.wire, node.record.name),
+        (Wire::Hereabouts, name("node-1"))
+    );
 }
 
 #[test]
@@ -208,33 +346,69 @@ fn imported_file_is_taken_once() {
     let day = 86_400;
     let now = fixture::now(200 * day);
     let at = |seconds_ago: u64| now.wall.minus(Duration::from_secs(seconds_ago));
-    let file = [("old", 1, at(150 * day)), ("recent", 2, at(day)), ("here", 3, at(60))];
+    let file = [
+        ("old", 1, at(150 * day)),
+        ("recent", 2, at(day)),
+        ("here", 3, at(60)),
+    ];
     let import = |table: &mut Table| {
-        file.map(|(text, index, at)| table.import(now, &name(text), Wire::Dynip, ip(index), at, LEASE))
+        file.map(|(text, index, at)| {
+            table.import(now, &name(text), Wire::Dynip, ip(index), at, LEASE)
+        })
     };
     assert_eq!(import(&mut table), [Imported::Added; 3]);
     let state = |table: &Table, text: &str| {
         let node = table.by_name(&name(text)).unwrap();
-        (node.state(), node.last_seen(), node.first_seen(), node.source().ip(), node.history().collect::<Vec<_>>())
+        (
+            node.state(),
+            node.last_seen(),
+            node.first_seen(),
+            node.source().ip(),
+            node.history().collect::<Vec<_>>(),
+        )
     };
     let before = ["old", "recent", "here"].map(|text| state(&table, text));
-    assert_eq!((before[0].0, before[0].1, before[0].4.len()), (State::Expired, at(150 * day), 0));
+    assert_eq!(
+        (before[0].0, before[0].1, before[0].4.len()),
+        (State::Expired, at(150 * day), 0)
+    );
     assert_eq!((before[1].0, before[1].1), (State::Expired, at(day)));
-    let span = |index, from, to| Interval { ip: ip(index), seen: Seen::Observed, from, to };
+    let span = |index, from, to| Interval {
+        ip: ip(index),
+        seen: Seen::Observed,
+        from,
+        to,
+    };
     assert_eq!(before[1].4, [span(2, at(day), Some(at(day)))]);
-    assert_eq!((before[2].0, before[2].4.as_slice()), (State::Present, &[span(3, at(60), None)][..]));
+    assert_eq!(
+        (before[2].0, before[2].4.as_slice()),
+        (State::Present, &[span(3, at(60), None)][..])
+    );
 
     table.take_dirty();
     assert_eq!(import(&mut table), [Imported::Same; 3]);
     assert!(!table.is_dirty());
-    assert_eq!(["old", "recent", "here"].map(|text| state(&table, text)), before);
+    assert_eq!(
+        ["old", "recent", "here"].map(|text| state(&table, text)),
+        before
+    );
 
     // What is known better is not made worse by an older file.
     table.hear(now, &claim("recent", 9));
-    assert_eq!(table.import(now, &name("recent"), Wire::Dynip, ip(4), at(2 * day), LEASE), Imported::Updated);
+    assert_eq!(
+        table.import(now, &name("recent"), Wire::Dynip, ip(4), at(2 * day), LEASE),
+        Imported::Updated
+    );
     let (state, last_seen, first_seen, source, history) = state(&table, "recent");
-    assert_eq!((state, last_seen, first_seen, source), (State::Present, now.wall, at(2 * day), ip(9)));
-    let expected = [span(4, at(2 * day), Some(at(2 * day))), before[1].4[0], span(9, now.wall, None)];
+    assert_eq!(
+        (state, last_seen, first_seen, source),
+        (State::Present, now.wall, at(2 * day), ip(9))
+    );
+    let expected = [
+        span(4, at(2 * day), Some(at(2 * day))),
+        before[1].4[0],
+        span(9, now.wall, None),
+    ];
     assert_eq!(history, expected);
 }
 
@@ -243,7 +417,11 @@ fn holder_of_an_address_is_who_proves_itself() {
     let mut table = table();
     table.register(now(0), changed(1, 1, 1, |record| record.addresses.clear()));
     table.hear(now(50), &claim("laptop", 1));
-    assert_eq!(table.holder(ip(1)).unwrap().id(), node_id(1), "though the claim is the later one");
+    assert_eq!(
+        table.holder(ip(1)).unwrap().id(),
+        node_id(1),
+        "though the claim is the later one"
+    );
     assert_eq!(table.holders(ip(1), None).count(), 2);
 }
 
@@ -252,17 +430,35 @@ fn refusal_of_a_second_real_node_stays_as_it_was() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
     let other = fixture::signed(2, registration(1, 1, 1).record);
-    assert_eq!(table.register(now(1), other), Outcome::Refused(Refusal::NameHeld { holder: node_id(1) }));
+    assert_eq!(
+        table.register(now(1), other),
+        Outcome::Refused(Refusal::NameHeld { holder: node_id(1) })
+    );
 }
 
 #[test]
 fn nothing_is_left_after_all_is_over() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
-    table.import(now(0), &name("older"), Wire::Dynip, ip(8), START.minus(Duration::from_secs(86_400)), LEASE);
+    table.import(
+        now(0),
+        &name("older"),
+        Wire::Dynip,
+        ip(8),
+        START.minus(Duration::from_secs(86_400)),
+        LEASE,
+    );
     for _ in 0..10 {
-        let Some(at) = table.next_deadline() else { break };
-        table.expire(Now { elapsed: at, wall: START.plus(at) });
+        let Some(at) = table.next_deadline() else {
+            break;
+        };
+        table.expire(Now {
+            elapsed: at,
+            wall: START.plus(at),
+        });
     }
-    assert_eq!((table.len(), table.hearsay(), table.next_deadline()), (0, 0, None));
+    assert_eq!(
+        (table.len(), table.hearsay(), table.next_deadline()),
+        (0, 0, None)
+    );
 }

@@ -42,10 +42,20 @@ impl Span {
     const OPEN: u64 = u64::MAX;
 
     pub(super) fn of(interval: Interval) -> Self {
-        let kind = if interval.seen == Seen::Observed { Self::OBSERVED } else { 0 };
+        let kind = if interval.seen == Seen::Observed {
+            Self::OBSERVED
+        } else {
+            0
+        };
         let from = interval.from.0 & !Self::OBSERVED;
-        let to = interval.to.map_or(Self::OPEN, |to| to.0.min(Self::OPEN - 1).max(from));
-        Self { ip: packed(interval.ip), from: from | kind, to }
+        let to = interval
+            .to
+            .map_or(Self::OPEN, |to| to.0.min(Self::OPEN - 1).max(from));
+        Self {
+            ip: packed(interval.ip),
+            from: from | kind,
+            to,
+        }
     }
 
     pub(super) fn interval(self) -> Interval {
@@ -58,7 +68,11 @@ impl Span {
     }
 
     pub(super) fn seen(self) -> Seen {
-        if self.from & Self::OBSERVED == 0 { Seen::Announced } else { Seen::Observed }
+        if self.from & Self::OBSERVED == 0 {
+            Seen::Announced
+        } else {
+            Seen::Observed
+        }
     }
 
     pub(super) fn from(self) -> Timestamp {
@@ -104,11 +118,18 @@ impl Table {
     ) -> bool {
         let source = packed(source.ip().to_canonical());
         let kept = |span: &Span| match span.seen() {
-            Seen::Announced => addresses.iter().any(|address| packed(address.ip) == span.ip),
+            Seen::Announced => addresses
+                .iter()
+                .any(|address| packed(address.ip) == span.ip),
             Seen::Observed => span.ip == source,
         };
         let mut changed = false;
-        for span in self.cold_mut(slot).history.iter_mut().filter(|span| span.is_open() && !kept(span)) {
+        for span in self
+            .cold_mut(slot)
+            .history
+            .iter_mut()
+            .filter(|span| span.is_open() && !kept(span))
+        {
             span.close(confirmed);
             changed = true;
         }
@@ -123,7 +144,13 @@ impl Table {
     }
 
     /// A source address that is another than before.
-    pub(super) fn follow_source(&mut self, now: Now, slot: u32, source: IpAddr, confirmed: Timestamp) {
+    pub(super) fn follow_source(
+        &mut self,
+        now: Now,
+        slot: u32,
+        source: IpAddr,
+        confirmed: Timestamp,
+    ) {
         let ip = packed(source.to_canonical());
         for span in &mut self.cold_mut(slot).history {
             if span.is_open() && span.seen() == Seen::Observed && span.ip != ip {
@@ -136,7 +163,11 @@ impl Table {
 
     /// Closes all that is open.
     pub(super) fn close_all(&mut self, now: Now, slot: u32, confirmed: Timestamp) {
-        self.cold_mut(slot).history.iter_mut().filter(|span| span.is_open()).for_each(|span| span.close(confirmed));
+        self.cold_mut(slot)
+            .history
+            .iter_mut()
+            .filter(|span| span.is_open())
+            .for_each(|span| span.close(confirmed));
         self.prune(now, slot);
     }
 
@@ -151,7 +182,16 @@ impl Table {
                 Some(to) => from = from.max(to.0.min(Span::OBSERVED - 1)),
             }
         }
-        let span = Span { ip, from: from | if seen == Seen::Observed { Span::OBSERVED } else { 0 }, to: Span::OPEN };
+        let span = Span {
+            ip,
+            from: from
+                | if seen == Seen::Observed {
+                    Span::OBSERVED
+                } else {
+                    0
+                },
+            to: Span::OPEN,
+        };
         cold.history.push(span);
         self.addresses.insert(span.key(slot));
         true
@@ -161,17 +201,31 @@ impl Table {
     pub(super) fn prune(&mut self, now: Now, slot: u32) -> bool {
         let keep = self.settings.history;
         let before = self.cold(slot).history.len();
-        let too_old = |span: &Span| span.to().is_some_and(|to| keep.is_zero() || to.plus(keep) <= now.wall);
-        let mut dropped: Vec<Span> = self.cold_mut(slot).history.extract_if(.., |span| too_old(span)).collect();
+        let too_old = |span: &Span| {
+            span.to()
+                .is_some_and(|to| keep.is_zero() || to.plus(keep) <= now.wall)
+        };
+        let mut dropped: Vec<Span> = self
+            .cold_mut(slot)
+            .history
+            .extract_if(.., |span| too_old(span))
+            .collect();
         let most = self.settings.max_intervals_per_node;
         while self.cold(slot).history.len() > most {
-            let Some(oldest) = self.oldest_closed(slot) else { break };
+            let Some(oldest) = self.oldest_closed(slot) else {
+                break;
+            };
             dropped.push(self.cold_mut(slot).history.remove(oldest));
             self.counters.intervals_dropped += 1;
         }
         for span in &dropped {
             let (ip, seen) = (span.ip, span.seen());
-            if !self.cold(slot).history.iter().any(|other| other.is(ip, seen)) {
+            if !self
+                .cold(slot)
+                .history
+                .iter()
+                .any(|other| other.is(ip, seen))
+            {
                 self.addresses.remove(&span.key(slot));
             }
         }
@@ -179,7 +233,12 @@ impl Table {
     }
 
     fn oldest_closed(&self, slot: u32) -> Option<usize> {
-        let closed = self.cold(slot).history.iter().enumerate().filter_map(|(index, span)| Some((span.to()?, index)));
+        let closed = self
+            .cold(slot)
+            .history
+            .iter()
+            .enumerate()
+            .filter_map(|(index, span)| Some((span.to()?, index)));
         closed.min().map(|(_, index)| index)
     }
 

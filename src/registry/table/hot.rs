@@ -23,7 +23,10 @@ pub(super) struct Hot {
     pub(super) renewal_key: [u8; 32],
 }
 
-const _: () = assert!(size_of::<Hot>() == 128, "a million nodes: each byte is a megabyte");
+const _: () = assert!(
+    size_of::<Hot>() == 128,
+    "a million nodes: each byte is a megabyte"
+);
 
 /// Whether a slot is in use, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,11 @@ impl Hot {
             base: 0,
             sequence: 0,
             expires: 0,
-            source: Source { ip: [0; 16], scope: 0, port: 0 },
+            source: Source {
+                ip: [0; 16],
+                scope: 0,
+                port: 0,
+            },
             lease: Lease::ZERO,
             presence: Presence::Free,
             has_key: false,
@@ -84,7 +91,11 @@ impl Source {
             SocketAddr::V4(_) => 0,
             SocketAddr::V6(v6) => v6.scope_id(),
         };
-        Self { ip: packed(address.ip()), scope, port: address.port() }
+        Self {
+            ip: packed(address.ip()),
+            scope,
+            port: address.port(),
+        }
     }
 
     pub(super) fn address(self) -> SocketAddr {
@@ -135,8 +146,9 @@ impl SeenEntry {
 
     /// Reads an entry out of a page.
     pub(crate) fn read(page: &[u8], index: usize) -> Option<Self> {
-        let [t0, t1, s0, s1, s2, s3, s4, s5, b0, b1, b2, b3] =
-            *page.get(index * Self::BYTES..)?.first_chunk::<{ Self::BYTES }>()?;
+        let [t0, t1, s0, s1, s2, s3, s4, s5, b0, b1, b2, b3] = *page
+            .get(index * Self::BYTES..)?
+            .first_chunk::<{ Self::BYTES }>()?;
         Some(Self {
             tag: u16::from_le_bytes([t0, t1]),
             last_seen: Timestamp(u64::from_le_bytes([s0, s1, s2, s3, s4, s5, 0, 0])),

@@ -26,9 +26,15 @@ pub struct Filter {
 
 impl Filter {
     /// Every node.
-    pub const ALL: Self = Self { present: true, gone: true };
+    pub const ALL: Self = Self {
+        present: true,
+        gone: true,
+    };
     /// Nodes that are present.
-    pub const PRESENT: Self = Self { present: true, gone: false };
+    pub const PRESENT: Self = Self {
+        present: true,
+        gone: false,
+    };
 
     fn takes(self, present: bool) -> bool {
         if present { self.present } else { self.gone }
@@ -76,7 +82,11 @@ impl<'a> NodeRef<'a> {
 
     /// Names it had before, oldest first, with the time it took another.
     pub fn former_names(&self) -> impl ExactSizeIterator<Item = (&'a NodeName, Timestamp)> {
-        self.table.cold(self.slot).former.iter().map(|former| (&former.name, former.until))
+        self.table
+            .cold(self.slot)
+            .former
+            .iter()
+            .map(|former| (&former.name, former.until))
     }
 
     /// By which protocol it is known. By any but our own, its id is a stand-in and its record is empty.
@@ -116,8 +126,16 @@ impl<'a> NodeRef<'a> {
 
     /// How long the lease still runs; zero if it does not.
     pub fn remaining(&self, now: Now) -> Duration {
-        let left = self.table.hot(self.slot).expires.saturating_sub(now_ms(now));
-        Duration::from_millis(if self.table.is_present(self.slot) { u64::try_from(left).unwrap_or(0) } else { 0 })
+        let left = self
+            .table
+            .hot(self.slot)
+            .expires
+            .saturating_sub(now_ms(now));
+        Duration::from_millis(if self.table.is_present(self.slot) {
+            u64::try_from(left).unwrap_or(0)
+        } else {
+            0
+        })
     }
 
     /// The channel key that sealed its last register.
@@ -135,7 +153,8 @@ impl<'a> NodeRef<'a> {
     #[expect(clippy::expect_used, reason = "the table encoded these bytes itself")]
     pub fn record(&self) -> Record {
         let cold = self.table.cold(self.slot);
-        row::decode_detail(cold.signed.detail(), cold.name.clone()).expect("a record that the table encoded decodes")
+        row::decode_detail(cold.signed.detail(), cold.name.clone())
+            .expect("a record that the table encoded decodes")
     }
 
     /// The same as its node signed it.
@@ -145,24 +164,39 @@ impl<'a> NodeRef<'a> {
 
     /// What the server saw of it.
     pub fn sighting(&self) -> Sighting {
-        Sighting { source: self.source(), last_seen: self.last_seen(), state: self.state() }
+        Sighting {
+            source: self.source(),
+            last_seen: self.last_seen(),
+            state: self.state(),
+        }
     }
 
     /// The other machine, if two use this node id.
     pub fn twin(&self) -> Option<Twin> {
         let twin = self.table.cold(self.slot).twin.as_ref()?;
-        Some(Twin { source: self.source(), refused: twin.source, since: twin.since })
+        Some(Twin {
+            source: self.source(),
+            refused: twin.source,
+            since: twin.since,
+        })
     }
 
     /// Its addresses over time, oldest first.
     pub fn history(&self) -> impl ExactSizeIterator<Item = Interval> + use<'a> {
-        self.table.cold(self.slot).history.iter().map(|span| span.interval())
+        self.table
+            .cold(self.slot)
+            .history
+            .iter()
+            .map(|span| span.interval())
     }
 }
 
 impl std::fmt::Debug for NodeRef<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeRef").field("name", self.name()).field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("NodeRef")
+            .field("name", self.name())
+            .field("id", &self.id())
+            .finish_non_exhaustive()
     }
 }
 
@@ -180,7 +214,10 @@ impl Table {
     pub fn by_name(&self, name: &NodeName) -> Option<NodeRef<'_>> {
         match self.names.get(name) {
             Some(slot) => Some(self.node(*slot)),
-            None => self.had_by(name).take(HOLDERS_EXAMINED).max_by_key(NodeRef::last_seen),
+            None => self
+                .had_by(name)
+                .take(HOLDERS_EXAMINED)
+                .max_by_key(NodeRef::last_seen),
         }
     }
 
@@ -189,29 +226,59 @@ impl Table {
     pub fn holder(&self, ip: IpAddr) -> Option<NodeRef<'_>> {
         let rank = |(seen, node): &(Seen, NodeRef<'_>)| {
             let cold = self.cold(node.slot);
-            let holds = cold.history.iter().any(|span| span.is_open() && span.is(packed(ip.to_canonical()), *seen));
-            let ended = cold.history.iter().filter(|span| span.is(packed(ip.to_canonical()), *seen)).map(|s| s.to());
+            let holds = cold
+                .history
+                .iter()
+                .any(|span| span.is_open() && span.is(packed(ip.to_canonical()), *seen));
+            let ended = cold
+                .history
+                .iter()
+                .filter(|span| span.is(packed(ip.to_canonical()), *seen))
+                .map(|s| s.to());
             let last = ended.map(|to| to.unwrap_or(Timestamp(u64::MAX))).max();
-            (holds, node.wire().is_authenticated(), *seen == Seen::Announced, last, node.last_seen())
+            (
+                holds,
+                node.wire().is_authenticated(),
+                *seen == Seen::Announced,
+                last,
+                node.last_seen(),
+            )
         };
         let announced = self.listed(ip, Seen::Announced).take(HOLDERS_EXAMINED);
         let observed = self.listed(ip, Seen::Observed).take(HOLDERS_EXAMINED);
-        announced.chain(observed).max_by_key(rank).map(|(_, node)| node)
+        announced
+            .chain(observed)
+            .max_by_key(rank)
+            .map(|(_, node)| node)
     }
 
     /// Everybody who has, or at `at` had, an address, with the interval that says so.
-    pub fn holders(&self, ip: IpAddr, at: Option<Timestamp>) -> impl Iterator<Item = (NodeRef<'_>, Interval)> {
+    pub fn holders(
+        &self,
+        ip: IpAddr,
+        at: Option<Timestamp>,
+    ) -> impl Iterator<Item = (NodeRef<'_>, Interval)> {
         let wanted = packed(ip.to_canonical());
-        self.listed(ip, Seen::Announced).chain(self.listed(ip, Seen::Observed)).flat_map(move |(seen, node)| {
-            let spans = self.cold(node.slot).history.iter().filter(move |span| span.is(wanted, seen));
-            spans
-                .filter(move |span| at.map_or(span.is_open(), |at| span.covers(at)))
-                .map(move |span| (node, span.interval()))
-        })
+        self.listed(ip, Seen::Announced)
+            .chain(self.listed(ip, Seen::Observed))
+            .flat_map(move |(seen, node)| {
+                let spans = self
+                    .cold(node.slot)
+                    .history
+                    .iter()
+                    .filter(move |span| span.is(wanted, seen));
+                spans
+                    .filter(move |span| at.map_or(span.is_open(), |at| span.covers(at)))
+                    .map(move |span| (node, span.interval()))
+            })
     }
 
     /// Where the nodes that hold, or had, a name were at a time; who had the name counts until it took another.
-    pub fn at(&self, name: &NodeName, at: Timestamp) -> impl Iterator<Item = (NodeRef<'_>, Interval)> {
+    pub fn at(
+        &self,
+        name: &NodeName,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (NodeRef<'_>, Interval)> {
         self.named(name).flat_map(move |(node, until)| {
             let spans = self.cold(node.slot).history.iter();
             spans
@@ -222,17 +289,24 @@ impl Table {
 
     /// Every interval of the nodes that hold, or had, a name, oldest first within a node.
     pub fn history(&self, name: &NodeName) -> impl Iterator<Item = (NodeRef<'_>, Interval)> {
-        self.named(name).flat_map(|(node, _)| node.history().map(move |interval| (node, interval)))
+        self.named(name)
+            .flat_map(|(node, _)| node.history().map(move |interval| (node, interval)))
     }
 
     /// Nodes in the order of their names, after a name: give the last name of one call to the next.
     ///
     /// A node whose name another took over is not listed; [`Self::history`] finds it.
-    pub fn nodes(&self, filter: Filter, after: Option<&NodeName>) -> impl Iterator<Item = NodeRef<'_>> {
+    pub fn nodes(
+        &self,
+        filter: Filter,
+        after: Option<&NodeName>,
+    ) -> impl Iterator<Item = NodeRef<'_>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let names = self.names.range::<NodeName, _>((from, Bound::Unbounded));
         names
-            .filter(move |(name, slot)| filter.takes(self.is_present(**slot)) && self.cold(**slot).name == **name)
+            .filter(move |(name, slot)| {
+                filter.takes(self.is_present(**slot)) && self.cold(**slot).name == **name
+            })
             .map(|(_, slot)| self.node(*slot))
     }
 
@@ -240,17 +314,23 @@ impl Table {
     ///
     /// Walks over all nodes: for a person who asks, not for a timer.
     pub fn twins(&self) -> impl Iterator<Item = (NodeRef<'_>, Twin)> {
-        self.nodes(Filter::ALL, None).filter_map(|node| Some((node, node.twin()?)))
+        self.nodes(Filter::ALL, None)
+            .filter_map(|node| Some((node, node.twin()?)))
     }
 
     /// Nodes that hold or had a name, with the time they took another.
     fn named(&self, name: &NodeName) -> impl Iterator<Item = (NodeRef<'_>, Option<Timestamp>)> {
         let holder = self.names.get(name).copied();
         let holds = holder.into_iter().map(|slot| self.node(slot));
-        let had = self.had_by(name).filter(move |node| Some(node.slot) != holder);
+        let had = self
+            .had_by(name)
+            .filter(move |node| Some(node.slot) != holder);
         let wanted = name.clone();
         had.chain(holds).map(move |node| {
-            let until = node.former_names().find(|(former, _)| **former == wanted).map(|(_, until)| until);
+            let until = node
+                .former_names()
+                .find(|(former, _)| **former == wanted)
+                .map(|(_, until)| until);
             (node, until)
         })
     }
@@ -263,6 +343,8 @@ impl Table {
     fn listed(&self, ip: IpAddr, seen: Seen) -> impl Iterator<Item = (Seen, NodeRef<'_>)> {
         let ip = packed(ip.to_canonical());
         let range = AddressKey::new(ip, seen, 0)..=AddressKey::new(ip, seen, u32::MAX);
-        self.addresses.range(range).map(move |key| (seen, self.node(key.slot())))
+        self.addresses
+            .range(range)
+            .map(move |key| (seen, self.node(key.slot())))
     }
 }

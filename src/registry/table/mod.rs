@@ -287,7 +287,9 @@ impl Table {
 
     /// Keeps the key that proves a node's renewals; false if the node is not known.
     pub fn set_renewal_key(&mut self, node: &NodeId, key: [u8; 32]) -> bool {
-        let Some(slot) = self.slot_of(node) else { return false };
+        let Some(slot) = self.slot_of(node) else {
+            return false;
+        };
         let hot = &mut self.hot[slot as usize];
         hot.renewal_key = key;
         hot.has_key = true;
@@ -295,7 +297,9 @@ impl Table {
     }
 
     fn slot_of(&self, node: &NodeId) -> Option<u32> {
-        self.ids.find(hash_of(node), |slot| self.hot[*slot as usize].id == *node).copied()
+        self.ids
+            .find(hash_of(node), |slot| self.hot[*slot as usize].id == *node)
+            .copied()
     }
 
     fn hot(&self, slot: u32) -> &Hot {
@@ -306,14 +310,24 @@ impl Table {
         &mut self.hot[slot as usize]
     }
 
-    #[expect(clippy::expect_used, reason = "only slots of nodes that are known are passed around")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only slots of nodes that are known are passed around"
+    )]
     fn cold(&self, slot: u32) -> &Cold {
-        self.cold[slot as usize].as_ref().expect("a slot in an index is in use")
+        self.cold[slot as usize]
+            .as_ref()
+            .expect("a slot in an index is in use")
     }
 
-    #[expect(clippy::expect_used, reason = "only slots of nodes that are known are passed around")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only slots of nodes that are known are passed around"
+    )]
     fn cold_mut(&mut self, slot: u32) -> &mut Cold {
-        self.cold[slot as usize].as_mut().expect("a slot in an index is in use")
+        self.cold[slot as usize]
+            .as_mut()
+            .expect("a slot in an index is in use")
     }
 
     /// Puts a new node into a slot: `wanted`, if it is free, or any.
@@ -339,7 +353,8 @@ impl Table {
         *self.hot_mut(slot) = Hot { dirty, ..hot };
         self.cold[slot as usize] = Some(cold);
         let hots = &self.hot;
-        self.ids.insert_unique(hash_of(&id), slot, |slot| hash_of(&hots[*slot as usize].id));
+        self.ids
+            .insert_unique(hash_of(&id), slot, |slot| hash_of(&hots[*slot as usize].id));
         slot
     }
 
@@ -356,7 +371,9 @@ impl Table {
         if let Ok(entry) = self.ids.find_entry(hash_of(&id), |other| *other == slot) {
             entry.remove();
         }
-        let Some(cold) = self.cold[slot as usize].take() else { return };
+        let Some(cold) = self.cold[slot as usize].take() else {
+            return;
+        };
         self.wakes.remove(&(cold.wake, slot));
         self.gone.remove(&(cold.ended, slot));
         self.hearsay.remove(&slot);
@@ -365,7 +382,10 @@ impl Table {
         }
         let dirty = self.hot(slot).dirty;
         self.hot_mut(slot).renewal_key.zeroize();
-        *self.hot_mut(slot) = Hot { dirty, ..Hot::free() };
+        *self.hot_mut(slot) = Hot {
+            dirty,
+            ..Hot::free()
+        };
         self.free.push(slot);
         self.mark(slot);
     }
@@ -392,7 +412,10 @@ impl Drop for Table {
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table").field("nodes", &self.len()).field("present", &self.present()).finish_non_exhaustive()
+        f.debug_struct("Table")
+            .field("nodes", &self.len())
+            .field("present", &self.present())
+            .finish_non_exhaustive()
     }
 }
 
@@ -405,7 +428,9 @@ fn hash_of(node: &NodeId) -> u64 {
 
 /// A monotonic time in ms.
 fn millis(elapsed: Duration) -> i64 {
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
+    i64::try_from(elapsed.as_millis())
+        .unwrap_or(i64::MAX / 4)
+        .min(i64::MAX / 4)
 }
 
 fn now_ms(now: Now) -> i64 {

@@ -6,9 +6,16 @@ use crate::model::{NodeId, NodeName, Now};
 
 impl Table {
     /// Whether `slot` may take a name; else who holds it. A `slot` of `None` is a node that is not in the table yet.
-    pub(super) fn name_holder(&self, now: Now, slot: Option<u32>, name: &NodeName) -> Option<NodeId> {
+    pub(super) fn name_holder(
+        &self,
+        now: Now,
+        slot: Option<u32>,
+        name: &NodeName,
+    ) -> Option<NodeId> {
         let holder = *self.names.get(name)?;
-        let held = Some(holder) != slot && self.proves_itself(holder) && !self.is_released(now, holder, name);
+        let held = Some(holder) != slot
+            && self.proves_itself(holder)
+            && !self.is_released(now, holder, name);
         held.then(|| self.hot(holder).id)
     }
 
@@ -22,9 +29,14 @@ impl Table {
         let ended = if cold.name == *name {
             (!self.is_present(holder)).then_some(cold.ended)
         } else {
-            cold.former.iter().find(|former| former.name == *name).map(|former| former.ended)
+            cold.former
+                .iter()
+                .find(|former| former.name == *name)
+                .map(|former| former.ended)
         };
-        ended.is_some_and(|ended| ended.saturating_add(millis(self.settings.release_after)) <= now_ms(now))
+        ended.is_some_and(|ended| {
+            ended.saturating_add(millis(self.settings.release_after)) <= now_ms(now)
+        })
     }
 
     /// Binds a name that [`Self::name_holder`] found free.
@@ -36,7 +48,12 @@ impl Table {
             }
             _ => {}
         }
-        if let Some(index) = self.cold(slot).former.iter().position(|former| former.name == *name) {
+        if let Some(index) = self
+            .cold(slot)
+            .former
+            .iter()
+            .position(|former| former.name == *name)
+        {
             self.cold_mut(slot).former.remove(index);
         }
         self.had.remove(&(name.clone(), slot));
@@ -62,7 +79,12 @@ impl Table {
         let bound = std::mem::replace(&mut cold.bound, false);
         // An earlier time under the same name gives way to the latest.
         cold.former.retain(|former| former.name != old);
-        cold.former.push(Former { name: old.clone(), until: now.wall, ended: now_ms(now), bound });
+        cold.former.push(Former {
+            name: old.clone(),
+            until: now.wall,
+            ended: now_ms(now),
+            bound,
+        });
         self.had.insert((old, slot));
         self.bind(now, slot, name);
         if self.cold(slot).former.len() > MAX_FORMER {
@@ -102,7 +124,12 @@ impl Table {
         let record = self.cold(slot).name == *name;
         if record {
             self.remove(slot);
-        } else if let Some(index) = self.cold(slot).former.iter().position(|former| former.name == *name) {
+        } else if let Some(index) = self
+            .cold(slot)
+            .former
+            .iter()
+            .position(|former| former.name == *name)
+        {
             self.drop_former(slot, index);
             self.mark(slot);
         }

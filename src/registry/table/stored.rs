@@ -58,18 +58,30 @@ impl Batch {
 
     /// Its size in memory, about.
     pub fn bytes(&self) -> usize {
-        let rows = self.rows.iter().map(|row| size_of::<Row>() + row.value.as_ref().map_or(0, |value| value.len()));
-        rows.sum::<usize>() + self.seen.iter().map(|page| size_of::<SeenPage>() + page.entries.len()).sum::<usize>()
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| size_of::<Row>() + row.value.as_ref().map_or(0, |value| value.len()));
+        rows.sum::<usize>()
+            + self
+                .seen
+                .iter()
+                .map(|page| size_of::<SeenPage>() + page.entries.len())
+                .sum::<usize>()
     }
 }
 
 /// Renewal times that the store holds of one slot.
 pub(crate) fn merge_seen(node: &mut StoredNode, page: &[u8]) {
-    let Some(entry) = SeenEntry::read(page, node.slot as usize % SeenImage::SLOTS) else { return };
+    let Some(entry) = SeenEntry::read(page, node.slot as usize % SeenImage::SLOTS) else {
+        return;
+    };
     // A page older than the row, or of another node that had the slot, says nothing.
     if entry.tag == node.tag && entry.last_seen >= node.last_seen {
         node.last_seen = entry.last_seen;
-        node.sequence = node.sequence.max(node.base.saturating_add(u64::from(entry.past_base)));
+        node.sequence = node
+            .sequence
+            .max(node.base.saturating_add(u64::from(entry.past_base)));
     }
 }
 
@@ -80,17 +92,33 @@ impl Table {
     pub fn take_dirty(&mut self) -> Batch {
         let mut rows = Vec::with_capacity(self.dirty.len().min(BATCH_ROWS));
         while rows.len() < BATCH_ROWS {
-            let Some(slot) = self.dirty.pop_front() else { break };
+            let Some(slot) = self.dirty.pop_front() else {
+                break;
+            };
             self.hot_mut(slot).dirty = false;
-            rows.push(Row { slot, value: self.cold[slot as usize].as_ref().map(|cold| self.row(slot, cold)) });
+            rows.push(Row {
+                slot,
+                value: self.cold[slot as usize]
+                    .as_ref()
+                    .map(|cold| self.row(slot, cold)),
+            });
         }
-        Batch { rows, seen: Vec::new() }
+        Batch {
+            rows,
+            seen: Vec::new(),
+        }
     }
 
     /// Takes renewal times that changed; to be called every [`SEEN_EVERY`], when the last such batch is durable.
     pub fn take_seen(&mut self) -> Batch {
         let pages = self.seen.take(BATCH_PAGES);
-        Batch { rows: Vec::new(), seen: pages.into_iter().map(|(page, entries)| SeenPage { page, entries }).collect() }
+        Batch {
+            rows: Vec::new(),
+            seen: pages
+                .into_iter()
+                .map(|(page, entries)| SeenPage { page, entries })
+                .collect(),
+        }
     }
 
     /// Whether rows wait to be taken.
@@ -141,12 +169,23 @@ impl Table {
             first_seen: cold.first_seen,
             last_seen: entry.last_seen,
             state: hot.presence.state(),
-            ended: if hot.presence == Presence::Present { entry.last_seen } else { cold.ended_at },
+            ended: if hot.presence == Presence::Present {
+                entry.last_seen
+            } else {
+                cold.ended_at
+            },
             bound: cold.bound,
             wire: cold.wire,
         };
-        let former = cold.former.iter().map(|former| (&former.name, former.until, former.bound));
-        row::encode(&parts, former, cold.history.iter().map(|span| span.interval()))
+        let former = cold
+            .former
+            .iter()
+            .map(|former| (&former.name, former.until, former.bound));
+        row::encode(
+            &parts,
+            former,
+            cold.history.iter().map(|span| span.interval()),
+        )
     }
 
     /// Takes a node from the store at start; to be called in the order of slots, before anything else.
@@ -162,7 +201,12 @@ impl Table {
             return;
         }
         let presence = Presence::of(stored.state);
-        let mut hot = Hot { id: stored.signed.node, presence, lease: stored.lease, ..Hot::free() };
+        let mut hot = Hot {
+            id: stored.signed.node,
+            presence,
+            lease: stored.lease,
+            ..Hot::free()
+        };
         (hot.epoch, hot.base, hot.sequence) = (stored.epoch, stored.base, stored.sequence);
         hot.source = Source::of(stored.source);
         hot.expires = now_ms(now).saturating_add(millis(stored.lease.duration()));
@@ -190,12 +234,22 @@ impl Table {
         if presence != Presence::Present {
             self.gone.insert((ended, slot));
         }
-        let past_base = u32::try_from(stored.sequence.saturating_sub(stored.base)).unwrap_or(u32::MAX);
-        self.seen.set(slot, SeenEntry { tag: stored.tag, last_seen: stored.last_seen, past_base });
+        let past_base =
+            u32::try_from(stored.sequence.saturating_sub(stored.base)).unwrap_or(u32::MAX);
+        self.seen.set(
+            slot,
+            SeenEntry {
+                tag: stored.tag,
+                last_seen: stored.last_seen,
+                past_base,
+            },
+        );
         for span in self.cold(slot).history.clone() {
             self.addresses.insert(span.key(slot));
         }
-        if presence != Presence::Present && self.cold(slot).history.iter().any(|span| span.is_open()) {
+        if presence != Presence::Present
+            && self.cold(slot).history.iter().any(|span| span.is_open())
+        {
             self.close_all(now, slot, stored.last_seen);
         }
         self.load_names(now, slot, &stored);
@@ -219,14 +273,24 @@ impl Table {
             self.had.insert((name.clone(), slot));
         }
         let skipped = stored.former.len().saturating_sub(MAX_FORMER);
-        for former in stored.former.iter().skip(skipped).filter(|former| former.name != *name) {
+        for former in stored
+            .former
+            .iter()
+            .skip(skipped)
+            .filter(|former| former.name != *name)
+        {
             let bound = former.bound && !self.names.contains_key(&former.name);
             if bound {
                 self.names.insert(former.name.clone(), slot);
             }
             self.had.insert((former.name.clone(), slot));
             let ended = elapsed_at(now, former.until);
-            self.cold_mut(slot).former.push(Former { name: former.name.clone(), until: former.until, ended, bound });
+            self.cold_mut(slot).former.push(Former {
+                name: former.name.clone(),
+                until: former.until,
+                ended,
+                bound,
+            });
         }
     }
 }

@@ -16,7 +16,9 @@ const PRUNE_GRAIN: i64 = 60_000;
 impl Table {
     /// When [`Self::expire`] has work, by the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.wakes.first().map(|(at, _)| Duration::from_millis(u64::try_from(*at).unwrap_or(0)))
+        self.wakes
+            .first()
+            .map(|(at, _)| Duration::from_millis(u64::try_from(*at).unwrap_or(0)))
     }
 
     /// Does what is due, and tells whose lease ran out: at most ten thousand of them, so call it again while
@@ -40,7 +42,11 @@ impl Table {
     /// Gives everybody who is present a fresh lease: this server was away and could not take their renewals, which says
     /// nothing of them, as after its start ([`Self::load`]).
     pub fn refresh_leases(&mut self, now: Now) {
-        for hot in self.hot.iter_mut().filter(|hot| hot.presence == Presence::Present) {
+        for hot in self
+            .hot
+            .iter_mut()
+            .filter(|hot| hot.presence == Presence::Present)
+        {
             // The wake of the old end finds the new one.
             hot.expires = now_ms(now).saturating_add(millis(hot.lease.duration()));
         }
@@ -49,7 +55,10 @@ impl Table {
     /// Does what is due at one node; whether its lease ran out.
     fn wake(&mut self, now: Now, slot: u32) -> bool {
         let hot = self.hot(slot);
-        let (expires, quiet) = (hot.expires, millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES)));
+        let (expires, quiet) = (
+            hot.expires,
+            millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES)),
+        );
         let expired = hot.presence == Presence::Present && expires <= now_ms(now);
         if expired {
             self.counters.expired += 1;
@@ -57,12 +66,20 @@ impl Table {
             self.end(now, slot, Presence::Expired, expires, confirmed);
         }
         let twin = &mut self.cold_mut(slot).twin;
-        if twin.as_ref().is_some_and(|twin| twin.heard.saturating_add(quiet) <= now_ms(now)) {
+        if twin
+            .as_ref()
+            .is_some_and(|twin| twin.heard.saturating_add(quiet) <= now_ms(now))
+        {
             *twin = None;
         }
         let mut pruned = self.prune(now, slot);
         let keep = millis(self.settings.release_after.max(self.settings.history));
-        while self.cold(slot).former.first().is_some_and(|former| former.ended.saturating_add(keep) <= now_ms(now)) {
+        while self
+            .cold(slot)
+            .former
+            .first()
+            .is_some_and(|former| former.ended.saturating_add(keep) <= now_ms(now))
+        {
             self.drop_former(slot, 0);
             pruned = true;
         }
@@ -75,7 +92,10 @@ impl Table {
     /// Drops a node that nothing is to be kept of, or sets its next wake.
     fn settle(&mut self, now: Now, slot: u32) {
         let cold = self.cold(slot);
-        let released = cold.ended.saturating_add(millis(self.settings.release_after)) <= now_ms(now);
+        let released = cold
+            .ended
+            .saturating_add(millis(self.settings.release_after))
+            <= now_ms(now);
         if !self.is_present(slot) && cold.history.is_empty() && cold.former.is_empty() && released {
             self.remove(slot);
         } else {
@@ -91,7 +111,9 @@ impl Table {
         if hot.presence == Presence::Present {
             next = hot.expires;
         } else if cold.history.is_empty() && cold.former.is_empty() {
-            next = cold.ended.saturating_add(millis(self.settings.release_after));
+            next = cold
+                .ended
+                .saturating_add(millis(self.settings.release_after));
         }
         if let Some(twin) = &cold.twin {
             let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES));

@@ -12,7 +12,9 @@ impl State {
         let Some(before) = &self.unread else { return };
         match ledger::load(&self.settings.ledger_path) {
             Ok(ledger) => {
-                ledger.iter().for_each(|(name, entry)| self.settings.accepts.holds(name, entry));
+                ledger
+                    .iter()
+                    .for_each(|(name, entry)| self.settings.accepts.holds(name, entry));
                 (self.ledger, self.unread) = (ledger, None);
                 self.finish().await;
             }
@@ -25,7 +27,9 @@ impl State {
                     tracing::error!("{said}");
                 }
                 for accepted in &self.settings.accepted {
-                    self.settings.accepts.tried(&accepted.name, now(), Some(said.clone()));
+                    self.settings
+                        .accepts
+                        .tried(&accepted.name, now(), Some(said.clone()));
                 }
                 self.unread = Some(said);
             }

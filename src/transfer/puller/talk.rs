@@ -36,7 +36,10 @@ pub(in crate::transfer) struct Caller<'c> {
 
 impl Caller<'_> {
     /// Connects, and says who this node is.
-    pub(in crate::transfer) async fn session(&self, talk: &mut Talk) -> Result<Session<TcpStream>, SessionError> {
+    pub(in crate::transfer) async fn session(
+        &self,
+        talk: &mut Talk,
+    ) -> Result<Session<TcpStream>, SessionError> {
         let mut session = self.server.connect(self.ring, self.channel).await?;
         let introduction = Request::introduce(self.identity, session.binding());
         talk.done(&mut session, &introduction).await?;
@@ -68,7 +71,9 @@ impl Talk {
             session.ask(request).await?;
             match session.answer().await? {
                 Answer::End => Ok(()),
-                Answer::Failed { message, .. } => Err(io::Error::other(String::from(message)).into()),
+                Answer::Failed { message, .. } => {
+                    Err(io::Error::other(String::from(message)).into())
+                }
                 _ => Err(io::Error::other("the server answered something else").into()),
             }
         })
@@ -89,16 +94,23 @@ impl Talk {
             let key = session.key();
             loop {
                 match session.answer().await? {
-                    Answer::Offer(notice) if offers.len() + refused.len() < OFFERS => match notice.verify(key) {
-                        Ok(()) => offers.push(notice),
-                        Err(error) => {
-                            let said = format!("the offer is not that of the server {}: {error}", notice.server);
-                            refused.insert(notice.name, said);
+                    Answer::Offer(notice) if offers.len() + refused.len() < OFFERS => {
+                        match notice.verify(key) {
+                            Ok(()) => offers.push(notice),
+                            Err(error) => {
+                                let said = format!(
+                                    "the offer is not that of the server {}: {error}",
+                                    notice.server
+                                );
+                                refused.insert(notice.name, said);
+                            }
                         }
-                    },
+                    }
                     Answer::End => return Ok(()),
                     // What came before is no complete list.
-                    Answer::Failed { message, .. } => return Err(io::Error::other(String::from(message)).into()),
+                    Answer::Failed { message, .. } => {
+                        return Err(io::Error::other(String::from(message)).into());
+                    }
                     _ => {}
                 }
             }
@@ -107,7 +119,10 @@ impl Talk {
         Ok((offers, refused))
     }
 
-    async fn within<T>(&mut self, work: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
+    async fn within<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, SessionError>>,
+    ) -> Result<T, SessionError> {
         let started = Instant::now();
         let outcome = timeout(ANSWER.min(self.left), work).await;
         self.left = self.left.saturating_sub(started.elapsed());
@@ -169,9 +184,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_talks_on_for_ever_or_fails_offers_nothing() {
         assert_eq!(offers_of(vec![Answer::Alive, Answer::End]).await, Ok(0));
-        assert!(offers_of(vec![Answer::Alive]).await.unwrap_err().contains("within 30 s"));
-        let failed = Answer::Failed { kind: FailureKind::Busy, message: "too busy".into() };
-        assert!(offers_of(vec![failed]).await.unwrap_err().contains("too busy"));
+        assert!(
+            offers_of(vec![Answer::Alive])
+                .await
+                .unwrap_err()
+                .contains("within 30 s")
+        );
+        let failed = Answer::Failed {
+            kind: FailureKind::Busy,
+            message: "too busy".into(),
+        };
+        assert!(
+            offers_of(vec![failed])
+                .await
+                .unwrap_err()
+                .contains("too busy")
+        );
     }
 
     #[tokio::test(start_paused = true)]

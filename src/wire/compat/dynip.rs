@@ -33,7 +33,9 @@ pub enum NotAName {
 pub fn decode(datagram: &[u8]) -> Result<NodeName, NotAName> {
     let counts = &datagram[..datagram.len().min(MAX_NAME)];
     let text = std::str::from_utf8(counts).map_err(|_| NotAName::Text)?;
-    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(NodeName::parse(text)?)
 }
 
@@ -74,7 +76,10 @@ pub struct BadRecord {
 }
 
 /// Reads the server's file; `zone` is the one of its local times. A bad record leaves the others as they are.
-pub fn read_file(bytes: &[u8], zone: &TimeZone) -> Result<(Vec<FileRecord>, Vec<BadRecord>), FileError> {
+pub fn read_file(
+    bytes: &[u8],
+    zone: &TimeZone,
+) -> Result<(Vec<FileRecord>, Vec<BadRecord>), FileError> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes)?;
     if object.len() > MAX_RECORDS {
         return Err(FileError::TooMany);
@@ -84,32 +89,58 @@ pub fn read_file(bytes: &[u8], zone: &TimeZone) -> Result<(Vec<FileRecord>, Vec<
         match read_record(name, value, zone) {
             Ok(record) => records.push(record),
             Err(reason) => {
-                let shown = name.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-                bad.push(BadRecord { name: shown, reason });
+                let shown = name
+                    .chars()
+                    .take(64)
+                    .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+                    .collect();
+                bad.push(BadRecord {
+                    name: shown,
+                    reason,
+                });
             }
         }
     }
     Ok((records, bad))
 }
 
-fn read_record(name: &str, value: &serde_json::Value, zone: &TimeZone) -> Result<FileRecord, String> {
+fn read_record(
+    name: &str,
+    value: &serde_json::Value,
+    zone: &TimeZone,
+) -> Result<FileRecord, String> {
     let name = NodeName::parse(name).map_err(|error| error.to_string())?;
-    let (Some(address), Some(time), 2) =
-        (value[0].as_str(), value[1].as_str(), value.as_array().map_or(0, std::vec::Vec::len))
-    else {
+    let (Some(address), Some(time), 2) = (
+        value[0].as_str(),
+        value[1].as_str(),
+        value.as_array().map_or(0, std::vec::Vec::len),
+    ) else {
         return Err("an address and a time were expected".to_owned());
     };
-    let address: IpAddr = address.parse().map_err(|_| "its address is no IP address".to_owned())?;
-    let at = read_time(time, zone).ok_or("its time is not as DynIP writes it, such as 2013-02-01 10:00:00.123456")?;
-    Ok(FileRecord { name, address: address.to_canonical(), at })
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| "its address is no IP address".to_owned())?;
+    let at = read_time(time, zone)
+        .ok_or("its time is not as DynIP writes it, such as 2013-02-01 10:00:00.123456")?;
+    Ok(FileRecord {
+        name,
+        address: address.to_canonical(),
+        at,
+    })
 }
 
 /// `2013-02-01 10:00:00.123456`, without the fraction where it is zero: Python's `isoformat(' ')` of a local time.
 fn read_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let shape = text.len() >= 19
         && text.as_bytes()[10] == b' '
-        && text.bytes().all(|b| b.is_ascii_digit() || b"- :.".contains(&b));
-    let local: DateTime = if shape { text.parse().ok()? } else { return None };
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"- :.".contains(&b));
+    let local: DateTime = if shape {
+        text.parse().ok()?
+    } else {
+        return None;
+    };
     let instant = zone.to_timestamp(local).ok()?;
     u64::try_from(instant.as_millisecond()).ok().map(Timestamp)
 }
@@ -131,7 +162,10 @@ mod tests {
         assert_eq!(decode(b"laptop"), Ok(name.clone()));
         assert_eq!(decode(b"laptop\n"), Ok(name.clone()));
         assert_eq!(decode(b"laptop\r\n"), Ok(name));
-        assert_eq!(decode(b"Laptop.Example.ORG").unwrap().as_str(), "laptop.example.org");
+        assert_eq!(
+            decode(b"Laptop.Example.ORG").unwrap().as_str(),
+            "laptop.example.org"
+        );
     }
 
     #[test]
@@ -156,7 +190,10 @@ mod tests {
         }
         assert_eq!(decode(b"\xff"), Err(NotAName::Text));
         let long = decode(&[b'a'; 65_507]);
-        assert_eq!(long, Err(NotAName::Name(NameError::TooLong { length: MAX_NAME })));
+        assert_eq!(
+            long,
+            Err(NotAName::Name(NameError::TooLong { length: MAX_NAME }))
+        );
     }
 
     #[test]
@@ -169,9 +206,14 @@ mod tests {
             address: address.parse().unwrap(),
             at: Timestamp(at),
         };
-        let expected =
-            [record("hub", "10.0.0.1", 1_359_705_600_000), record("laptop", "203.0.113.7", 1_359_705_600_123)];
-        assert_eq!((records.as_slice(), bad.as_slice()), (&expected[..], &[][..]));
+        let expected = [
+            record("hub", "10.0.0.1", 1_359_705_600_000),
+            record("laptop", "203.0.113.7", 1_359_705_600_123),
+        ];
+        assert_eq!(
+            (records.as_slice(), bad.as_slice()),
+            (&expected[..], &[][..])
+        );
     }
 
     #[test]
@@ -183,7 +225,11 @@ mod tests {
         let (records, bad) = read_file(text, &utc(0)).unwrap();
         assert_eq!(records.len(), 1);
         assert_eq!(bad.len(), 9);
-        assert!(bad.iter().all(|bad| !bad.name.contains('\x1b') && !bad.reason.is_empty()), "{bad:?}");
+        assert!(
+            bad.iter()
+                .all(|bad| !bad.name.contains('\x1b') && !bad.reason.is_empty()),
+            "{bad:?}"
+        );
         for text in [&b"[]"[..], b"", b"{\"a\":", b"\xff", b"null", b"[[[[[[[["] {
             assert!(read_file(text, &utc(0)).is_err());
         }
@@ -192,7 +238,11 @@ mod tests {
     #[test]
     fn export_is_read_back() {
         // What registry::export writes in DynIP's form.
-        let (records, bad) = read_file(br#"{"node-2": ["10.0.0.2", "2013-02-01 12:00:00.120000"]}"#, &utc(2)).unwrap();
+        let (records, bad) = read_file(
+            br#"{"node-2": ["10.0.0.2", "2013-02-01 12:00:00.120000"]}"#,
+            &utc(2),
+        )
+        .unwrap();
         assert!(bad.is_empty());
         assert_eq!(records[0].at, Timestamp(1_359_712_800_120));
     }

@@ -52,12 +52,17 @@ impl Channel {
             Some(password) if !password.is_ascii() => return Err(PasswordError),
             Some(password) => {
                 let mut key = zeroize::Zeroizing::new([b'0'; PASSWORD]);
-                key.iter_mut().zip(password.bytes()).for_each(|(to, from)| *to = from);
+                key.iter_mut()
+                    .zip(password.bytes())
+                    .for_each(|(to, from)| *to = from);
                 Some(Box::new(Aes256Enc::new((&*key).into())))
             }
             None => None,
         };
-        Ok(Self { magic: magic.into(), cipher })
+        Ok(Self {
+            magic: magic.into(),
+            cipher,
+        })
     }
 
     /// Encrypts or decrypts, which is the same.
@@ -66,7 +71,10 @@ impl Channel {
         for (counter, chunk) in (1_u128..).zip(bytes.chunks_mut(16)) {
             let mut block = Array::from(counter.to_be_bytes());
             cipher.encrypt_block(&mut block);
-            chunk.iter_mut().zip(block).for_each(|(byte, key)| *byte ^= key);
+            chunk
+                .iter_mut()
+                .zip(block)
+                .for_each(|(byte, key)| *byte ^= key);
         }
     }
 
@@ -78,17 +86,31 @@ impl Channel {
 
     /// A client's query.
     pub fn query(&self, now: Timestamp) -> Vec<u8> {
-        self.encrypted(format!("{}{}.{:03}000", self.magic, now.0 / 1000, now.0 % 1000))
+        self.encrypted(format!(
+            "{}{}.{:03}000",
+            self.magic,
+            now.0 / 1000,
+            now.0 % 1000
+        ))
     }
 
     /// Judges a query, which is decrypted in place: `Ok` if it is to be answered.
     pub fn judge(&self, query: &mut [u8], now: Timestamp) -> Result<(), Refusal> {
         self.crypt(query);
-        let time = query.strip_prefix(self.magic.as_bytes()).ok_or(Refusal::Channel)?;
+        let time = query
+            .strip_prefix(self.magic.as_bytes())
+            .ok_or(Refusal::Channel)?;
         let asked = seconds(time).ok_or(Refusal::Timestamp)?;
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of our time have 41 bits, a double has 53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds of our time have 41 bits, a double has 53"
+        )]
         let now = now.0 as f64 / 1000.0;
-        if asked < now - MAX_AGE.as_secs_f64() { Err(Refusal::TooOld) } else { Ok(()) }
+        if asked < now - MAX_AGE.as_secs_f64() {
+            Err(Refusal::TooOld)
+        } else {
+            Ok(())
+        }
     }
 
     /// A server's answer.
@@ -112,7 +134,9 @@ impl Channel {
             return Ok(Answer::Refused(Refusal::Channel.text().into()));
         }
         self.crypt(answer);
-        let text = answer.strip_prefix(self.magic.as_bytes()).ok_or(AnswerError::OtherChannel)?;
+        let text = answer
+            .strip_prefix(self.magic.as_bytes())
+            .ok_or(AnswerError::OtherChannel)?;
         let text = std::str::from_utf8(text).map_err(|_| AnswerError::Malformed)?;
         if let Some(reason) = text.strip_prefix("#ERROR#") {
             return Ok(Answer::Refused(printable(reason)));
@@ -124,7 +148,9 @@ impl Channel {
             return Err(AnswerError::TooMany);
         }
         let pairs = object.into_iter().map(|(key, value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             (printable(&key), printable(&value))
         });
         Ok(Answer::Info(pairs.collect()))
@@ -133,7 +159,9 @@ impl Channel {
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel").field("has_password", &self.cipher.is_some()).finish_non_exhaustive()
+        f.debug_struct("Channel")
+            .field("has_password", &self.cipher.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,7 +221,10 @@ pub enum AnswerError {
 
 /// Seconds since 1970 as Python's `float` reads them, less what no clock prints: infinities, no number.
 fn seconds(text: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= MAX_TIME)?.trim();
+    let text = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.len() <= MAX_TIME)?
+        .trim();
     let seconds: f64 = text.parse().ok()?;
     seconds.is_finite().then_some(seconds)
 }
@@ -231,7 +262,9 @@ fn quote(out: &mut String, text: &str) {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -261,10 +294,22 @@ mod tests {
     #[test]
     fn datagrams_in_the_clear_have_their_bytes() {
         assert_eq!(plain().query(NOW), b"fna349fn1795200000.123000");
-        assert_eq!(plain().answer(&info()), br#"fna349fn#OK#{"services": "10.0.0.1"}"#);
-        assert_eq!(plain().refusal(Refusal::Channel), b"fna349fn#ERROR#Invalid MAGIC or Password");
-        assert_eq!(plain().refusal(Refusal::Timestamp), b"fna349fn#ERROR#Invalid timestamp");
-        assert_eq!(plain().refusal(Refusal::TooOld), b"fna349fn#ERROR#Timestamp is too old");
+        assert_eq!(
+            plain().answer(&info()),
+            br#"fna349fn#OK#{"services": "10.0.0.1"}"#
+        );
+        assert_eq!(
+            plain().refusal(Refusal::Channel),
+            b"fna349fn#ERROR#Invalid MAGIC or Password"
+        );
+        assert_eq!(
+            plain().refusal(Refusal::Timestamp),
+            b"fna349fn#ERROR#Invalid timestamp"
+        );
+        assert_eq!(
+            plain().refusal(Refusal::TooOld),
+            b"fna349fn#ERROR#Timestamp is too old"
+        );
     }
 
     #[test]
@@ -278,18 +323,31 @@ mod tests {
             hex(&secret().answer(&info())),
             "23a6b6ddd485d012ac4afe057b02c13fd05a1759ca03bb04ddef6df811529606b38287c9"
         );
-        assert_eq!(secret().refusal(Refusal::Channel), plain().refusal(Refusal::Channel), "in the clear, as it was");
-        assert_ne!(secret().refusal(Refusal::TooOld), plain().refusal(Refusal::TooOld));
+        assert_eq!(
+            secret().refusal(Refusal::Channel),
+            plain().refusal(Refusal::Channel),
+            "in the clear, as it was"
+        );
+        assert_ne!(
+            secret().refusal(Refusal::TooOld),
+            plain().refusal(Refusal::TooOld)
+        );
     }
 
     #[test]
     fn password_is_cut_or_padded_to_32_characters() {
         let crypted = |password: &str| Channel::new("m", Some(password)).unwrap().query(NOW);
-        assert_eq!(crypted("secret"), crypted("secret00000000000000000000000000"));
+        assert_eq!(
+            crypted("secret"),
+            crypted("secret00000000000000000000000000")
+        );
         assert_eq!(crypted(&"x".repeat(32)), crypted(&"x".repeat(40)));
         assert_ne!(crypted("secret"), crypted("Secret"));
         assert_eq!(crypted(""), Channel::new("m", None).unwrap().query(NOW));
-        assert_eq!(Channel::new("m", Some("pässword")).unwrap_err(), PasswordError);
+        assert_eq!(
+            Channel::new("m", Some("pässword")).unwrap_err(),
+            PasswordError
+        );
         assert!(!format!("{:?}", secret()).contains("secret"));
     }
 
@@ -300,9 +358,24 @@ mod tests {
         assert_eq!(at("1795199980.124"), Ok(()));
         assert_eq!(at("1795199980.122"), Err(Refusal::TooOld));
         assert_eq!(at("0"), Err(Refusal::TooOld));
-        assert_eq!(at("1795200100"), Ok(()), "from the future, as the ancestor answered");
+        assert_eq!(
+            at("1795200100"),
+            Ok(()),
+            "from the future, as the ancestor answered"
+        );
         let long = "1".repeat(33);
-        for text in ["", "now", "nan", "inf", "-inf", "1e999", "0x10", "\u{661}", "1795200000.123#", &long] {
+        for text in [
+            "",
+            "now",
+            "nan",
+            "inf",
+            "-inf",
+            "1e999",
+            "0x10",
+            "\u{661}",
+            "1795200000.123#",
+            &long,
+        ] {
             assert_eq!(at(text), Err(Refusal::Timestamp), "{text:?}");
         }
     }
@@ -311,11 +384,17 @@ mod tests {
     fn other_channels_and_passwords_are_told_apart() {
         let query = secret().query(NOW);
         assert_eq!(judged(&secret(), &query), Ok(()));
-        for channel in [plain(), Channel::new("fna349fn", Some("other")).unwrap(), Channel::new("other", None).unwrap()]
-        {
+        for channel in [
+            plain(),
+            Channel::new("fna349fn", Some("other")).unwrap(),
+            Channel::new("other", None).unwrap(),
+        ] {
             assert_eq!(judged(&channel, &query), Err(Refusal::Channel));
         }
-        assert_eq!(judged(&secret(), &plain().query(NOW)), Err(Refusal::Channel));
+        assert_eq!(
+            judged(&secret(), &plain().query(NOW)),
+            Err(Refusal::Channel)
+        );
         for noise in [&b""[..], b"fna", &[0xff; 1200]] {
             assert_eq!(judged(&plain(), noise), Err(Refusal::Channel));
         }
@@ -328,16 +407,26 @@ mod tests {
             let pairs = BTreeMap::from([("services".to_owned(), "10.0.0.1".to_owned())]);
             assert_eq!(read(channel.answer(&info())), Ok(Answer::Info(pairs)));
             for refusal in [Refusal::Channel, Refusal::Timestamp, Refusal::TooOld] {
-                assert_eq!(read(channel.refusal(refusal)), Ok(Answer::Refused(refusal.text().into())));
+                assert_eq!(
+                    read(channel.refusal(refusal)),
+                    Ok(Answer::Refused(refusal.text().into()))
+                );
             }
         }
         let read = |text: &str| plain().read(&mut text.as_bytes().to_vec());
         assert_eq!(read("other#OK#{}"), Err(AnswerError::OtherChannel));
-        for text in ["fna349fn", "fna349fn#OK#", "fna349fn#OK#[1]", "fna349fn#OK#{\"a\":", "fna349fn#NO#{}"] {
+        for text in [
+            "fna349fn",
+            "fna349fn#OK#",
+            "fna349fn#OK#[1]",
+            "fna349fn#OK#{\"a\":",
+            "fna349fn#NO#{}",
+        ] {
             assert_eq!(read(text), Err(AnswerError::Malformed), "{text}");
         }
         let odd = read("fna349fn#OK#{\"a\": 1, \"b\": \"\\u001b[31m\"}").unwrap();
-        let expected = [("a", "1"), ("b", "\u{fffd}[31m")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let expected = [("a", "1"), ("b", "\u{fffd}[31m")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(odd, Answer::Info(expected.into()));
     }
 
@@ -353,7 +442,9 @@ mod tests {
     #[test]
     fn longest_ascii_info_fits_what_a_client_receives() {
         let pairs = (0..16).map(|i| (format!("{i:02}{}", "k".repeat(6)), "v".repeat(8)));
-        let answer = Channel::new(&"m".repeat(64), None).unwrap().answer(&Labels::new(pairs).unwrap());
+        let answer = Channel::new(&"m".repeat(64), None)
+            .unwrap()
+            .answer(&Labels::new(pairs).unwrap());
         assert!(answer.len() <= MAX_ANSWER, "{}", answer.len());
     }
 

@@ -33,7 +33,9 @@ impl Call {
     /// Reads a datagram; `None` if it is no call. White space at its end is let pass.
     pub fn decode(datagram: &[u8]) -> Option<Self> {
         // A longer one is no call: trimming must not walk over it.
-        let bytes = datagram.get(..datagram.len().min(MAX_LINE))?.trim_ascii_end();
+        let bytes = datagram
+            .get(..datagram.len().min(MAX_LINE))?
+            .trim_ascii_end();
         [Self::ShowYourself, Self::GetUpdates]
             .into_iter()
             .find(|call| call.encode() == bytes && datagram.len() <= MAX_LINE)
@@ -82,7 +84,10 @@ pub struct Line {
 
 impl Default for Line {
     fn default() -> Self {
-        Self { bytes: [0; MAX_LINE], length: 0 }
+        Self {
+            bytes: [0; MAX_LINE],
+            length: 0,
+        }
     }
 }
 
@@ -93,11 +98,17 @@ impl Line {
             if *byte == b'\n' {
                 return self.request();
             }
-            let Some(place) = self.bytes.get_mut(self.length) else { return Progress::Nonsense };
+            let Some(place) = self.bytes.get_mut(self.length) else {
+                return Progress::Nonsense;
+            };
             *place = *byte;
             self.length += 1;
         }
-        if self.length >= MAX_LINE { Progress::Nonsense } else { Progress::More }
+        if self.length >= MAX_LINE {
+            Progress::Nonsense
+        } else {
+            Progress::More
+        }
     }
 
     /// The end of the stream: a line without its break counts, as some clients close instead.
@@ -109,7 +120,9 @@ impl Line {
         let line = self.bytes.get(..self.length).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let known = [Request::Show, Request::IAmHere, Request::Get];
-        let said = known.into_iter().find(|request| request.encode().strip_suffix(b"\n") == Some(line));
+        let said = known
+            .into_iter()
+            .find(|request| request.encode().strip_suffix(b"\n") == Some(line));
         said.map_or(Progress::Nonsense, Progress::Request)
     }
 }
@@ -126,7 +139,10 @@ pub fn name_of(ip: IpAddr) -> NodeName {
             format!("terminal-{}", groups.join("-"))
         }
     };
-    #[expect(clippy::expect_used, reason = "letters, digits and inner hyphens, at most 48 bytes")]
+    #[expect(
+        clippy::expect_used,
+        reason = "letters, digits and inner hyphens, at most 48 bytes"
+    )]
     NodeName::parse(&text).expect("an address in hyphens is a name")
 }
 
@@ -143,7 +159,15 @@ mod tests {
         assert_eq!(Call::decode(b"show yourself"), Some(Call::ShowYourself));
         assert_eq!(Call::decode(b"get updates\r\n"), Some(Call::GetUpdates));
         let long = [b"show yourself".as_slice(), &[b' '; 60_000]].concat();
-        for bytes in [&b""[..], b"show", b" show yourself", b"Show yourself", b"show yourself now", b"\xff", &long] {
+        for bytes in [
+            &b""[..],
+            b"show",
+            b" show yourself",
+            b"Show yourself",
+            b"show yourself now",
+            b"\xff",
+            &long,
+        ] {
             assert_eq!(Call::decode(bytes), None);
         }
     }
@@ -161,13 +185,23 @@ mod tests {
             assert_eq!(line.clone().end(), Progress::Request(request));
             assert_eq!(line.feed(&[*last, b'x']), Progress::Request(request));
         }
-        assert_eq!(Line::default().feed(b"show\r\n"), Progress::Request(Request::Show));
+        assert_eq!(
+            Line::default().feed(b"show\r\n"),
+            Progress::Request(Request::Show)
+        );
         assert_eq!(Request::IAmHere.encode(), b"I am here\n");
     }
 
     #[test]
     fn nonsense_and_endless_lines_end() {
-        for bytes in [&b"\n"[..], b"SHOW\n", b"show me\n", b"get /etc/passwd\n", b"\xff\n", b"\0\n"] {
+        for bytes in [
+            &b"\n"[..],
+            b"SHOW\n",
+            b"show me\n",
+            b"get /etc/passwd\n",
+            b"\xff\n",
+            b"\0\n",
+        ] {
             assert_eq!(Line::default().feed(bytes), Progress::Nonsense, "{bytes:?}");
         }
         assert_eq!(Line::default().end(), Progress::Nonsense);

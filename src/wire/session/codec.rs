@@ -42,13 +42,18 @@ use minicbor::encode::Write;
 
 use super::MAX_MESSAGE;
 use crate::wire::v1::cbor::Reader;
-use crate::wire::v1::codec::{Encoded, Written, encode_socket, encode_to, encoded_len, is_offer_name};
+use crate::wire::v1::codec::{
+    Encoded, Written, encode_socket, encode_to, encoded_len, is_offer_name,
+};
 use crate::wire::v1::{DecodeError, EncodeError, Fault, Notice};
 
 fn encode(value: &impl Checked, out: &mut [u8]) -> Result<usize, EncodeError> {
     value.check()?;
     let limit = out.len().min(MAX_MESSAGE);
-    encode_to(value, &mut out[..limit]).ok_or_else(|| EncodeError::TooLong { length: encoded_len(value), limit })
+    encode_to(value, &mut out[..limit]).ok_or_else(|| EncodeError::TooLong {
+        length: encoded_len(value),
+        limit,
+    })
 }
 
 /// Refuses to send what no receiver takes.
@@ -92,7 +97,11 @@ fn read_bool(r: &mut Reader<'_>, field: &'static str) -> Result<bool, DecodeErro
 
 fn read_offer_name(r: &mut Reader<'_>, field: &'static str) -> Result<Box<str>, DecodeError> {
     let text = r.text(Notice::MAX_NAME, field)?;
-    if is_offer_name(text) { Ok(text.into()) } else { Err(Fault::Text.at(field)) }
+    if is_offer_name(text) {
+        Ok(text.into())
+    } else {
+        Err(Fault::Text.at(field))
+    }
 }
 
 fn count(present: &[bool]) -> u64 {
@@ -106,7 +115,11 @@ fn encode_optional<W: Write>(e: &mut Encoder<W>, number: u8, value: Option<u64>)
     Ok(())
 }
 
-fn encode_source<W: Write>(e: &mut Encoder<W>, number: u8, source: Option<SocketAddr>) -> Written<W> {
+fn encode_source<W: Write>(
+    e: &mut Encoder<W>,
+    number: u8,
+    source: Option<SocketAddr>,
+) -> Written<W> {
     if let Some(source) = source {
         encode_socket(e.u8(number)?, source)?;
     }

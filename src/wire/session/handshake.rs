@@ -63,18 +63,28 @@ impl Initiator {
         ephemeral: Zeroizing<[u8; 32]>,
     ) -> Result<(Self, [u8; HELLO]), HandshakeError> {
         let prefix = prefix(key.id());
-        let mut noise = builder(key, channel, &prefix, ephemeral, |noise| noise.build_initiator())?;
+        let mut noise = builder(key, channel, &prefix, ephemeral, |noise| {
+            noise.build_initiator()
+        })?;
         let mut hello = [0; HELLO];
         hello[..PREFIX].copy_from_slice(&prefix);
         match noise.write_message(&clock.0.to_be_bytes(), &mut hello[PREFIX..]) {
-            Ok(FIRST) => Ok((Self { key: key.id(), noise }, hello)),
+            Ok(FIRST) => Ok((
+                Self {
+                    key: key.id(),
+                    noise,
+                },
+                hello,
+            )),
             _ => Err(HandshakeError::Forged),
         }
     }
 
     /// Takes the reply: from now on the other side is known to hold the key.
     pub fn finish(mut self, reply: &[u8; REPLY]) -> Result<Established, HandshakeError> {
-        self.noise.read_message(reply, &mut []).map_err(|_| HandshakeError::Forged)?;
+        self.noise
+            .read_message(reply, &mut [])
+            .map_err(|_| HandshakeError::Forged)?;
         Established::new(self.key, self.noise)
     }
 }
@@ -100,15 +110,24 @@ impl Hello {
             return Err(HandshakeError::OtherVersion { version: *version });
         }
         let id = KeyId([*a, *b, *c, *d]);
-        let key = ring.by_id(id).ok_or(HandshakeError::UnknownKey { key: id })?;
-        let mut noise = builder(key, channel, &prefix(id), ephemeral, |noise| noise.build_responder())?;
+        let key = ring
+            .by_id(id)
+            .ok_or(HandshakeError::UnknownKey { key: id })?;
+        let mut noise = builder(key, channel, &prefix(id), ephemeral, |noise| {
+            noise.build_responder()
+        })?;
         let mut clock = [0; 8];
         match noise.read_message(first, &mut clock) {
             Ok(8) => {}
             _ => return Err(HandshakeError::Forged),
         }
         let ephemeral = std::array::from_fn(|index| first[index]);
-        Ok(Self { key: id, clock: Timestamp(u64::from_be_bytes(clock)), ephemeral, noise })
+        Ok(Self {
+            key: id,
+            clock: Timestamp(u64::from_be_bytes(clock)),
+            ephemeral,
+            noise,
+        })
     }
 
     /// The caller's clock.
@@ -151,9 +170,18 @@ pub enum TransportError {
 
 impl Established {
     fn new(key: KeyId, noise: HandshakeState) -> Result<Self, HandshakeError> {
-        let binding = noise.get_handshake_hash().try_into().map_err(|_| HandshakeError::Forged)?;
-        let noise = noise.into_transport_mode().map_err(|_| HandshakeError::Forged)?;
-        Ok(Self { key, binding, noise })
+        let binding = noise
+            .get_handshake_hash()
+            .try_into()
+            .map_err(|_| HandshakeError::Forged)?;
+        let noise = noise
+            .into_transport_mode()
+            .map_err(|_| HandshakeError::Forged)?;
+        Ok(Self {
+            key,
+            binding,
+            noise,
+        })
     }
 
     /// The key under which the session is sealed.
@@ -171,7 +199,9 @@ impl Established {
         if message.is_empty() || message.len() + TAG > MAX_SEALED {
             return Err(TransportError::Length);
         }
-        self.noise.write_message(message, out).map_err(|_| TransportError::Length)
+        self.noise
+            .write_message(message, out)
+            .map_err(|_| TransportError::Length)
     }
 
     /// Opens a sealed frame into the front of `out`, and gives the message's length.
@@ -179,7 +209,9 @@ impl Established {
         if !(TAG + 1..=MAX_SEALED).contains(&sealed.len()) {
             return Err(TransportError::Length);
         }
-        self.noise.read_message(sealed, out).map_err(|_| TransportError::Forged)
+        self.noise
+            .read_message(sealed, out)
+            .map_err(|_| TransportError::Forged)
     }
 }
 
@@ -204,7 +236,11 @@ fn builder(
     let psk = key.session_psk();
     // The pattern is a constant that the tests parse, and all parts are given: nothing here depends on the other side.
     let built = PATTERN.parse::<NoiseParams>().and_then(|pattern| {
-        build(Builder::with_resolver(pattern, Box::new(Resolver(ephemeral))).psk(0, &psk)?.prologue(&prologue)?)
+        build(
+            Builder::with_resolver(pattern, Box::new(Resolver(ephemeral)))
+                .psk(0, &psk)?
+                .prologue(&prologue)?,
+        )
     });
     built.map_err(|_| HandshakeError::Forged)
 }

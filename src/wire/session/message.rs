@@ -68,12 +68,19 @@ impl Request {
     /// Introduces a node on the session with this handshake's hash.
     pub fn introduce(identity: &Identity, binding: &[u8; 32]) -> Self {
         let signature = identity.sign(&introduction(binding));
-        Self::Introduce { node: identity.id(), signature }
+        Self::Introduce {
+            node: identity.id(),
+            signature,
+        }
     }
 }
 
 /// Checks that a node introduced itself on the session with this handshake's hash.
-pub fn verify_introduction(node: &NodeId, signature: &[u8; 64], binding: &[u8; 32]) -> Result<(), IdentityError> {
+pub fn verify_introduction(
+    node: &NodeId,
+    signature: &[u8; 64],
+    binding: &[u8; 32],
+) -> Result<(), IdentityError> {
     identity::verify(node, &introduction(binding), signature)
 }
 

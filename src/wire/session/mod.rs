@@ -33,8 +33,8 @@ mod tests;
 pub use codec::content_frame;
 pub use handshake::{Established, HELLO, HandshakeError, Hello, Initiator, REPLY, TransportError};
 pub use message::{
-    Answer, Change, ChangeKind, FailureKind, HeldFile, Holder, Interval, NodeEntry, Report, Request, SeenBy,
-    verify_introduction,
+    Answer, Change, ChangeKind, FailureKind, HeldFile, Holder, Interval, NodeEntry, Report,
+    Request, SeenBy, verify_introduction,
 };
 
 /// Bytes that sealing adds to a frame's message.

@@ -28,7 +28,8 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        matches!(choice, CipherChoice::AESGCM).then(|| Box::new(Gcm::new(&[0; 32])) as Box<dyn Cipher>)
+        matches!(choice, CipherChoice::AESGCM)
+            .then(|| Box::new(Gcm::new(&[0; 32])) as Box<dyn Cipher>)
     }
 }
 
@@ -36,7 +37,11 @@ struct Once(Option<Zeroizing<[u8; 32]>>);
 
 impl Random for Once {
     fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), Error> {
-        let seed = self.0.take().filter(|seed| seed.len() == dest.len()).ok_or(Error::Rng)?;
+        let seed = self
+            .0
+            .take()
+            .filter(|seed| seed.len() == dest.len())
+            .ok_or(Error::Rng)?;
         dest.copy_from_slice(&*seed);
         Ok(())
     }
@@ -82,13 +87,18 @@ impl Dh for X25519 {
     }
 
     fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let public = public.get(..32).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or(Error::Dh)?;
+        let public = public
+            .get(..32)
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .ok_or(Error::Dh)?;
         let shared = StaticSecret::from(*self.secret).diffie_hellman(&PublicKey::from(public));
         // A point of low order gives what everybody knows; the pre-shared key would still hold, forward secrecy would not.
         if !shared.was_contributory() {
             return Err(Error::Dh);
         }
-        out.get_mut(..32).ok_or(Error::Dh)?.copy_from_slice(shared.as_bytes());
+        out.get_mut(..32)
+            .ok_or(Error::Dh)?
+            .copy_from_slice(shared.as_bytes());
         Ok(())
     }
 }
@@ -128,7 +138,10 @@ impl Hash for Sha {
 struct Gcm(Box<LessSafeKey>);
 
 impl Gcm {
-    #[expect(clippy::expect_used, reason = "the one thing that can be wrong is the length, which the type says")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the one thing that can be wrong is the length, which the type says"
+    )]
     fn schedule(key: &[u8; 32]) -> LessSafeKey {
         LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256 has keys of 32 bytes"))
     }
@@ -162,22 +175,35 @@ impl Cipher for Gcm {
         *self.0 = Self::schedule(key);
     }
 
-    #[expect(clippy::expect_used, reason = "a Noise message is far below the 64 GiB that AES-GCM takes")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a Noise message is far below the 64 GiB that AES-GCM takes"
+    )]
     fn encrypt(&self, counter: u64, associated: &[u8], text: &[u8], out: &mut [u8]) -> usize {
         let (sealed, tag_place) = out[..text.len() + TAG].split_at_mut(text.len());
         sealed.copy_from_slice(text);
-        let tag = self.0.seal_in_place_separate_tag(nonce(counter), Aad::from(associated), sealed);
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce(counter), Aad::from(associated), sealed);
         tag_place.copy_from_slice(tag.expect("a message is below 64 GiB").as_ref());
         text.len() + TAG
     }
 
-    fn decrypt(&self, counter: u64, associated: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+    fn decrypt(
+        &self,
+        counter: u64,
+        associated: &[u8],
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
         let length = sealed.len().checked_sub(TAG).ok_or(Error::Decrypt)?;
         let (sealed, tag) = sealed.split_at(length);
         let out = out.get_mut(..length).ok_or(Error::Decrypt)?;
         let tag = Tag::try_from(tag).map_err(|_| Error::Decrypt)?;
         out.copy_from_slice(sealed);
-        let opened = self.0.open_in_place_separate_tag(nonce(counter), Aad::from(associated), tag, out, 0..);
+        let opened =
+            self.0
+                .open_in_place_separate_tag(nonce(counter), Aad::from(associated), tag, out, 0..);
         opened.map(|_| length).map_err(|_| Error::Decrypt)
     }
 }

@@ -29,7 +29,10 @@ fn ephemeral(byte: u8) -> Zeroizing<[u8; 32]> {
 const CLOCK: Timestamp = Timestamp(1_795_200_000_000);
 
 /// A handshake between a caller and a server with these rings.
-fn handshake(caller: &KeyRing, server: &KeyRing) -> Result<(Established, Established), HandshakeError> {
+fn handshake(
+    caller: &KeyRing,
+    server: &KeyRing,
+) -> Result<(Established, Established), HandshakeError> {
     let (initiator, hello) = Initiator::new(caller.first(), "home", CLOCK, ephemeral(1))?;
     let hello = Hello::open(server, "home", &hello, ephemeral(2))?;
     assert_eq!(hello.clock(), CLOCK);
@@ -49,15 +52,26 @@ fn published_noise_vector_holds() {
             "4d757272617920526f746862617264",
             "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f1448088432f29d79368ef9de4e1ae7a362fb05bf0ad668e026bf5714554497b3a720461",
         ),
-        ("462e20412e20486179656b", "7c01e898a6201f36aecee532e29cd0b7f8ffa29d3366ad0dce39a6"),
-        ("4361726c204d656e676572", "a9ff535aace3db6a1da1a7fb00fe2de2622bb373abad9fb42c00e0"),
-        ("4a65616e2d426170746973746520536179", "6cfc49a3e65472edc2d0152abe5ce950170a8a47c959f30bd48b5f0aacf29adbfd"),
+        (
+            "462e20412e20486179656b",
+            "7c01e898a6201f36aecee532e29cd0b7f8ffa29d3366ad0dce39a6",
+        ),
+        (
+            "4361726c204d656e676572",
+            "a9ff535aace3db6a1da1a7fb00fe2de2622bb373abad9fb42c00e0",
+        ),
+        (
+            "4a65616e2d426170746973746520536179",
+            "6cfc49a3e65472edc2d0152abe5ce950170a8a47c959f30bd48b5f0aacf29adbfd",
+        ),
         (
             "457567656e2042f6686d20766f6e2042617765726b",
             "9bc86e6d974ed21ba04604a94aa68de21677eb409ead070c0cd569b069ee19ba142aa4c1a9",
         ),
     ];
-    let psk: [u8; 32] = hex("54686973206973206d7920417573747269616e20706572737065637469766521").try_into().unwrap();
+    let psk: [u8; 32] = hex("54686973206973206d7920417573747269616e20706572737065637469766521")
+        .try_into()
+        .unwrap();
     let builder = |seed: &str| {
         let seed: [u8; 32] = hex(seed).try_into().unwrap();
         let pattern = "Noise_NNpsk0_25519_AESGCM_SHA256".parse().unwrap();
@@ -67,10 +81,12 @@ fn published_noise_vector_holds() {
             .prologue(b"John Galt")
             .unwrap()
     };
-    let mut one =
-        builder("893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a").build_initiator().unwrap();
-    let mut other =
-        builder("bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b").build_responder().unwrap();
+    let mut one = builder("893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a")
+        .build_initiator()
+        .unwrap();
+    let mut other = builder("bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b")
+        .build_responder()
+        .unwrap();
     let (mut sealed, mut opened) = ([0; 256], [0; 256]);
     for (text, expected) in &MESSAGES[..2] {
         let length = one.write_message(&hex(text), &mut sealed).unwrap();
@@ -82,7 +98,10 @@ fn published_noise_vector_holds() {
         data_encoding::HEXLOWER.encode(one.get_handshake_hash()),
         "9f3b1f9afd7767767b5b9d1069844a6154fdbdcc36dfb3e31c0fffc5c973d530"
     );
-    let (mut one, mut other) = (one.into_transport_mode().unwrap(), other.into_transport_mode().unwrap());
+    let (mut one, mut other) = (
+        one.into_transport_mode().unwrap(),
+        other.into_transport_mode().unwrap(),
+    );
     for (text, expected) in &MESSAGES[2..] {
         let length = one.write_message(&hex(text), &mut sealed).unwrap();
         assert_eq!(data_encoding::HEXLOWER.encode(&sealed[..length]), *expected);
@@ -100,18 +119,31 @@ fn both_sides_agree_and_frames_open_in_order_only() {
     let (mut first, mut second, mut out) = ([0; 64], [0; 64], [0; 64]);
     let one = caller.seal(b"one", &mut first).unwrap();
     let two = caller.seal(b"two", &mut second).unwrap();
-    assert_eq!(server.open(&second[..two], &mut out), Err(TransportError::Forged));
+    assert_eq!(
+        server.open(&second[..two], &mut out),
+        Err(TransportError::Forged)
+    );
     assert_eq!(server.open(&first[..one], &mut out), Ok(3));
-    assert_eq!(server.open(&first[..one], &mut out), Err(TransportError::Forged), "a frame that comes twice");
+    assert_eq!(
+        server.open(&first[..one], &mut out),
+        Err(TransportError::Forged),
+        "a frame that comes twice"
+    );
     assert_eq!(server.open(&second[..two], &mut out), Ok(3));
     assert_eq!(&out[..3], b"two");
     let answer = server.seal(b"three", &mut first).unwrap();
     assert_eq!(caller.open(&first[..answer], &mut out), Ok(5));
     // What a side sealed itself does not open on it.
     let length = caller.seal(b"mine", &mut first).unwrap();
-    assert_eq!(caller.open(&first[..length], &mut out), Err(TransportError::Forged));
+    assert_eq!(
+        caller.open(&first[..length], &mut out),
+        Err(TransportError::Forged)
+    );
     assert_eq!(caller.seal(b"", &mut first), Err(TransportError::Length));
-    assert_eq!(caller.open(&[0; TAG], &mut out), Err(TransportError::Length));
+    assert_eq!(
+        caller.open(&[0; TAG], &mut out),
+        Err(TransportError::Length)
+    );
 }
 
 #[test]
@@ -120,7 +152,12 @@ fn every_key_of_the_ring_opens_a_session_and_no_other_does() {
         assert!(handshake(&ring(&[caller]), &ring(&[3, 2, 1])).is_ok());
     }
     let error = handshake(&ring(&[4]), &ring(&[3, 2, 1])).err();
-    assert_eq!(error, Some(HandshakeError::UnknownKey { key: ring(&[4]).first().id() }));
+    assert_eq!(
+        error,
+        Some(HandshakeError::UnknownKey {
+            key: ring(&[4]).first().id()
+        })
+    );
 }
 
 #[test]
@@ -128,11 +165,17 @@ fn hellos_of_other_channels_and_damaged_ones_do_not_open() {
     let ring = ring(&[1]);
     let (_, hello) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
     assert!(Hello::open(&ring, "home", &hello, ephemeral(2)).is_ok());
-    assert_eq!(Hello::open(&ring, "work", &hello, ephemeral(2)).err(), Some(HandshakeError::Forged));
+    assert_eq!(
+        Hello::open(&ring, "work", &hello, ephemeral(2)).err(),
+        Some(HandshakeError::Forged)
+    );
     for place in 0..HELLO {
         let mut damaged = hello;
         damaged[place] ^= 1;
-        assert!(Hello::open(&ring, "home", &damaged, ephemeral(2)).is_err(), "byte {place}");
+        assert!(
+            Hello::open(&ring, "home", &damaged, ephemeral(2)).is_err(),
+            "byte {place}"
+        );
     }
 }
 
@@ -140,12 +183,18 @@ fn hellos_of_other_channels_and_damaged_ones_do_not_open() {
 fn replies_of_somebody_without_the_key_end_the_handshake() {
     let ring = ring(&[1]);
     let (initiator, hello) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
-    let (_, mut reply) = Hello::open(&ring, "home", &hello, ephemeral(2)).unwrap().reply().unwrap();
+    let (_, mut reply) = Hello::open(&ring, "home", &hello, ephemeral(2))
+        .unwrap()
+        .reply()
+        .unwrap();
     reply[REPLY - 1] ^= 1;
     assert_eq!(initiator.finish(&reply).err(), Some(HandshakeError::Forged));
     // A point of low order, which would make the shared secret known.
     let (initiator, _) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
-    assert_eq!(initiator.finish(&[0; REPLY]).err(), Some(HandshakeError::Forged));
+    assert_eq!(
+        initiator.finish(&[0; REPLY]).err(),
+        Some(HandshakeError::Forged)
+    );
 }
 
 #[test]
@@ -153,7 +202,9 @@ fn hellos_have_a_nonce_of_their_own() {
     let ring = ring(&[1]);
     let nonce = |seed| {
         let (_, hello) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(seed)).unwrap();
-        Hello::open(&ring, "home", &hello, ephemeral(9)).unwrap().nonce()
+        Hello::open(&ring, "home", &hello, ephemeral(9))
+            .unwrap()
+            .nonce()
     };
     assert_eq!(nonce(1), nonce(1));
     assert_ne!(nonce(1), nonce(2));
@@ -162,11 +213,15 @@ fn hellos_have_a_nonce_of_their_own() {
 #[test]
 fn introductions_hold_on_their_own_session_only() {
     let identity = Identity::from_seed(&[5; 32]);
-    let Request::Introduce { node, signature } = Request::introduce(&identity, &[1; 32]) else { unreachable!() };
+    let Request::Introduce { node, signature } = Request::introduce(&identity, &[1; 32]) else {
+        unreachable!()
+    };
     assert_eq!(node, identity.id());
     assert!(verify_introduction(&node, &signature, &[1; 32]).is_ok());
     assert!(verify_introduction(&node, &signature, &[2; 32]).is_err());
-    assert!(verify_introduction(&Identity::from_seed(&[6; 32]).id(), &signature, &[1; 32]).is_err());
+    assert!(
+        verify_introduction(&Identity::from_seed(&[6; 32]).id(), &signature, &[1; 32]).is_err()
+    );
 }
 
 fn encoded(answer: &Answer<'_>) -> Vec<u8> {
@@ -194,19 +249,43 @@ fn bytes_of_messages_are_stable() {
                 after: Some("hub".parse().unwrap()),
             }),
         ),
-        ("8203a10163687562", encoded_request(&Request::History { name: "hub".parse().unwrap() })),
+        (
+            "8203a10163687562",
+            encoded_request(&Request::History {
+                name: "hub".parse().unwrap(),
+            }),
+        ),
         (
             "8204a20144c00002010 2 1903e8",
-            encoded_request(&Request::Holder { address: "192.0.2.1".parse().unwrap(), at: Some(Timestamp(1000)) }),
+            encoded_request(&Request::Holder {
+                address: "192.0.2.1".parse().unwrap(),
+                at: Some(Timestamp(1000)),
+            }),
         ),
         ("8205a0", encoded_request(&Request::Watch)),
         ("8206a0", encoded_request(&Request::Offers)),
-        ("8207a20161610205", encoded_request(&Request::Pull { name: "a".into(), offset: 5, digest: None })),
+        (
+            "8207a20161610205",
+            encoded_request(&Request::Pull {
+                name: "a".into(),
+                offset: 5,
+                digest: None,
+            }),
+        ),
         ("8209a0", encoded(&Answer::End)),
-        ("820aa2010002626e6f", encoded(&Answer::Failed { kind: FailureKind::NotFound, message: "no".into() })),
+        (
+            "820aa2010002626e6f",
+            encoded(&Answer::Failed {
+                kind: FailureKind::NotFound,
+                message: "no".into(),
+            }),
+        ),
     ];
     for (expected, bytes) in cases {
-        assert_eq!(data_encoding::HEXLOWER.encode(&bytes), expected.replace(' ', ""));
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&bytes),
+            expected.replace(' ', "")
+        );
     }
 }
 
@@ -215,10 +294,16 @@ fn contents_are_written_around_the_bytes() {
     for length in [0, 1, 23, 24, 255, 256, 1000, MAX_CONTENT] {
         let mut message = vec![7; content_frame::HEAD + length];
         let start = content_frame::write(&mut message, length).unwrap();
-        assert_eq!(message[start..], encoded(&Answer::Content(&vec![7; length])));
+        assert_eq!(
+            message[start..],
+            encoded(&Answer::Content(&vec![7; length]))
+        );
         assert!(message.len() - start <= MAX_MESSAGE);
     }
-    assert_eq!(content_frame::write(&mut vec![0; MAX_MESSAGE * 2], MAX_CONTENT + 1), None);
+    assert_eq!(
+        content_frame::write(&mut vec![0; MAX_MESSAGE * 2], MAX_CONTENT + 1),
+        None
+    );
     assert_eq!(content_frame::write(&mut [0; 20], 16), None);
 }
 
@@ -236,24 +321,55 @@ fn wrong_messages_are_refused() {
         ("8207a2016120 0200", Fault::Text),
     ] {
         let bytes = hex(&bytes.replace(' ', ""));
-        assert_eq!(Request::decode(&bytes).unwrap_err().fault, fault, "{bytes:02x?}");
+        assert_eq!(
+            Request::decode(&bytes).unwrap_err().fault,
+            fault,
+            "{bytes:02x?}"
+        );
     }
     let long = vec![0; MAX_MESSAGE + 1];
-    assert_eq!(Answer::decode(&long).unwrap_err().fault, Fault::TooLong { limit: MAX_MESSAGE });
+    assert_eq!(
+        Answer::decode(&long).unwrap_err().fault,
+        Fault::TooLong { limit: MAX_MESSAGE }
+    );
     // A count that promises more than is there allocates nothing and ends with the input.
     assert!(Answer::decode(&hex("8207 5b7fffffffffffffff".replace(' ', "").as_str())).is_err());
     // Fields of a later version are passed over.
-    assert_eq!(Request::decode(&hex("8205a11863 80".replace(' ', "").as_str())), Ok(Request::Watch));
+    assert_eq!(
+        Request::decode(&hex("8205a11863 80".replace(' ', "").as_str())),
+        Ok(Request::Watch)
+    );
 }
 
 #[test]
 fn what_no_receiver_takes_is_not_sent() {
     let mut out = vec![0; MAX_MESSAGE];
-    let pull = Request::Pull { name: "a b".into(), offset: 0, digest: None };
-    assert_eq!(pull.encode(&mut out), Err(EncodeError::Refused { field: "pull.name" }));
-    let failed = Answer::Failed { kind: FailureKind::Failed, message: "x".repeat(513).into() };
-    assert_eq!(failed.encode(&mut out), Err(EncodeError::Refused { field: "failed.message" }));
-    assert!(matches!(Request::Watch.encode(&mut [0; 2]), Err(EncodeError::TooLong { length: 3, limit: 2 })));
+    let pull = Request::Pull {
+        name: "a b".into(),
+        offset: 0,
+        digest: None,
+    };
+    assert_eq!(
+        pull.encode(&mut out),
+        Err(EncodeError::Refused { field: "pull.name" })
+    );
+    let failed = Answer::Failed {
+        kind: FailureKind::Failed,
+        message: "x".repeat(513).into(),
+    };
+    assert_eq!(
+        failed.encode(&mut out),
+        Err(EncodeError::Refused {
+            field: "failed.message"
+        })
+    );
+    assert!(matches!(
+        Request::Watch.encode(&mut [0; 2]),
+        Err(EncodeError::TooLong {
+            length: 3,
+            limit: 2
+        })
+    ));
 }
 
 fn name() -> impl Strategy<Value = NodeName> {
@@ -276,28 +392,40 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
-    prop::collection::btree_map("[a-z]{1,8}", "[a-z ]{0,8}", 0..4).prop_map(|map| Labels::new(map).unwrap())
+    prop::collection::btree_map("[a-z]{1,8}", "[a-z ]{0,8}", 0..4)
+        .prop_map(|map| Labels::new(map).unwrap())
 }
 
 fn address() -> impl Strategy<Value = Address> {
-    (ip(), prop::option::of("[a-z]{1,4}[0-9]"), any::<bool>()).prop_map(|(ip, interface, advertised)| Address {
-        ip,
-        interface: interface.map(|name| name.parse().unwrap()),
-        origin: if advertised { Origin::Advertised } else { Origin::Interface },
-    })
+    (ip(), prop::option::of("[a-z]{1,4}[0-9]"), any::<bool>()).prop_map(
+        |(ip, interface, advertised)| Address {
+            ip,
+            interface: interface.map(|name| name.parse().unwrap()),
+            origin: if advertised {
+                Origin::Advertised
+            } else {
+                Origin::Interface
+            },
+        },
+    )
 }
 
 fn report() -> impl Strategy<Value = Report> {
     let error = prop::option::of("[a-zé ]{0,100}");
-    ("[a-z./]{1,63}", any::<u64>(), error, any::<Option<u64>>(), any::<bool>()).prop_map(
-        |(name, generation, error, attempted, again)| Report {
+    (
+        "[a-z./]{1,63}",
+        any::<u64>(),
+        error,
+        any::<Option<u64>>(),
+        any::<bool>(),
+    )
+        .prop_map(|(name, generation, error, attempted, again)| Report {
             name: name.into(),
             generation,
             error: error.map(Into::into),
             attempted,
             again,
-        },
-    )
+        })
 }
 
 prop_compose! {
@@ -339,33 +467,52 @@ fn seen() -> impl Strategy<Value = SeenBy> {
 }
 
 fn notice() -> impl Strategy<Value = Notice> {
-    (any::<[u8; 32]>(), "[a-z]{1,63}", any::<(u64, u64)>(), any::<[u8; 32]>()).prop_map(
-        |(server, name, (generation, size), digest)| Notice {
+    (
+        any::<[u8; 32]>(),
+        "[a-z]{1,63}",
+        any::<(u64, u64)>(),
+        any::<[u8; 32]>(),
+    )
+        .prop_map(|(server, name, (generation, size), digest)| Notice {
             server: NodeId(server),
             name: name.into(),
             generation,
             size,
             digest,
             signature: [3; 64],
-        },
-    )
+        })
 }
 
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        (labels(), any::<bool>(), prop::option::of(name())).prop_map(|(labels, gone, after)| Request::Nodes {
-            labels,
-            gone,
-            after
+        (labels(), any::<bool>(), prop::option::of(name())).prop_map(|(labels, gone, after)| {
+            Request::Nodes {
+                labels,
+                gone,
+                after,
+            }
         }),
         (name(), prop::option::of(time())).prop_map(|(name, at)| Request::Node { name, at }),
         name().prop_map(|name| Request::History { name }),
         (ip(), prop::option::of(time())).prop_map(|(address, at)| Request::Holder { address, at }),
         Just(Request::Watch),
         Just(Request::Offers),
-        ("[a-z]{1,63}", any::<u64>(), prop::option::of(any::<[u8; 32]>()))
-            .prop_map(|(name, offset, digest)| { Request::Pull { name: name.into(), offset, digest } }),
-        any::<[u8; 32]>().prop_map(|node| Request::Introduce { node: NodeId(node), signature: [9; 64] }),
+        (
+            "[a-z]{1,63}",
+            any::<u64>(),
+            prop::option::of(any::<[u8; 32]>())
+        )
+            .prop_map(|(name, offset, digest)| {
+                Request::Pull {
+                    name: name.into(),
+                    offset,
+                    digest,
+                }
+            }),
+        any::<[u8; 32]>().prop_map(|node| Request::Introduce {
+            node: NodeId(node),
+            signature: [9; 64]
+        }),
         report().prop_map(Request::Report),
     ]
 }
@@ -390,41 +537,69 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
     ];
     prop_oneof![
         node().prop_map(|node| Answer::Node(Box::new(node))),
-        (name(), any::<[u8; 32]>(), ip(), seen(), time(), prop::option::of(time())).prop_map(
-            |(name, node, address, seen, from, to)| Answer::Interval(Interval {
-                name,
-                node: NodeId(node),
-                address,
-                seen,
-                from,
-                to
-            })
-        ),
-        (ip(), any::<bool>(), prop::option::of(seen()), prop::option::of(time()), prop::option::of(time()), node())
-            .prop_map(|(address, current, seen, from, to, node)| Answer::Holder(Box::new(Holder {
-                address,
-                current,
-                seen,
-                from,
-                to,
-                node
-            }))),
-        (time(), change_kind, name(), prop::option::of(socket()), prop::option::of(node()), any::<u64>()).prop_map(
-            |(at, kind, name, source, node, missed)| Answer::Change(Box::new(Change {
-                at,
-                kind,
-                name,
-                source,
-                node,
-                missed
-            }))
-        ),
+        (
+            name(),
+            any::<[u8; 32]>(),
+            ip(),
+            seen(),
+            time(),
+            prop::option::of(time())
+        )
+            .prop_map(
+                |(name, node, address, seen, from, to)| Answer::Interval(Interval {
+                    name,
+                    node: NodeId(node),
+                    address,
+                    seen,
+                    from,
+                    to
+                })
+            ),
+        (
+            ip(),
+            any::<bool>(),
+            prop::option::of(seen()),
+            prop::option::of(time()),
+            prop::option::of(time()),
+            node()
+        )
+            .prop_map(
+                |(address, current, seen, from, to, node)| Answer::Holder(Box::new(Holder {
+                    address,
+                    current,
+                    seen,
+                    from,
+                    to,
+                    node
+                }))
+            ),
+        (
+            time(),
+            change_kind,
+            name(),
+            prop::option::of(socket()),
+            prop::option::of(node()),
+            any::<u64>()
+        )
+            .prop_map(
+                |(at, kind, name, source, node, missed)| Answer::Change(Box::new(Change {
+                    at,
+                    kind,
+                    name,
+                    source,
+                    node,
+                    missed
+                }))
+            ),
         notice().prop_map(Answer::Offer),
         (notice(), any::<u64>()).prop_map(|(notice, offset)| Answer::File { notice, offset }),
         Just(Answer::Content(b"content")),
         Just(Answer::Alive),
         Just(Answer::End),
-        (failure, "[ -~é]{0,200}").prop_map(|(kind, message)| Answer::Failed { kind, message: message.into() }),
+        (failure, "[ -~é]{0,200}").prop_map(|(kind, message)| Answer::Failed {
+            kind,
+            message: message.into()
+        }),
     ]
 }
 

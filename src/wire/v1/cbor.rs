@@ -28,7 +28,11 @@ impl<'b> Reader<'b> {
 
     /// Refuses bytes after the last item.
     pub(in crate::wire) fn finish(self, field: &'static str) -> Result<(), DecodeError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Fault::Trailing.at(field)) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::Trailing.at(field))
+        }
     }
 
     pub(in crate::wire) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
@@ -36,42 +40,76 @@ impl<'b> Reader<'b> {
     }
 
     /// An unsigned integer of a smaller type.
-    pub(in crate::wire) fn uint<T: TryFrom<u64>>(&mut self, field: &'static str) -> Result<T, DecodeError> {
+    pub(in crate::wire) fn uint<T: TryFrom<u64>>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<T, DecodeError> {
         T::try_from(self.u64(field)?).map_err(|_| Fault::Range.at(field))
     }
 
     /// A byte string of at most `limit` bytes.
-    pub(in crate::wire) fn bytes(&mut self, limit: usize, field: &'static str) -> Result<&'b [u8], DecodeError> {
+    pub(in crate::wire) fn bytes(
+        &mut self,
+        limit: usize,
+        field: &'static str,
+    ) -> Result<&'b [u8], DecodeError> {
         let length = self.expect(BYTES, field)?;
         self.take(length, limit, field)
     }
 
     /// A byte string of exactly `N` bytes.
-    pub(in crate::wire) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
-        self.bytes(N, field)?.try_into().map_err(|_| Fault::Length.at(field))
+    pub(in crate::wire) fn array<const N: usize>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<[u8; N], DecodeError> {
+        self.bytes(N, field)?
+            .try_into()
+            .map_err(|_| Fault::Length.at(field))
     }
 
     /// UTF-8 of at most `limit` bytes.
-    pub(in crate::wire) fn text(&mut self, limit: usize, field: &'static str) -> Result<&'b str, DecodeError> {
+    pub(in crate::wire) fn text(
+        &mut self,
+        limit: usize,
+        field: &'static str,
+    ) -> Result<&'b str, DecodeError> {
         let length = self.expect(TEXT, field)?;
         std::str::from_utf8(self.take(length, limit, field)?).map_err(|_| Fault::Utf8.at(field))
     }
 
     /// The number of items of an array, at most `limit`.
-    pub(in crate::wire) fn items(&mut self, limit: usize, field: &'static str) -> Result<usize, DecodeError> {
+    pub(in crate::wire) fn items(
+        &mut self,
+        limit: usize,
+        field: &'static str,
+    ) -> Result<usize, DecodeError> {
         let count = self.expect(ARRAY, field)?;
-        usize::try_from(count).ok().filter(|count| *count <= limit).ok_or(Fault::TooLong { limit }.at(field))
+        usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= limit)
+            .ok_or(Fault::TooLong { limit }.at(field))
     }
 
     /// The number of pairs of a map with text keys, at most `limit`.
-    pub(in crate::wire) fn pairs(&mut self, limit: usize, field: &'static str) -> Result<usize, DecodeError> {
+    pub(in crate::wire) fn pairs(
+        &mut self,
+        limit: usize,
+        field: &'static str,
+    ) -> Result<usize, DecodeError> {
         let count = self.expect(MAP, field)?;
-        usize::try_from(count).ok().filter(|count| *count <= limit).ok_or(Fault::TooLong { limit }.at(field))
+        usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= limit)
+            .ok_or(Fault::TooLong { limit }.at(field))
     }
 
     /// A map with numbered fields.
     pub(in crate::wire) fn fields(&mut self, of: &'static str) -> Result<Fields, DecodeError> {
-        Ok(Fields { left: self.expect(MAP, of)?, last: None, of })
+        Ok(Fields {
+            left: self.expect(MAP, of)?,
+            last: None,
+            of,
+        })
     }
 
     /// Passes over the value of a field that this version does not know.
@@ -119,10 +157,14 @@ impl<'b> Reader<'b> {
             31 => return Err(Fault::Indefinite.at(field)),
             _ => return Err(Fault::Malformed.at(field)),
         };
-        let (bytes, rest) = rest.split_at_checked(width).ok_or(Fault::Truncated.at(field))?;
+        let (bytes, rest) = rest
+            .split_at_checked(width)
+            .ok_or(Fault::Truncated.at(field))?;
         let argument = match width {
             0 => u64::from(info),
-            _ => bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+            _ => bytes
+                .iter()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
         };
         // The bits of a float have no shortest form.
         if major != SIMPLE && width > 0 && shortest(argument) != width {
@@ -132,12 +174,20 @@ impl<'b> Reader<'b> {
         Ok((major, argument))
     }
 
-    fn take(&mut self, length: u64, limit: usize, field: &'static str) -> Result<&'b [u8], DecodeError> {
+    fn take(
+        &mut self,
+        length: u64,
+        limit: usize,
+        field: &'static str,
+    ) -> Result<&'b [u8], DecodeError> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > limit {
             return Err(Fault::TooLong { limit }.at(field));
         }
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Fault::Truncated.at(field))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(Fault::Truncated.at(field))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -163,7 +213,10 @@ pub(in crate::wire) struct Fields {
 
 impl Fields {
     /// The number of the next field; `None` after the last.
-    pub(in crate::wire) fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
+    pub(in crate::wire) fn next(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<u64>, DecodeError> {
         if self.left == 0 {
             return Ok(None);
         }

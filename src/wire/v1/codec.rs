@@ -49,7 +49,9 @@ use minicbor::encode::write::Cursor;
 use self::answer::read_answer;
 pub(in crate::wire) use self::answer::{read_state, state_number};
 pub(in crate::wire) use self::notice::{is_offer_name, read_notice};
-pub(in crate::wire) use self::parts::{encode_ip, encode_labels, encode_socket, read_ip, read_labels, read_socket};
+pub(in crate::wire) use self::parts::{
+    encode_ip, encode_labels, encode_socket, read_ip, read_labels, read_socket,
+};
 use self::query::{Padded, read_query};
 use self::refused::read_refused;
 use self::registering::{read_registered, read_renewal, read_signed_record};
@@ -119,7 +121,10 @@ impl Message {
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
         let limit = out.len().min(MAX_PAYLOAD);
-        encode_to(self, &mut out[..limit]).ok_or_else(|| EncodeError::TooLong { length: encoded_len(self), limit })
+        encode_to(self, &mut out[..limit]).ok_or_else(|| EncodeError::TooLong {
+            length: encoded_len(self),
+            limit,
+        })
     }
 
     /// The length of the payload, padding included.
@@ -130,7 +135,12 @@ impl Message {
     /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and gives its length.
     ///
     /// `nonce` is random, and used once. Nothing is allocated.
-    pub fn seal(&self, key: &ChannelKey, nonce: &Nonce, out: &mut [u8]) -> Result<usize, EncodeError> {
+    pub fn seal(
+        &self,
+        key: &ChannelKey,
+        nonce: &Nonce,
+        out: &mut [u8],
+    ) -> Result<usize, EncodeError> {
         let limit = seal::limit(out);
         let payload = out.get_mut(HEADER..HEADER + limit).unwrap_or_default();
         let length = self.encode(payload)?;
@@ -153,7 +163,12 @@ impl Message {
             return Err(Fault::Length.at("message"));
         }
         let message = match r.u64("message.type")? {
-            1 if payload.len() < QUERY_PAYLOAD => return Err(Fault::TooShort { limit: QUERY_PAYLOAD }.at("query")),
+            1 if payload.len() < QUERY_PAYLOAD => {
+                return Err(Fault::TooShort {
+                    limit: QUERY_PAYLOAD,
+                }
+                .at("query"));
+            }
             1 => Self::Query(read_query(r)?),
             2 => Self::Answer(read_answer(r)?),
             3 => Self::Register(read_signed_record(r, "register")?),
@@ -178,18 +193,23 @@ impl Message {
             {
                 refused("record.body")
             }
-            Self::Answer(Answer { subject: Subject::Own { record, .. } | Subject::Found { record, .. }, .. })
-                if record.body.len() > SignedRecord::MAX_BODY =>
-            {
-                refused("answer.record")
-            }
-            Self::Answer(Answer { subject: Subject::Hearsay { wire: Wire::Hereabouts, .. }, .. }) => {
-                refused("answer.wire")
-            }
+            Self::Answer(Answer {
+                subject: Subject::Own { record, .. } | Subject::Found { record, .. },
+                ..
+            }) if record.body.len() > SignedRecord::MAX_BODY => refused("answer.record"),
+            Self::Answer(Answer {
+                subject:
+                    Subject::Hearsay {
+                        wire: Wire::Hereabouts,
+                        ..
+                    },
+                ..
+            }) => refused("answer.wire"),
             Self::Notice(notice) if !is_offer_name(&notice.name) => refused("notice.name"),
-            Self::Refused(Refused { refusal: Refusal::Channel { name }, .. }) if !KeyRing::is_channel_name(name) => {
-                refused("refused.channel")
-            }
+            Self::Refused(Refused {
+                refusal: Refusal::Channel { name },
+                ..
+            }) if !KeyRing::is_channel_name(name) => refused("refused.channel"),
             _ => Ok(()),
         }
     }

@@ -11,7 +11,7 @@ mod tests;
 pub use codec::{QUERY_DATAGRAM, QUERY_PAYLOAD};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use message::{
-    Answer, Message, Notice, Query, Refusal, Refused, Regarding, Registered, Renewal, Sighting, SignedRecord, Subject,
-    Want,
+    Answer, Message, Notice, Query, Refusal, Refused, Regarding, Registered, Renewal, Sighting,
+    SignedRecord, Subject, Want,
 };
 pub use record::{RecordError, RecordTooLarge};

@@ -5,7 +5,8 @@ use minicbor::encode::Write;
 
 use super::cbor::Reader;
 use super::codec::{
-    Encoded, Written, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip, read_labels,
+    Encoded, Written, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip,
+    read_labels,
 };
 use super::error::{DecodeError, EncodeError, Fault};
 use super::message::{Notice, SignedRecord};
@@ -51,7 +52,10 @@ pub enum RecordError {
 impl SignedRecord {
     /// Signs a record as the node `identity`, for the channel key `key`.
     pub fn sign(record: &Record, identity: &Identity, key: KeyId) -> Result<Self, RecordTooLarge> {
-        let too_large = || RecordTooLarge { length: encoded_len(record), addresses: record.addresses.len() };
+        let too_large = || RecordTooLarge {
+            length: encoded_len(record),
+            addresses: record.addresses.len(),
+        };
         if record.addresses.len() > Record::MAX_ADDRESSES {
             return Err(too_large());
         }
@@ -59,7 +63,12 @@ impl SignedRecord {
         let length = encode_to(record, &mut body).ok_or_else(too_large)?;
         let body: Box<[u8]> = body[..length].into();
         let signature = signed_bytes(key, &body, |bytes| identity.sign(bytes));
-        Ok(Self { node: identity.id(), key, body, signature })
+        Ok(Self {
+            node: identity.id(),
+            key,
+            body,
+            signature,
+        })
     }
 
     /// Checks key id and signature, and gives the record.
@@ -70,16 +79,25 @@ impl SignedRecord {
             return Err(RecordError::ForeignKey { key: self.key });
         }
         if self.body.len() > Self::MAX_BODY {
-            return Err(Fault::TooLong { limit: Self::MAX_BODY }.at("record").into());
+            return Err(Fault::TooLong {
+                limit: Self::MAX_BODY,
+            }
+            .at("record")
+            .into());
         }
-        signed_bytes(self.key, &self.body, |bytes| identity::verify(&self.node, bytes, &self.signature))?;
+        signed_bytes(self.key, &self.body, |bytes| {
+            identity::verify(&self.node, bytes, &self.signature)
+        })?;
         Ok(Self::decode_body(&self.body)?)
     }
 
     /// Reads a body, whoever signed it: for bodies out of the own store. What comes from the network is verified.
     pub fn decode_body(body: &[u8]) -> Result<Record, DecodeError> {
         if body.len() > Self::MAX_BODY {
-            return Err(Fault::TooLong { limit: Self::MAX_BODY }.at("record"));
+            return Err(Fault::TooLong {
+                limit: Self::MAX_BODY,
+            }
+            .at("record"));
         }
         let mut reader = Reader::new(body);
         let record = read_record(&mut reader)?;
@@ -104,8 +122,21 @@ fn signed_bytes<T>(key: KeyId, body: &[u8], then: impl FnOnce(&[u8]) -> T) -> T 
 }
 
 impl Encoded for Record {
-    fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), minicbor::encode::Error<W::Error>> {
-        let Self { name, epoch, sequence, boot, lease, addresses, port, role, labels } = self;
+    fn encode<W: Write>(
+        &self,
+        e: &mut Encoder<W>,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let Self {
+            name,
+            epoch,
+            sequence,
+            boot,
+            lease,
+            addresses,
+            port,
+            role,
+            labels,
+        } = self;
         e.map(if labels.is_empty() { 8 } else { 9 })?;
         e.u8(1)?.str(name.as_str())?;
         e.u8(2)?.u64(*epoch)?;
@@ -123,9 +154,17 @@ impl Encoded for Record {
     }
 }
 
-pub(in crate::wire) fn encode_addresses<W: Write>(e: &mut Encoder<W>, addresses: &[Address]) -> Written<W> {
+pub(in crate::wire) fn encode_addresses<W: Write>(
+    e: &mut Encoder<W>,
+    addresses: &[Address],
+) -> Written<W> {
     e.array(addresses.len() as u64)?;
-    for Address { ip, interface, origin } in addresses {
+    for Address {
+        ip,
+        interface,
+        origin,
+    } in addresses
+    {
         e.array(if interface.is_some() { 3 } else { 2 })?;
         encode_ip(e, *ip)?;
         e.u8(match origin {
@@ -147,7 +186,10 @@ pub(in crate::wire) fn role_number(role: Role) -> u8 {
     }
 }
 
-pub(in crate::wire) fn read_role(r: &mut Reader<'_>, field: &'static str) -> Result<Role, DecodeError> {
+pub(in crate::wire) fn read_role(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<Role, DecodeError> {
     Ok(match r.u64(field)? {
         0 => Role::Client,
         1 => Role::Server,
@@ -212,13 +254,20 @@ pub(in crate::wire) fn read_addresses(
                 Some(InterfaceName::parse(text).map_err(|_| Fault::Text.at(item))?)
             }
         };
-        addresses.push(Address { ip, interface, origin });
+        addresses.push(Address {
+            ip,
+            interface,
+            origin,
+        });
     }
     Ok(addresses)
 }
 
 /// A node name in its one form: lower case, no final dot.
-pub(in crate::wire) fn read_name(r: &mut Reader<'_>, field: &'static str) -> Result<NodeName, DecodeError> {
+pub(in crate::wire) fn read_name(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<NodeName, DecodeError> {
     let text = r.text(NodeName::MAX, field)?;
     match NodeName::parse(text) {
         Ok(name) if name.as_str() == text => Ok(name),
@@ -240,10 +289,18 @@ impl Notice {
         digest: [u8; 32],
     ) -> Result<Self, EncodeError> {
         if !is_offer_name(name) {
-            return Err(EncodeError::Refused { field: "notice.name" });
+            return Err(EncodeError::Refused {
+                field: "notice.name",
+            });
         }
-        let mut notice =
-            Self { server: identity.id(), name: name.into(), generation, size, digest, signature: [0; 64] };
+        let mut notice = Self {
+            server: identity.id(),
+            name: name.into(),
+            generation,
+            size,
+            digest,
+            signature: [0; 64],
+        };
         notice.signature = notice.signed_bytes(key, |bytes| identity.sign(bytes));
         Ok(notice)
     }
@@ -255,16 +312,32 @@ impl Notice {
         if !is_offer_name(&self.name) {
             return Err(IdentityError::Signature);
         }
-        self.signed_bytes(key, |bytes| identity::verify(&self.server, bytes, &self.signature))
+        self.signed_bytes(key, |bytes| {
+            identity::verify(&self.server, bytes, &self.signature)
+        })
     }
 
     /// Context, key id, generation, size, digest and name, which is last and so needs no length.
     fn signed_bytes<T>(&self, key: KeyId, then: impl FnOnce(&[u8]) -> T) -> T {
-        let Self { server: NodeId(server), name, generation, size, digest, signature: _ } = self;
+        let Self {
+            server: NodeId(server),
+            name,
+            generation,
+            size,
+            digest,
+            signature: _,
+        } = self;
         let mut bytes = [0; NOTICE_CONTEXT.len() + 4 + 32 + 8 + 8 + 32 + Self::MAX_NAME];
         let mut length = 0;
-        let parts: [&[u8]; 7] =
-            [NOTICE_CONTEXT, &key.0, server, &generation.to_be_bytes(), &size.to_be_bytes(), digest, name.as_bytes()];
+        let parts: [&[u8]; 7] = [
+            NOTICE_CONTEXT,
+            &key.0,
+            server,
+            &generation.to_be_bytes(),
+            &size.to_be_bytes(),
+            digest,
+            name.as_bytes(),
+        ];
         for part in parts {
             bytes[length..length + part.len()].copy_from_slice(part);
             length += part.len();

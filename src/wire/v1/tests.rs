@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State, Timestamp, Wire,
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State,
+    Timestamp, Wire,
 };
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::seal::{self, MAX_DATAGRAM, MAX_PAYLOAD, OVERHEAD};
@@ -54,7 +55,12 @@ fn query(want: Want) -> Message {
 }
 
 fn signed() -> SignedRecord {
-    SignedRecord { node: NodeId([0xaa; 32]), key: KEY, body: (*b"body").into(), signature: [0xbb; 64] }
+    SignedRecord {
+        node: NodeId([0xaa; 32]),
+        key: KEY,
+        body: (*b"body").into(),
+        signature: [0xbb; 64],
+    }
 }
 
 fn record() -> Record {
@@ -70,7 +76,11 @@ fn record() -> Record {
                 interface: Some(InterfaceName::parse("eth0").unwrap()),
                 origin: Origin::Interface,
             },
-            Address { ip: "2001:db8::1".parse().unwrap(), interface: None, origin: Origin::Advertised },
+            Address {
+                ip: "2001:db8::1".parse().unwrap(),
+                interface: None,
+                origin: Origin::Advertised,
+            },
         ],
         port: 24373,
         role: Role::Both,
@@ -112,56 +122,122 @@ fn largest_labels() -> Labels {
 }
 
 fn largest_signed_record() -> SignedRecord {
-    SignedRecord { node: NodeId([1; 32]), key: KEY, body: [0; SignedRecord::MAX_BODY].into(), signature: [2; 64] }
+    SignedRecord {
+        node: NodeId([1; 32]),
+        key: KEY,
+        body: [0; SignedRecord::MAX_BODY].into(),
+        signature: [2; 64],
+    }
 }
 
 fn largest_answers() -> [Message; 2] {
     let seen = SocketAddr::new(Ipv6Addr::new(1, 2, 3, 4, 5, 6, 7, 8).into(), u16::MAX);
-    let answer = |subject| Message::Answer(Answer { id: u64::MAX, seen, subject });
-    let sighting = Sighting { source: seen, last_seen: Timestamp(u64::MAX), state: State::Left };
+    let answer = |subject| {
+        Message::Answer(Answer {
+            id: u64::MAX,
+            seen,
+            subject,
+        })
+    };
+    let sighting = Sighting {
+        source: seen,
+        last_seen: Timestamp(u64::MAX),
+        state: State::Left,
+    };
     [
-        answer(Subject::Own { record: largest_signed_record(), info: largest_labels() }),
-        answer(Subject::Found { server: NodeId([3; 32]), record: largest_signed_record(), sighting }),
+        answer(Subject::Own {
+            record: largest_signed_record(),
+            info: largest_labels(),
+        }),
+        answer(Subject::Found {
+            server: NodeId([3; 32]),
+            record: largest_signed_record(),
+            sighting,
+        }),
     ]
 }
 
 fn refusals() -> [Refusal; 7] {
     [
-        Refusal::Clock { clock: Timestamp(u64::MAX) },
-        Refusal::NameHeld { holder: NodeId([1; 32]) },
-        Refusal::Rate { wait: Duration::from_millis(u32::MAX.into()) },
-        Refusal::Outdated { epoch: u64::MAX, sequence: u64::MAX },
+        Refusal::Clock {
+            clock: Timestamp(u64::MAX),
+        },
+        Refusal::NameHeld {
+            holder: NodeId([1; 32]),
+        },
+        Refusal::Rate {
+            wait: Duration::from_millis(u32::MAX.into()),
+        },
+        Refusal::Outdated {
+            epoch: u64::MAX,
+            sequence: u64::MAX,
+        },
         Refusal::UnknownRecord,
         Refusal::Cloned,
-        Refusal::Channel { name: "c".repeat(64).into() },
+        Refusal::Channel {
+            name: "c".repeat(64).into(),
+        },
     ]
 }
 
 fn hearsay(wire: Wire) -> Subject {
-    let sighting = Sighting { source: socket("192.0.2.9:4"), last_seen: Timestamp(5), state: State::Present };
-    Subject::Hearsay { server: NodeId([0xcc; 32]), name: name("laptop"), wire, sighting }
+    let sighting = Sighting {
+        source: socket("192.0.2.9:4"),
+        last_seen: Timestamp(5),
+        state: State::Present,
+    };
+    Subject::Hearsay {
+        server: NodeId([0xcc; 32]),
+        name: name("laptop"),
+        wire,
+        sighting,
+    }
 }
 
 /// One message of every shape.
 fn samples() -> Vec<Message> {
     let seen = socket("192.0.2.7:40000");
-    let answer = |subject| Message::Answer(Answer { id: 7, seen, subject });
+    let answer = |subject| {
+        Message::Answer(Answer {
+            id: 7,
+            seen,
+            subject,
+        })
+    };
     let mut samples = vec![
         query(Want::Servers),
         query(Want::All),
         query(Want::Name(name("hub.example"))),
         query(Want::Holder("192.0.2.1".parse().unwrap())),
-        answer(Subject::Own { record: signed(), info: Labels::default() }),
-        answer(Subject::Own { record: signed(), info: Labels::new([("a", "1"), ("b", "2")]).unwrap() }),
+        answer(Subject::Own {
+            record: signed(),
+            info: Labels::default(),
+        }),
+        answer(Subject::Own {
+            record: signed(),
+            info: Labels::new([("a", "1"), ("b", "2")]).unwrap(),
+        }),
         answer(Subject::Found {
             server: NodeId([0xcc; 32]),
             record: signed(),
-            sighting: Sighting { source: socket("[2001:db8::1]:1"), last_seen: Timestamp(5), state: State::Expired },
+            sighting: Sighting {
+                source: socket("[2001:db8::1]:1"),
+                last_seen: Timestamp(5),
+                state: State::Expired,
+            },
         }),
-        answer(Subject::Unknown { server: NodeId([0xcc; 32]) }),
+        answer(Subject::Unknown {
+            server: NodeId([0xcc; 32]),
+        }),
         answer(hearsay(Wire::Dynip)),
         Message::Register(signed()),
-        Message::Registered(Registered { sequence: 9, seen, lease: Lease(60), clock: Timestamp(1000), offers: None }),
+        Message::Registered(Registered {
+            sequence: 9,
+            seen,
+            lease: Lease(60),
+            clock: Timestamp(1000),
+            offers: None,
+        }),
         Message::Registered(Registered {
             sequence: 9,
             seen,
@@ -169,7 +245,13 @@ fn samples() -> Vec<Message> {
             clock: Timestamp(1000),
             offers: Some(70),
         }),
-        Message::Renew(Renewal { node: NodeId([0xaa; 32]), epoch: 1, base: 2, sequence: 300, proof: [0xdd; 16] }),
+        Message::Renew(Renewal {
+            node: NodeId([0xaa; 32]),
+            epoch: 1,
+            base: 2,
+            sequence: 300,
+            proof: [0xdd; 16],
+        }),
         Message::Announcement(signed()),
         Message::Goodbye(signed()),
         Message::Notice(Notice {
@@ -184,7 +266,11 @@ fn samples() -> Vec<Message> {
     samples.extend(
         refusals()
             .into_iter()
-            .zip([Regarding::Query(1), Regarding::Sequence(2)].into_iter().cycle())
+            .zip(
+                [Regarding::Query(1), Regarding::Sequence(2)]
+                    .into_iter()
+                    .cycle(),
+            )
             .map(|(refusal, regarding)| Message::Refused(Refused { regarding, refusal })),
     );
     samples
@@ -195,7 +281,10 @@ mod golden {
 
     fn assert_bytes(message: Message, text: &str) {
         let expected = bytes(text);
-        assert_eq!(data_encoding::HEXLOWER.encode(&encoded(&message)), data_encoding::HEXLOWER.encode(&expected));
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&encoded(&message)),
+            data_encoding::HEXLOWER.encode(&expected)
+        );
         assert_eq!(Message::decode(&expected), Ok(message));
     }
 
@@ -266,7 +355,10 @@ mod golden {
             Message::Answer(Answer {
                 id: 7,
                 seen: socket("192.0.2.7:40000"),
-                subject: Subject::Own { record: signed(), info },
+                subject: Subject::Own {
+                    record: signed(),
+                    info,
+                },
             }),
             &format!(
                 "82 02 (answer) a5 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 00 (own) \
@@ -281,9 +373,14 @@ mod golden {
             Message::Answer(Answer {
                 id: 7,
                 seen: socket("192.0.2.7:40000"),
-                subject: Subject::Own { record: signed(), info: Labels::default() },
+                subject: Subject::Own {
+                    record: signed(),
+                    info: Labels::default(),
+                },
             }),
-            &format!("82 02 (answer) a4 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 00 (own) 04 {SIGNED}"),
+            &format!(
+                "82 02 (answer) a4 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 00 (own) 04 {SIGNED}"
+            ),
         );
     }
 
@@ -315,7 +412,11 @@ mod golden {
     fn answer_by_hearsay() {
         for (wire, byte) in [(Wire::Dynip, "01"), (Wire::Terminals, "02")] {
             assert_bytes(
-                Message::Answer(Answer { id: 7, seen: socket("192.0.2.7:40000"), subject: hearsay(wire) }),
+                Message::Answer(Answer {
+                    id: 7,
+                    seen: socket("192.0.2.7:40000"),
+                    subject: hearsay(wire),
+                }),
                 &format!(
                     "82 02 (answer) a7 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 03 (hearsay) 06 {SERVER} (server) \
                      07 a3 (sighting) 01 82 44 c0000209 04 (source) 02 05 (last seen) 03 00 (present) \
@@ -327,9 +428,17 @@ mod golden {
 
     #[test]
     fn our_own_wire_is_no_hearsay() {
-        let message =
-            Message::Answer(Answer { id: 7, seen: socket("192.0.2.7:40000"), subject: hearsay(Wire::Hereabouts) });
-        assert_eq!(message.encode(&mut [0; 1200]), Err(EncodeError::Refused { field: "answer.wire" }));
+        let message = Message::Answer(Answer {
+            id: 7,
+            seen: socket("192.0.2.7:40000"),
+            subject: hearsay(Wire::Hereabouts),
+        });
+        assert_eq!(
+            message.encode(&mut [0; 1200]),
+            Err(EncodeError::Refused {
+                field: "answer.wire"
+            })
+        );
     }
 
     #[test]
@@ -338,7 +447,9 @@ mod golden {
             Message::Answer(Answer {
                 id: 7,
                 seen: socket("192.0.2.7:40000"),
-                subject: Subject::Unknown { server: NodeId([0xcc; 32]) },
+                subject: Subject::Unknown {
+                    server: NodeId([0xcc; 32]),
+                },
             }),
             &format!(
                 "82 02 (answer) a4 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 02 (unknown) 06 {SERVER} (server)"
@@ -348,9 +459,18 @@ mod golden {
 
     #[test]
     fn records_on_their_way() {
-        assert_bytes(Message::Register(signed()), &format!("82 03 (register) {SIGNED}"));
-        assert_bytes(Message::Announcement(signed()), &format!("82 06 (announcement) {SIGNED}"));
-        assert_bytes(Message::Goodbye(signed()), &format!("82 07 (goodbye) {SIGNED}"));
+        assert_bytes(
+            Message::Register(signed()),
+            &format!("82 03 (register) {SIGNED}"),
+        );
+        assert_bytes(
+            Message::Announcement(signed()),
+            &format!("82 06 (announcement) {SIGNED}"),
+        );
+        assert_bytes(
+            Message::Goodbye(signed()),
+            &format!("82 07 (goodbye) {SIGNED}"),
+        );
     }
 
     #[test]
@@ -382,7 +502,13 @@ mod golden {
     #[test]
     fn renew() {
         assert_bytes(
-            Message::Renew(Renewal { node: NodeId([0xaa; 32]), epoch: 1, base: 2, sequence: 300, proof: [0xdd; 16] }),
+            Message::Renew(Renewal {
+                node: NodeId([0xaa; 32]),
+                epoch: 1,
+                base: 2,
+                sequence: 300,
+                proof: [0xdd; 16],
+            }),
             "82 05 (renew) a5 \
              01 5820 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa (node) \
              02 01 (epoch) 03 02 (base) 04 19012c (sequence) 05 50 dddddddddddddddddddddddddddddddd (proof)",
@@ -415,31 +541,57 @@ mod golden {
         let id = Regarding::Query(1);
         let sequence = Regarding::Sequence(2);
         for (regarding, refusal, text) in [
-            (id, Refusal::Clock { clock: Timestamp(1000) }, "a3 01 01 (query id) 03 00 (clock) 04 1903e8".to_owned()),
+            (
+                id,
+                Refusal::Clock {
+                    clock: Timestamp(1000),
+                },
+                "a3 01 01 (query id) 03 00 (clock) 04 1903e8".to_owned(),
+            ),
             (
                 sequence,
-                Refusal::NameHeld { holder: NodeId([0xcc; 32]) },
+                Refusal::NameHeld {
+                    holder: NodeId([0xcc; 32]),
+                },
                 format!("a3 02 02 (sequence) 03 01 (name held) 05 {SERVER} (holder)"),
             ),
             (
                 id,
-                Refusal::Rate { wait: Duration::from_secs(1) },
+                Refusal::Rate {
+                    wait: Duration::from_secs(1),
+                },
                 "a3 01 01 (query id) 03 02 (rate) 06 1903e8 (ms)".to_owned(),
             ),
             (
                 sequence,
-                Refusal::Outdated { epoch: 3, sequence: 4 },
+                Refusal::Outdated {
+                    epoch: 3,
+                    sequence: 4,
+                },
                 "a4 02 02 (sequence) 03 03 (outdated) 07 03 (epoch) 08 04 (sequence)".to_owned(),
             ),
-            (sequence, Refusal::UnknownRecord, "a2 02 02 (sequence) 03 04 (unknown record)".to_owned()),
-            (sequence, Refusal::Cloned, "a2 02 02 (sequence) 03 05 (cloned)".to_owned()),
+            (
+                sequence,
+                Refusal::UnknownRecord,
+                "a2 02 02 (sequence) 03 04 (unknown record)".to_owned(),
+            ),
+            (
+                sequence,
+                Refusal::Cloned,
+                "a2 02 02 (sequence) 03 05 (cloned)".to_owned(),
+            ),
             (
                 id,
-                Refusal::Channel { name: "home".into() },
+                Refusal::Channel {
+                    name: "home".into(),
+                },
                 "a3 01 01 (query id) 03 06 (channel) 09 64 686f6d65 (home)".to_owned(),
             ),
         ] {
-            assert_bytes(Message::Refused(Refused { regarding, refusal }), &format!("82 09 (refused) {text}"));
+            assert_bytes(
+                Message::Refused(Refused { regarding, refusal }),
+                &format!("82 09 (refused) {text}"),
+            );
         }
     }
 
@@ -453,7 +605,10 @@ mod golden {
                 82 50 20010db8000000000000000000000001 01 (advertised) \
              07 195f35 (port) 08 02 (both) 09 a1 64 73697465 64 686f6d65 (site: home)",
         );
-        assert_eq!(data_encoding::HEXLOWER.encode(&signed.body), data_encoding::HEXLOWER.encode(&expected));
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&signed.body),
+            data_encoding::HEXLOWER.encode(&expected)
+        );
         assert_eq!(SignedRecord::decode_body(&expected), Ok(record()));
     }
 }
@@ -468,7 +623,10 @@ mod limits {
             let mut out = [0; MAX_DATAGRAM];
             let length = message.seal(ring.first(), &[0; 24], &mut out).unwrap();
             assert!(length <= MAX_DATAGRAM, "{length}");
-            let payload = seal::open(&ring, &mut out[..length]).unwrap().payload.to_vec();
+            let payload = seal::open(&ring, &mut out[..length])
+                .unwrap()
+                .payload
+                .to_vec();
             assert_eq!(Message::decode(&payload), Ok(message));
         }
     }
@@ -481,14 +639,24 @@ mod limits {
         // Heads: one byte per string, one more for each string over 23 bytes; 256 bytes hold ten such at most.
         let longest_labels = Labels::MAX_BYTES + 2 * Labels::MAX_PAIRS + Labels::MAX_BYTES / 24;
         let here = Labels::MAX_BYTES + 2 * Labels::MAX_PAIRS;
-        assert!(with_these - here + longest_labels <= MAX_PAYLOAD, "{with_these}");
+        assert!(
+            with_these - here + longest_labels <= MAX_PAYLOAD,
+            "{with_these}"
+        );
     }
 
     #[test]
     fn queries_are_padded_whatever_they_want() {
         for length in 1..=NodeName::MAX {
-            let text: Vec<String> = "a".repeat(length).as_bytes().chunks(63).map(|c| "a".repeat(c.len())).collect();
-            let Ok(name) = NodeName::parse(&text.join(".")) else { continue };
+            let text: Vec<String> = "a"
+                .repeat(length)
+                .as_bytes()
+                .chunks(63)
+                .map(|c| "a".repeat(c.len()))
+                .collect();
+            let Ok(name) = NodeName::parse(&text.join(".")) else {
+                continue;
+            };
             for id in [0, u64::MAX] {
                 let message = Message::Query(Query {
                     id,
@@ -497,7 +665,11 @@ mod limits {
                     window: Duration::ZERO,
                 });
                 let payload = encoded(&message);
-                assert!((QUERY_PAYLOAD..QUERY_PAYLOAD + 3).contains(&payload.len()), "{} for {name}", payload.len());
+                assert!(
+                    (QUERY_PAYLOAD..QUERY_PAYLOAD + 3).contains(&payload.len()),
+                    "{} for {name}",
+                    payload.len()
+                );
                 assert_eq!(Message::decode(&payload), Ok(message));
             }
         }
@@ -506,7 +678,12 @@ mod limits {
     #[test]
     fn short_queries_are_refused() {
         let payload = bytes("82 01 a4 01 01 02 00 03 01 04 01");
-        let error = DecodeError { field: "query", fault: Fault::TooShort { limit: QUERY_PAYLOAD } };
+        let error = DecodeError {
+            field: "query",
+            fault: Fault::TooShort {
+                limit: QUERY_PAYLOAD,
+            },
+        };
         assert_eq!(Message::decode(&payload), Err(error));
     }
 
@@ -515,8 +692,17 @@ mod limits {
         let shortest_query = QUERY_PAYLOAD + OVERHEAD;
         assert_eq!(shortest_query, QUERY_DATAGRAM);
         assert!(MAX_DATAGRAM <= 3 * shortest_query);
-        let renewal = Renewal { node: NodeId([0; 32]), epoch: 0, base: 0, sequence: 0, proof: [0; 16] };
-        let empty = SignedRecord { body: [].into(), ..signed() };
+        let renewal = Renewal {
+            node: NodeId([0; 32]),
+            epoch: 0,
+            base: 0,
+            sequence: 0,
+            proof: [0; 16],
+        };
+        let empty = SignedRecord {
+            body: [].into(),
+            ..signed()
+        };
         let seen = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), u16::MAX);
         let mut replies = vec![Message::Registered(Registered {
             sequence: u64::MAX,
@@ -525,12 +711,18 @@ mod limits {
             clock: Timestamp(u64::MAX),
             offers: Some(u64::MAX),
         })];
-        replies.extend(
-            refusals().map(|refusal| Message::Refused(Refused { regarding: Regarding::Sequence(u64::MAX), refusal })),
-        );
+        replies.extend(refusals().map(|refusal| {
+            Message::Refused(Refused {
+                regarding: Regarding::Sequence(u64::MAX),
+                refusal,
+            })
+        }));
         for request in [Message::Renew(renewal), Message::Register(empty)] {
             for reply in &replies {
-                let (asked, told) = (request.encoded_len() + OVERHEAD, reply.encoded_len() + OVERHEAD);
+                let (asked, told) = (
+                    request.encoded_len() + OVERHEAD,
+                    reply.encoded_len() + OVERHEAD,
+                );
                 assert!(told <= 3 * asked, "{told} bytes for {asked}: {reply:?}");
             }
         }
@@ -540,13 +732,27 @@ mod limits {
     fn largest_record_is_signed_and_a_larger_one_is_not() {
         let identity = Identity::from_seed(&[1; 32]);
         let mut record = largest_record();
-        assert!(SignedRecord::body_len(&record) > SignedRecord::MAX_BODY - 40, "close to the limit");
-        assert_eq!(SignedRecord::sign(&record, &identity, KEY).unwrap().verify(|_| true), Ok(record.clone()));
+        assert!(
+            SignedRecord::body_len(&record) > SignedRecord::MAX_BODY - 40,
+            "close to the limit"
+        );
+        assert_eq!(
+            SignedRecord::sign(&record, &identity, KEY)
+                .unwrap()
+                .verify(|_| true),
+            Ok(record.clone())
+        );
         while record.addresses.len() <= Record::MAX_ADDRESSES {
             record.addresses.push(record.addresses[0].clone());
         }
         let error = SignedRecord::sign(&record, &identity, KEY).unwrap_err();
-        assert_eq!(error, RecordTooLarge { length: SignedRecord::body_len(&record), addresses: 13 });
+        assert_eq!(
+            error,
+            RecordTooLarge {
+                length: SignedRecord::body_len(&record),
+                addresses: 13
+            }
+        );
     }
 
     #[test]
@@ -560,41 +766,86 @@ mod limits {
     #[test]
     fn what_receivers_refuse_is_not_sent() {
         let body = [0; SignedRecord::MAX_BODY + 1];
-        let record = SignedRecord { body: body.into(), ..signed() };
+        let record = SignedRecord {
+            body: body.into(),
+            ..signed()
+        };
         let refused = |field| Err(EncodeError::Refused { field });
         let encode = |message: Message| message.encode(&mut [0; MAX_PAYLOAD]);
-        assert_eq!(encode(Message::Register(record.clone())), refused("record.body"));
-        let own = Subject::Own { record, info: Labels::default() };
+        assert_eq!(
+            encode(Message::Register(record.clone())),
+            refused("record.body")
+        );
+        let own = Subject::Own {
+            record,
+            info: Labels::default(),
+        };
         let seen = socket("192.0.2.1:1");
-        assert_eq!(encode(Message::Answer(Answer { id: 1, seen, subject: own })), refused("answer.record"));
+        assert_eq!(
+            encode(Message::Answer(Answer {
+                id: 1,
+                seen,
+                subject: own
+            })),
+            refused("answer.record")
+        );
         let channel = Refusal::Channel { name: "".into() };
         let regarding = Regarding::Query(1);
-        assert_eq!(encode(Message::Refused(Refused { regarding, refusal: channel })), refused("refused.channel"));
-        let Some(Message::Notice(notice)) = samples().into_iter().find(|m| matches!(m, Message::Notice(_))) else {
+        assert_eq!(
+            encode(Message::Refused(Refused {
+                regarding,
+                refusal: channel
+            })),
+            refused("refused.channel")
+        );
+        let Some(Message::Notice(notice)) = samples()
+            .into_iter()
+            .find(|m| matches!(m, Message::Notice(_)))
+        else {
             panic!("a notice is among the samples")
         };
-        assert_eq!(encode(Message::Notice(Notice { name: "a b".into(), ..notice })), refused("notice.name"));
+        assert_eq!(
+            encode(Message::Notice(Notice {
+                name: "a b".into(),
+                ..notice
+            })),
+            refused("notice.name")
+        );
     }
 
     #[test]
     fn a_buffer_that_is_too_small_is_an_error() {
         for message in samples() {
             let length = message.encoded_len();
-            let error = EncodeError::TooLong { length, limit: length - 1 };
+            let error = EncodeError::TooLong {
+                length,
+                limit: length - 1,
+            };
             assert_eq!(message.encode(&mut vec![0; length - 1]), Err(error));
             assert_eq!(message.encode(&mut vec![0; length]), Ok(length));
         }
         let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         for length in [0, OVERHEAD, 60] {
-            assert!(query(Want::All).seal(ring.first(), &[0; 24], &mut vec![0; length]).is_err());
+            assert!(
+                query(Want::All)
+                    .seal(ring.first(), &[0; 24], &mut vec![0; length])
+                    .is_err()
+            );
         }
     }
 
     #[test]
     fn long_windows_and_waits_are_cut() {
-        let Message::Query(long) = query(Want::All) else { unreachable!() };
-        let payload = encoded(&Message::Query(Query { window: Duration::MAX, ..long }));
-        let Ok(Message::Query(query)) = Message::decode(&payload) else { panic!("a query") };
+        let Message::Query(long) = query(Want::All) else {
+            unreachable!()
+        };
+        let payload = encoded(&Message::Query(Query {
+            window: Duration::MAX,
+            ..long
+        }));
+        let Ok(Message::Query(query)) = Message::decode(&payload) else {
+            panic!("a query")
+        };
         assert_eq!(query.window, Duration::from_millis(65_535));
     }
 }
@@ -615,12 +866,20 @@ mod strict {
         for message in samples() {
             let payload = encoded(&message);
             for length in 0..payload.len() {
-                assert!(Message::decode(&payload[..length]).is_err(), "{length} bytes of {message:?}");
+                assert!(
+                    Message::decode(&payload[..length]).is_err(),
+                    "{length} bytes of {message:?}"
+                );
             }
         }
-        let body = SignedRecord::sign(&record(), &Identity::from_seed(&[1; 32]), KEY).unwrap().body;
+        let body = SignedRecord::sign(&record(), &Identity::from_seed(&[1; 32]), KEY)
+            .unwrap()
+            .body;
         for length in 0..body.len() {
-            assert!(SignedRecord::decode_body(&body[..length]).is_err(), "{length} bytes");
+            assert!(
+                SignedRecord::decode_body(&body[..length]).is_err(),
+                "{length} bytes"
+            );
         }
     }
 
@@ -630,22 +889,38 @@ mod strict {
             let mut payload = encoded(&message);
             payload.push(0);
             let error = Message::decode(&payload).unwrap_err();
-            assert_eq!(error, DecodeError { field: "message", fault: Fault::Trailing }, "{message:?}");
+            assert_eq!(
+                error,
+                DecodeError {
+                    field: "message",
+                    fault: Fault::Trailing
+                },
+                "{message:?}"
+            );
         }
     }
 
     #[test]
     fn payload_over_a_datagram_is_refused() {
-        let error = DecodeError { field: "message", fault: Fault::TooLong { limit: MAX_PAYLOAD } };
+        let error = DecodeError {
+            field: "message",
+            fault: Fault::TooLong { limit: MAX_PAYLOAD },
+        };
         assert_eq!(Message::decode(&[0; MAX_PAYLOAD + 1]), Err(error));
     }
 
     #[test]
     fn fields_come_once_and_in_order() {
-        assert_eq!(fault("82 09 a3 02 02 02 02 03 04"), ("refused", Fault::Duplicate));
+        assert_eq!(
+            fault("82 09 a3 02 02 02 02 03 04"),
+            ("refused", Fault::Duplicate)
+        );
         assert_eq!(fault("82 09 a2 03 04 02 02"), ("refused", Fault::Order));
         // Unknown ones too.
-        assert_eq!(fault("82 09 a4 02 02 03 04 14 00 14 00"), ("refused", Fault::Duplicate));
+        assert_eq!(
+            fault("82 09 a4 02 02 03 04 14 00 14 00"),
+            ("refused", Fault::Duplicate)
+        );
     }
 
     #[test]
@@ -694,14 +969,27 @@ mod strict {
     #[test]
     fn wants_take_their_own_field_only() {
         let padding = "00".repeat(QUERY_PAYLOAD);
-        let query =
-            |fields: u8, want: &str| fault(&format!("82 01 {:02x} 01 01 02 {want} 0f 590163 {padding}", 0xa3 + fields));
+        let query = |fields: u8, want: &str| {
+            fault(&format!(
+                "82 01 {:02x} 01 01 02 {want} 0f 590163 {padding}",
+                0xa3 + fields
+            ))
+        };
         assert_eq!(query(0, "02"), ("query.name", Fault::Missing));
         assert_eq!(query(0, "03"), ("query.address", Fault::Missing));
         assert_eq!(query(1, "00 05 61 61"), ("query.name", Fault::Unexpected));
-        assert_eq!(query(1, "01 06 44 00000000"), ("query.address", Fault::Unexpected));
-        assert_eq!(query(2, "02 05 61 61 06 44 00000000"), ("query.address", Fault::Unexpected));
-        assert_eq!(query(2, "03 05 61 61 06 44 00000000"), ("query.name", Fault::Unexpected));
+        assert_eq!(
+            query(1, "01 06 44 00000000"),
+            ("query.address", Fault::Unexpected)
+        );
+        assert_eq!(
+            query(2, "02 05 61 61 06 44 00000000"),
+            ("query.address", Fault::Unexpected)
+        );
+        assert_eq!(
+            query(2, "03 05 61 61 06 44 00000000"),
+            ("query.name", Fault::Unexpected)
+        );
         assert_eq!(query(0, "04"), ("query.want", Fault::Unknown { value: 4 }));
         assert_eq!(query(1, "02 05 61 41"), ("query.name", Fault::Text));
         assert_eq!(query(0, "00"), ("query.clock", Fault::Missing));
@@ -709,11 +997,26 @@ mod strict {
 
     #[test]
     fn numbers_that_stand_for_nothing_are_refused() {
-        assert_eq!(fault("82 00 a0"), ("message.type", Fault::Unknown { value: 0 }));
-        assert_eq!(fault("82 0a a0"), ("message.type", Fault::Unknown { value: 10 }));
-        assert_eq!(fault("82 02 a1 03 04"), ("answer.subject", Fault::Unknown { value: 4 }));
-        assert_eq!(fault("82 02 a1 09 00"), ("answer.wire", Fault::Unknown { value: 0 }));
-        assert_eq!(fault("82 09 a2 01 00 03 07"), ("refused.why", Fault::Unknown { value: 7 }));
+        assert_eq!(
+            fault("82 00 a0"),
+            ("message.type", Fault::Unknown { value: 0 })
+        );
+        assert_eq!(
+            fault("82 0a a0"),
+            ("message.type", Fault::Unknown { value: 10 })
+        );
+        assert_eq!(
+            fault("82 02 a1 03 04"),
+            ("answer.subject", Fault::Unknown { value: 4 })
+        );
+        assert_eq!(
+            fault("82 02 a1 09 00"),
+            ("answer.wire", Fault::Unknown { value: 0 })
+        );
+        assert_eq!(
+            fault("82 09 a2 01 00 03 07"),
+            ("refused.why", Fault::Unknown { value: 7 })
+        );
     }
 
     #[test]
@@ -723,8 +1026,14 @@ mod strict {
             ("82 04 bf ff", ("registered", Fault::Indefinite)),
             ("82 09 a1 01 1801", ("refused.query", Fault::NotShortest)),
             ("82 09 a1 01 190001", ("refused.query", Fault::NotShortest)),
-            ("82 09 a1 01 1a00000001", ("refused.query", Fault::NotShortest)),
-            ("82 09 a1 01 1b0000000000000001", ("refused.query", Fault::NotShortest)),
+            (
+                "82 09 a1 01 1a00000001",
+                ("refused.query", Fault::NotShortest),
+            ),
+            (
+                "82 09 a1 01 1b0000000000000001",
+                ("refused.query", Fault::NotShortest),
+            ),
             ("82 09 a1 01 1c", ("refused.query", Fault::Malformed)),
             ("82 09 a1 09 7f", ("refused.channel", Fault::Indefinite)),
             ("82 05 a1 01 5f", ("renew.node", Fault::Indefinite)),
@@ -745,22 +1054,65 @@ mod strict {
             ("82 05 a1 61 61 00", ("renew", Fault::Type)),
             ("82 05 a1 20 00", ("renew", Fault::Type)),
             ("82 05 a1 01 41 00", ("renew.node", Fault::Length)),
-            ("82 05 a1 01 5821 00", ("renew.node", Fault::TooLong { limit: 32 })),
+            (
+                "82 05 a1 01 5821 00",
+                ("renew.node", Fault::TooLong { limit: 32 }),
+            ),
             ("82 05 a1 02 20", ("renew.epoch", Fault::Type)),
-            ("82 05 a1 02 fb 3ff0000000000000", ("renew.epoch", Fault::Type)),
-            ("82 04 a1 02 82 45 0000000000 00", ("registered.seen", Fault::Length)),
-            ("82 04 a1 02 82 44 00000000 1a00010000", ("registered.seen", Fault::Range)),
-            ("82 04 a1 02 81 44 00000000", ("registered.seen", Fault::Length)),
-            ("82 04 a1 03 1b0000000100000000", ("registered.lease", Fault::Range)),
-            ("82 03 a1 03 590281", ("register", Fault::TooLong { limit: SignedRecord::MAX_BODY })),
-            ("82 03 a1 03 5bffffffffffffffff", ("register", Fault::TooLong { limit: SignedRecord::MAX_BODY })),
-            ("82 08 a1 02 7840", ("notice.name", Fault::TooLong { limit: 63 })),
+            (
+                "82 05 a1 02 fb 3ff0000000000000",
+                ("renew.epoch", Fault::Type),
+            ),
+            (
+                "82 04 a1 02 82 45 0000000000 00",
+                ("registered.seen", Fault::Length),
+            ),
+            (
+                "82 04 a1 02 82 44 00000000 1a00010000",
+                ("registered.seen", Fault::Range),
+            ),
+            (
+                "82 04 a1 02 81 44 00000000",
+                ("registered.seen", Fault::Length),
+            ),
+            (
+                "82 04 a1 03 1b0000000100000000",
+                ("registered.lease", Fault::Range),
+            ),
+            (
+                "82 03 a1 03 590281",
+                (
+                    "register",
+                    Fault::TooLong {
+                        limit: SignedRecord::MAX_BODY,
+                    },
+                ),
+            ),
+            (
+                "82 03 a1 03 5bffffffffffffffff",
+                (
+                    "register",
+                    Fault::TooLong {
+                        limit: SignedRecord::MAX_BODY,
+                    },
+                ),
+            ),
+            (
+                "82 08 a1 02 7840",
+                ("notice.name", Fault::TooLong { limit: 63 }),
+            ),
             ("82 08 a1 02 61 20", ("notice.name", Fault::Text)),
             ("82 08 a1 02 60", ("notice.name", Fault::Text)),
-            ("82 09 a1 09 7841", ("refused.channel", Fault::TooLong { limit: 64 })),
+            (
+                "82 09 a1 09 7841",
+                ("refused.channel", Fault::TooLong { limit: 64 }),
+            ),
             ("82 09 a1 09 61 0a", ("refused.channel", Fault::Text)),
             ("82 09 a1 09 61 ff", ("refused.channel", Fault::Utf8)),
-            ("82 09 a1 06 1b0000000100000000", ("refused.wait", Fault::Range)),
+            (
+                "82 09 a1 06 1b0000000100000000",
+                ("refused.wait", Fault::Range),
+            ),
         ] {
             assert_eq!(fault(text), expected, "{text}");
         }
@@ -779,7 +1131,11 @@ mod strict {
             ("a1 61 61 790100", Fault::TooLong { limit: 255 }),
             ("bb ffffffffffffffff", Fault::TooLong { limit: 16 }),
         ] {
-            assert_eq!(fault(&format!("82 02 a1 05 {text}")), ("answer.info", expected), "{text}");
+            assert_eq!(
+                fault(&format!("82 02 a1 05 {text}")),
+                ("answer.info", expected),
+                "{text}"
+            );
         }
     }
 
@@ -830,17 +1186,26 @@ mod strict {
             let text = format!("{} 1903e8 {value}", RENEW.replace("82 05 a5", "82 05 a6"));
             assert_eq!(fault(&text), ("renew", expected), "{value}");
         }
-        let deep = format!("{} 1903e8 {}", RENEW.replace("82 05 a5", "82 05 a6"), "81".repeat(1000));
+        let deep = format!(
+            "{} 1903e8 {}",
+            RENEW.replace("82 05 a5", "82 05 a6"),
+            "81".repeat(1000)
+        );
         assert_eq!(fault(&deep), ("renew", Fault::Depth));
     }
 
     #[test]
     fn mapped_addresses_count_as_ipv4() {
         let text = "82 04 a4 01 09 02 82 50 00000000000000000000ffffc0000207 01 03 00 04 00";
-        let Ok(Message::Registered(registered)) = Message::decode(&bytes(text)) else { panic!("registered") };
+        let Ok(Message::Registered(registered)) = Message::decode(&bytes(text)) else {
+            panic!("registered")
+        };
         assert_eq!(registered.seen, socket("192.0.2.7:1"));
         let seen = SocketAddr::new(Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped().into(), 1);
-        let sent = encoded(&Message::Registered(Registered { seen, ..registered.clone() }));
+        let sent = encoded(&Message::Registered(Registered {
+            seen,
+            ..registered.clone()
+        }));
         assert_eq!(Message::decode(&sent), Ok(Message::Registered(registered)));
     }
 
@@ -855,18 +1220,38 @@ mod strict {
             ("a1 01 61 41", ("record.name", Fault::Text)),
             ("a1 01 62 612e", ("record.name", Fault::Text)),
             ("a1 01 7880", ("record.name", Fault::TooLong { limit: 127 })),
-            ("a1 06 8d", ("record.addresses", Fault::TooLong { limit: 12 })),
+            (
+                "a1 06 8d",
+                ("record.addresses", Fault::TooLong { limit: 12 }),
+            ),
             ("a1 06 81 81 44 00000000", ("record.address", Fault::Length)),
-            ("a1 06 81 82 44 00000000 02", ("record.address", Fault::Unknown { value: 2 })),
-            ("a1 06 81 83 44 00000000 00 61 20", ("record.address", Fault::Text)),
-            ("a1 06 81 84 44 00000000 00 61 61 00", ("record.address", Fault::TooLong { limit: 3 })),
+            (
+                "a1 06 81 82 44 00000000 02",
+                ("record.address", Fault::Unknown { value: 2 }),
+            ),
+            (
+                "a1 06 81 83 44 00000000 00 61 20",
+                ("record.address", Fault::Text),
+            ),
+            (
+                "a1 06 81 84 44 00000000 00 61 61 00",
+                ("record.address", Fault::TooLong { limit: 3 }),
+            ),
             ("a1 07 1a00010000", ("record.port", Fault::Range)),
             ("a1 08 03", ("record.role", Fault::Unknown { value: 3 })),
         ] {
             assert_eq!(fault(text), expected, "{text}");
         }
-        let long = DecodeError { field: "record", fault: Fault::TooLong { limit: SignedRecord::MAX_BODY } };
-        assert_eq!(SignedRecord::decode_body(&[0; SignedRecord::MAX_BODY + 1]), Err(long));
+        let long = DecodeError {
+            field: "record",
+            fault: Fault::TooLong {
+                limit: SignedRecord::MAX_BODY,
+            },
+        };
+        assert_eq!(
+            SignedRecord::decode_body(&[0; SignedRecord::MAX_BODY + 1]),
+            Err(long)
+        );
     }
 
     /// Another implementation finds every message well-formed, to its last byte.
@@ -893,9 +1278,18 @@ mod signatures {
         let signed = SignedRecord::sign(&record(), &identity(), KEY).unwrap();
         assert_eq!(signed.node, identity().id());
         assert_eq!(signed.verify(|key| key == KEY), Ok(record()));
-        assert_eq!(signed.verify(|_| false), Err(RecordError::ForeignKey { key: KEY }));
-        let moved = SignedRecord { key: KeyId([0; 4]), ..signed };
-        assert_eq!(moved.verify(|_| true), Err(RecordError::Signature(IdentityError::Signature)));
+        assert_eq!(
+            signed.verify(|_| false),
+            Err(RecordError::ForeignKey { key: KEY })
+        );
+        let moved = SignedRecord {
+            key: KeyId([0; 4]),
+            ..signed
+        };
+        assert_eq!(
+            moved.verify(|_| true),
+            Err(RecordError::Signature(IdentityError::Signature))
+        );
     }
 
     #[test]
@@ -904,15 +1298,29 @@ mod signatures {
         for index in 0..signed.body.len() {
             let mut changed = signed.clone();
             changed.body[index] ^= 1;
-            assert_eq!(changed.verify(|_| true), Err(RecordError::Signature(IdentityError::Signature)), "{index}");
+            assert_eq!(
+                changed.verify(|_| true),
+                Err(RecordError::Signature(IdentityError::Signature)),
+                "{index}"
+            );
         }
         for index in 0..64 {
             let mut changed = signed.clone();
             changed.signature[index] ^= 1;
-            assert_eq!(changed.verify(|_| true), Err(RecordError::Signature(IdentityError::Signature)), "{index}");
+            assert_eq!(
+                changed.verify(|_| true),
+                Err(RecordError::Signature(IdentityError::Signature)),
+                "{index}"
+            );
         }
-        let other = SignedRecord { node: Identity::from_seed(&[2; 32]).id(), ..signed };
-        assert_eq!(other.verify(|_| true), Err(RecordError::Signature(IdentityError::Signature)));
+        let other = SignedRecord {
+            node: Identity::from_seed(&[2; 32]).id(),
+            ..signed
+        };
+        assert_eq!(
+            other.verify(|_| true),
+            Err(RecordError::Signature(IdentityError::Signature))
+        );
     }
 
     #[test]
@@ -922,14 +1330,30 @@ mod signatures {
         one[0] = 1;
         let mut signature = [0; 64];
         signature[0] = 1;
-        let forged = SignedRecord { node: NodeId(one), key: KEY, body: [0xa0].into(), signature };
-        assert_eq!(forged.verify(|_| true), Err(RecordError::Signature(IdentityError::Weak)));
+        let forged = SignedRecord {
+            node: NodeId(one),
+            key: KEY,
+            body: [0xa0].into(),
+            signature,
+        };
+        assert_eq!(
+            forged.verify(|_| true),
+            Err(RecordError::Signature(IdentityError::Weak))
+        );
     }
 
     #[test]
     fn body_over_the_limit_is_refused_before_it_is_copied() {
-        let long = SignedRecord { body: [0; 4096].into(), ..signed() };
-        let error = DecodeError { field: "record", fault: Fault::TooLong { limit: SignedRecord::MAX_BODY } };
+        let long = SignedRecord {
+            body: [0; 4096].into(),
+            ..signed()
+        };
+        let error = DecodeError {
+            field: "record",
+            fault: Fault::TooLong {
+                limit: SignedRecord::MAX_BODY,
+            },
+        };
         assert_eq!(long.verify(|_| true), Err(RecordError::Body(error)));
     }
 
@@ -939,18 +1363,48 @@ mod signatures {
         assert_eq!(notice.verify(KEY), Ok(()));
         assert_eq!(notice.verify(KeyId([0; 4])), Err(IdentityError::Signature));
         for changed in [
-            Notice { server: Identity::from_seed(&[2; 32]).id(), ..notice.clone() },
-            Notice { name: "host".into(), ..notice.clone() },
-            Notice { name: "h".repeat(64).into(), ..notice.clone() },
-            Notice { generation: 5, ..notice.clone() },
-            Notice { size: 5, ..notice.clone() },
-            Notice { digest: [0; 32], ..notice.clone() },
-            Notice { signature: [0; 64], ..notice.clone() },
+            Notice {
+                server: Identity::from_seed(&[2; 32]).id(),
+                ..notice.clone()
+            },
+            Notice {
+                name: "host".into(),
+                ..notice.clone()
+            },
+            Notice {
+                name: "h".repeat(64).into(),
+                ..notice.clone()
+            },
+            Notice {
+                generation: 5,
+                ..notice.clone()
+            },
+            Notice {
+                size: 5,
+                ..notice.clone()
+            },
+            Notice {
+                digest: [0; 32],
+                ..notice.clone()
+            },
+            Notice {
+                signature: [0; 64],
+                ..notice.clone()
+            },
         ] {
-            assert_eq!(changed.verify(KEY), Err(IdentityError::Signature), "{changed:?}");
+            assert_eq!(
+                changed.verify(KEY),
+                Err(IdentityError::Signature),
+                "{changed:?}"
+            );
         }
         let refused = Notice::sign(&identity(), KEY, "", 4, 7, [0; 32]);
-        assert_eq!(refused, Err(EncodeError::Refused { field: "notice.name" }));
+        assert_eq!(
+            refused,
+            Err(EncodeError::Refused {
+                field: "notice.name"
+            })
+        );
     }
 }
 
@@ -988,12 +1442,14 @@ mod properties {
 
     fn any_signed() -> impl Strategy<Value = SignedRecord> {
         let body = prop::collection::vec(any::<u8>(), 0..=SignedRecord::MAX_BODY);
-        (any_id(), any::<[u8; 4]>(), body, any_signature()).prop_map(|(node, key, body, signature)| SignedRecord {
-            node,
-            key: KeyId(key),
-            body: body.into(),
-            signature,
-        })
+        (any_id(), any::<[u8; 4]>(), body, any_signature()).prop_map(
+            |(node, key, body, signature)| SignedRecord {
+                node,
+                key: KeyId(key),
+                body: body.into(),
+                signature,
+            },
+        )
     }
 
     fn any_query() -> impl Strategy<Value = Message> {
@@ -1004,32 +1460,53 @@ mod properties {
             any_ip().prop_map(Want::Holder)
         ];
         (any::<u64>(), want, any::<u64>(), any::<u16>()).prop_map(|(id, want, clock, window)| {
-            Message::Query(Query { id, want, clock: Timestamp(clock), window: Duration::from_millis(window.into()) })
+            Message::Query(Query {
+                id,
+                want,
+                clock: Timestamp(clock),
+                window: Duration::from_millis(window.into()),
+            })
         })
     }
 
     fn any_state() -> impl Strategy<Value = State> {
-        prop_oneof![Just(State::Present), Just(State::Expired), Just(State::Left)]
+        prop_oneof![
+            Just(State::Present),
+            Just(State::Expired),
+            Just(State::Left)
+        ]
     }
 
     fn any_answer() -> impl Strategy<Value = Message> {
-        let sighting = (any_socket(), any::<u64>(), any_state()).prop_map(|(source, last_seen, state)| Sighting {
-            source,
-            last_seen: Timestamp(last_seen),
-            state,
-        });
+        let sighting =
+            (any_socket(), any::<u64>(), any_state()).prop_map(|(source, last_seen, state)| {
+                Sighting {
+                    source,
+                    last_seen: Timestamp(last_seen),
+                    state,
+                }
+            });
         let subject = prop_oneof![
             (any_signed(), any_labels()).prop_map(|(record, info)| Subject::Own { record, info }),
-            (any_id(), any_signed(), sighting).prop_map(|(server, record, sighting)| Subject::Found {
-                server,
-                record,
-                sighting
+            (any_id(), any_signed(), sighting).prop_map(|(server, record, sighting)| {
+                Subject::Found {
+                    server,
+                    record,
+                    sighting,
+                }
             }),
             any_id().prop_map(|server| Subject::Unknown { server }),
             (any_id(), any::<bool>()).prop_map(|(server, dynip)| {
                 let wire = if dynip { Wire::Dynip } else { Wire::Terminals };
-                let Subject::Hearsay { name, sighting, .. } = super::hearsay(wire) else { unreachable!() };
-                Subject::Hearsay { server, name, wire, sighting }
+                let Subject::Hearsay { name, sighting, .. } = super::hearsay(wire) else {
+                    unreachable!()
+                };
+                Subject::Hearsay {
+                    server,
+                    name,
+                    wire,
+                    sighting,
+                }
             }),
         ];
         (any::<u64>(), any_socket(), subject)
@@ -1047,64 +1524,126 @@ mod properties {
     }
 
     fn any_registered() -> impl Strategy<Value = Message> {
-        (any::<u64>(), any_socket(), any::<u32>(), any::<u64>(), any::<Option<u64>>()).prop_map(
-            |(sequence, seen, lease, clock, offers)| {
-                Message::Registered(Registered { sequence, seen, lease: Lease(lease), clock: Timestamp(clock), offers })
-            },
+        (
+            any::<u64>(),
+            any_socket(),
+            any::<u32>(),
+            any::<u64>(),
+            any::<Option<u64>>(),
         )
+            .prop_map(|(sequence, seen, lease, clock, offers)| {
+                Message::Registered(Registered {
+                    sequence,
+                    seen,
+                    lease: Lease(lease),
+                    clock: Timestamp(clock),
+                    offers,
+                })
+            })
     }
 
     fn any_renewal() -> impl Strategy<Value = Message> {
-        (any_id(), any::<u64>(), any::<u64>(), any::<u64>(), any::<[u8; 16]>()).prop_map(
-            |(node, epoch, base, sequence, proof)| Message::Renew(Renewal { node, epoch, base, sequence, proof }),
+        (
+            any_id(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<[u8; 16]>(),
         )
+            .prop_map(|(node, epoch, base, sequence, proof)| {
+                Message::Renew(Renewal {
+                    node,
+                    epoch,
+                    base,
+                    sequence,
+                    proof,
+                })
+            })
     }
 
     fn any_notice() -> impl Strategy<Value = Message> {
-        (any_id(), "[A-Za-z0-9._/-]{1,63}", any::<u64>(), any::<u64>(), any::<[u8; 32]>(), any_signature()).prop_map(
-            |(server, name, generation, size, digest, signature)| {
-                Message::Notice(Notice { server, name: name.into(), generation, size, digest, signature })
-            },
+        (
+            any_id(),
+            "[A-Za-z0-9._/-]{1,63}",
+            any::<u64>(),
+            any::<u64>(),
+            any::<[u8; 32]>(),
+            any_signature(),
         )
+            .prop_map(|(server, name, generation, size, digest, signature)| {
+                Message::Notice(Notice {
+                    server,
+                    name: name.into(),
+                    generation,
+                    size,
+                    digest,
+                    signature,
+                })
+            })
     }
 
     fn any_refused() -> impl Strategy<Value = Message> {
-        let regarding =
-            prop_oneof![any::<u64>().prop_map(Regarding::Query), any::<u64>().prop_map(Regarding::Sequence)];
+        let regarding = prop_oneof![
+            any::<u64>().prop_map(Regarding::Query),
+            any::<u64>().prop_map(Regarding::Sequence)
+        ];
         let refusal = prop_oneof![
-            any::<u64>().prop_map(|clock| Refusal::Clock { clock: Timestamp(clock) }),
+            any::<u64>().prop_map(|clock| Refusal::Clock {
+                clock: Timestamp(clock)
+            }),
             any_id().prop_map(|holder| Refusal::NameHeld { holder }),
-            any::<u32>().prop_map(|wait| Refusal::Rate { wait: Duration::from_millis(wait.into()) }),
-            (any::<u64>(), any::<u64>()).prop_map(|(epoch, sequence)| Refusal::Outdated { epoch, sequence }),
+            any::<u32>().prop_map(|wait| Refusal::Rate {
+                wait: Duration::from_millis(wait.into())
+            }),
+            (any::<u64>(), any::<u64>())
+                .prop_map(|(epoch, sequence)| Refusal::Outdated { epoch, sequence }),
             Just(Refusal::UnknownRecord),
             Just(Refusal::Cloned),
             "[ -~é]{1,32}".prop_map(|name| Refusal::Channel { name: name.into() }),
         ];
-        (regarding, refusal).prop_map(|(regarding, refusal)| Message::Refused(Refused { regarding, refusal }))
+        (regarding, refusal)
+            .prop_map(|(regarding, refusal)| Message::Refused(Refused { regarding, refusal }))
     }
 
     fn any_record() -> impl Strategy<Value = Record> {
-        let interface = prop::option::of("[a-z0-9]{1,6}".prop_map(|text| InterfaceName::parse(&text).unwrap()));
+        let interface =
+            prop::option::of("[a-z0-9]{1,6}".prop_map(|text| InterfaceName::parse(&text).unwrap()));
         let origin = prop_oneof![Just(Origin::Interface), Just(Origin::Advertised)];
-        let address =
-            (any_ip(), interface, origin).prop_map(|(ip, interface, origin)| Address { ip, interface, origin });
+        let address = (any_ip(), interface, origin).prop_map(|(ip, interface, origin)| Address {
+            ip,
+            interface,
+            origin,
+        });
         let role = prop_oneof![Just(Role::Client), Just(Role::Server), Just(Role::Both)];
-        let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u16>());
-        let labels =
-            prop::collection::btree_map("[a-z]{1,6}", "[ -~]{0,5}", 0..=8).prop_map(|map| Labels::new(map).unwrap());
-        (any_name(), numbers, prop::collection::vec(address, 0..=12), role, labels).prop_map(
-            |(name, (epoch, sequence, boot, lease, port), addresses, role, labels)| Record {
-                name,
-                epoch,
-                sequence,
-                boot,
-                lease: Lease(lease),
-                addresses,
-                port,
-                role,
-                labels,
-            },
+        let numbers = (
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u32>(),
+            any::<u16>(),
+        );
+        let labels = prop::collection::btree_map("[a-z]{1,6}", "[ -~]{0,5}", 0..=8)
+            .prop_map(|map| Labels::new(map).unwrap());
+        (
+            any_name(),
+            numbers,
+            prop::collection::vec(address, 0..=12),
+            role,
+            labels,
         )
+            .prop_map(
+                |(name, (epoch, sequence, boot, lease, port), addresses, role, labels)| Record {
+                    name,
+                    epoch,
+                    sequence,
+                    boot,
+                    lease: Lease(lease),
+                    addresses,
+                    port,
+                    role,
+                    labels,
+                },
+            )
     }
 
     macro_rules! codec_properties {

@@ -31,7 +31,10 @@ impl<'b> Answer<'b> {
             5 => Self::Offer(read_file(r, "offer")?.0),
             6 => {
                 let (notice, offset) = read_file(r, "file")?;
-                Self::File { notice, offset: offset.ok_or(Fault::Missing.at("file.offset"))? }
+                Self::File {
+                    notice,
+                    offset: offset.ok_or(Fault::Missing.at("file.offset"))?,
+                }
             }
             7 => Self::Content(r.bytes(MAX_CONTENT, "content")?),
             8 => {
@@ -56,9 +59,13 @@ impl Checked for Answer<'_> {
             Self::Node(node) => check_node(node),
             Self::Holder(holder) => check_node(&holder.node),
             Self::Change(change) => change.node.as_ref().map_or(Ok(()), check_node),
-            Self::Offer(notice) | Self::File { notice, .. } if !is_offer_name(&notice.name) => refused("notice.name"),
+            Self::Offer(notice) | Self::File { notice, .. } if !is_offer_name(&notice.name) => {
+                refused("notice.name")
+            }
             Self::Content(bytes) if bytes.len() > MAX_CONTENT => refused("content"),
-            Self::Failed { message, .. } if message.len() > Answer::MAX_FAILURE => refused("failed.message"),
+            Self::Failed { message, .. } if message.len() > Answer::MAX_FAILURE => {
+                refused("failed.message")
+            }
             _ => Ok(()),
         }
     }

@@ -25,7 +25,14 @@ const CHANGE_KINDS: [ChangeKind; 8] = [
 ];
 
 pub(super) fn encode_change<W: Write>(e: &mut Encoder<W>, change: &Change) -> Written<W> {
-    let Change { at, kind, name, source, node, missed } = change;
+    let Change {
+        at,
+        kind,
+        name,
+        source,
+        node,
+        missed,
+    } = change;
     e.map(4 + count(&[source.is_some(), node.is_some()]))?;
     e.u8(1)?.u64(at.0)?;
     e.u8(2)?.u8(*kind as u8)?;
@@ -39,14 +46,17 @@ pub(super) fn encode_change<W: Write>(e: &mut Encoder<W>, change: &Change) -> Wr
 }
 
 pub(super) fn read_change(r: &mut Reader<'_>) -> Result<Change, DecodeError> {
-    let (mut at, mut kind, mut name, mut source, mut node, mut missed) = (None, None, None, None, None, None);
+    let (mut at, mut kind, mut name, mut source, mut node, mut missed) =
+        (None, None, None, None, None, None);
     let mut fields = r.fields("change")?;
     while let Some(number) = fields.next(r)? {
         match number {
             1 => at = Some(Timestamp(r.u64("change.at")?)),
             2 => {
                 let value = r.u64("change.kind")?;
-                let known = usize::try_from(value).ok().and_then(|value| CHANGE_KINDS.get(value));
+                let known = usize::try_from(value)
+                    .ok()
+                    .and_then(|value| CHANGE_KINDS.get(value));
                 kind = Some(*known.ok_or(Fault::Unknown { value }.at("change.kind"))?);
             }
             3 => name = Some(read_name(r, "change.name")?),

@@ -28,7 +28,9 @@ pub fn write(message: &mut [u8], length: usize) -> Option<usize> {
 ///
 /// Shorter contents have a shorter head, and are read as any other message.
 pub fn is_long(message: &[u8]) -> bool {
-    let Some((&[0x82, 7, 0x59, high, low], bytes)) = message.split_first_chunk() else { return false };
+    let Some((&[0x82, 7, 0x59, high, low], bytes)) = message.split_first_chunk() else {
+        return false;
+    };
     let length = usize::from(u16::from_be_bytes([high, low]));
     (256..=MAX_CONTENT).contains(&length) && bytes.len() == length
 }

@@ -28,7 +28,14 @@ pub(super) fn read_seen(r: &mut Reader<'_>, field: &'static str) -> Result<SeenB
 }
 
 pub(super) fn encode_interval<W: Write>(e: &mut Encoder<W>, interval: &Interval) -> Written<W> {
-    let Interval { name, node, address, seen, from, to } = interval;
+    let Interval {
+        name,
+        node,
+        address,
+        seen,
+        from,
+        to,
+    } = interval;
     e.map(5 + count(&[to.is_some()]))?;
     e.u8(1)?.str(name.as_str())?;
     e.u8(2)?.bytes(&node.0)?;
@@ -39,7 +46,8 @@ pub(super) fn encode_interval<W: Write>(e: &mut Encoder<W>, interval: &Interval)
 }
 
 pub(super) fn read_interval(r: &mut Reader<'_>) -> Result<Interval, DecodeError> {
-    let (mut name, mut node, mut address, mut seen, mut from, mut to) = (None, None, None, None, None, None);
+    let (mut name, mut node, mut address, mut seen, mut from, mut to) =
+        (None, None, None, None, None, None);
     let mut fields = r.fields("interval")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -63,7 +71,14 @@ pub(super) fn read_interval(r: &mut Reader<'_>) -> Result<Interval, DecodeError>
 }
 
 pub(super) fn encode_holder<W: Write>(e: &mut Encoder<W>, holder: &Holder) -> Written<W> {
-    let Holder { address, current, seen, from, to, node } = holder;
+    let Holder {
+        address,
+        current,
+        seen,
+        from,
+        to,
+        node,
+    } = holder;
     e.map(3 + count(&[seen.is_some(), from.is_some(), to.is_some()]))?;
     encode_ip(e.u8(1)?, *address)?;
     e.u8(2)?.u8((*current).into())?;
@@ -74,7 +89,8 @@ pub(super) fn encode_holder<W: Write>(e: &mut Encoder<W>, holder: &Holder) -> Wr
 }
 
 pub(super) fn read_holder(r: &mut Reader<'_>) -> Result<Holder, DecodeError> {
-    let (mut address, mut current, mut seen, mut from, mut to, mut node) = (None, None, None, None, None, None);
+    let (mut address, mut current, mut seen, mut from, mut to, mut node) =
+        (None, None, None, None, None, None);
     let mut fields = r.fields("holder")?;
     while let Some(number) = fields.next(r)? {
         match number {

@@ -9,8 +9,12 @@ use super::{count, encode_optional, encode_source, read_bool, refused};
 use crate::model::{NodeId, NodeName, Record, Timestamp, Wire};
 use crate::wire::KeyId;
 use crate::wire::v1::cbor::Reader;
-use crate::wire::v1::codec::{Written, encode_labels, read_labels, read_socket, read_state, state_number};
-use crate::wire::v1::record::{encode_addresses, read_addresses, read_name, read_role, role_number};
+use crate::wire::v1::codec::{
+    Written, encode_labels, read_labels, read_socket, read_state, state_number,
+};
+use crate::wire::v1::record::{
+    encode_addresses, read_addresses, read_name, read_role, role_number,
+};
 use crate::wire::v1::{DecodeError, EncodeError, Fault};
 
 pub(super) fn check_node(node: &NodeEntry) -> Result<(), EncodeError> {
@@ -23,7 +27,9 @@ pub(super) fn check_node(node: &NodeEntry) -> Result<(), EncodeError> {
     if node.files.len() > NodeEntry::MAX_FILES {
         return refused("node.files");
     }
-    node.files.iter().try_for_each(|file| check_report(&file.report))
+    node.files
+        .iter()
+        .try_for_each(|file| check_report(&file.report))
 }
 
 pub(super) fn encode_node<W: Write>(e: &mut Encoder<W>, node: &NodeEntry) -> Written<W> {
@@ -52,7 +58,13 @@ pub(super) fn encode_node<W: Write>(e: &mut Encoder<W>, node: &NodeEntry) -> Wri
         Wire::Dynip => Some(1u64),
         Wire::Terminals => Some(2),
     };
-    let optional = [source.is_some(), first_seen.is_some(), remaining.is_some(), key.is_some(), ancestor.is_some()];
+    let optional = [
+        source.is_some(),
+        first_seen.is_some(),
+        remaining.is_some(),
+        key.is_some(),
+        ancestor.is_some(),
+    ];
     e.map(13 + count(&optional))?;
     e.u8(1)?.bytes(&id.0)?;
     e.u8(2)?.str(name.as_str())?;
@@ -84,7 +96,8 @@ pub(super) fn encode_node<W: Write>(e: &mut Encoder<W>, node: &NodeEntry) -> Wri
 
 pub(super) fn read_node(r: &mut Reader<'_>) -> Result<NodeEntry, DecodeError> {
     let (mut id, mut name, mut state, mut role, mut addresses) = (None, None, None, None, None);
-    let (mut port, mut source, mut labels, mut first_seen, mut last_seen) = (None, None, None, None, None);
+    let (mut port, mut source, mut labels, mut first_seen, mut last_seen) =
+        (None, None, None, None, None);
     let (mut lease, mut remaining, mut key, mut epoch, mut cloned) = (None, None, None, None, None);
     let (mut former, mut files, mut wire) = (None, None, Wire::Hereabouts);
     let mut fields = r.fields("node")?;
@@ -152,7 +165,10 @@ pub(super) fn read_files(r: &mut Reader<'_>) -> Result<Vec<HeldFile>, DecodeErro
     let count = r.items(NodeEntry::MAX_FILES, "node.files")?;
     let files = (0..count).map(|_| {
         let (report, at) = read_dated_report(r, "node.files")?;
-        Ok(HeldFile { report, at: at.ok_or(Fault::Missing.at("node.files"))? })
+        Ok(HeldFile {
+            report,
+            at: at.ok_or(Fault::Missing.at("node.files"))?,
+        })
     });
     files.collect()
 }

@@ -14,15 +14,29 @@ pub(super) fn check_report(report: &Report) -> Result<(), EncodeError> {
     if !is_offer_name(&report.name) {
         return refused("report.name");
     }
-    if report.error.as_ref().is_some_and(|error| error.len() > Report::MAX_ERROR) {
+    if report
+        .error
+        .as_ref()
+        .is_some_and(|error| error.len() > Report::MAX_ERROR)
+    {
         return refused("report.error");
     }
     Ok(())
 }
 
 /// A report; one that a server tells on has the time as its fourth field.
-pub(super) fn encode_report<W: Write>(e: &mut Encoder<W>, report: &Report, at: Option<Timestamp>) -> Written<W> {
-    let Report { name, generation, error, attempted, again } = report;
+pub(super) fn encode_report<W: Write>(
+    e: &mut Encoder<W>,
+    report: &Report,
+    at: Option<Timestamp>,
+) -> Written<W> {
+    let Report {
+        name,
+        generation,
+        error,
+        attempted,
+        again,
+    } = report;
     e.map(2 + count(&[error.is_some(), at.is_some(), attempted.is_some(), *again]))?;
     e.u8(1)?.str(name)?.u8(2)?.u64(*generation)?;
     if let Some(error) = error {
@@ -41,7 +55,8 @@ pub(super) fn read_dated_report(
     r: &mut Reader<'_>,
     of: &'static str,
 ) -> Result<(Report, Option<Timestamp>), DecodeError> {
-    let (mut name, mut generation, mut error, mut at, mut attempted, mut again) = (None, None, None, None, None, false);
+    let (mut name, mut generation, mut error, mut at, mut attempted, mut again) =
+        (None, None, None, None, None, false);
     let mut fields = r.fields(of)?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -56,5 +71,14 @@ pub(super) fn read_dated_report(
     }
     let missing = Fault::Missing.at(of);
     let (name, generation) = (name.ok_or(missing)?, generation.ok_or(missing)?);
-    Ok((Report { name, generation, error, attempted, again }, at))
+    Ok((
+        Report {
+            name,
+            generation,
+            error,
+            attempted,
+            again,
+        },
+        at,
+    ))
 }

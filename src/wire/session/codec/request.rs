@@ -5,10 +5,15 @@ use minicbor::encode::Write;
 
 use super::super::message::Request;
 use super::report::{check_report, encode_report, read_report};
-use super::{Checked, count, encode, encode_optional, open, read_bool, read_nothing, read_offer_name, refused};
+use super::{
+    Checked, count, encode, encode_optional, open, read_bool, read_nothing, read_offer_name,
+    refused,
+};
 use crate::model::{NodeId, NodeName, Timestamp};
 use crate::wire::v1::cbor::Reader;
-use crate::wire::v1::codec::{Encoded, Written, encode_ip, encode_labels, is_offer_name, read_ip, read_labels};
+use crate::wire::v1::codec::{
+    Encoded, Written, encode_ip, encode_labels, is_offer_name, read_ip, read_labels,
+};
 use crate::wire::v1::record::read_name;
 use crate::wire::v1::{DecodeError, EncodeError, Fault};
 
@@ -28,7 +33,9 @@ impl Request {
                 let (name, at) = read_name_at(r)?;
                 Self::Node { name, at }
             }
-            3 => Self::History { name: read_name_at(r)?.0 },
+            3 => Self::History {
+                name: read_name_at(r)?.0,
+            },
             4 => read_holder_request(r)?,
             5 => {
                 read_nothing(r, "watch")?;
@@ -62,7 +69,11 @@ impl Encoded for Request {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
         e.array(2)?;
         match self {
-            Self::Nodes { labels, gone, after } => {
+            Self::Nodes {
+                labels,
+                gone,
+                after,
+            } => {
                 e.u8(1)?.map(2 + count(&[after.is_some()]))?;
                 encode_labels(e.u8(1)?, labels)?;
                 e.u8(2)?.u8((*gone).into())?;
@@ -83,7 +94,11 @@ impl Encoded for Request {
             Self::Offers => {
                 e.u8(6)?.map(0)?;
             }
-            Self::Pull { name, offset, digest } => {
+            Self::Pull {
+                name,
+                offset,
+                digest,
+            } => {
                 e.u8(7)?.map(2 + count(&[digest.is_some()]))?;
                 e.u8(1)?.str(name)?.u8(2)?.u64(*offset)?;
                 if let Some(digest) = digest {
@@ -100,8 +115,14 @@ impl Encoded for Request {
     }
 }
 
-fn encode_name_at<W: Write>(e: &mut Encoder<W>, name: &NodeName, at: Option<Timestamp>) -> Written<W> {
-    e.map(1 + count(&[at.is_some()]))?.u8(1)?.str(name.as_str())?;
+fn encode_name_at<W: Write>(
+    e: &mut Encoder<W>,
+    name: &NodeName,
+    at: Option<Timestamp>,
+) -> Written<W> {
+    e.map(1 + count(&[at.is_some()]))?
+        .u8(1)?
+        .str(name.as_str())?;
     encode_optional(e, 2, at.map(|at| at.0))
 }
 
@@ -146,7 +167,10 @@ fn read_holder_request(r: &mut Reader<'_>) -> Result<Request, DecodeError> {
             _ => r.skip("request")?,
         }
     }
-    Ok(Request::Holder { address: address.ok_or(Fault::Missing.at("request.address"))?, at })
+    Ok(Request::Holder {
+        address: address.ok_or(Fault::Missing.at("request.address"))?,
+        at,
+    })
 }
 
 fn read_pull(r: &mut Reader<'_>) -> Result<Request, DecodeError> {

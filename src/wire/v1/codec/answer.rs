@@ -32,7 +32,11 @@ impl Encoded for Answer {
                     encode_labels(e.u8(5)?, info)?;
                 }
             }
-            Subject::Found { server, record, sighting } => {
+            Subject::Found {
+                server,
+                record,
+                sighting,
+            } => {
                 record.encode(e.u8(4)?)?;
                 e.u8(6)?.bytes(&server.0)?;
                 sighting.encode(e.u8(7)?)?;
@@ -40,7 +44,12 @@ impl Encoded for Answer {
             Subject::Unknown { server } => {
                 e.u8(6)?.bytes(&server.0)?;
             }
-            Subject::Hearsay { server, name, wire, sighting } => {
+            Subject::Hearsay {
+                server,
+                name,
+                wire,
+                sighting,
+            } => {
                 e.u8(6)?.bytes(&server.0)?;
                 sighting.encode(e.u8(7)?)?;
                 e.u8(8)?.str(name.as_str())?;
@@ -90,7 +99,10 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             refuse(&server, "answer.server")?;
             refuse(&sighting, "answer.sighting")?;
             let record = record.ok_or(Fault::Missing.at("answer.record"))?;
-            Subject::Own { record, info: info.unwrap_or_default() }
+            Subject::Own {
+                record,
+                info: info.unwrap_or_default(),
+            }
         }
         1 => {
             refuse(&info, "answer.info")?;
@@ -104,7 +116,9 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             refuse(&record, "answer.record")?;
             refuse(&info, "answer.info")?;
             refuse(&sighting, "answer.sighting")?;
-            Subject::Unknown { server: server.ok_or(Fault::Missing.at("answer.server"))? }
+            Subject::Unknown {
+                server: server.ok_or(Fault::Missing.at("answer.server"))?,
+            }
         }
         3 => {
             refuse(&record, "answer.record")?;
@@ -127,7 +141,11 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
 
 impl Encoded for Sighting {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
-        let Self { source, last_seen, state } = self;
+        let Self {
+            source,
+            last_seen,
+            state,
+        } = self;
         e.map(3)?;
         encode_socket(e.u8(1)?, *source)?;
         e.u8(2)?.u64(last_seen.0)?;
@@ -162,7 +180,10 @@ pub(in crate::wire) fn state_number(state: State) -> u8 {
     }
 }
 
-pub(in crate::wire) fn read_state(r: &mut Reader<'_>, field: &'static str) -> Result<State, DecodeError> {
+pub(in crate::wire) fn read_state(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<State, DecodeError> {
     Ok(match r.u64(field)? {
         0 => State::Present,
         1 => State::Expired,

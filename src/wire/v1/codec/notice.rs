@@ -11,7 +11,14 @@ use crate::wire::v1::message::Notice;
 
 impl Encoded for Notice {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
-        let Self { server, name, generation, size, digest, signature } = self;
+        let Self {
+            server,
+            name,
+            generation,
+            size,
+            digest,
+            signature,
+        } = self;
         e.map(6)?;
         e.u8(1)?.bytes(&server.0)?;
         e.u8(2)?.str(name)?;
@@ -32,7 +39,11 @@ pub(in crate::wire) fn read_notice(r: &mut Reader<'_>) -> Result<Notice, DecodeE
             1 => server = Some(NodeId(r.array("notice.server")?)),
             2 => {
                 let text = r.text(Notice::MAX_NAME, "notice.name")?;
-                name = Some(Some(text).filter(|text| is_offer_name(text)).ok_or(Fault::Text.at("notice.name"))?);
+                name = Some(
+                    Some(text)
+                        .filter(|text| is_offer_name(text))
+                        .ok_or(Fault::Text.at("notice.name"))?,
+                );
             }
             3 => generation = Some(r.u64("notice.generation")?),
             4 => size = Some(r.u64("notice.size")?),
@@ -54,5 +65,7 @@ pub(in crate::wire) fn read_notice(r: &mut Reader<'_>) -> Result<Notice, DecodeE
 /// An offer's name is what a label's key is.
 pub(in crate::wire) fn is_offer_name(text: &str) -> bool {
     (1..=Notice::MAX_NAME).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
 }

@@ -13,7 +13,11 @@ use crate::wire::v1::error::{DecodeError, Fault};
 
 /// Refuses a field that does not belong to this kind of message.
 pub(super) fn refuse<T>(field: &Option<T>, name: &'static str) -> Result<(), DecodeError> {
-    if field.is_some() { Err(Fault::Unexpected.at(name)) } else { Ok(()) }
+    if field.is_some() {
+        Err(Fault::Unexpected.at(name))
+    } else {
+        Ok(())
+    }
 }
 
 pub(in crate::wire) fn encode_ip<W: Write>(e: &mut Encoder<W>, ip: IpAddr) -> Written<W> {
@@ -24,7 +28,10 @@ pub(in crate::wire) fn encode_ip<W: Write>(e: &mut Encoder<W>, ip: IpAddr) -> Wr
     Ok(())
 }
 
-pub(in crate::wire) fn read_ip(r: &mut Reader<'_>, field: &'static str) -> Result<IpAddr, DecodeError> {
+pub(in crate::wire) fn read_ip(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<IpAddr, DecodeError> {
     let bytes = r.bytes(16, field)?;
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
         Ok(octets.into())
@@ -35,13 +42,19 @@ pub(in crate::wire) fn read_ip(r: &mut Reader<'_>, field: &'static str) -> Resul
     }
 }
 
-pub(in crate::wire) fn encode_socket<W: Write>(e: &mut Encoder<W>, socket: SocketAddr) -> Written<W> {
+pub(in crate::wire) fn encode_socket<W: Write>(
+    e: &mut Encoder<W>,
+    socket: SocketAddr,
+) -> Written<W> {
     encode_ip(e.array(2)?, socket.ip())?;
     e.u16(socket.port())?;
     Ok(())
 }
 
-pub(in crate::wire) fn read_socket(r: &mut Reader<'_>, field: &'static str) -> Result<SocketAddr, DecodeError> {
+pub(in crate::wire) fn read_socket(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<SocketAddr, DecodeError> {
     if r.items(2, field)? != 2 {
         return Err(Fault::Length.at(field));
     }
@@ -57,7 +70,10 @@ pub(in crate::wire) fn encode_labels<W: Write>(e: &mut Encoder<W>, labels: &Labe
     Ok(())
 }
 
-pub(in crate::wire) fn read_labels(r: &mut Reader<'_>, field: &'static str) -> Result<Labels, DecodeError> {
+pub(in crate::wire) fn read_labels(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<Labels, DecodeError> {
     let mut labels = Labels::default();
     let mut last = None;
     for _ in 0..r.pairs(Labels::MAX_PAIRS, field)? {
@@ -68,7 +84,9 @@ pub(in crate::wire) fn read_labels(r: &mut Reader<'_>, field: &'static str) -> R
             _ => last = Some(key),
         }
         let value = r.text(Labels::MAX_VALUE, field)?;
-        labels.insert(key.into(), value.into()).map_err(|_| Fault::Text.at(field))?;
+        labels
+            .insert(key.into(), value.into())
+            .map_err(|_| Fault::Text.at(field))?;
     }
     Ok(labels)
 }

@@ -20,10 +20,19 @@ impl Encoded for Padded<'_> {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
         /// The array's head and the message type before the query.
         const BEFORE: usize = 2;
-        let Query { id, want, clock, window } = self.0;
+        let Query {
+            id,
+            want,
+            clock,
+            window,
+        } = self.0;
         let bare = encoded_len(self.0);
         let missing = QUERY_PAYLOAD.saturating_sub(BEFORE + bare);
-        let fields = if matches!(want, Want::Name(_) | Want::Holder(_)) { 5 } else { 4 };
+        let fields = if matches!(want, Want::Name(_) | Want::Holder(_)) {
+            5
+        } else {
+            4
+        };
         e.map(fields + u64::from(missing > 0))?;
         encode_query_fields(e, *id, want, *clock, *window)?;
         if missing > 0 {
@@ -42,7 +51,12 @@ impl Encoded for Padded<'_> {
 impl Encoded for Query {
     /// Without padding.
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
-        let Self { id, want, clock, window } = self;
+        let Self {
+            id,
+            want,
+            clock,
+            window,
+        } = self;
         e.map(4)?;
         encode_query_fields(e, *id, want, *clock, *window)
     }
@@ -75,7 +89,8 @@ fn encode_query_fields<W: Write>(
 }
 
 pub(super) fn read_query(r: &mut Reader<'_>) -> Result<Query, DecodeError> {
-    let (mut id, mut want, mut clock, mut window, mut name, mut address) = (None, None, None, None, None, None);
+    let (mut id, mut want, mut clock, mut window, mut name, mut address) =
+        (None, None, None, None, None, None);
     let mut fields = r.fields("query")?;
     while let Some(number) = fields.next(r)? {
         match number {

@@ -45,7 +45,8 @@ impl Encoded for Refused {
 
 pub(super) fn read_refused(r: &mut Reader<'_>) -> Result<Refused, DecodeError> {
     let (mut query, mut regarded, mut why) = (None, None, None);
-    let (mut clock, mut holder, mut wait, mut epoch, mut sequence, mut channel) = (None, None, None, None, None, None);
+    let (mut clock, mut holder, mut wait, mut epoch, mut sequence, mut channel) =
+        (None, None, None, None, None, None);
     let mut fields = r.fields("refused")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -89,16 +90,24 @@ pub(super) fn read_refused(r: &mut Reader<'_>) -> Result<Refused, DecodeError> {
         refuse(&channel, "refused.channel")?;
     }
     let refusal = match why {
-        0 => Refusal::Clock { clock: clock.ok_or(Fault::Missing.at("refused.clock"))? },
-        1 => Refusal::NameHeld { holder: holder.ok_or(Fault::Missing.at("refused.holder"))? },
-        2 => Refusal::Rate { wait: wait.ok_or(Fault::Missing.at("refused.wait"))? },
+        0 => Refusal::Clock {
+            clock: clock.ok_or(Fault::Missing.at("refused.clock"))?,
+        },
+        1 => Refusal::NameHeld {
+            holder: holder.ok_or(Fault::Missing.at("refused.holder"))?,
+        },
+        2 => Refusal::Rate {
+            wait: wait.ok_or(Fault::Missing.at("refused.wait"))?,
+        },
         3 => Refusal::Outdated {
             epoch: epoch.ok_or(Fault::Missing.at("refused.epoch"))?,
             sequence: sequence.ok_or(Fault::Missing.at("refused.sequence"))?,
         },
         4 => Refusal::UnknownRecord,
         5 => Refusal::Cloned,
-        6 => Refusal::Channel { name: channel.ok_or(Fault::Missing.at("refused.channel"))?.into() },
+        6 => Refusal::Channel {
+            name: channel.ok_or(Fault::Missing.at("refused.channel"))?.into(),
+        },
         value => return Err(Fault::Unknown { value }.at("refused.why")),
     };
     Ok(Refused { regarding, refusal })

@@ -13,7 +13,12 @@ use crate::wire::v1::message::{Registered, Renewal, SignedRecord};
 
 impl Encoded for SignedRecord {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
-        let Self { node, key, body, signature } = self;
+        let Self {
+            node,
+            key,
+            body,
+            signature,
+        } = self;
         e.map(4)?;
         e.u8(1)?.bytes(&node.0)?;
         e.u8(2)?.bytes(&key.0)?;
@@ -23,7 +28,10 @@ impl Encoded for SignedRecord {
     }
 }
 
-pub(super) fn read_signed_record(r: &mut Reader<'_>, field: &'static str) -> Result<SignedRecord, DecodeError> {
+pub(super) fn read_signed_record(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<SignedRecord, DecodeError> {
     let (mut node, mut key, mut body, mut signature) = (None, None, None, None);
     let mut fields = r.fields(field)?;
     while let Some(number) = fields.next(r)? {
@@ -46,7 +54,13 @@ pub(super) fn read_signed_record(r: &mut Reader<'_>, field: &'static str) -> Res
 
 impl Encoded for Registered {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
-        let Self { sequence, seen, lease, clock, offers } = self;
+        let Self {
+            sequence,
+            seen,
+            lease,
+            clock,
+            offers,
+        } = self;
         e.map(4 + u64::from(offers.is_some()))?;
         e.u8(1)?.u64(*sequence)?;
         encode_socket(e.u8(2)?, *seen)?;
@@ -83,7 +97,13 @@ pub(super) fn read_registered(r: &mut Reader<'_>) -> Result<Registered, DecodeEr
 
 impl Encoded for Renewal {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
-        let Self { node, epoch, base, sequence, proof } = self;
+        let Self {
+            node,
+            epoch,
+            base,
+            sequence,
+            proof,
+        } = self;
         e.map(5)?;
         e.u8(1)?.bytes(&node.0)?;
         e.u8(2)?.u64(*epoch)?;
