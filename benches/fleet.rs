@@ -34,7 +34,7 @@ fn main() {
     let (nodes, mib) = (number("FLEET_NODES", 50), number("FLEET_MIB", 1));
     assert!((1..=250).contains(&nodes), "FLEET_NODES is 1 to 250");
     let fleet = Fleet::new(nodes);
-    let offered = fleet.folder.path().join("offered");
+    let offered = fleet.directory.path().join("offered");
     fill(&offered, mib, 0);
     let hub = fleet.run("hub");
     let clients: Vec<_> = (1..=nodes)
@@ -53,7 +53,7 @@ fn main() {
         (0..nodes).for_each(|number| {
             plain_copy(
                 &offered,
-                &fleet.folder.path().join(format!("copied-{number}")),
+                &fleet.directory.path().join(format!("copied-{number}")),
             )
         });
         plain.push(started.elapsed());
@@ -72,7 +72,7 @@ fn main() {
     }
     let content = fs::read(&offered).unwrap();
     let whole = |number| {
-        fs::read(fleet.folder.path().join(format!("node-{number}/taken"))).unwrap() == content
+        fs::read(fleet.directory.path().join(format!("node-{number}/taken"))).unwrap() == content
     };
     assert!((1..=nodes).all(whole));
     let after = (
@@ -115,23 +115,23 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// Configs, and the namespace in which all of them run.
 struct Fleet {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     namespace: String,
     nodes: usize,
 }
 
 impl Fleet {
     fn new(nodes: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let namespace = format!("hereabouts-bench-{}", std::process::id());
         ip(&["netns", "add", &namespace]);
         let fleet = Self {
-            folder,
+            directory,
             namespace,
             nodes,
         };
         fleet.ip(&["link", "set", "lo", "up"]);
-        let key = fleet.folder.path().join("key");
+        let key = fleet.directory.path().join("key");
         fs::write(&key, data_encoding::BASE64.encode(&[7; 32])).unwrap();
         fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         fleet.config(
@@ -180,7 +180,7 @@ impl Fleet {
     }
 
     fn path(&self, name: &str, extension: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.{extension}"))
+        self.directory.path().join(format!("{name}.{extension}"))
     }
 
     fn ip(&self, arguments: &[&str]) {

@@ -25,51 +25,62 @@ fn main() {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(256);
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    fs::write(folder.join("key"), data_encoding::BASE64.encode(&[7; 32])).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    fs::write(
+        directory.join("key"),
+        data_encoding::BASE64.encode(&[7; 32]),
+    )
+    .unwrap();
     fs::set_permissions(
-        folder.join("key"),
+        directory.join("key"),
         std::os::unix::fs::PermissionsExt::from_mode(0o600),
     )
     .unwrap();
     config(
-        folder,
+        directory,
         "hub",
         "both",
         "[]",
         "offer: [{ name: f, path: offered }]",
     );
     config(
-        folder,
+        directory,
         "node",
         "client",
         &format!("[\"127.0.0.1:{PORT}\"]"),
         "spread: 0s, accept: [{ name: f, path: taken }]",
     );
-    fill(&folder.join("offered"), mib, 0);
-    let _hub = Running::start(folder, "hub");
-    let _node = Running::start(folder, "node");
-    await_pull(folder);
-    let others = [rsync(folder, &[]), rsync(folder, &["--fsync"]), scp(folder)];
+    fill(&directory.join("offered"), mib, 0);
+    let _hub = Running::start(directory, "hub");
+    let _node = Running::start(directory, "node");
+    await_pull(directory);
+    let others = [
+        rsync(directory, &[]),
+        rsync(directory, &["--fsync"]),
+        scp(directory),
+    ];
     // The first plain copy replaces a file, too.
-    fs::copy(folder.join("offered"), folder.join("copied")).unwrap();
-    fs::copy(folder.join("offered"), folder.join("fetched")).unwrap();
+    fs::copy(directory.join("offered"), directory.join("copied")).unwrap();
+    fs::copy(directory.join("offered"), directory.join("fetched")).unwrap();
 
     let (mut plain, mut pulled) = (Duration::MAX, Duration::MAX);
     let mut others_took = others.each_ref().map(|_| Duration::MAX);
     for run in 1..=RUNS {
-        fill(&folder.join("offered"), mib, run as u8);
-        warm(folder, mib);
-        plain = plain.min(plain_copy(&folder.join("offered"), &folder.join("copied")));
+        fill(&directory.join("offered"), mib, run as u8);
+        warm(directory, mib);
+        plain = plain.min(plain_copy(
+            &directory.join("offered"),
+            &directory.join("copied"),
+        ));
         // Hashing on the server is no part of a pull: it is done once for all nodes.
-        settle(folder, run as u8);
-        warm(folder, mib);
+        settle(directory, run as u8);
+        warm(directory, mib);
         let (began, started) = (SystemTime::now(), Instant::now());
-        hereabouts(folder, "node", &["pull"]);
+        hereabouts(directory, "node", &["pull"]);
         let took = started.elapsed();
         // The node may have been there before, by itself.
-        if fs::metadata(folder.join("node/taken"))
+        if fs::metadata(directory.join("node/taken"))
             .unwrap()
             .modified()
             .unwrap()
@@ -77,11 +88,14 @@ fn main() {
         {
             pulled = pulled.min(took);
         }
-        assert!(same(&folder.join("offered"), &folder.join("node/taken")));
+        assert!(same(
+            &directory.join("offered"),
+            &directory.join("node/taken")
+        ));
         for (other, took) in others.iter().zip(&mut others_took) {
             if let Some(other) = other {
-                warm(folder, mib);
-                *took = (*took).min(other.copy(folder));
+                warm(directory, mib);
+                *took = (*took).min(other.copy(directory));
             }
         }
     }
@@ -117,9 +131,9 @@ struct Other {
 
 impl Other {
     /// Fetches the file into a new one, and gives how long that took.
-    fn copy(&self, folder: &Path) -> Duration {
+    fn copy(&self, directory: &Path) -> Duration {
         // As the pull's, the file replaces one that is there.
-        let target = folder.join("fetched");
+        let target = directory.join("fetched");
         let started = Instant::now();
         let output = Command::new(&self.fetch[0])
             .args(&self.fetch[1..])
@@ -132,7 +146,7 @@ impl Other {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        assert!(same(&folder.join("offered"), &target));
+        assert!(same(&directory.join("offered"), &target));
         took
     }
 }
@@ -142,16 +156,16 @@ fn there(program: &str) -> bool {
 }
 
 /// An `rsync` daemon on loopback, and its client with these options; `None` where it is not installed.
-fn rsync(folder: &Path, options: &[&str]) -> Option<Other> {
+fn rsync(directory: &Path, options: &[&str]) -> Option<Other> {
     const PROGRAM: &str = "/usr/bin/rsync";
     if !there(PROGRAM) {
         return None;
     }
     let port = free_port();
-    let config = folder.join("rsyncd.conf");
+    let config = directory.join("rsyncd.conf");
     let text = format!(
         "use chroot = no\n[bench]\npath = {}\nread only = yes\n",
-        folder.display()
+        directory.display()
     );
     fs::write(&config, text).unwrap();
     let mut command = Command::new(PROGRAM);
@@ -184,7 +198,7 @@ fn rsync(folder: &Path, options: &[&str]) -> Option<Other> {
 }
 
 /// An `sshd` of our own on loopback, with keys of its own; `None` where it or `scp` is not installed.
-fn scp(folder: &Path) -> Option<Other> {
+fn scp(directory: &Path) -> Option<Other> {
     let (daemon, client, keygen) = ("/usr/sbin/sshd", "/usr/bin/scp", "/usr/bin/ssh-keygen");
     if ![daemon, client, keygen].into_iter().all(there) {
         return None;
@@ -192,19 +206,19 @@ fn scp(folder: &Path) -> Option<Other> {
     for key in ["host", "user"] {
         let made = Command::new(keygen)
             .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(folder.join(key))
+            .arg(directory.join(key))
             .status();
         assert!(made.unwrap().success());
     }
     // Where the daemon separates its privileges; it belongs to the system's own.
     fs::create_dir_all("/run/sshd").unwrap();
     let port = free_port();
-    let config = folder.join("sshd_config");
+    let config = directory.join("sshd_config");
     let text = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n\
          PidFile none\nSubsystem sftp internal-sftp\nCiphers aes256-gcm@openssh.com\n",
-        folder.join("host").display(),
-        folder.join("user.pub").display()
+        directory.join("host").display(),
+        directory.join("user.pub").display()
     );
     fs::write(&config, text).unwrap();
     let mut command = Command::new(daemon);
@@ -217,7 +231,7 @@ fn scp(folder: &Path) -> Option<Other> {
             .unwrap(),
     );
     await_port(port);
-    let user = folder.join("user").display().to_string();
+    let user = directory.join("user").display().to_string();
     let options = [
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
@@ -237,7 +251,7 @@ fn scp(folder: &Path) -> Option<Other> {
             .iter()
             .flat_map(|option| ["-o".to_owned(), (*option).to_owned()]),
     );
-    fetch.push(format!("127.0.0.1:{}", folder.join("offered").display()));
+    fetch.push(format!("127.0.0.1:{}", directory.join("offered").display()));
     Some(Other {
         _server: server,
         fetch,
@@ -277,7 +291,7 @@ fn same(one: &Path, other: &Path) -> bool {
     }
 }
 
-fn config(folder: &Path, name: &str, role: &str, servers: &str, files: &str) {
+fn config(directory: &Path, name: &str, role: &str, servers: &str, files: &str) {
     let port = if name == "hub" { PORT } else { PORT + 1 };
     let text = format!(
         "role: {role}\n\
@@ -288,19 +302,19 @@ fn config(folder: &Path, name: &str, role: &str, servers: &str, files: &str) {
          interfaces: {{ include: [lo], exclude: [], addresses: {{ loopback: true }} }}\n\
          files: {{ {files} }}\n"
     );
-    fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+    fs::write(directory.join(format!("{name}.yaml")), text).unwrap();
 }
 
 /// Has the kernel hold as many pages as two copies need, and 2 GiB at least, and give them up.
 ///
 /// A virtual machine may have to ask its host for each page that was not used for a while. That took three times as long as all
 /// else of a copy, and hit those that write a file beside the old one, as a pull does, and not those that write over it.
-fn warm(folder: &Path, mib: usize) {
+fn warm(directory: &Path, mib: usize) {
     let block = vec![1; 1 << 20];
-    let mut file = File::create(folder.join("warm")).unwrap();
+    let mut file = File::create(directory.join("warm")).unwrap();
     (0..(2 * mib).max(2048)).for_each(|_| file.write_all(&block).unwrap());
     drop(file);
-    fs::remove_file(folder.join("warm")).unwrap();
+    fs::remove_file(directory.join("warm")).unwrap();
 }
 
 /// Content that is another one in each run.
@@ -340,19 +354,19 @@ fn pass(from: &mut impl Read, to: &mut impl Write) {
 }
 
 /// Waits until the server serves what was written last; a push to nobody makes it look.
-fn settle(folder: &Path, run: u8) {
+fn settle(directory: &Path, run: u8) {
     let expected = {
         let mut random = fastrand::Rng::with_seed(run.into());
         let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();
         let mut hasher = blake3::Hasher::new();
-        let size = fs::metadata(folder.join("offered")).unwrap().len();
+        let size = fs::metadata(directory.join("offered")).unwrap().len();
         for _ in 0..size >> 20 {
             hasher.update(&block);
         }
         hasher.finalize().to_hex().to_string()
     };
     for _ in 0..600 {
-        if hereabouts(folder, "hub", &["status", "--output", "json"]).contains(&expected) {
+        if hereabouts(directory, "hub", &["status", "--output", "json"]).contains(&expected) {
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -360,10 +374,10 @@ fn settle(folder: &Path, run: u8) {
     panic!("the server did not serve the file within 60 s");
 }
 
-fn await_pull(folder: &Path) {
-    let config = folder.join("node.yaml");
+fn await_pull(directory: &Path) {
+    let config = directory.join("node.yaml");
     for _ in 0..300 {
-        if folder.join("node/taken").exists() {
+        if directory.join("node/taken").exists() {
             return;
         }
         // It fails until the node has found the server, and the server has read the file.
@@ -377,12 +391,12 @@ fn await_pull(folder: &Path) {
     }
     panic!(
         "the node did not pull: {}",
-        fs::read_to_string(folder.join("node.log")).unwrap()
+        fs::read_to_string(directory.join("node.log")).unwrap()
     );
 }
 
-fn hereabouts(folder: &Path, name: &str, args: &[&str]) -> String {
-    let config = folder.join(format!("{name}.yaml"));
+fn hereabouts(directory: &Path, name: &str, args: &[&str]) -> String {
+    let config = directory.join(format!("{name}.yaml"));
     let output = Command::new(env!("CARGO_BIN_EXE_hereabouts"))
         .arg("-c")
         .arg(config)
@@ -400,9 +414,9 @@ fn hereabouts(folder: &Path, name: &str, args: &[&str]) -> String {
 struct Running(Child);
 
 impl Running {
-    fn start(folder: &Path, name: &str) -> Self {
-        let log = File::create(folder.join(format!("{name}.log"))).unwrap();
-        let config = folder.join(format!("{name}.yaml"));
+    fn start(directory: &Path, name: &str) -> Self {
+        let log = File::create(directory.join(format!("{name}.log"))).unwrap();
+        let config = directory.join(format!("{name}.yaml"));
         let command = Command::new(env!("CARGO_BIN_EXE_hereabouts"))
             .arg("-c")
             .arg(config)

@@ -71,8 +71,8 @@ fn memory_and_speed(many: u32) {
 }
 
 fn reload(table: &mut Table, many: u32) {
-    let folder = tempfile::tempdir().expect("a folder for temporary files");
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
+    let path = directory.path().join("registry.redb");
     let (mut writer, _) = Writer::open(&path, NodeId([0; 32]), |_| ()).expect("a new store");
     let start = Instant::now();
     while table.is_dirty() {
@@ -110,16 +110,17 @@ fn submit(writer: &mut Writer, batch: Batch) -> Ticket {
 
 /// Changed records made durable, against a file append and fdatasync of the same bytes in the same groups.
 fn durable(groups: &[(u32, u32)]) {
-    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
     for (group, rounds) in groups.iter().copied() {
         let mut table = filled(10_000);
         while table.is_dirty() {
             table.take_dirty();
         }
-        let path = folder.path().join(format!("{group}.redb"));
+        let path = directory.path().join(format!("{group}.redb"));
         let (mut writer, _) = Writer::open(&path, NodeId([0; 32]), |_| ()).expect("a new store");
         let progress = writer.progress();
-        let mut log = File::create(folder.path().join(format!("{group}.log"))).expect("a new file");
+        let mut log =
+            File::create(directory.path().join(format!("{group}.log"))).expect("a new file");
         let (mut stored, mut appended) = (Duration::ZERO, Duration::ZERO);
         let mut sequence: u64 = 1;
         // Turn by turn, so that both see the same state of the disk.

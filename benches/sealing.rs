@@ -80,7 +80,7 @@ fn timed(turns: u32, work: &mut impl FnMut()) -> Duration {
 }
 
 struct Sealed {
-    ring: KeyRing,
+    key_ring: KeyRing,
     payload: usize,
     nonce: [u8; 24],
     datagram: [u8; MAX_DATAGRAM],
@@ -88,9 +88,10 @@ struct Sealed {
 
 impl Sealed {
     fn new(payload: usize) -> Self {
-        let ring = KeyRing::new("bench", &[Secret::key([1; 32])]).expect("one key makes a ring");
+        let key_ring =
+            KeyRing::new("bench", &[Secret::key([1; 32])]).expect("one key makes a ring");
         Self {
-            ring,
+            key_ring,
             payload,
             nonce: [0; 24],
             datagram: [0; MAX_DATAGRAM],
@@ -100,13 +101,13 @@ impl Sealed {
     fn round(&mut self) {
         self.nonce[0] = self.nonce[0].wrapping_add(1);
         let length = seal::seal_in_place(
-            self.ring.first(),
+            self.key_ring.first(),
             &self.nonce,
             &mut self.datagram,
             self.payload,
         );
         let length = length.expect("the payload fits");
-        let opened = seal::open(&self.ring, black_box(&mut self.datagram[..length]));
+        let opened = seal::open(&self.key_ring, black_box(&mut self.datagram[..length]));
         black_box(opened.expect("what was sealed opens"));
     }
 }
@@ -187,7 +188,7 @@ impl Records {
             labels: Default::default(),
         };
         let identity = Identity::from_seed(&[1; 32]);
-        let key = Sealed::new(1).ring.first().id();
+        let key = Sealed::new(1).key_ring.first().id();
         Self {
             signed: SignedRecord::sign(&record, &identity, key).expect("a short record"),
         }

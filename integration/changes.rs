@@ -116,7 +116,7 @@ fn a_killed_node_expires_after_its_lease_and_a_stopped_one_leaves_at_once() {
         // Its last renewal came at most a third of the lease before; the rest is a busy machine's.
         let took = killed.elapsed();
         assert!(took < Duration::from_secs(12), "{took:?}");
-        assert_eq!(hub.names(&["--gone"]).await, ["hub", "kiosk", "laptop"]);
+        assert_eq!(hub.names(&["--absent"]).await, ["hub", "kiosk", "laptop"]);
         assert_eq!(
             hub.knows("laptop").await["state"],
             "expired",
@@ -203,7 +203,7 @@ fn a_server_keeps_every_record_and_its_history_over_a_restart_and_a_kill() {
         hub.start().await;
         hub.ready().await;
         assert_eq!(
-            hub.names(&["--gone"]).await,
+            hub.names(&["--absent"]).await,
             ["guest", "hub", "laptop", "late"]
         );
         assert_eq!(

@@ -34,7 +34,7 @@ fn where_first_prints_one_bare_address_as_ssh_wants_it() {
             ran.stderr
         );
         assert_eq!(
-            hub.names(&["--gone"]).await,
+            hub.names(&["--absent"]).await,
             ["hub", "laptop"],
             "who asks is not registered"
         );

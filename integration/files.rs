@@ -99,9 +99,9 @@ fn a_push_reaches_all_five_nodes_that_take_the_file() {
     });
 }
 
-/// The part of a pull into [`TAKEN`] in a folder, in bytes; 0 without one.
-fn part_size(folder: &Path) -> u64 {
-    let mut entries = std::fs::read_dir(folder).unwrap().filter_map(Result::ok);
+/// The part of a pull into [`TAKEN`] in a directory, in bytes; 0 without one.
+fn part_size(directory: &Path) -> u64 {
+    let mut entries = std::fs::read_dir(directory).unwrap().filter_map(Result::ok);
     let part = entries.find(|entry| {
         entry
             .file_name()
@@ -133,15 +133,15 @@ fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
         .await;
         let kiosk = fleet.start(fleet.client("kiosk", ACCEPT)).await;
         kiosk.ready().await;
-        let folder = kiosk.path("var/lib/hereabouts").await;
+        let directory = kiosk.path("var/lib/hereabouts").await;
         await_that(SOON, "a third is there", async || {
-            part_size(&folder) * 10 >= SIZE * 3
+            part_size(&directory) * 10 >= SIZE * 3
         })
         .await;
         hub.kill().await;
-        let held = part_size(&folder);
+        let held = part_size(&directory);
         assert!(
-            held < SIZE && !folder.join("taken").exists(),
+            held < SIZE && !directory.join("taken").exists(),
             "the pull was over before the kill"
         );
         let before = kiosk.received().await;
@@ -150,11 +150,11 @@ fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
         await_that(
             Duration::from_secs(120),
             "the pull went on and ended",
-            async || folder.join("taken").exists(),
+            async || directory.join("taken").exists(),
         )
         .await;
         assert_eq!(
-            sha256(&std::fs::read(folder.join("taken")).unwrap()),
+            sha256(&std::fs::read(directory.join("taken")).unwrap()),
             sha256(&content)
         );
         await_that(SOON, "the server knows it", async || {
@@ -176,7 +176,7 @@ fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
             received <= rest + rest / 10,
             "{received} bytes came, and {rest} were missing"
         );
-        assert_eq!(part_size(&folder), 0);
+        assert_eq!(part_size(&directory), 0);
         println!(
             "killed at {held} of {SIZE} bytes; {sent} were sent afterwards, {received} came in over the interface"
         );
@@ -216,25 +216,25 @@ fn a_paused_node_catches_up() {
 }
 
 #[test]
-fn a_target_that_is_a_folder_fails_the_push_and_says_why() {
+fn a_target_that_is_a_directory_fails_the_push_and_says_why() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", EXPORT)).await;
-        // The state folder of the node itself stands in the way.
-        let folder =
+        // The state directory of the node itself stands in the way.
+        let directory =
             "files: { spread: 0s, accept: [{ name: catalogue, path: /var/lib/hereabouts }] }";
-        let kiosk = fleet.start(fleet.client("kiosk", folder)).await;
+        let kiosk = fleet.start(fleet.client("kiosk", directory)).await;
         kiosk.ready().await;
         await_that(SOON, "the server knows what went wrong", async || {
             hub.knows("kiosk").await["files"][0]["error"]
                 .as_str()
-                .is_some_and(|error| error.contains("is a folder"))
+                .is_some_and(|error| error.contains("is a directory"))
         })
         .await;
         let ran = hub.exec(&["push", "catalogue", "--to", "kiosk"]).await;
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(
-            ran.stdout.contains("kiosk\tfailed\t0\t") && ran.stdout.contains("is a folder"),
+            ran.stdout.contains("kiosk\tfailed\t0\t") && ran.stdout.contains("is a directory"),
             "{ran:?}"
         );
         let pulled = kiosk.exec(&["pull"]).await;

@@ -39,7 +39,7 @@ fn the_registry_is_asked_from_any_machine_that_holds_the_key() {
             }
         }
         assert_eq!(
-            hub.names(&["--gone"]).await,
+            hub.names(&["--absent"]).await,
             ["hub", "laptop"],
             "who asks is not registered"
         );

@@ -67,7 +67,7 @@ fn whoever_has_another_key_is_not_sent_a_single_packet() {
             status["counters"]["dropped"]["unknown_key"].as_u64() >= Some(3),
             "{status}"
         );
-        assert_eq!(hub.names(&["--gone"]).await, ["hub", "laptop"]);
+        assert_eq!(hub.names(&["--absent"]).await, ["hub", "laptop"]);
         assert_eq!(
             status["conflicts"],
             serde_json::json!([]),

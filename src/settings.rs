@@ -22,7 +22,7 @@ use crate::net::{
     BindError, FanoutSettings, HttpClient, Interface, Pattern, Policy, SocketSettings, Sockets,
 };
 use crate::publish::mdns::{self, MdnsSettings};
-use crate::publish::{Intent, LinkAddresses, Network, Publication, Standing, Target};
+use crate::publish::{CurrentState, Intent, LinkAddresses, Network, Publication, Target};
 use crate::registry;
 use crate::remote;
 use crate::state_dir::{StateDir, StateError};
@@ -261,7 +261,7 @@ pub(crate) fn transfer(
     config: &Config,
     state: &StateDir,
     identity: &Identity,
-    ring: &KeyRing,
+    key_ring: &KeyRing,
 ) -> Result<transfer::Settings, SettingsError> {
     let offered = config.files.offer.iter().filter(|_| config.role.serves());
     let accepts = config.files.accept.iter();
@@ -279,7 +279,7 @@ pub(crate) fn transfer(
         spread: config.files.spread.0,
         node: config.node.name.clone(),
         identity: identity.clone(),
-        ring: ring.clone(),
+        key_ring: key_ring.clone(),
         channel: config.channel.name.as_str().to_owned(),
         state_dir: state.path().to_owned(),
     })
@@ -302,27 +302,27 @@ pub(crate) fn compat(config: &Config) -> Result<compat::Settings, SettingsError>
         .dynip
         .as_ref()
         .filter(|_| serves)
-        .map(|wire| compat::DynipSettings {
-            port: wire.port,
-            lease: lease_of(wire.lease.0),
+        .map(|protocol| compat::DynipSettings {
+            port: protocol.port,
+            lease: lease_of(protocol.lease.0),
         });
-    let terminals = config.compat.terminals.as_ref().map(|wire| {
+    let terminals = config.compat.terminals.as_ref().map(|protocol| {
         let side = if serves {
             compat::TerminalsSide::Base {
-                file: wire.file.as_ref().map(|name| name.as_str().into()),
+                file: protocol.file.as_ref().map(|name| name.as_str().into()),
             }
         } else {
             let accept = config
                 .files
                 .accept
                 .iter()
-                .find(|accept| Some(&accept.name) == wire.file.as_ref());
+                .find(|accept| Some(&accept.name) == protocol.file.as_ref());
             compat::TerminalsSide::Terminal {
                 accepted: accept.map(accepted).map(Box::new),
             }
         };
         compat::TerminalsSettings {
-            port: wire.port,
+            port: protocol.port,
             side,
         }
     });
@@ -347,8 +347,8 @@ pub(crate) fn dynip_servers(config: &Config) -> Vec<(String, Duration)> {
 
 /// PyDiscover's wire: that of `compat.pydiscover`, else the ancestor's defaults. Reads the password.
 pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, SettingsError> {
-    let wire = config.compat.pydiscover.clone().unwrap_or_default();
-    let secret = match &wire.password_file {
+    let protocol = config.compat.pydiscover.clone().unwrap_or_default();
+    let secret = match &protocol.password_file {
         Some(path) => {
             let read = config::KeySource::PassphraseFile(path.clone()).read();
             Some(read.map_err(|error| SettingsError::Secret(vec![error]))?)
@@ -359,7 +359,7 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
         Some(config::Secret::Passphrase(text)) => Some(text.as_str()),
         Some(config::Secret::Key(_)) | None => None,
     };
-    let channel = Channel::new(&wire.magic, password).map_err(|error| {
+    let channel = Channel::new(&protocol.magic, password).map_err(|error| {
         let reason = error.to_string();
         CompatError {
             setting: "compat.pydiscover.password_file",
@@ -369,10 +369,10 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
     let serves = config.role.serves() && config.compat.pydiscover.is_some();
     Ok(compat::PydiscoverSettings {
         channel,
-        port: wire.port,
-        password: wire.password_file.is_some(),
+        port: protocol.port,
+        password: protocol.password_file.is_some(),
         serves: serves.then(|| compat::Served {
-            hidden: wire.hidden,
+            hidden: protocol.hidden,
             info: config.info.clone(),
         }),
         asks: config
@@ -383,9 +383,9 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
 }
 
 /// How the network is asked once, with these keys.
-pub(crate) fn lookup(config: &Config, ring: KeyRing) -> lookup::Settings {
+pub(crate) fn lookup(config: &Config, key_ring: KeyRing) -> lookup::Settings {
     lookup::Settings {
-        ring,
+        key_ring,
         ttl: config.discovery.multicast.ttl,
         fanout: fanout(config),
         policy: policy(config),
@@ -398,7 +398,7 @@ pub(crate) fn lookup(config: &Config, ring: KeyRing) -> lookup::Settings {
 /// What a command tells the servers once: it can't know what they hold, and nobody listens when it has left.
 ///
 /// `None` where it is not known what the interfaces give: then nothing is told, as it would replace what is known.
-pub(crate) fn told_once(
+pub(crate) fn announced_once(
     config: &Config,
     policy: &Policy,
     interfaces: &[Interface],
@@ -410,8 +410,8 @@ pub(crate) fn told_once(
         dynip: 0,
         ..intent(config, 0)
     };
-    let standing = BTreeMap::from([(Target::Servers, Standing::Unknown)]);
-    let changes = intent.changes(&standing, network(config, policy, interfaces).as_ref());
+    let current_state = BTreeMap::from([(Target::Servers, CurrentState::Unknown)]);
+    let changes = intent.changes(&current_state, network(config, policy, interfaces).as_ref());
     changes
         .into_iter()
         .find(|(target, _)| *target == Target::Servers)?
@@ -572,7 +572,7 @@ mod tests {
             kind: None,
             addresses: vec![InterfaceAddress::new("10.0.0.1".parse().unwrap(), 24)],
         };
-        matches!(policy(config).decide(&interface), Decision::Taken { .. })
+        matches!(policy(config).decide(&interface), Decision::Used { .. })
     }
 
     /// As they are called on real machines.
@@ -661,7 +661,7 @@ mod tests {
             ..Config::default()
         };
         let policy = policy(&config);
-        assert_eq!(told_once(&config, &policy, &[]), None);
+        assert_eq!(announced_once(&config, &policy, &[]), None);
         let addresses = vec![InterfaceAddress::new([10, 0, 0, 7].into(), 24)];
         let name = InterfaceName::parse("eth0").unwrap();
         let eth0 = Interface {
@@ -672,14 +672,14 @@ mod tests {
             addresses,
             ..loopback()
         };
-        let told = told_once(&config, &policy, &[loopback(), eth0]).unwrap();
+        let told = announced_once(&config, &policy, &[loopback(), eth0]).unwrap();
         assert_eq!((told.role, told.port), (Role::Client, 0));
         assert_eq!(
             told.ips().collect::<Vec<_>>(),
             [std::net::IpAddr::from([10, 0, 0, 7])]
         );
         assert_eq!(
-            told_once(&config, &policy, &[loopback()])
+            announced_once(&config, &policy, &[loopback()])
                 .unwrap()
                 .addresses,
             [],

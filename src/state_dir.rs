@@ -30,9 +30,9 @@ const PROBE: [u8; 4096] = [b'.'; 4096];
 pub enum StateError {
     /// The directory can't be made, or not be written.
     #[error(
-        "use the state directory {path}: {source}. {mend}, or set node.state_dir",
+        "use the state directory {path}: {source}. {remedy}, or set node.state_dir",
         path = path.display(),
-        mend = mend(source, *uid, path)
+        remedy = remedy(source, *uid, path)
     )]
     Directory {
         /// The directory.
@@ -53,7 +53,7 @@ pub enum StateError {
         path: PathBuf,
     },
     /// A file of the directory belongs to another user.
-    #[error("use {path}: {source}. {mend}", path = path.display(), mend = mend(source, *uid, path.parent().unwrap_or(path)))]
+    #[error("use {path}: {source}. {remedy}", path = path.display(), remedy = remedy(source, *uid, path.parent().unwrap_or(path)))]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -116,16 +116,16 @@ impl StateError {
 }
 
 /// What makes a directory usable.
-fn mend(error: &io::Error, uid: u32, folder: &Path) -> String {
-    let folder = folder.display();
+fn remedy(error: &io::Error, uid: u32, directory: &Path) -> String {
+    let directory = directory.display();
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => {
-            format!("It must be writable: mount a volume on {folder} that is not read-only")
+            format!("It must be writable: mount a volume on {directory} that is not read-only")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Make room on its disk".into(),
         io::ErrorKind::NotADirectory => "Move away the file that stands in its place".into(),
         _ => format!(
-            "It must belong to the user that runs hereabouts (uid {uid}): chown -R {uid} {folder} (for a container: on \
+            "It must belong to the user that runs hereabouts (uid {uid}): chown -R {uid} {directory} (for a container: on \
              the volume that is mounted there)"
         ),
     }
@@ -326,9 +326,9 @@ pub(crate) fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateErro
         .and_then(|()| file.sync_all())
         .map_err(error)?;
     fs::rename(&beside, path).map_err(error)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
+    let directory = path.parent().unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
         .map_err(error)
 }
 
@@ -339,14 +339,14 @@ mod tests {
     use super::*;
 
     fn state() -> (tempfile::TempDir, StateDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(&folder.path().join("deep/state")).unwrap();
-        (folder, state)
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&directory.path().join("deep/state")).unwrap();
+        (directory, state)
     }
 
     #[test]
     fn identity_and_channel_key_stay_the_same_and_are_closed_to_others() {
-        let (_folder, state) = state();
+        let (_directory, state) = state();
         assert_eq!(
             state.identity().unwrap().id(),
             state.identity().unwrap().id()
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn epochs_grow_with_every_start_and_survive_a_lost_count() {
-        let (_folder, state) = state();
+        let (_directory, state) = state();
         let clock = Timestamp(1_700_000_000_000);
         assert_eq!(state.next_epoch(clock, true).unwrap(), 1);
         assert_eq!(state.next_epoch(clock, false).unwrap(), 2);
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_second_node_in_the_same_directory_is_told_so() {
-        let (_folder, state) = state();
+        let (_directory, state) = state();
         let lock = state.lock().unwrap();
         let error = StateDir::open(state.path()).unwrap().lock().unwrap_err();
         assert!(matches!(error, StateError::InUse { .. }), "{error}");
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn damaged_files_are_refused_and_left_as_they_are() {
-        let (_folder, state) = state();
+        let (_directory, state) = state();
         state.identity().unwrap();
         fs::write(state.path().join("identity.key"), "nonsense").unwrap();
         fs::write(state.path().join("epoch"), "x").unwrap();
@@ -404,8 +404,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_can_not_be_made_names_the_mend() {
-        let (folder, _state) = state();
-        let file = folder.path().join("file");
+        let (directory, _state) = state();
+        let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         let error = StateDir::open(&file.join("state")).unwrap_err().to_string();
         assert!(

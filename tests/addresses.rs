@@ -73,8 +73,8 @@ fn flagged(namespace: &Namespace, flag: &str) -> Vec<String> {
 }
 
 /// The addresses of its own that a machine is told of a node, in their order; not where its messages came from.
-fn addresses(asker: &Machine, node: &str) -> Vec<Value> {
-    let lines = asker.json(&["where", node], &[]).lines;
+fn addresses(requester: &Machine, node: &str) -> Vec<Value> {
+    let lines = requester.json(&["where", node], &[]).lines;
     let mut addresses = lines
         .first()
         .and_then(|line| line["addresses"].as_array().cloned())
@@ -146,20 +146,20 @@ fn a_link_local_address_is_printed_with_the_askers_own_zone_and_is_reached_so() 
     tablet.registered();
     let address = link_local(&laptop_space, "eth0");
     // A registry, a node without one, and no node at all.
-    for (space, asker, interface) in [
+    for (space, requester, interface) in [
         (&hub_space, &hub, "lan0"),
         (&tablet_space, &tablet, "wlan0"),
         (&phone_space, &phone, "usb0"),
     ] {
         // A server's word, where the laptop's own is late, has no zone.
-        let first = || asker.plain(&["where", "laptop", "--first"]);
+        let first = || requester.plain(&["where", "laptop", "--first"]);
         let first = until(interface, first, |first| {
             *first == format!("{address}%{interface}")
         });
         space.exec(&["python3", "-c", REACH, &first]);
-        assert_eq!(asker.plain(&["who", &first]), "laptop");
+        assert_eq!(requester.plain(&["who", &first]), "laptop");
         let zoned = |told: &Vec<Value>| told.first().is_some_and(|told| !told["zone"].is_null());
-        let told = until(interface, || addresses(asker, "laptop"), zoned);
+        let told = until(interface, || addresses(requester, "laptop"), zoned);
         assert_eq!(
             (told.len(), &told[0]["address"]),
             (1, &address.as_str().into()),
@@ -224,13 +224,13 @@ fn a_node_on_two_networks_is_told_to_each_by_the_address_that_is_there() {
         ("br0", "2001:db8:1::1/64", "2001:db8:1::7", "2001:db8:2::7"),
         ("br1", "2001:db8:2::1/64", "2001:db8:2::7", "2001:db8:1::7"),
     ] {
-        let (_space, asker) = machine(&lab, "asker", "client", &[("eth0", bridge, &[own])], "");
+        let (_space, requester) = machine(&lab, "asker", "client", &[("eth0", bridge, &[own])], "");
         assert_eq!(
-            asker.plain(&["where", "nas", "--first"]),
+            requester.plain(&["where", "nas", "--first"]),
             first,
             "asked from {own}"
         );
-        let told = addresses(&asker, "nas");
+        let told = addresses(&requester, "nas");
         let near: Vec<_> = told
             .iter()
             .map(|address| address["same_subnet"] == true)
@@ -360,8 +360,8 @@ fn a_node_of_both_families_is_shown_and_found_by_both() {
             .map(|address| address.split('/').next().unwrap().to_owned())
             .collect(),
     );
-    for asker in [&hub, &laptop, &phone] {
-        let nodes = asker.json(&["nodes"], &[]).lines;
+    for requester in [&hub, &laptop, &phone] {
+        let nodes = requester.json(&["nodes"], &[]).lines;
         let laptop = nodes.iter().find(|node| node["name"] == "laptop").unwrap();
         assert_eq!(
             sorted(texts(laptop["addresses"].as_array().unwrap())),
@@ -369,7 +369,7 @@ fn a_node_of_both_families_is_shown_and_found_by_both() {
             "{laptop}"
         );
         for address in &own {
-            let holders = asker.json(&["who", address], &[]).lines;
+            let holders = requester.json(&["who", address], &[]).lines;
             let holder = holders
                 .first()
                 .unwrap_or_else(|| panic!("nobody has {address}"));
@@ -389,8 +389,8 @@ fn a_node_of_both_families_is_shown_and_found_by_both() {
     let by_default = ["2001:db8:1::1", "10.77.0.1", "fd77::1"];
     assert_eq!(texts(&addresses(&hub, "laptop")), by_default);
     assert_eq!(texts(&addresses(&phone, "laptop")), by_default);
-    // A folder in the place of `/etc`, which may have no such file, for this program alone.
-    let etc = phone.folder().join("etc");
+    // A directory in the place of `/etc`, which may have no such file, for this program alone.
+    let etc = phone.directory().join("etc");
     fs::create_dir(&etc).unwrap();
     fs::write(
         etc.join("gai.conf"),
@@ -416,7 +416,7 @@ fn a_session_and_a_file_go_by_ipv6_alone() {
         &[("eth0", "br0", &["2001:db8:1::2/64"])],
         offer,
     );
-    fs::write(hub.folder().join("offered"), "the first").unwrap();
+    fs::write(hub.directory().join("offered"), "the first").unwrap();
     let accept = "files: { spread: 0s, accept: [{ name: f, path: taken }] }";
     let (_space, laptop) = machine(
         &lab,
@@ -434,13 +434,13 @@ fn a_session_and_a_file_go_by_ipv6_alone() {
     );
     let _running = [hub.run(), laptop.run()];
     laptop.registered();
-    let taken = laptop.folder().join("state/taken");
+    let taken = laptop.directory().join("state/taken");
     until(
         "the file came",
         || fs::read_to_string(&taken).unwrap_or_default(),
         |taken| taken == "the first",
     );
-    fs::write(hub.folder().join("offered"), "the second").unwrap();
+    fs::write(hub.directory().join("offered"), "the second").unwrap();
     let pushed = hub.json(&["push", "f"], &[]);
     assert_eq!(
         (pushed.code, &pushed.lines.last().unwrap()["state"]),

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// The program in a folder without a config, and with an environment of its own.
+/// The program in a directory without a config, and with an environment of its own.
 fn hereabouts(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hereabouts"));
     command

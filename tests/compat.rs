@@ -20,22 +20,22 @@ use serde_json::Value;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ancestors/wires.py");
 
-/// Machines on one network, each a namespace with a folder: 10.77.0.1, 10.77.0.2, …
+/// Machines on one network, each a namespace with a directory: 10.77.0.1, 10.77.0.2, …
 struct Site {
     machines: Vec<Machine>,
     _lab: Lab,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 struct Machine {
     namespace: Namespace,
-    folder: PathBuf,
+    directory: PathBuf,
     address: String,
 }
 
 impl Site {
     fn new(count: usize) -> Self {
-        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        let (lab, directory) = (Lab::new(), tempfile::tempdir().unwrap());
         let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
         let machines = (1..=count).map(|index| {
             let namespace = lab.namespace(&format!("m{index}"));
@@ -51,11 +51,11 @@ impl Site {
             ]);
             // The limited broadcast of the old programs needs a route.
             namespace.ip(&["route", "add", "default", "dev", "eth0"]);
-            let home = folder.path().join(format!("m{index}"));
+            let home = directory.path().join(format!("m{index}"));
             std::fs::create_dir(&home).unwrap();
             let machine = Machine {
                 namespace,
-                folder: home,
+                directory: home,
                 address: format!("10.77.0.{index}"),
             };
             machine.write("key", key);
@@ -65,7 +65,7 @@ impl Site {
         Self {
             machines: machines.collect(),
             _lab: lab,
-            _folder: folder,
+            _directory: directory,
         }
     }
 }
@@ -74,7 +74,7 @@ impl Machine {
     /// Writes a file that others may not read.
     fn write(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.folder.join(name);
+        let path = self.directory.join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
@@ -86,7 +86,7 @@ impl Machine {
             .args(args)
             .stdin(Stdio::null());
         command
-            .current_dir(&self.folder)
+            .current_dir(&self.directory)
             .env("TZ", "UTC")
             .env("RUST_BACKTRACE", "0");
         command
@@ -98,12 +98,12 @@ impl Machine {
             "role: {role}\nnode: {{ name: {name}, state_dir: state }}\nchannel: {{ name: test, keys: [file: key] }}\n"
         );
         self.write("hereabouts.yaml", &(common + more));
-        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        let log = std::fs::File::create(self.directory.join("log")).unwrap();
         let mut command = self.command(env!("CARGO_BIN_EXE_hereabouts"), &["run"]);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let running = Running {
             child,
-            log: Some(self.folder.join("log")),
+            log: Some(self.directory.join("log")),
         };
         until("the node answers", || {
             self.hereabouts(&["status", "--output", "json"])
@@ -137,7 +137,7 @@ impl Machine {
 
     /// One node of the registry.
     fn record(&self, name: &str) -> Value {
-        let all = self.printed(&["nodes", "--gone", "--output", "json"]);
+        let all = self.printed(&["nodes", "--absent", "--output", "json"]);
         let mut records = all
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -285,12 +285,12 @@ fn name_sent_by_netcat_is_found_marked_exported_and_survives_a_kill() {
     let status = hub.status();
     assert_eq!(status["registry"]["unauthenticated"], 1);
     assert_eq!(status["compat"][0]["wire"], "dynip");
-    let log = std::fs::read_to_string(hub.folder.join("log")).unwrap();
+    let log = std::fs::read_to_string(hub.directory.join("log")).unwrap();
     assert!(
         log.contains("anyone who reaches this port can claim any name"),
         "{log}"
     );
-    let export = hub.folder.join("state/dynip.json");
+    let export = hub.directory.join("state/dynip.json");
     until("the export has it", || {
         json(&export)["laptop"][0] == "10.77.0.2"
     });
@@ -333,7 +333,7 @@ fn name_of_a_node_of_the_channel_is_not_changed_by_a_datagram() {
         thief.script(&["dynip-tell", name, &hub.address, "28630"]);
     }
     until("the claims were refused", || {
-        hub.status()["counters"]["registry"]["hearsay_owned"] == 3
+        hub.status()["counters"]["registry"]["unverified_owned"] == 3
     });
     assert_eq!(hub.stdout(&["where", "kiosk", "--first"]), "10.77.0.2\n");
     assert_eq!(hub.record("kiosk")["wire"], "hereabouts");
@@ -342,7 +342,7 @@ fn name_of_a_node_of_the_channel_is_not_changed_by_a_datagram() {
     node.kill();
     thief.script(&["dynip-tell", "kiosk", &hub.address, "28630"]);
     until("the claim was refused", || {
-        hub.status()["counters"]["registry"]["hearsay_owned"] == 4
+        hub.status()["counters"]["registry"]["unverified_owned"] == 4
     });
     assert_eq!(hub.stdout(&["where", "kiosk", "--first"]), "10.77.0.2\n");
 }
@@ -353,7 +353,7 @@ fn old_dynip_server_is_told_by_a_node_and_by_a_command() {
     let [old, new] = &site.machines[..] else {
         unreachable!()
     };
-    let file = old.folder.join("dynip.json");
+    let file = old.directory.join("dynip.json");
     let (_old, mut lines) = old.start(&["dynip-serve", file.to_str().unwrap(), "28630"]);
     assert_eq!(line(&mut lines), "ready");
     let publish = "publish: [{ type: server }, { type: dynip, server: 10.77.0.1 }]\n";
@@ -461,7 +461,7 @@ fn old_pydiscover_client_gets_the_info_with_and_without_password() {
             (&2.into(), &1.into()),
             "{counted}"
         );
-        let log = std::fs::read_to_string(hub.folder.join("log")).unwrap();
+        let log = std::fs::read_to_string(hub.directory.join("log")).unwrap();
         assert_eq!(
             log.contains("reuses one key stream"),
             !password.is_empty(),
@@ -594,7 +594,7 @@ fn old_terminals_get_their_file_from_our_base() {
         unreachable!()
     };
     let old = [first, second].map(|machine| {
-        let path = machine.folder.join("terminal.db");
+        let path = machine.directory.join("terminal.db");
         let (running, mut lines) =
             machine.start(&["terminal", "9998", "show", path.to_str().unwrap()]);
         assert_eq!(line(&mut lines), "ready");
@@ -604,7 +604,7 @@ fn old_terminals_get_their_file_from_our_base() {
         (_first, mut lines, first_file),
         (_second, mut later, second_file),
     ] = old;
-    let offered = hub.folder.join("catalogue.db");
+    let offered = hub.directory.join("catalogue.db");
     let before = made_up_file(&offered, 1);
     let offers = "files: { offer: [{ name: catalogue, path: catalogue.db }, { name: other, path: hereabouts.yaml }] }\n";
     let _hub = hub.node(
@@ -623,7 +623,7 @@ fn old_terminals_get_their_file_from_our_base() {
     }
     let accept = "files: { spread: 0s, accept: [{ name: catalogue, path: catalogue.db }] }\n";
     let _kiosk = kiosk.node("client", "kiosk", accept);
-    let ours = kiosk.folder.join("state/catalogue.db");
+    let ours = kiosk.directory.join("state/catalogue.db");
     until("our own node has it", || sha256(&ours) == before);
 
     // To one: the other hears nothing.
@@ -681,14 +681,14 @@ fn our_terminal_gets_its_file_from_an_old_base_whole_or_not_at_all() {
         "kiosk",
         &format!("{accept}compat: {{ terminals: {{ file: catalogue }} }}\n"),
     );
-    let taken = new.folder.join("state/catalogue.db");
-    let followed = || std::fs::read_to_string(new.folder.join("followed")).unwrap_or_default();
+    let taken = new.directory.join("state/catalogue.db");
+    let followed = || std::fs::read_to_string(new.directory.join("followed")).unwrap_or_default();
     let counted = |what: &str| {
         new.status()["counters"]["terminals"][what]
             .as_u64()
             .unwrap_or(0)
     };
-    let offered = old.folder.join("base.db");
+    let offered = old.directory.join("base.db");
     let serve = |how: &str| {
         let (running, mut lines) =
             old.start(&["base-updates", "9998", offered.to_str().unwrap(), how]);
@@ -717,7 +717,7 @@ fn our_terminal_gets_its_file_from_an_old_base_whole_or_not_at_all() {
         (sha256(&taken), followed().as_str()),
         (first, "catalogue\n")
     );
-    let beside: Vec<_> = std::fs::read_dir(new.folder.join("state"))
+    let beside: Vec<_> = std::fs::read_dir(new.directory.join("state"))
         .unwrap()
         .map(|e| e.unwrap().file_name())
         .collect();
@@ -727,7 +727,7 @@ fn our_terminal_gets_its_file_from_an_old_base_whole_or_not_at_all() {
             .any(|name| name.to_string_lossy().ends_with(".part")),
         "{beside:?}"
     );
-    let log = std::fs::read_to_string(new.folder.join("log")).unwrap();
+    let log = std::fs::read_to_string(new.directory.join("log")).unwrap();
     for reason in ["nothing came", "it was cut after", "max_size"] {
         assert!(log.contains(reason), "{reason}: {log}");
     }
@@ -752,7 +752,7 @@ fn file_that_a_server_of_the_channel_gave_is_not_changed_by_an_old_base() {
     let [hub, old, new] = &site.machines[..] else {
         unreachable!()
     };
-    let proved = made_up_file(&hub.folder.join("catalogue.db"), 1);
+    let proved = made_up_file(&hub.directory.join("catalogue.db"), 1);
     let _hub = hub.node(
         "server",
         "hub",
@@ -761,15 +761,15 @@ fn file_that_a_server_of_the_channel_gave_is_not_changed_by_an_old_base() {
     let more = "files: { spread: 0s, accept: [{ name: catalogue, path: catalogue.db }] }\n\
                 compat: { terminals: { file: catalogue } }\n";
     let _node = new.node("client", "kiosk", more);
-    let taken = new.folder.join("state/catalogue.db");
+    let taken = new.directory.join("state/catalogue.db");
     until("the server's file is there", || sha256(&taken) == proved);
-    let forged = old.folder.join("base.db");
+    let forged = old.directory.join("base.db");
     made_up_file(&forged, 6);
     let (_old, _lines) = old.start(&["base-updates", "9998", forged.to_str().unwrap(), "whole"]);
     let refused = || new.status()["counters"]["terminals"]["updates_refused"].as_u64() == Some(1);
     until("it was refused", refused);
     assert_eq!(sha256(&taken), proved);
-    let log = std::fs::read_to_string(new.folder.join("log")).unwrap();
+    let log = std::fs::read_to_string(new.directory.join("log")).unwrap();
     assert!(log.contains("which proved it"), "{log}");
 }
 
@@ -804,7 +804,7 @@ fn bad_names_and_a_thousand_of_everything_at_once_are_borne() {
         status["registry"]["unauthenticated"].as_u64() <= Some(64 + 2),
         "{status}"
     );
-    let names = hub.printed(&["nodes", "--gone"]);
+    let names = hub.printed(&["nodes", "--absent"]);
     assert!(
         names
             .lines()

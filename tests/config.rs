@@ -30,14 +30,14 @@ impl Environment for Fixed {
     }
 }
 
-fn folder(name: &str) -> PathBuf {
+fn directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("schema")
         .join(name)
 }
 
 fn samples(name: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder(name))
+    let entries = fs::read_dir(directory(name))
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let mut samples: Vec<_> = entries
@@ -56,7 +56,7 @@ fn parse(path: &Path) -> Result<config::Loaded, config::Report> {
 
 #[test]
 fn committed_schema_is_the_one_of_the_types() {
-    let committed = fs::read_to_string(folder("hereabouts.schema.json")).unwrap_or_default();
+    let committed = fs::read_to_string(directory("hereabouts.schema.json")).unwrap_or_default();
     let made = serde_json::to_string_pretty(&config::published_schema()).unwrap() + "\n";
     assert!(
         committed == made,
@@ -279,7 +279,7 @@ fn the_page_names_every_setting_with_its_default_and_no_other() {
 #[test]
 fn the_page_marks_what_is_not_available() {
     // Every setting once, as the example has it, so each part that does not work yet is among these.
-    let loaded = parse(&folder("examples/every-setting.yaml"))
+    let loaded = parse(&directory("examples/every-setting.yaml"))
         .unwrap_or_else(|report| panic!("{}", report.render(false)));
     let page = page();
     for part in loaded.config.unavailable() {

@@ -42,7 +42,7 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-fn ring() -> KeyRing {
+fn key_ring() -> KeyRing {
     KeyRing::new("home", &[Secret::key([1; 32])]).unwrap()
 }
 
@@ -62,7 +62,7 @@ fn the_worked_datagram_is_what_we_send() {
     let mut datagram = [0; MAX_DATAGRAM];
     let length = message
         .seal(
-            ring().first(),
+            key_ring().first(),
             &std::array::from_fn(|index| index as u8),
             &mut datagram,
         )
@@ -96,8 +96,12 @@ fn the_worked_record_is_what_we_sign() {
         role: Role::Both,
         labels: Labels::new([("site", "home")]).unwrap(),
     };
-    let signed =
-        SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), ring().first().id()).unwrap();
+    let signed = SignedRecord::sign(
+        &record,
+        &Identity::from_seed(&[1; 32]),
+        key_ring().first().id(),
+    )
+    .unwrap();
     assert_eq!(hex_block(&page, "a9 "), hex(&signed.body));
     assert_eq!(hex_block(&page, "b2e06355"), hex(&signed.signature));
     assert!(page.contains(&hex(&signed.node.0)));
@@ -135,9 +139,9 @@ fn the_limits_of_the_page_are_those_of_the_code() {
 fn every_test_that_a_claim_rests_on_exists() {
     let page = read("docs/security.md");
     let mut sources = String::new();
-    for folder in ["src", "tests", "integration"] {
+    for directory in ["src", "tests", "integration"] {
         collect(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(directory),
             &mut sources,
         );
     }
@@ -193,8 +197,8 @@ fn every_finding_of_the_doctor_is_caused_by_a_test_of_the_real_program() {
     );
 }
 
-fn collect(folder: &Path, into: &mut String) {
-    for entry in fs::read_dir(folder).unwrap() {
+fn collect(directory: &Path, into: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(&path, into);

@@ -189,7 +189,7 @@ fn beside_a_server_all_is_well_with_and_without_a_node_here() {
     with.each(&["firewall", "peers", "server"]);
     // It left everything as it was.
     running.stop();
-    assert!(!laptop.folder().join("state/.probe").exists());
+    assert!(!laptop.directory().join("state/.probe").exists());
     doctor(&laptop).well();
 }
 
@@ -231,7 +231,7 @@ fn incoming_multicast_that_is_dropped_is_told_with_the_rule() {
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor(&laptop);
     found.says(
-        "multicast_not_heard",
+        "multicast_not_received",
         "problem",
         "1 node on the network answered it",
     );
@@ -240,17 +240,23 @@ fn incoming_multicast_that_is_dropped_is_told_with_the_rule() {
         "problem",
         "drops incoming multicast to UDP port 24373",
     );
-    assert_eq!(found.the("multicast_not_heard")["about"], "eth0");
+    assert_eq!(found.the("multicast_not_received")["about"], "eth0");
     assert_eq!(
         found.ills(),
-        ["multicast_not_heard eth0", "firewall_drops inet lab input"]
+        [
+            "multicast_not_received eth0",
+            "firewall_drops inet lab input"
+        ]
     );
     // With a node here, which holds the port, it is told by what the node hears.
     let _running = laptop.run();
     laptop.registered();
     assert_eq!(
         doctor(&laptop).ills(),
-        ["multicast_not_heard eth0", "firewall_drops inet lab input"]
+        [
+            "multicast_not_received eth0",
+            "firewall_drops inet lab input"
+        ]
     );
 }
 
@@ -267,11 +273,11 @@ fn firewall_that_is_closed_by_its_policy_is_told_with_the_command_that_opens_it(
     ]);
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor(&laptop);
-    let mend = "nft insert rule inet lab input udp dport 24373 accept";
-    found.says("firewall_drops", "problem", mend);
-    found.says("multicast_not_heard", "problem", "incoming");
+    let remedy = "nft insert rule inet lab input udp dport 24373 accept";
+    found.says("firewall_drops", "problem", remedy);
+    found.says("multicast_not_received", "problem", "incoming");
     // What it says mends it.
-    a.exec(&mend.split(' ').collect::<Vec<_>>());
+    a.exec(&remedy.split(' ').collect::<Vec<_>>());
     doctor(&laptop).well();
 }
 
@@ -282,8 +288,8 @@ fn incoming_broadcasts_that_are_dropped_are_told_with_the_rule() {
     a.nft(&["add rule inet lab input udp dport 24373 pkttype broadcast drop"]);
     a.nft(&["add rule inet lab input ip daddr { 255.255.255.255, 10.77.0.255 } drop"]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("broadcast_not_heard", "problem", "broadcast");
-    assert_eq!(found.the("broadcast_not_heard")["about"], "eth0");
+    found.says("broadcast_not_received", "problem", "broadcast");
+    assert_eq!(found.the("broadcast_not_received")["about"], "eth0");
     assert!(
         found
             .findings
@@ -314,7 +320,7 @@ fn each_interface_is_judged_by_itself() {
             found.findings
         );
         assert_eq!(
-            found.abouts("multicast_not_heard"),
+            found.abouts("multicast_not_received"),
             ["eth1", "eth1"],
             "{:#?}",
             found.findings
@@ -326,7 +332,7 @@ fn each_interface_is_judged_by_itself() {
             found.findings
         );
         found.says(
-            "multicast_not_heard",
+            "multicast_not_received",
             "problem",
             "IPv4 multicast does not come back",
         );
@@ -457,15 +463,15 @@ fn another_clock_is_told() {
             link_local: false,
             loopback: false,
         };
-        fanout.reconcile(&sockets, &policy.taken(&Watch::new().next().await));
-        let ring = KeyRing::new("lab", &[Secret::key(KEY)]).unwrap();
+        fanout.reconcile(&sockets, &policy.used(&Watch::new().next().await));
+        let key_ring = KeyRing::new("lab", &[Secret::key(KEY)]).unwrap();
         ready.send(()).unwrap();
         let serve = async {
             let (mut batch, mut replies) = (RecvBatch::new(), SendBatch::new());
             loop {
                 for place in 0..sockets.recv(&mut batch).await.unwrap() {
                     let (bytes, arrival) = batch.get_mut(place).unwrap();
-                    let opened = seal::open(&ring, bytes).unwrap();
+                    let opened = seal::open(&key_ring, bytes).unwrap();
                     let Ok(Message::Query(query)) = Message::decode(opened.payload) else {
                         continue;
                     };
@@ -476,7 +482,7 @@ fn another_clock_is_told() {
                     let mut nonce = [0; 24];
                     getrandom::fill(&mut nonce).unwrap();
                     let fill = |out: &mut [u8; DATAGRAM_MAX]| {
-                        refused.seal(ring.first(), &nonce, out).unwrap()
+                        refused.seal(key_ring.first(), &nonce, out).unwrap()
                     };
                     replies.push(arrival.from, None, fill).unwrap();
                 }
@@ -585,7 +591,7 @@ fn files_that_can_not_be_used_are_told() {
     doctor(&laptop).says("key_unusable", "problem", "chmod 600");
     std::fs::remove_file(laptop.key()).unwrap();
     doctor(&laptop).says("key_unusable", "problem", "channel.key can't be read");
-    let config = laptop.folder().join("hereabouts.yaml");
+    let config = laptop.directory().join("hereabouts.yaml");
     std::fs::write(
         &config,
         "channel: {}\nnode: { name: laptop, state_dir: hereabouts.yaml/state }\n",
@@ -603,7 +609,7 @@ fn state_that_is_held_by_a_node_without_a_control_socket_is_told() {
     let (_lab, a, _b) = pair();
     let hub = Machine::new(&a, "hub", "server", "");
     let running = hub.run();
-    let socket = hub.folder().join("state/control.sock");
+    let socket = hub.directory().join("state/control.sock");
     std::fs::remove_file(socket).unwrap();
     doctor(&hub).says(
         "state_held",
@@ -689,7 +695,7 @@ fn node_of_another_user_is_told_and_not_its_files() {
     // The config may be read by everybody, as in /etc; key and state may not.
     let open = Command::new("chmod")
         .arg("755")
-        .arg(laptop.folder())
+        .arg(laptop.directory())
         .status()
         .unwrap();
     assert!(open.success());
@@ -837,7 +843,7 @@ fn copied_identity_is_told_with_both_machines_and_gone_by_the_mend() {
         "delete identity.key in the state directory, set another node.name",
     );
     running.stop();
-    std::fs::remove_file(copy.folder().join("state/identity.key")).unwrap();
+    std::fs::remove_file(copy.directory().join("state/identity.key")).unwrap();
     copy.reconfigure("name: laptop", "name: copy");
     let _copy = copy.run();
     copy.registered();
@@ -853,17 +859,17 @@ fn copied_identity_is_told_with_both_machines_and_gone_by_the_mend() {
     }
 }
 
-/// A file system of 2 MiB in place of a machine's state folder. It is seen only within the mounts of its holder.
+/// A file system of 2 MiB in place of a machine's state directory. It is seen only within the mounts of its holder.
 struct SmallDisk {
     holder: Child,
-    folder: String,
+    directory: String,
 }
 
 impl SmallDisk {
     fn under(namespace: &Namespace, machine: &Machine) -> Self {
-        let folder = machine.folder().join("state");
-        std::fs::create_dir(&folder).unwrap();
-        let folder = folder.to_str().unwrap().to_owned();
+        let directory = machine.directory().join("state");
+        std::fs::create_dir(&directory).unwrap();
+        let directory = directory.to_str().unwrap().to_owned();
         // `unshare` makes the mounts private. The mount goes with the last process that sees it.
         let script = "mount -t tmpfs -o size=2m,mode=0700 tmpfs \"$0\" && echo mounted && exec cat";
         let mut holder = Command::new("ip")
@@ -876,7 +882,7 @@ impl SmallDisk {
                 "sh",
                 "-c",
                 script,
-                &folder,
+                &directory,
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -887,7 +893,7 @@ impl SmallDisk {
             .read_line(&mut line)
             .unwrap();
         assert_eq!(line, "mounted\n");
-        Self { holder, folder }
+        Self { holder, directory }
     }
 
     /// Runs a program that sees it.
@@ -903,7 +909,7 @@ impl SmallDisk {
 
     fn exec(&self, script: &str) -> bool {
         let [nsenter, arguments @ ..] = self.wrapper();
-        let script = format!("cd {}; {script}", self.folder);
+        let script = format!("cd {}; {script}", self.directory);
         Command::new(nsenter)
             .args(arguments)
             .args(["sh", "-c", &script])
@@ -953,7 +959,7 @@ fn disk_of_the_registry_that_is_full_is_told_here_and_on_a_client() {
             .unwrap()
             .ends_with("state/registry.redb")
     );
-    let path = disk.folder.as_str();
+    let path = disk.directory.as_str();
     assert_eq!(
         found.ills(),
         [
@@ -1082,7 +1088,7 @@ fn outgoing_broadcasts_that_are_dropped_are_told_with_the_rule_that_drops_no_mor
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&["add rule inet lab output ip daddr { 255.255.255.255, 10.77.0.255 } drop"]);
     let laptop = Machine::new(&a, "laptop", "client", "");
-    let mend = "nft insert rule inet lab output udp dport 24373 accept";
+    let remedy = "nft insert rule inet lab output udp dport 24373 accept";
     let told = |found: &Found| {
         found.says(
             "broadcast_not_sent",
@@ -1094,7 +1100,7 @@ fn outgoing_broadcasts_that_are_dropped_are_told_with_the_rule_that_drops_no_mor
             "problem",
             "drops outgoing broadcast to UDP port 24373",
         );
-        found.says("firewall_drops", "problem", mend);
+        found.says("firewall_drops", "problem", remedy);
         assert_eq!(
             found.ills(),
             ["broadcast_not_sent eth0", "firewall_drops inet lab output"]
@@ -1104,7 +1110,7 @@ fn outgoing_broadcasts_that_are_dropped_are_told_with_the_rule_that_drops_no_mor
     let _running = laptop.run();
     laptop.registered();
     told(&doctor(&laptop));
-    a.exec(&mend.split(' ').collect::<Vec<_>>());
+    a.exec(&remedy.split(' ').collect::<Vec<_>>());
     doctor(&laptop).well();
 }
 
@@ -1129,7 +1135,7 @@ fn rules_that_can_not_be_judged_for_certain_are_told_only_where_something_is_los
             "warning",
             "nft insert rule inet lab input udp dport 24373 accept",
         );
-        found.says("multicast_not_heard", "problem", "does not come back");
+        found.says("multicast_not_received", "problem", "does not come back");
         assert!(
             !found
                 .ills()

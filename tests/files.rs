@@ -74,7 +74,7 @@ fn await_content(path: &Path, content: &[u8]) {
 
 /// What a server knows of a node's file.
 fn held(server: &Machine, node: &str) -> Value {
-    let nodes = server.json(&["nodes", "--gone"], &[]).lines;
+    let nodes = server.json(&["nodes", "--absent"], &[]).lines;
     nodes
         .into_iter()
         .find(|view| view["name"] == node)
@@ -125,7 +125,7 @@ struct Victim {
     machine: Machine,
     name: String,
     offered: PathBuf,
-    folder: TempDir,
+    directory: TempDir,
     /// Its `after` writes here when it begins, and the generation when it ends.
     begun: PathBuf,
     ended: PathBuf,
@@ -133,11 +133,11 @@ struct Victim {
 
 impl Victim {
     fn target(&self) -> PathBuf {
-        self.folder.path().join("target")
+        self.directory.path().join("target")
     }
 
     fn parts(&self) -> Vec<u64> {
-        let entries = fs::read_dir(self.folder.path())
+        let entries = fs::read_dir(self.directory.path())
             .unwrap()
             .filter_map(Result::ok);
         let parts = entries.filter(|entry| entry.file_name() != "target");
@@ -149,7 +149,7 @@ impl Victim {
 
     fn noted(&self) -> Value {
         let ledger =
-            fs::read(self.machine.folder().join("state/accepted.json")).unwrap_or_default();
+            fs::read(self.machine.directory().join("state/accepted.json")).unwrap_or_default();
         serde_json::from_slice::<Value>(&ledger)
             .map(|ledger| ledger[&self.name].clone())
             .unwrap_or_default()
@@ -175,7 +175,7 @@ impl Victim {
         let noted = self.noted();
         let digest = blake3::hash(&content(new)).to_hex();
         let part = self
-            .folder
+            .directory
             .path()
             .join(format!(".target.{}.part", &digest[..16]));
         match fs::metadata(part) {
@@ -195,7 +195,7 @@ impl Victim {
             .map(|metadata| metadata.ino())
             .ok();
         let whole = content(new).len() as u64;
-        let part = self.folder.path().join(format!(
+        let part = self.directory.path().join(format!(
             ".target.{}.part",
             &blake3::hash(&content(new)).to_hex()[..16]
         ));
@@ -302,8 +302,8 @@ fn a_node_killed_a_hundred_times_holds_the_old_file_or_the_new_one_and_ends_with
         .into_iter()
         .zip(HUB + 1..)
         .map(|(name, port)| {
-            let folder = tempfile::tempdir().unwrap();
-            let [begun, ended] = ["begun", "ended"].map(|file| hub.folder().join(format!("{name}.{file}")));
+            let directory = tempfile::tempdir().unwrap();
+            let [begun, ended] = ["begun", "ended"].map(|file| hub.directory().join(format!("{name}.{file}")));
             // What outlives its node does not count as done.
             let after = format!(
                 "echo > {}; sleep 0.1; kill -0 $PPID && echo $HEREABOUTS_GENERATION >> {}",
@@ -312,13 +312,13 @@ fn a_node_killed_a_hundred_times_holds_the_old_file_or_the_new_one_and_ends_with
             );
             let accept = format!(
                 "accept: [{{ name: {name}, path: {}/target, after: {{ type: exec, command: [sh, -c, '{after}'] }} }}]",
-                folder.path().display()
+                directory.path().display()
             );
             let config = on_loopback(port, &format!("'127.0.0.1:{HUB}'"), &format!("spread: 0s, {accept}"));
             let machine = Machine::new(&namespace, &name, "client", &config);
-            let offered = hub.folder().join(&name);
+            let offered = hub.directory().join(&name);
             fs::write(&offered, "").unwrap();
-            Victim { machine, name, offered, folder, begun, ended }
+            Victim { machine, name, offered, directory, begun, ended }
         })
         .collect();
     let _hub = hub.run();
@@ -450,7 +450,7 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
     let content: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
         .take(SIZE)
         .collect();
-    fs::write(hub.folder().join("offered"), &content).unwrap();
+    fs::write(hub.directory().join("offered"), &content).unwrap();
     // Multicast and broadcast alone: no address is named.
     let node = Machine::new(
         &b,
@@ -465,7 +465,7 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
         !status["servers"][0]["last_acknowledged"].is_null()
     });
     let found = started.elapsed();
-    let taken = node.folder().join("state/taken");
+    let taken = node.directory().join("state/taken");
     while fs::read(&taken).ok().as_ref() != Some(&content) {
         assert!(
             started.elapsed() < BAD,
@@ -573,7 +573,7 @@ impl Pair {
     }
 
     fn offer(&self, content: &[u8]) {
-        put(&self.hub.folder().join("offered"), content);
+        put(&self.hub.directory().join("offered"), content);
     }
 
     /// Pulls until that fails in these words, which then stand in the node's log and at the server; the target is as it was.
@@ -641,12 +641,12 @@ fn a_disk_without_room_or_that_is_read_only_leaves_the_old_file_and_both_sides_s
 }
 
 #[test]
-fn a_folder_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides_say_the_mend() {
+fn a_directory_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides_say_the_mend() {
     const USER: u32 = 54321;
-    let folder = TempDir::new().unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let target = folder.path().join("target");
-    // Another user that may search folders: this binary lies where only root gets to. It may write nothing that is not its own.
+    let directory = TempDir::new().unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let target = directory.path().join("target");
+    // Another user that may search directories: this binary lies where only root gets to. It may write nothing that is not its own.
     let pair = Pair::new(&target, "").within(&[
         "setpriv",
         "--reuid=54321",
@@ -656,9 +656,9 @@ fn a_folder_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides
         "--ambient-caps=-all,+dac_read_search",
     ]);
     for path in [
-        pair.node.folder(),
+        pair.node.directory(),
         pair.node.key(),
-        pair.node.folder().join("hereabouts.yaml"),
+        pair.node.directory().join("hereabouts.yaml"),
     ] {
         chown(path, Some(USER), Some(USER)).unwrap();
     }
@@ -666,24 +666,24 @@ fn a_folder_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides
     pair.offer(b"new");
     let _hub = pair.hub.run();
     let _node = pair.node.run();
-    pair.fails(&format!("chown {USER} {}", folder.path().display()));
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    pair.fails(&format!("chown {USER} {}", directory.path().display()));
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     // The mend that was said is one.
-    chown(folder.path(), Some(USER), None).unwrap();
+    chown(directory.path(), Some(USER), None).unwrap();
     pair.comes(b"new");
 }
 
 #[test]
 fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_why() {
-    let folder = TempDir::new().unwrap();
-    let pair = Pair::new(&folder.path().join("target"), "");
+    let directory = TempDir::new().unwrap();
+    let pair = Pair::new(&directory.path().join("target"), "");
     pair.offer(b"the newest");
     let hub = pair.hub.run();
     let _node = pair.node.run();
     pair.comes(b"the newest");
     let newest = held(&pair.hub, "node")["generation"].as_u64().unwrap();
     hub.stop();
-    let ledger = pair.hub.folder().join("state/offers.json");
+    let ledger = pair.hub.directory().join("state/offers.json");
     let mut offers: Value = serde_json::from_slice(&fs::read(&ledger).unwrap()).unwrap();
     offers["f"]["generation"] = (newest - 10).into();
     fs::write(&ledger, offers.to_string()).unwrap();
@@ -698,14 +698,14 @@ fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_wh
 
 #[test]
 fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_sides_say_why() {
-    let folder = TempDir::new().unwrap();
-    let pair = Pair::new(&folder.path().join("target"), "");
+    let directory = TempDir::new().unwrap();
+    let pair = Pair::new(&directory.path().join("target"), "");
     pair.offer(b"old");
     let _hub = pair.hub.run();
     let node = pair.node.run();
     pair.comes(b"old");
     node.stop();
-    let ledger = pair.node.folder().join("state/accepted.json");
+    let ledger = pair.node.directory().join("state/accepted.json");
     let whole = fs::read(&ledger).unwrap();
     fs::write(&ledger, &whole[..whole.len() / 2]).unwrap();
     pair.offer(b"new");
@@ -736,7 +736,7 @@ impl Pair {
         }
     }
 
-    /// The node runs under strace; what each thread does with files stands in files of a folder, one each.
+    /// The node runs under strace; what each thread does with files stands in files of a directory, one each.
     fn traced(self, more: &[&str]) -> (Self, TempDir) {
         let traces = TempDir::new().unwrap();
         let out = traces.path().join("thread");
@@ -758,9 +758,9 @@ impl Pair {
 }
 
 #[test]
-fn a_pulled_file_is_synced_before_it_is_renamed_and_its_folder_after_that() {
-    let folder = TempDir::new().unwrap();
-    let (pair, traces) = Pair::new(&folder.path().join("target"), "").traced(&[]);
+fn a_pulled_file_is_synced_before_it_is_renamed_and_its_directory_after_that() {
+    let directory = TempDir::new().unwrap();
+    let (pair, traces) = Pair::new(&directory.path().join("target"), "").traced(&[]);
     // More than what is brought to the disk in between.
     let content = vec![7; 20 << 20];
     pair.offer(&content);
@@ -777,19 +777,19 @@ fn a_pulled_file_is_synced_before_it_is_renamed_and_its_folder_after_that() {
     let [trace] = replacing.as_slice() else {
         panic!("not by one thread: {replacing:?}")
     };
-    let folder = folder.path().display();
+    let directory = directory.path().display();
     let steps: Vec<_> = trace
         .lines()
-        .filter(|line| line.contains(&folder.to_string()))
+        .filter(|line| line.contains(&directory.to_string()))
         .collect();
-    let [synced, renamed, folder_synced] = steps.as_slice() else {
+    let [synced, renamed, directory_synced] = steps.as_slice() else {
         panic!("{trace}")
     };
     let is = |line: &str, call: &str, of: &str| {
         line.starts_with(call) && line.contains(of) && line.ends_with("= 0")
     };
     assert!(
-        is(synced, "fsync(", &format!("<{folder}/{part}>")),
+        is(synced, "fsync(", &format!("<{directory}/{part}>")),
         "{trace}"
     );
     assert!(
@@ -797,15 +797,15 @@ fn a_pulled_file_is_synced_before_it_is_renamed_and_its_folder_after_that() {
         "{trace}"
     );
     assert!(
-        is(folder_synced, "fsync(", &format!("<{folder}>")),
+        is(directory_synced, "fsync(", &format!("<{directory}>")),
         "{trace}"
     );
 }
 
 #[test]
-fn a_file_that_lies_there_already_is_synced_with_its_folder() {
-    let folder = TempDir::new().unwrap();
-    let target = folder.path().join("target");
+fn a_file_that_lies_there_already_is_synced_with_its_directory() {
+    let directory = TempDir::new().unwrap();
+    let target = directory.path().join("target");
     let (pair, traces) = Pair::new(&target, "").traced(&[]);
     fs::write(&target, "content").unwrap();
     let before = fs::metadata(&target).unwrap().ino();
@@ -831,7 +831,7 @@ fn a_file_that_lies_there_already_is_synced_with_its_folder() {
             .position(|line| line.starts_with("fsync(") && is(line, of))
     };
     assert!(
-        at(&target).is_some() && at(&target) < at(folder.path()),
+        at(&target).is_some() && at(&target) < at(directory.path()),
         "{trace}"
     );
     assert_eq!(
@@ -843,10 +843,10 @@ fn a_file_that_lies_there_already_is_synced_with_its_folder() {
 
 #[test]
 fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
-    let folder = TempDir::new().unwrap();
-    let target = folder.path().join("target");
+    let directory = TempDir::new().unwrap();
+    let target = directory.path().join("target");
     let content = vec![7; 100_000];
-    let part = folder.path().join(format!(
+    let part = directory.path().join(format!(
         ".target.{}.part",
         &blake3::hash(&content).to_hex()[..16]
     ));
@@ -883,17 +883,17 @@ fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
 
 #[test]
 fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node() {
-    let folder = TempDir::new().unwrap();
-    let child = folder.path().join("child");
+    let directory = TempDir::new().unwrap();
+    let child = directory.path().join("child");
     // First something that is left running and holds the output, then something that is waited for.
     let script = format!(
         "echo $HEREABOUTS_NAME is said; echo warned >&2; \
          if test $(cat {0}/target) = long; then sleep 1000 & echo $! > {1}; wait; else sleep 20 & fi",
-        folder.path().display(),
+        directory.path().display(),
         child.display()
     );
     let after = format!(", after: {{ type: exec, command: [sh, -c, '{script}'] }}");
-    let pair = Pair::new(&folder.path().join("target"), &after);
+    let pair = Pair::new(&directory.path().join("target"), &after);
     pair.offer(b"short");
     let _hub = pair.hub.run();
     let node = pair.node.run();
@@ -950,8 +950,8 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
         "client",
         &on_loopback(HUB + 2, &servers, accept),
     );
-    let taken = node.folder().join("state/taken");
-    fs::write(hub.folder().join("offered"), "genuine").unwrap();
+    let taken = node.directory().join("state/taken");
+    fs::write(hub.directory().join("offered"), "genuine").unwrap();
     let _hub = hub.run();
     let _node = node.run();
     await_content(&taken, b"genuine");
@@ -960,12 +960,12 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
     });
 
     // It has the key and is a server like the first one; its file is newer by its own count.
-    fs::write(forger.folder().join("offered"), "forged").unwrap();
+    fs::write(forger.directory().join("offered"), "forged").unwrap();
     let _forger = forger.run();
     let number = |forger: &Machine| forger.status()["offers"][0]["generation"].as_u64();
     await_some("the forger offers a higher generation", || {
         put(
-            &forger.folder().join("offered"),
+            &forger.directory().join("offered"),
             format!("forged {:?}", Instant::now()).as_bytes(),
         );
         forger.json(&["push", "f", "--timeout", "1ms"], &[]);
@@ -999,7 +999,7 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
     assert_eq!(fs::read(&taken).unwrap(), b"genuine");
 
     // The genuine one goes on.
-    put(&hub.folder().join("offered"), b"genuine too");
+    put(&hub.directory().join("offered"), b"genuine too");
     let pushed = hub.json(&["push", "f"], &[]);
     assert_eq!(pushed.code, Some(0), "{:?}", pushed.lines);
     assert_eq!(fs::read(&taken).unwrap(), b"genuine too");
@@ -1008,10 +1008,10 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
 /// A member of the channel between a node and its server: it speaks in the server's place, and signs as itself. It tells
 /// what the node reported.
 async fn impostor(listener: TcpListener, server: NodeId, reports: std::sync::mpsc::Sender<String>) {
-    let ring = KeyRing::new("lab", &[Secret::key(KEY)]).unwrap();
+    let key_ring = KeyRing::new("lab", &[Secret::key(KEY)]).unwrap();
     let signer = Identity::from_seed(&[66; 32]);
     while let Ok((stream, _)) = listener.accept().await {
-        let Ok(mut session) = session::accept(stream, &ring, "lab", |_, _| true).await else {
+        let Ok(mut session) = session::accept(stream, &key_ring, "lab", |_, _| true).await else {
             continue;
         };
         let generation = u64::MAX >> 1;
@@ -1064,8 +1064,8 @@ fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both
     let accept = "spread: 0s, accept: [{ name: f, path: taken }]";
     let config = on_loopback(HUB + 1, &format!("'127.0.0.1:{HUB}'"), accept);
     let node = Machine::new(&namespace, "node", "client", &config);
-    let taken = node.folder().join("state/taken");
-    fs::write(hub.folder().join("offered"), "genuine").unwrap();
+    let taken = node.directory().join("state/taken");
+    fs::write(hub.directory().join("offered"), "genuine").unwrap();
     let _hub = hub.run();
     let _node = node.run();
     await_content(&taken, b"genuine");

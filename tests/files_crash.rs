@@ -63,8 +63,8 @@ fn child() {
 
 #[test]
 fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalogue");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalogue");
     fs::write(&path, content(250)).unwrap();
     for round in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -106,7 +106,7 @@ fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
     pull(&path, 7).unwrap();
     assert_eq!(fs::read(&path).unwrap(), content(7));
     assert_eq!(
-        fs::read_dir(folder.path()).unwrap().count(),
+        fs::read_dir(directory.path()).unwrap().count(),
         1,
         "nothing is left beside the target"
     );
@@ -117,16 +117,16 @@ struct Small(tempfile::TempDir);
 
 impl Small {
     fn mount() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-            .arg(folder.path())
+            .arg(directory.path())
             .status();
         assert!(
             mounted.is_ok_and(|status| status.success()),
             "this test mounts a tmpfs, which needs root"
         );
-        Self(folder)
+        Self(directory)
     }
 }
 

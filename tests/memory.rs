@@ -31,14 +31,14 @@ const MIB: u64 = 1024 * KIB;
 /// The longest that one thing may take in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// A server and a client of it on loopback, with a key and folders of their own.
+/// A server and a client of it on loopback, with a key and directories of their own.
 struct Pair {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Pair {
     fn new(offer: &str, accept: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         // Free a moment ago: UDP and TCP of that number, as nobody else here listens on both.
         let port = |_| {
             UdpSocket::bind("127.0.0.1:0")
@@ -48,7 +48,7 @@ impl Pair {
                 .port()
         };
         let [hub, node] = [(); 2].map(port);
-        secret(&folder.path().join("key"), &[7; 32]);
+        secret(&directory.path().join("key"), &[7; 32]);
         for (name, role, port, servers, files) in [
             ("hub", "server", hub, String::new(), offer),
             ("node", "client", node, format!("'127.0.0.1:{hub}'"), accept),
@@ -63,23 +63,23 @@ impl Pair {
                  registry: {{ lease: 15m }}\n\
                  files: {{ {files} }}\n"
             );
-            fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
+            fs::write(directory.path().join(format!("{name}.yaml")), text).unwrap();
         }
-        Self { folder }
+        Self { directory }
     }
 
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hereabouts"));
         command
             .arg("--config")
-            .arg(self.folder.path().join(format!("{name}.yaml")))
+            .arg(self.directory.path().join(format!("{name}.yaml")))
             .args(arguments);
         command.stdin(Stdio::null());
         command
     }
 
     fn run(&self, name: &str) -> Running {
-        let log = File::create(self.folder.path().join(format!("{name}.log"))).unwrap();
+        let log = File::create(self.directory.path().join(format!("{name}.log"))).unwrap();
         let child = self
             .command(name, &["run"])
             .stdout(Stdio::null())
@@ -129,7 +129,7 @@ impl Running {
     }
 
     /// Has the kernel count the most memory from now on.
-    fn count_anew(&self) {
+    fn recount(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5").unwrap();
     }
 }
@@ -211,9 +211,9 @@ fn registration(index: u32) -> Registration {
 /// Lists a server's nodes over a session; gives the most memory that the client took, and how much more the server took for it.
 fn list(nodes: u32) -> (u64, u64) {
     let pair = Pair::new("", "");
-    fill(&pair.folder.path().join("hub"), nodes);
+    fill(&pair.directory.path().join("hub"), nodes);
     let hub = pair.run("hub");
-    hub.count_anew();
+    hub.recount();
     let before = hub.memory("VmRSS");
     let started = Instant::now();
     let mut client = Running(
@@ -270,12 +270,12 @@ fn pull(mib: u64) -> (u64, u64) {
     let block: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
         .take(MIB as usize)
         .collect();
-    let mut file = File::create(pair.folder.path().join("offered")).unwrap();
+    let mut file = File::create(pair.directory.path().join("offered")).unwrap();
     (0..mib).for_each(|_| file.write_all(&block).unwrap());
     drop(file);
     let hub = pair.run("hub");
     let node = pair.run("node");
-    let taken = pair.folder.path().join("node/taken");
+    let taken = pair.directory.path().join("node/taken");
     await_that("the file came", || taken.exists());
     assert_eq!(fs::metadata(taken).unwrap().len(), mib * MIB);
     let (node, hub) = (node.memory("VmHWM"), hub.memory("VmHWM"));

@@ -74,7 +74,7 @@ impl Node {
             self.interfaces = next
                 .unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}: {:?}", self.interfaces));
             self.fanout
-                .reconcile(&self.sockets, &policy().taken(&self.interfaces));
+                .reconcile(&self.sockets, &policy().used(&self.interfaces));
         }
         started.elapsed()
     }
@@ -556,7 +556,7 @@ fn storm_that_loses_events_ends_in_the_true_list() {
             "the storm was too small to lose events"
         );
         let eth0 = node.interface("eth0").unwrap();
-        assert!(matches!(policy().decide(eth0), Decision::Taken { .. }));
+        assert!(matches!(policy().decide(eth0), Decision::Used { .. }));
         assert_eq!(
             eth0.addresses
                 .iter()

@@ -1,4 +1,4 @@
-//! Whose a pulled file is, and what is said where that, or the folder, is not allowed.
+//! Whose a pulled file is, and what is said where that, or the directory, is not allowed.
 //!
 //! Needs root, and makes threads of its own into an ordinary user.
 
@@ -23,16 +23,16 @@ const USER: u32 = 54321;
 const GROUP: u32 = 54322;
 const OTHER_GROUP: u32 = 54323;
 
-/// A folder that everybody can reach, and the path of a file in it.
-fn folder() -> (TempDir, PathBuf) {
+/// A directory that everybody can reach, and the path of a file in it.
+fn directory() -> (TempDir, PathBuf) {
     assert!(
         rustix::process::geteuid().is_root(),
         "these tests need root"
     );
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-    let path = folder.path().join("file");
-    (folder, path)
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let path = directory.path().join("file");
+    (directory, path)
 }
 
 /// Does something as a user without any capability, who is in these groups.
@@ -62,13 +62,13 @@ fn owner(path: &Path) -> (u32, u32, u32) {
     (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
 }
 
-fn count(folder: &TempDir) -> usize {
-    fs::read_dir(folder).unwrap().count()
+fn count(directory: &TempDir) -> usize {
+    fs::read_dir(directory).unwrap().count()
 }
 
 #[test]
 fn a_pulled_file_belongs_to_whom_the_configuration_names() {
-    let (folder, path) = folder();
+    let (directory, path) = directory();
     pull(&path, 0o640, Some("54321:54322"), b"one").unwrap();
     assert_eq!(owner(&path), (USER, GROUP, 0o640));
     // By names, and what is not named stays.
@@ -77,14 +77,14 @@ fn a_pulled_file_belongs_to_whom_the_configuration_names() {
     pull(&path, 0o604, Some(":root"), b"three").unwrap();
     assert_eq!(owner(&path), (0, 0, 0o604));
     assert_eq!(
-        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (fs::read(&path).unwrap().as_slice(), count(&directory)),
         (&b"three"[..], 1)
     );
 }
 
 #[test]
 fn a_file_keeps_its_owner_where_none_is_configured() {
-    let (_folder, path) = folder();
+    let (_directory, path) = directory();
     pull(&path, 0o644, None, b"one").unwrap();
     assert_eq!(owner(&path), (0, 0, 0o644));
     chown(&path, Some(USER), Some(GROUP)).unwrap();
@@ -104,7 +104,7 @@ fn a_file_keeps_its_owner_where_none_is_configured() {
 
 #[test]
 fn an_old_bases_file_gets_the_same_owner() {
-    let (_folder, path) = folder();
+    let (_directory, path) = directory();
     let take = |mode, owner: &str| {
         let target = Target::open(&path, mode)
             .unwrap()
@@ -121,7 +121,7 @@ fn an_old_bases_file_gets_the_same_owner() {
 
 #[test]
 fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
-    let (folder, path) = folder();
+    let (directory, path) = directory();
     fs::write(&path, "old").unwrap();
     let before = owner(&path);
     let user = as_user(&[], || pull(&path, 0o644, Some("root"), b"new")).unwrap_err();
@@ -152,7 +152,7 @@ fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
         (
             fs::read(&path).unwrap().as_slice(),
             owner(&path),
-            count(&folder)
+            count(&directory)
         ),
         (&b"old"[..], before, 1)
     );
@@ -166,7 +166,7 @@ fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
 
 #[test]
 fn an_owner_that_does_not_exist_is_named_before_anything_is_pulled() {
-    let (folder, path) = folder();
+    let (directory, path) = directory();
     fs::write(&path, "old").unwrap();
     for (owner, says) in [
         ("no-such-user-54", "/etc/passwd has no user"),
@@ -179,14 +179,14 @@ fn an_owner_that_does_not_exist_is_named_before_anything_is_pulled() {
         assert!(error.contains(says), "{error}");
     }
     assert_eq!(
-        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (fs::read(&path).unwrap().as_slice(), count(&directory)),
         (&b"old"[..], 1)
     );
 }
 
 #[test]
 fn a_pull_that_may_be_given_away_still_goes_on_where_it_stopped() {
-    let (_folder, path) = folder();
+    let (_directory, path) = directory();
     let target = Target::open(&path, 0o600)
         .unwrap()
         .owned_by(Some("54321:54322".parse().unwrap()));
@@ -200,27 +200,27 @@ fn a_pull_that_may_be_given_away_still_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_is_told_with_its_mend() {
-    let (folder, path) = folder();
+fn a_directory_that_may_not_be_written_is_told_with_its_mend() {
+    let (directory, path) = directory();
     fs::write(&path, "old").unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     let error = as_user(&[], || pull(&path, 0o644, None, b"new")).unwrap_err();
     assert!(
         matches!(error, TargetError::Denied { uid: USER, .. }),
         "{error}"
     );
-    let mend = format!("chown {USER} {}", folder.path().display());
-    assert!(error.to_string().ends_with(&mend), "{error}");
+    let remedy = format!("chown {USER} {}", directory.path().display());
+    assert!(error.to_string().ends_with(&remedy), "{error}");
     let target = as_user(&[], || {
         Incoming::begin(Target::open(&path, 0o644)?, 100).map(drop)
     });
-    assert!(target.unwrap_err().to_string().ends_with(&mend));
+    assert!(target.unwrap_err().to_string().ends_with(&remedy));
     assert_eq!(
-        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (fs::read(&path).unwrap().as_slice(), count(&directory)),
         (&b"old"[..], 1)
     );
-    // What lies there and can't be read may be replaced all the same, where the folder allows it.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    // What lies there and can't be read may be replaced all the same, where the directory allows it.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(
         as_user(&[], || Target::open(&path, 0o644)
@@ -235,9 +235,9 @@ fn a_folder_that_may_not_be_written_is_told_with_its_mend() {
 
 #[test]
 fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
-    let (folder, path) = folder();
+    let (directory, path) = directory();
     let digest: [u8; 32] = blake3::hash(b"content").into();
-    let part = folder.path().join(format!(
+    let part = directory.path().join(format!(
         ".file.{}.part",
         data_encoding::HEXLOWER.encode(&digest[..8])
     ));
@@ -261,7 +261,7 @@ fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
         (
             fs::read(&path).unwrap().as_slice(),
             owner(&path),
-            count(&folder)
+            count(&directory)
         ),
         (&b"content"[..], (0, 0, 0o644), 1)
     );
@@ -269,7 +269,7 @@ fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
 
 #[test]
 fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
-    let (_folder, path) = folder();
+    let (_directory, path) = directory();
     let keep = |owner: Option<&str>, mode| {
         let target = Target::open(&path, mode)
             .unwrap()
@@ -291,17 +291,21 @@ fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
 
 #[test]
 fn somebody_elses_part_is_replaced_and_not_written() {
-    let (folder, path) = folder();
+    let (directory, path) = directory();
     let digest: [u8; 32] = blake3::hash(b"content").into();
     let part = format!(
         ".file.{}.part",
         data_encoding::HEXLOWER.encode(&digest[..8])
     );
-    fs::write(folder.path().join(&part), "cont").unwrap();
-    fs::set_permissions(folder.path().join(&part), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(directory.path().join(&part), "cont").unwrap();
+    fs::set_permissions(
+        directory.path().join(&part),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
     as_user(&[], || pull(&path, 0o644, None, b"content")).unwrap();
     assert_eq!(
-        (fs::read(&path).unwrap().as_slice(), count(&folder)),
+        (fs::read(&path).unwrap().as_slice(), count(&directory)),
         (&b"content"[..], 1)
     );
 }

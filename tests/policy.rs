@@ -102,8 +102,8 @@ impl House {
 
 /// The servers that answer a machine there.
 fn found(namespace: &Namespace, settings: &str) -> Vec<Value> {
-    let asker = Machine::new(namespace, "asker", "client", settings);
-    asker
+    let requester = Machine::new(namespace, "asker", "client", settings);
+    requester
         .json(&["discover", "--timeout", "2s"], &[])
         .lines
         .into_iter()

@@ -62,7 +62,7 @@ impl Site {
         let hub_namespace = place("hub", 1);
         let hub = format!("files: {{ offer: [{{ name: f, path: offered }}] }}\n{hub}");
         let hub = Machine::new(&hub_namespace, "hub", "server", &hub);
-        let offered = hub.folder().join("offered");
+        let offered = hub.directory().join("offered");
         put(&offered, "the first");
         let mut running = vec![hub.run()];
         let mut nodes = Vec::new();
@@ -102,7 +102,7 @@ impl Site {
 }
 
 fn taken(node: &Machine) -> String {
-    fs::read_to_string(node.folder().join("state/taken")).unwrap_or_default()
+    fs::read_to_string(node.directory().join("state/taken")).unwrap_or_default()
 }
 
 /// The last line of each node that a push shows, as its name and state.
@@ -225,13 +225,13 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
     assert_eq!(again["generation"], before["generation"]);
     assert!(time(&again) > time(&before), "{before} {again}");
     // So is one that fails: what is held stays.
-    fs::remove_file(node.folder().join("state/taken")).unwrap();
-    fs::create_dir(node.folder().join("state/taken")).unwrap();
+    fs::remove_file(node.directory().join("state/taken")).unwrap();
+    fs::create_dir(node.directory().join("state/taken")).unwrap();
     let pulled = node.json(&["pull"], &[]);
     assert_eq!(pulled.code, Some(1), "{:?}", pulled.lines);
     let failed = site.held("one");
     assert!(
-        failed["error"].as_str().unwrap().contains("is a folder"),
+        failed["error"].as_str().unwrap().contains("is a directory"),
         "{failed}"
     );
     assert_eq!(failed["generation"], before["generation"]);
@@ -246,9 +246,9 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
         .as_str()
         .unwrap()
         .to_owned();
-    assert!(error.contains("is a folder"), "{error}");
+    assert!(error.contains("is a directory"), "{error}");
     // Once it is mended, the same push brings it.
-    fs::remove_dir(node.folder().join("state/taken")).unwrap();
+    fs::remove_dir(node.directory().join("state/taken")).unwrap();
     let pushed = site.hub.json(&["push", "f"], &[]);
     assert_eq!(
         (pushed.code, ends(&pushed.lines)),
@@ -261,7 +261,7 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
 
 /// How much of a file lies beside its place at a node; `None` where nothing does.
 fn part(node: &Machine) -> Option<u64> {
-    let entries = fs::read_dir(node.folder().join("state"))
+    let entries = fs::read_dir(node.directory().join("state"))
         .unwrap()
         .filter_map(Result::ok);
     let part = entries
@@ -293,7 +293,7 @@ fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
         "client",
         "files: { spread: 0s, accept: [{ name: f, path: taken }] }",
     );
-    let offered = hub.folder().join("offered");
+    let offered = hub.directory().join("offered");
     put(&offered, "the first");
     let _running = [hub.run(), node.run()];
     node.until("it has the first", |_| taken(&node) == "the first");
@@ -332,7 +332,7 @@ fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
             ends(&pushed.lines),
             [("node".to_owned(), "done".to_owned())]
         );
-        assert!(fs::read(node.folder().join("state/taken")).unwrap() == content);
+        assert!(fs::read(node.directory().join("state/taken")).unwrap() == content);
         if hit {
             break;
         }

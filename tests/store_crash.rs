@@ -167,8 +167,8 @@ fn kill_after(mut child: Child, delay: Duration) -> JoinHandle<ExitStatus> {
 
 #[test]
 fn acknowledged_changes_survive_sigkill() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let mut random = Random::seeded();
     println!("seed {}", random.0);
     let mut acknowledged: HashMap<u32, u64> = HashMap::new();

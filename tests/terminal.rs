@@ -51,7 +51,7 @@ impl Pair {
         );
         let accept = "files: { spread: 0s, accept: [{ name: catalogue, path: taken }] }";
         let node = Machine::new(&b, "kiosk", "client", accept);
-        fs::write(hub.folder().join("offered"), "small").unwrap();
+        fs::write(hub.directory().join("offered"), "small").unwrap();
         let running = [hub.run(), node.run()];
         let pair = Self {
             hub,
@@ -61,7 +61,7 @@ impl Pair {
             _lab: lab,
         };
         let started = Instant::now();
-        while !pair.node.folder().join("state/taken").exists() {
+        while !pair.node.directory().join("state/taken").exists() {
             assert!(
                 started.elapsed() < LIMIT,
                 "the first file did not come: {}",
@@ -73,13 +73,13 @@ impl Pair {
     }
 
     fn offer(&self, byte: u8) {
-        let new = self.hub.folder().join("offered.new");
+        let new = self.hub.directory().join("offered.new");
         fs::write(&new, vec![byte; SIZE]).unwrap();
-        fs::rename(new, self.hub.folder().join("offered")).unwrap();
+        fs::rename(new, self.hub.directory().join("offered")).unwrap();
     }
 
     fn holds(&self, byte: u8) -> bool {
-        fs::read(self.node.folder().join("state/taken")).unwrap_or_default() == vec![byte; SIZE]
+        fs::read(self.node.directory().join("state/taken")).unwrap_or_default() == vec![byte; SIZE]
     }
 }
 

@@ -13,14 +13,14 @@ const MEND: &str = "tcpdump is needed, as root: `apt-get install tcpdump`";
 /// A running capture of all IP packets of a network.
 pub(crate) struct Capture {
     tcpdump: Child,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Capture {
     /// Begins a capture; when it returns, every further packet is in it.
     pub(crate) async fn of(network: &Network) -> Self {
-        let folder = TempDir::new().unwrap();
-        let file = File::create(folder.path().join("pcap")).unwrap();
+        let directory = TempDir::new().unwrap();
+        let file = File::create(directory.path().join("pcap")).unwrap();
         let bridge = network.bridge();
         let mut tcpdump = Command::new("tcpdump")
             .args([
@@ -52,7 +52,7 @@ impl Capture {
         said.await
             .unwrap()
             .unwrap_or_else(|said| panic!("{}: {MEND}", said.trim()));
-        Self { tcpdump, folder }
+        Self { tcpdump, directory }
     }
 
     /// The packets so far that a filter takes, one a line (pcap-filter(7)).
@@ -60,7 +60,7 @@ impl Capture {
         let read = Command::new("tcpdump")
             .arg("-n")
             .arg("-r")
-            .arg(self.folder.path().join("pcap"))
+            .arg(self.directory.path().join("pcap"))
             .arg(filter)
             .output();
         let read = read.unwrap();

@@ -20,7 +20,7 @@ pub(super) const LABEL: &str = "org.hereabouts.integration";
 /// The longest that one test may take: more is a hang.
 const TEST_LIMIT: Duration = Duration::from_secs(240);
 
-/// The image as people would write it. The folder for the state belongs to the user, so that a fresh volume does, too.
+/// The image as people would write it. The directory for the state belongs to the user, so that a fresh volume does, too.
 const DOCKERFILE: &str = r#"
 FROM scratch
 LABEL org.hereabouts.integration=image

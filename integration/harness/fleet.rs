@@ -37,7 +37,7 @@ pub(crate) enum State {
     Memory,
     /// On a volume that outlives it.
     Volume(Arc<Volume>),
-    /// In a folder that belongs to root.
+    /// In a directory that belongs to root.
     NotWritable,
 }
 
@@ -122,24 +122,24 @@ impl Fleet {
             state,
             files,
         } = setup;
-        let folder = TempDir::new().unwrap();
+        let directory = TempDir::new().unwrap();
         // The node is another user than the one who writes here. As in a pod, others can read the key and nobody can
         // write it: the mount is read-only.
-        mode(&folder, "", 0o755);
-        fs::write(folder.path().join("hereabouts.yaml"), &config).unwrap();
-        mode(&folder, "hereabouts.yaml", 0o644);
+        mode(&directory, "", 0o755);
+        fs::write(directory.path().join("hereabouts.yaml"), &config).unwrap();
+        mode(&directory, "hereabouts.yaml", 0o644);
         fs::write(
-            folder.path().join("channel.key"),
+            directory.path().join("channel.key"),
             data_encoding::BASE64.encode(&self.key) + "\n",
         )
         .unwrap();
-        mode(&folder, "channel.key", key_mode);
+        mode(&directory, "channel.key", key_mode);
         for (file, content) in files {
-            put(folder.path(), file, &content);
+            put(directory.path(), file, &content);
         }
 
         let container = unique(&name);
-        let mount = Mount::bind_mount(folder.path().to_str().unwrap(), CONFIG_FOLDER);
+        let mount = Mount::bind_mount(directory.path().to_str().unwrap(), CONFIG_FOLDER);
         let mut request: ContainerRequest<GenericImage> = image()
             .await
             .with_container_name(&container)
@@ -177,7 +177,7 @@ impl Fleet {
             State::Volume(volume) => Some(volume),
             State::Memory | State::NotWritable => None,
         };
-        Node::new(name, container, started, network, volume, folder)
+        Node::new(name, container, started, network, volume, directory)
     }
 }
 
@@ -225,14 +225,18 @@ impl Setup {
     }
 }
 
-/// Puts a file that everybody can read into a folder, in place of the one that is there.
-pub(super) fn put(folder: &Path, name: &str, content: &[u8]) {
-    let new = folder.join(format!(".{name}.new"));
+/// Puts a file that everybody can read into a directory, in place of the one that is there.
+pub(super) fn put(directory: &Path, name: &str, content: &[u8]) {
+    let new = directory.join(format!(".{name}.new"));
     fs::write(&new, content).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
-    fs::rename(new, folder.join(name)).unwrap();
+    fs::rename(new, directory.join(name)).unwrap();
 }
 
-fn mode(folder: &TempDir, file: &str, mode: u32) {
-    fs::set_permissions(folder.path().join(file), fs::Permissions::from_mode(mode)).unwrap();
+fn mode(directory: &TempDir, file: &str, mode: u32) {
+    fs::set_permissions(
+        directory.path().join(file),
+        fs::Permissions::from_mode(mode),
+    )
+    .unwrap();
 }

@@ -33,7 +33,7 @@ pub(crate) struct Node {
     network: Option<Arc<Network>>,
     // Held until the container is gone; fields are dropped in this order.
     _volume: Option<Arc<Volume>>,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 /// A command that ended.
@@ -54,7 +54,7 @@ impl Node {
         started: ContainerAsync<GenericImage>,
         network: Option<Arc<Network>>,
         volume: Option<Arc<Volume>>,
-        folder: TempDir,
+        directory: TempDir,
     ) -> Self {
         Self {
             name,
@@ -62,7 +62,7 @@ impl Node {
             started,
             network,
             _volume: volume,
-            folder,
+            directory,
         }
     }
 
@@ -152,7 +152,7 @@ impl Node {
 
     /// What this server knows of a node, whatever its state; null if nothing.
     pub(crate) async fn knows(&self, name: &str) -> Value {
-        let nodes = self.json(&["nodes", "--gone"]).await;
+        let nodes = self.json(&["nodes", "--absent"]).await;
         nodes
             .into_iter()
             .find(|node| node["name"] == name)
@@ -195,9 +195,9 @@ impl Node {
             .unwrap_or_else(|| panic!("{} is not on {}", self.name, network.name))
     }
 
-    /// Puts a file into the folder of its config, `/etc/hereabouts`, in place of the one that is there.
+    /// Puts a file into the directory of its config, `/etc/hereabouts`, in place of the one that is there.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
-        super::fleet::put(self.folder.path(), name, content);
+        super::fleet::put(self.directory.path(), name, content);
     }
 
     /// The process id of the running node, as this machine counts.

@@ -23,7 +23,7 @@ use super::view::{
     AnnouncedView, ChangeView, HealthView, HistoryView, HolderView, ImportedView, NodeView,
     PullView, PushView, StatusView,
 };
-use crate::model::{NodeName, Timestamp, Wire};
+use crate::model::{NodeName, Protocol, Timestamp};
 
 /// The most items before an `end` line: a page and its end fit the reply channel, so a node never waits for a reader.
 pub const PAGE: usize = 500;
@@ -58,7 +58,7 @@ pub enum Request {
         labels: BTreeMap<String, String>,
         /// Also nodes that expired or left.
         #[serde(default)]
-        gone: bool,
+        absent: bool,
         /// `next` of the page before; null for the first page.
         #[serde(default)]
         after: Option<String>,
@@ -118,7 +118,7 @@ pub enum Request {
     /// What is known already changes nothing. Servers only.
     Import {
         /// The ancestor's wire.
-        wire: Wire,
+        protocol: Protocol,
         /// At most [`IMPORT`] records.
         records: Vec<ImportRecord>,
     },
@@ -147,11 +147,11 @@ impl Request {
         match self {
             Self::Nodes {
                 labels,
-                gone,
+                absent,
                 after: _,
             } => Some(Self::Nodes {
                 labels: labels.clone(),
-                gone: *gone,
+                absent: *absent,
                 after: Some(next),
             }),
             Self::History { name, after: _ } => Some(Self::History {

@@ -7,14 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Address, InterfaceName, Labels, NodeId, NodeName, Origin, Role, Scope, State, Timestamp, Wire,
+    Address, InterfaceName, Labels, NodeId, NodeName, Origin, Protocol, Role, Scope, State,
+    Timestamp,
 };
 
 mod finding;
 mod status;
 
 pub use crate::model::PublicationState;
-pub use finding::{Code, FindingView, Mark};
+pub use finding::{Code, FindingView, Severity};
 pub use status::{
     AcceptView, CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView,
     InterfaceView, MethodState, MethodView, OfferView, OwnView, PublicationView, PydiscoverView,
@@ -50,10 +51,10 @@ pub struct NodeView {
     pub expires_in_seconds: Option<u64>,
     /// `hereabouts`, or the ancestor's wire that brought it: `dynip`, `terminals`. By those, nobody proved anything.
     #[serde(default)]
-    pub wire: Wire,
+    pub protocol: Protocol,
     /// The id of the channel key under which it seals, 8 hex digits: a key that some node still has here can't be dropped.
     /// Null if it came by an ancestor's wire.
-    pub key_in_use: Option<String>,
+    pub key: Option<String>,
     /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
     pub epoch: u64,
     /// Whether two machines use this node id: one is a copy of the other's disk.
@@ -121,7 +122,7 @@ pub struct PullView {
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// The node was told of it.
-    Told,
+    Notified,
     /// It is on its way.
     Pulling,
     /// It was told by an ancestor's wire, and can't say what became of it.
@@ -136,7 +137,7 @@ impl Progress {
     /// The word for it, as in JSON.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Told => "told",
+            Self::Notified => "notified",
             Self::Pulling => "pulling",
             Self::Sent => "sent",
             Self::Done => "done",
@@ -357,7 +358,7 @@ pub struct PydiscoverFoundView {
 
 /// Whether a DynIP server could be told; it never answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldView {
+pub struct AnnounceResult {
     /// The server, as it was named.
     pub server: String,
     /// Why nothing could be sent; null if it was.

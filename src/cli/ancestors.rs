@@ -211,7 +211,7 @@ pub(super) fn from_dynip(path: &Path) -> anyhow::Result<Inherited> {
         let log = server
             .get("client_log_path")
             .map_or("dynip.json", String::as_str);
-        // DynIP took it relative to where it was started, which nobody wrote down: its own folder is the best guess.
+        // DynIP took it relative to where it was started, which nobody wrote down: its own directory is the best guess.
         let log = std::path::absolute(path.parent().unwrap_or(Path::new("")).join(log))?;
         let export = quoted(&log.display().to_string());
         let registry = format!(

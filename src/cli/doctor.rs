@@ -12,7 +12,7 @@ use super::output::{Format, Output};
 use super::table::printable;
 use crate::api::control::AskError;
 use crate::api::request::{Item, Request};
-use crate::api::view::{Code, FindingView, Mark, StatusView};
+use crate::api::view::{Code, FindingView, Severity, StatusView};
 
 /// How long the node of this machine may take to say how it is; one that hangs is a finding.
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
@@ -40,7 +40,9 @@ pub(super) fn run(
         Err(error) => return Err(error.into()),
     };
     print(&findings, output)?;
-    let well = findings.iter().all(|finding| finding.mark == Mark::Ok);
+    let well = findings
+        .iter()
+        .all(|finding| finding.severity == Severity::Ok);
     Ok(ExitCode::from(if well { 0 } else { exit::FAILED }))
 }
 
@@ -59,10 +61,10 @@ fn status(context: &Context<'_>) -> anyhow::Result<Result<Box<StatusView>, AskEr
 fn bad_config(error: String) -> FindingView {
     FindingView {
         code: Code::ConfigInvalid,
-        mark: Mark::Problem,
+        severity: Severity::Problem,
         about: None,
         finding: error,
-        mend: Some("mend what is pointed at; hereabouts check shows it again".to_owned()),
+        remedy: Some("mend what is pointed at; hereabouts check shows it again".to_owned()),
     }
 }
 
@@ -90,17 +92,17 @@ fn print(findings: &[FindingView], output: &mut Output<'_>) -> Result<(), Failur
             for finding in findings {
                 table(finding, output)?;
             }
-            let count = |mark| {
+            let count = |severity| {
                 findings
                     .iter()
-                    .filter(|finding| finding.mark == mark)
+                    .filter(|finding| finding.severity == severity)
                     .count()
             };
-            let (warnings, problems) = (count(Mark::Warning), count(Mark::Problem));
+            let (warnings, problems) = (count(Severity::Warning), count(Severity::Problem));
             let many = |count: usize| if count == 1 { "" } else { "s" };
             output.line(format_args!(
                 "{} ok, {warnings} warning{}, {problems} problem{}",
-                count(Mark::Ok),
+                count(Severity::Ok),
                 many(warnings),
                 many(problems)
             ))
@@ -112,18 +114,18 @@ fn print(findings: &[FindingView], output: &mut Output<'_>) -> Result<(), Failur
 fn plain(finding: &FindingView) -> String {
     let FindingView {
         code,
-        mark,
+        severity,
         about,
         finding,
-        mend,
+        remedy,
     } = finding;
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), one_line);
     [
-        mark.as_str().to_owned(),
+        severity.as_str().to_owned(),
         code.to_string(),
         or_dash(about),
         one_line(finding),
-        or_dash(mend),
+        or_dash(remedy),
     ]
     .join("\t")
 }
@@ -136,17 +138,17 @@ fn table(finding: &FindingView, output: &mut Output<'_>) -> Result<(), Failure> 
     const WIDTH: usize = "warning".len();
     let FindingView {
         code: _,
-        mark,
+        severity,
         about,
         finding,
-        mend,
+        remedy,
     } = finding;
-    let colour = match mark {
-        Mark::Ok => "\x1b[32m",
-        Mark::Warning => "\x1b[33m",
-        Mark::Problem => "\x1b[31m",
+    let colour = match severity {
+        Severity::Ok => "\x1b[32m",
+        Severity::Warning => "\x1b[33m",
+        Severity::Problem => "\x1b[31m",
     };
-    let word = mark.as_str();
+    let word = severity.as_str();
     let word = if output.colour() {
         format!("{colour}{word:<WIDTH$}\x1b[0m")
     } else {
@@ -164,8 +166,8 @@ fn table(finding: &FindingView, output: &mut Output<'_>) -> Result<(), Failure> 
     for line in lines {
         output.line(format_args!("{indent}{line}"))?;
     }
-    match mend {
-        Some(mend) => output.line(format_args!("{indent}mend: {}", one_line(mend))),
+    match remedy {
+        Some(remedy) => output.line(format_args!("{indent}mend: {}", one_line(remedy))),
         None => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use super::output::{Format, Output};
 use super::table::{Emphasis, Table};
 use crate::api::request::{IMPORT, ImportRecord, Item, Request};
 use crate::api::view::ImportedView;
-use crate::model::Wire;
+use crate::model::Protocol;
 use crate::wire::compat::dynip;
 
 /// The most bytes of a file: a hundred thousand records.
@@ -62,7 +62,7 @@ pub(super) fn run(
         .collect();
     for part in records.chunks(IMPORT) {
         let request = Request::Import {
-            wire: Wire::Dynip,
+            protocol: Protocol::Dynip,
             records: part.to_vec(),
         };
         for item in context

@@ -92,8 +92,8 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     for told in &inherited.notes {
         writeln!(stderr, "note: {told}")?;
     }
-    let folder = args.path.parent().unwrap_or(Path::new(""));
-    let (config, key) = (args.path.display(), folder.join(&key_path));
+    let directory = args.path.parent().unwrap_or(Path::new(""));
+    let (config, key) = (args.path.display(), directory.join(&key_path));
     writeln!(
         stderr,
         "{config} is written; its key is in {}.",
@@ -201,7 +201,7 @@ role: {role}
 node:
 {name}
   # labels: { site: home }
-  # state_dir: /var/lib/hereabouts # default: $STATE_DIRECTORY, else the user's state folder
+  # state_dir: /var/lib/hereabouts # default: $STATE_DIRECTORY, else the user's state directory
   # advertise: []                  # addresses to announce instead of the ones found
 
 # Nodes with one channel name and one key find each other; nobody else learns anything.
@@ -285,21 +285,21 @@ mod tests {
 
     #[test]
     fn config_and_key_are_written_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hereabouts.yaml");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hereabouts.yaml");
         run(args(path.clone())).unwrap();
         let loaded = load(&SystemEnvironment, Some(&path)).unwrap();
         assert_eq!(loaded.config.channel.secrets().unwrap().len(), 1);
         assert!(run(args(path)).is_err());
         // The config is gone, its key stays: a new one must not replace it.
-        let other = folder.path().join("hereabouts.yml");
+        let other = directory.path().join("hereabouts.yml");
         assert!(run(args(other.clone())).is_err());
         assert!(!other.exists());
     }
 
     #[test]
     fn commented_settings_are_the_defaults() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let lines = text(
             &args("x.yaml".into()),
             Path::new("x.key"),
@@ -320,10 +320,10 @@ mod tests {
                 _ => line,
             });
         let uncommented: String = sections.map(|line| format!("{line}\n")).collect();
-        let parsed = parse("x", &uncommented, folder.path(), &SystemEnvironment)
+        let parsed = parse("x", &uncommented, directory.path(), &SystemEnvironment)
             .unwrap()
             .config;
-        let plain = parse("x", &lines, folder.path(), &SystemEnvironment)
+        let plain = parse("x", &lines, directory.path(), &SystemEnvironment)
             .unwrap()
             .config;
         assert_eq!(parsed, plain);
@@ -348,22 +348,22 @@ mod tests {
         ancestor: &str,
         change: impl FnOnce(&mut InitArgs, PathBuf),
     ) -> (tempfile::TempDir, Config) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ancestor.conf");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ancestor.conf");
         std::fs::write(&file, ancestor).unwrap();
-        let mut args = args(folder.path().join("hereabouts.yaml"));
+        let mut args = args(directory.path().join("hereabouts.yaml"));
         change(&mut args, file);
         let path = args.path.clone();
         run(args).unwrap();
         let config = load(&SystemEnvironment, Some(&path)).unwrap().config;
         assert!(config.unavailable().is_empty());
-        (folder, config)
+        (directory, config)
     }
 
     #[test]
     fn pydiscover_file_becomes_info() {
         let text = "[DEFAULT]\nservices = 10.0.0.1\nnet_password = a\"${HOME}: #x\n";
-        let (_folder, config) = inherited(text, |args, file| args.from_pydiscover = Some(file));
+        let (_directory, config) = inherited(text, |args, file| args.from_pydiscover = Some(file));
         let info: Vec<_> = config.info.iter().collect();
         assert_eq!(
             info,
@@ -377,7 +377,7 @@ mod tests {
     fn dynip_file_becomes_server_client_and_export() {
         let text = "[DynIP:Server]\nserver_ip = *\nserver_port = 28631\nclient_log_path = log.json\n\
                     [DynIP:Client]\nserver_hostname = old.example.org\nserver_port = 28632\n";
-        let (folder, config) = inherited(text, |args, file| {
+        let (directory, config) = inherited(text, |args, file| {
             std::fs::write(file.with_file_name("log.json"), "{}").unwrap();
             args.from_dynip = Some(file);
         });
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(
             (export.path, export.format),
             (
-                folder.path().join("log.json"),
+                directory.path().join("log.json"),
                 crate::config::ExportFormat::Dynip
             )
         );
@@ -401,7 +401,7 @@ mod tests {
         );
         // The records are kept before a server writes over them.
         assert_eq!(
-            std::fs::read_to_string(folder.path().join("hereabouts.dynip.json")).unwrap(),
+            std::fs::read_to_string(directory.path().join("hereabouts.dynip.json")).unwrap(),
             "{}"
         );
     }
@@ -409,15 +409,15 @@ mod tests {
     #[test]
     fn dynip_client_becomes_a_client() {
         let text = "[DynIP:Client]\nserver_hostname = 192.0.2.1\n";
-        let (_folder, config) = inherited(text, |args, file| args.from_dynip = Some(file));
+        let (_directory, config) = inherited(text, |args, file| args.from_dynip = Some(file));
         assert_eq!((config.role, config.compat.dynip), (Role::Client, None));
         assert_eq!(config.publish.len(), 2);
     }
 
     #[test]
     fn ancestor_file_that_is_none_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ancestor.conf");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ancestor.conf");
         for text in [
             "",
             "[x]\na = 1",
@@ -427,13 +427,13 @@ mod tests {
         ] {
             std::fs::write(&file, text).unwrap();
             for from in [true, false] {
-                let mut args = args(folder.path().join("hereabouts.yaml"));
+                let mut args = args(directory.path().join("hereabouts.yaml"));
                 args.from_dynip = from.then(|| file.clone());
                 args.from_pydiscover = (!from).then(|| file.clone());
                 assert!(run(args).is_err(), "{text:?}");
             }
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     const SECTIONS: [&str; 10] = [

@@ -42,7 +42,7 @@ pub(super) fn write_key(path: &Path, key: &[u8; 32]) -> anyhow::Result<()> {
     write_new(path, 0o600, format!("{}\n", *encode_key(key)).as_bytes())
 }
 
-/// Writes a new file; an existing one stays, and so do missing folders.
+/// Writes a new file; an existing one stays, and so do missing directories.
 pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(mode).open(path);
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn key_file_is_private_and_never_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.key");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.key");
         run(KeygenArgs {
             path: Some(path.clone()),
         })
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert!(
             run(KeygenArgs {
-                path: Some(folder.path().join("none/a.key"))
+                path: Some(directory.path().join("none/a.key"))
             })
             .is_err()
         );

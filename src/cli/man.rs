@@ -9,14 +9,14 @@ use clap::{Args, CommandFactory};
 use super::Cli;
 use super::output::Output;
 
-/// Print the man page, or write the page of every command into a folder
+/// Print the man page, or write the page of every command into a directory
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   hereabouts man | man -l -
   hereabouts man /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// The folder to write into; it must exist
+    /// The directory to write into; it must exist
     dir: Option<PathBuf>,
 }
 

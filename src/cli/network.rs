@@ -14,8 +14,8 @@ use super::logging::LogFormat;
 use crate::api::control::AskError;
 use crate::api::request::{Item, Request};
 use crate::api::view::{
-    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView,
-    ToldView,
+    AnnounceResult, AnnouncedView, FindingView, FoundView, HolderView, NodeView,
+    PydiscoverFoundView, StatusView,
 };
 use crate::model::NodeName;
 use crate::net::Interface;
@@ -93,5 +93,5 @@ pub trait Network {
     ) -> anyhow::Result<()>;
 
     /// Tells DynIP servers this machine's name, once: `servers`, or without any those of the config.
-    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>>;
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<AnnounceResult>>;
 }

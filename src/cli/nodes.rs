@@ -28,14 +28,14 @@ const TABLE_PART: usize = 1_000;
 #[command(after_help = "\
 Examples:
   hereabouts nodes --label site=home --label room=kitchen
-  hereabouts nodes --gone --output json | jq -r 'select(.state == \"expired\").name'")]
+  hereabouts nodes --absent --output json | jq -r 'select(.state == \"expired\").name'")]
 pub(super) struct NodesArgs {
     /// Only nodes with this label; may be given more than once
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     /// Also nodes that expired or left
     #[arg(long)]
-    gone: bool,
+    absent: bool,
 }
 
 /// Parses `key=value` by the rules of labels.
@@ -62,7 +62,7 @@ pub(super) fn run(
     }
     let request = Request::Nodes {
         labels: wanted,
-        gone: args.gone,
+        absent: args.absent,
         after: None,
     };
     let now = time::now();
@@ -113,8 +113,8 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
     if node.cloned {
         state.push_str(", cloned");
     }
-    if !node.wire.is_authenticated() {
-        state.push_str(&format!(", by {}, unproved", node.wire));
+    if !node.protocol.is_authenticated() {
+        state.push_str(&format!(", by {}, unproved", node.protocol));
     }
     let addresses: Vec<_> = node
         .addresses
@@ -137,7 +137,7 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         addresses.join(" "),
         or_dash(node.source.map(|source| source.ip())),
         ago(node.last_seen, now),
-        or_dash(node.key_in_use.as_ref()),
+        or_dash(node.key.as_ref()),
         labels(&node.labels),
         files.join(" "),
     ];

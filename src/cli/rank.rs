@@ -20,7 +20,7 @@ use crate::net::{Interface, InterfaceAddress};
 
 /// The asker: its interfaces, and what it prefers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Asker {
+pub(super) struct Requester {
     interfaces: Vec<Interface>,
     policy: PolicyTable,
 }
@@ -64,7 +64,7 @@ impl Merit {
     }
 }
 
-impl Asker {
+impl Requester {
     /// An asker with these interfaces; what is down, or can't be used, doesn't count.
     pub(super) fn new(mut interfaces: Vec<Interface>, policy: PolicyTable) -> Self {
         interfaces.retain(|interface| interface.up);

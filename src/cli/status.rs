@@ -194,7 +194,7 @@ fn publications(status: &StatusView) -> Table {
             PublicationState::Waiting => (Emphasis::Dim, "waiting"),
             PublicationState::Asking => (Emphasis::Dim, "asking"),
             PublicationState::Published => (Emphasis::Normal, "published"),
-            PublicationState::Told => (Emphasis::Normal, "told"),
+            PublicationState::Sent => (Emphasis::Normal, "sent"),
             PublicationState::Conflict => (Emphasis::Bad, "conflict"),
             PublicationState::Failed => (Emphasis::Bad, "failed"),
         };
@@ -314,7 +314,7 @@ fn compat(status: &StatusView) -> Table {
             Emphasis::Normal
         };
         let cells = [
-            part.wire.clone(),
+            part.protocol.clone(),
             part.side.clone(),
             or_dash(part.target.as_ref()),
             part.weakness.clone(),

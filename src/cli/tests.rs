@@ -107,10 +107,10 @@ impl Network for Opened {
         let node = match running {
             Ok(status) => finding(
                 Code::Node,
-                Mark::Ok,
+                Severity::Ok,
                 &format!("'{}' runs", status.node.name),
             ),
-            Err(error) => finding(Code::NodeAbsent, Mark::Ok, &error.to_string()),
+            Err(error) => finding(Code::NodeAbsent, Severity::Ok, &error.to_string()),
         };
         Ok([node].into_iter().chain(self.0.findings.clone()).collect())
     }
@@ -124,10 +124,10 @@ impl Network for Opened {
         Ok(())
     }
 
-    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<AnnounceResult>> {
         Ok(servers
             .iter()
-            .map(|server| ToldView {
+            .map(|server| AnnounceResult {
                 server: server.clone(),
                 error: None,
             })
@@ -317,13 +317,13 @@ fn nodes_follow_pages_and_pass_their_filter_on() {
     let served = served(move |request| {
         let Request::Nodes {
             labels,
-            gone,
+            absent,
             after,
         } = request
         else {
             return refused(ErrorKind::BadRequest);
         };
-        log.lock().unwrap().push((labels.clone(), *gone));
+        log.lock().unwrap().push((labels.clone(), *absent));
         let mut page: Vec<Response> = (0..PAGE)
             .map(|i| Item::from(node(&format!("n{i}"), &[])).into())
             .collect();
@@ -335,7 +335,7 @@ fn nodes_follow_pages_and_pass_their_filter_on() {
     let ended = execute(
         &Fake::default(),
         served.dir(),
-        "nodes --label site=home --gone",
+        "nodes --label site=home --absent",
     );
     assert_eq!((ended.code, ended.stdout.lines().count()), (0, 2 * PAGE));
     let labels = std::collections::BTreeMap::from([("site".to_owned(), "home".to_owned())]);
@@ -599,12 +599,12 @@ fn doctor_ends_with_0_only_if_all_is_well() {
             .starts_with("ok\tnode_absent\t-\tno hereabouts runs here"),
         "{ended:?}"
     );
-    for mark in [Mark::Warning, Mark::Problem] {
+    for severity in [Severity::Warning, Severity::Problem] {
         let ill = Fake {
-            findings: vec![finding(Code::PortTaken, mark, "taken")],
+            findings: vec![finding(Code::PortTaken, severity, "taken")],
             ..Fake::default()
         };
-        assert_eq!(execute(&ill, dir.path(), "doctor").code, 1, "{mark:?}");
+        assert_eq!(execute(&ill, dir.path(), "doctor").code, 1, "{severity:?}");
     }
 }
 
@@ -615,7 +615,7 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
         _ => refused(ErrorKind::NotFound),
     });
     let ill = Fake {
-        findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")],
+        findings: vec![finding(Code::PortTaken, Severity::Problem, "taken")],
         ..Fake::default()
     };
     let ended = execute(&ill, node.dir(), "doctor --output json");
@@ -627,7 +627,7 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
     assert_eq!(lines[0].finding, "'hub' runs");
     assert_eq!(
         ended.stdout.lines().nth(1).unwrap(),
-        r#"{"code":"port_taken","mark":"problem","about":"eth0","finding":"taken","mend":"mend it"}"#
+        r#"{"code":"port_taken","severity":"problem","about":"eth0","finding":"taken","remedy":"remedy it"}"#
     );
 }
 
@@ -635,7 +635,7 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
 fn doctor_shows_marks_and_mends_to_people() {
     let dir = TempDir::new().unwrap();
     let ill = Fake {
-        findings: vec![finding(Code::PortTaken, Mark::Problem, "taken")],
+        findings: vec![finding(Code::PortTaken, Severity::Problem, "taken")],
         ..Fake::default()
     };
     let ended = execute(&ill, dir.path(), "doctor --output table");
@@ -666,7 +666,10 @@ fn doctor_says_that_a_config_is_bad_as_a_finding() {
     drop(output);
     assert_eq!(code, std::process::ExitCode::FAILURE);
     let told: FindingView = serde_json::from_slice(&stdout).unwrap();
-    assert_eq!((told.code, told.mark), (Code::ConfigInvalid, Mark::Problem));
+    assert_eq!(
+        (told.code, told.severity),
+        (Code::ConfigInvalid, Severity::Problem)
+    );
     assert!(
         told.finding.contains("hereabouts.yaml:1:1: bad"),
         "{told:?}"

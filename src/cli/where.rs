@@ -11,13 +11,13 @@ use serde::Serialize;
 use super::context::{Context, LOCAL_LIMIT, may_ask_network, unexpected};
 use super::exit::{Failure, note};
 use super::output::{Format, Output};
-use super::rank::{Asker, Links, PolicyTable, Reach};
+use super::rank::{Links, PolicyTable, Reach, Requester};
 use super::table::{Emphasis, Table, ago, or_dash};
 use super::time;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::{AddressView, HistoryView, NodeView, Seen};
-use crate::model::{InterfaceName, NodeId, NodeName, Origin, Scope, State, Timestamp, Wire};
+use crate::model::{InterfaceName, NodeId, NodeName, Origin, Protocol, Scope, State, Timestamp};
 
 /// Print a node's addresses, best first
 ///
@@ -51,7 +51,7 @@ struct Whereabouts {
     name: NodeName,
     node_id: NodeId,
     /// By which protocol it is known; null for a time in the past.
-    wire: Option<Wire>,
+    protocol: Option<Protocol>,
     /// Null for a time in the past.
     state: Option<State>,
     /// The time asked about; null for now.
@@ -95,13 +95,13 @@ pub(super) fn run(
     context: &Context<'_>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let asker = Asker::new(
+    let requester = Requester::new(
         context.network()?.interfaces(),
         PolicyTable::of_this_machine(),
     );
     let mut found = match args.at {
-        None => now_at(&node(args, context)?, &asker),
-        Some(at) => past(args, at, context, &asker)?,
+        None => now_at(&node(args, context)?, &requester),
+        Some(at) => past(args, at, context, &requester)?,
     };
     if args.first {
         found.addresses.truncate(1);
@@ -116,9 +116,12 @@ pub(super) fn run(
             ago(seen, time::now())
         ));
     }
-    if let Some(wire) = found.wire.filter(|wire| !wire.is_authenticated()) {
+    if let Some(protocol) = found
+        .protocol
+        .filter(|protocol| !protocol.is_authenticated())
+    {
         note(format_args!(
-            "note: {} is known by {wire} alone: nobody proved that it is there",
+            "note: {} is known by {protocol} alone: nobody proved that it is there",
             found.name
         ));
     }
@@ -179,7 +182,7 @@ fn past(
     args: &WhereArgs,
     at: Timestamp,
     context: &Context<'_>,
-    asker: &Asker,
+    requester: &Requester,
 ) -> anyhow::Result<Whereabouts> {
     let request = Request::Node {
         name: args.name.clone(),
@@ -194,17 +197,17 @@ fn past(
         }
     }
     let unknown = || Failure::NothingFound(format!("nothing is known of {} at {at}", args.name));
-    Ok(then_at(&intervals, at, asker).ok_or_else(unknown)?)
+    Ok(then_at(&intervals, at, requester).ok_or_else(unknown)?)
 }
 
 /// Where a node is now.
-fn now_at(node: &NodeView, asker: &Asker) -> Whereabouts {
+fn now_at(node: &NodeView, requester: &Requester) -> Whereabouts {
     let source = node.source.map(|source| source.ip().to_canonical());
     let held = node
         .addresses
         .iter()
         .map(|address| (address.address, address.interface));
-    let links = asker.links(held, node.source);
+    let links = requester.links(held, node.source);
     let mut addresses = Vec::new();
     for AddressView {
         address,
@@ -221,27 +224,27 @@ fn now_at(node: &NodeView, asker: &Asker) -> Whereabouts {
             origin: Some(*origin),
             announced: true,
             seen: source == Some(*address),
-            same_subnet: asker.shares_subnet(*address),
+            same_subnet: requester.shares_subnet(*address),
         });
     }
     if let Some(source) = source
         && addresses.iter().all(|place| place.address != source)
     {
-        addresses.push(observed(source, asker, &links));
+        addresses.push(observed(source, requester, &links));
     }
     Whereabouts {
         name: node.name.clone(),
         node_id: node.node_id,
-        wire: Some(node.wire),
+        protocol: Some(node.protocol),
         state: Some(node.state),
         at: None,
         last_seen: Some(node.last_seen),
-        addresses: best_first(addresses, asker),
+        addresses: best_first(addresses, requester),
     }
 }
 
 /// Where a node was: the intervals of one time, an announced and an observed one of the same address as one place.
-fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Whereabouts> {
+fn then_at(intervals: &[HistoryView], at: Timestamp, requester: &Requester) -> Option<Whereabouts> {
     let first = intervals.first()?;
     let mut addresses: Vec<Place> = Vec::new();
     for interval in intervals {
@@ -251,7 +254,7 @@ fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Wh
             .unwrap_or_else(|| {
                 addresses.push(Place {
                     seen: false,
-                    ..observed(interval.address, asker, &Links::default())
+                    ..observed(interval.address, requester, &Links::default())
                 });
                 addresses.len() - 1
             });
@@ -263,15 +266,15 @@ fn then_at(intervals: &[HistoryView], at: Timestamp, asker: &Asker) -> Option<Wh
     Some(Whereabouts {
         name: first.name.clone(),
         node_id: first.node_id,
-        wire: None,
+        protocol: None,
         state: None,
         at: Some(at),
         last_seen: None,
-        addresses: best_first(addresses, asker),
+        addresses: best_first(addresses, requester),
     })
 }
 
-fn observed(address: IpAddr, asker: &Asker, links: &Links) -> Place {
+fn observed(address: IpAddr, requester: &Requester, links: &Links) -> Place {
     Place {
         address,
         zone: links.zone(address, None),
@@ -280,15 +283,15 @@ fn observed(address: IpAddr, asker: &Asker, links: &Links) -> Place {
         origin: None,
         announced: false,
         seen: true,
-        same_subnet: asker.shares_subnet(address),
+        same_subnet: requester.shares_subnet(address),
     }
 }
 
 /// What the node says of itself goes before what others saw, which may be a router in between; but what can't be used as it
 /// stands goes after all others.
-fn best_first(mut addresses: Vec<Place>, asker: &Asker) -> Vec<Place> {
+fn best_first(mut addresses: Vec<Place>, requester: &Requester) -> Vec<Place> {
     addresses.sort_by_key(|place| {
-        let merit = asker.merit(place.address, place.zone);
+        let merit = requester.merit(place.address, place.zone);
         (merit.reach() >= Reach::OtherLink, !place.announced, merit)
     });
     addresses

@@ -2,8 +2,8 @@ use super::*;
 use crate::cli::rank::interface;
 use crate::cli::tests::node;
 
-fn home() -> Asker {
-    Asker::new(
+fn home() -> Requester {
+    Requester::new(
         vec![interface(2, "wlan0", &["192.168.1.4/24", "fe80::4/64"])],
         PolicyTable::default(),
     )

@@ -60,11 +60,11 @@ pub(super) fn run(
     print(&found, output)?;
     for holder in found
         .iter()
-        .filter(|holder| !holder.node.wire.is_authenticated())
+        .filter(|holder| !holder.node.protocol.is_authenticated())
     {
-        let (name, wire) = (&holder.node.name, holder.node.wire);
+        let (name, protocol) = (&holder.node.name, holder.node.protocol);
         note(format_args!(
-            "note: {name} is known by {wire} alone: nobody proved that it is there"
+            "note: {name} is known by {protocol} alone: nobody proved that it is there"
         ));
     }
     if args.at.is_none() && found.iter().all(|holder| !holder.current) {

@@ -16,8 +16,8 @@ use super::supervisor;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::{
-    AnnouncedView, FindingView, FoundView, HolderView, NodeView, PydiscoverFoundView, StatusView,
-    ToldView,
+    AnnounceResult, AnnouncedView, FindingView, FoundView, HolderView, NodeView,
+    PydiscoverFoundView, StatusView,
 };
 use crate::client::{self, ClientError};
 use crate::config::{self, Loaded};
@@ -173,7 +173,7 @@ impl Network for Wired {
         Self::runtime()?.block_on(asked).map_err(failure)
     }
 
-    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<ToldView>> {
+    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<AnnounceResult>> {
         Ok(Self::runtime()?.block_on(client::announce_dynip(&self.loaded.config, servers)))
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::discovery::{
     Engine, EngineSettings, Event, Output, OwnRecord, OwnSettings, Server, To, explain_refusal,
 };
-use crate::lookup::{Asker, BROWSE_AFTER, KNOWN_ELSEWHERE};
+use crate::lookup::{BROWSE_AFTER, KNOWN_ELSEWHERE, Requester};
 use crate::net::{self, RecvBatch, Watch};
 use crate::publish::mdns::found as browsed;
 use crate::settings;
@@ -17,23 +17,23 @@ use crate::wire::v1::Message;
 
 /// Registers once with every server that answers, and leaves without a goodbye: the lease goes on.
 pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedView>, ClientError> {
-    let mut asker = open(config).await?;
+    let mut requester = open(config).await?;
     let state = StateDir::open(&config.node.state_dir)?;
     let _lock = state.lock()?;
-    let now = asker.clock.now();
+    let now = requester.clock.now();
     let new_node = state.is_new();
     let identity = state.identity()?;
     let epoch = state.next_epoch(now.wall, new_node)?;
     let interfaces = Watch::new().next().await;
-    let told = settings::told_once(config, &asker.traffic.policy, &interfaces)
+    let told = settings::announced_once(config, &requester.traffic.policy, &interfaces)
         .ok_or(ClientError::Interfaces)?;
     let settings = OwnSettings {
         role: told.role,
         ..settings::own(config, epoch, told.port)
     };
-    let mut own = OwnRecord::new(identity, asker.traffic.ring.first().id(), settings);
+    let mut own = OwnRecord::new(identity, requester.traffic.key_ring.first().id(), settings);
     own.set_addresses(told.addresses);
-    let keys = asker.traffic.ring.ids().collect();
+    let keys = requester.traffic.key_ring.ids().collect();
     let settings = EngineSettings {
         registers: true,
         fallback_after: Duration::ZERO,
@@ -48,7 +48,7 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
     // Once one server has answered, others that are there answer within this.
     let mut quiet = deadline;
     loop {
-        let now = asker.clock.now();
+        let now = requester.clock.now();
         let spoken = |server: &Server| server.held.is_some() || server.refusal.is_some();
         let servers = engine.servers();
         if !servers.is_empty() && servers.iter().all(spoken) {
@@ -58,33 +58,33 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
             break;
         }
         engine.advance(now);
-        perform(&mut asker, &mut engine, &state, &mut wants_browser).await;
+        perform(&mut requester, &mut engine, &state, &mut wants_browser).await;
         let mut wake = engine
             .deadline()
             .map_or(deadline, |at| at.min(deadline))
             .min(quiet);
         if wants_browser && browser.is_none() {
             if now.elapsed >= browse_at {
-                browser = Some(asker.browser());
+                browser = Some(requester.browser());
             } else {
                 wake = wake.min(browse_at);
             }
         }
         tokio::select! {
-            received = asker.traffic.sockets.recv(&mut batch) => {
+            received = requester.traffic.sockets.recv(&mut batch) => {
                 for place in 0..received.unwrap_or(0) {
-                    if let Ok(received) = asker.traffic.open(&mut batch, place, &mut asker.counters) {
-                        engine.handle(asker.clock.now(), received.from, received.came_by, &received.message);
+                    if let Ok(received) = requester.traffic.open(&mut batch, place, &mut requester.counters) {
+                        engine.handle(requester.clock.now(), received.from, received.came_by, &received.message);
                     }
                 }
             }
             candidates = browsed(&mut browser) => {
-                candidates.into_iter().for_each(|candidate| engine.candidate(asker.clock.now(), candidate));
+                candidates.into_iter().for_each(|candidate| engine.candidate(requester.clock.now(), candidate));
             }
-            () = tokio::time::sleep_until(asker.clock.instant(Some(wake))) => {}
+            () = tokio::time::sleep_until(requester.clock.instant(Some(wake))) => {}
         }
     }
-    perform(&mut asker, &mut engine, &state, &mut wants_browser).await;
+    perform(&mut requester, &mut engine, &state, &mut wants_browser).await;
     let views = engine.servers().iter().map(|server| {
         let held = server.held.as_ref();
         let error = match (held, &server.refusal) {
@@ -109,7 +109,7 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
 
 /// Does what the engine of an `announce` wants done.
 async fn perform(
-    asker: &mut Asker,
+    requester: &mut Requester,
     engine: &mut Engine,
     state: &StateDir,
     wants_browser: &mut bool,
@@ -120,9 +120,9 @@ async fn perform(
                 to: To::One(address),
                 message,
             } => {
-                asker
+                requester
                     .traffic
-                    .send(address, &message, &mut asker.counters)
+                    .send(address, &message, &mut requester.counters)
                     .await;
             }
             // The record is the servers' matter: this node does not stay to be found by others.
@@ -134,14 +134,18 @@ async fn perform(
                 to: To::All(method),
                 message,
             } => {
-                let sent = asker
+                let sent = requester
                     .traffic
-                    .send_to_all(method, &message, &mut asker.counters)
+                    .send_to_all(method, &message, &mut requester.counters)
                     .await;
                 engine.sent(method, sent.err());
             }
             Output::Resolve { configured } => {
-                let server = asker.servers.get(configured).cloned().unwrap_or_default();
+                let server = requester
+                    .servers
+                    .get(configured)
+                    .cloned()
+                    .unwrap_or_default();
                 let addresses = match net::resolve(&server).await {
                     Ok(addresses) => addresses,
                     Err(error) => {
@@ -149,7 +153,7 @@ async fn perform(
                         Vec::new()
                     }
                 };
-                engine.resolved(asker.clock.now(), configured, addresses);
+                engine.resolved(requester.clock.now(), configured, addresses);
             }
             Output::Browse { on } => *wants_browser = on,
             Output::Event(Event::EpochRaised { epoch }) => {
@@ -160,5 +164,5 @@ async fn perform(
             Output::Event(_) => {}
         }
     }
-    asker.traffic.flush(&mut asker.counters).await;
+    requester.traffic.flush(&mut requester.counters).await;
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::ClientError;
-use crate::api::view::{PydiscoverFoundView, ToldView};
+use crate::api::view::{AnnounceResult, PydiscoverFoundView};
 use crate::compat::{CompatError, dynip, pydiscover};
 use crate::config::Config;
 use crate::net::Watch;
@@ -19,21 +19,27 @@ pub async fn discover_pydiscover(
     window: Duration,
     found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
 ) -> Result<(), ClientError> {
-    let wire = settings::pydiscover(config)?;
-    let interfaces = settings::policy(config).taken(&Watch::new().next().await);
-    let asked = pydiscover::ask(&wire.channel, wire.port, &interfaces, window, |answer| {
-        let (info, refused) = match answer.answer {
-            Answer::Info(info) => (Some(info), None),
-            Answer::Refused(reason) => (None, Some(reason)),
-        };
-        let after_ms = u64::try_from(answer.after.as_millis()).unwrap_or(u64::MAX);
-        found(PydiscoverFoundView {
-            source: answer.source,
-            info,
-            refused,
-            after_ms,
-        })
-    });
+    let protocol = settings::pydiscover(config)?;
+    let interfaces = settings::policy(config).used(&Watch::new().next().await);
+    let asked = pydiscover::ask(
+        &protocol.channel,
+        protocol.port,
+        &interfaces,
+        window,
+        |answer| {
+            let (info, refused) = match answer.answer {
+                Answer::Info(info) => (Some(info), None),
+                Answer::Refused(reason) => (None, Some(reason)),
+            };
+            let after_ms = u64::try_from(answer.after.as_millis()).unwrap_or(u64::MAX);
+            found(PydiscoverFoundView {
+                source: answer.source,
+                info,
+                refused,
+                after_ms,
+            })
+        },
+    );
     asked
         .await
         .map_err(|reason| CompatError {
@@ -46,7 +52,7 @@ pub async fn discover_pydiscover(
 /// Tells DynIP servers this node's name, once: `servers`, or without any those of the configuration.
 ///
 /// Must be called within a tokio runtime.
-pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<ToldView> {
+pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<AnnounceResult> {
     let configured = settings::dynip_servers(config)
         .into_iter()
         .map(|(server, _)| server);
@@ -58,7 +64,7 @@ pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<ToldView
     let mut told = Vec::new();
     for server in servers {
         let error = dynip::tell(&config.node.name, &server).await.err();
-        told.push(ToldView { server, error });
+        told.push(AnnounceResult { server, error });
     }
     told
 }

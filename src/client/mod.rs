@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::api::view::{FoundView, HolderView, NodeView};
 use crate::compat::CompatError;
 use crate::config::Config;
-use crate::lookup::Asker;
+use crate::lookup::Requester;
 use crate::model::NodeName;
 use crate::net::BindError;
 use crate::settings::{self, SettingsError};
@@ -45,9 +45,9 @@ pub enum ClientError {
 }
 
 /// Binds a port of its own and reads keys and interfaces.
-async fn open(config: &Config) -> Result<Asker, ClientError> {
-    let (ring, _) = settings::key_ring(config, None)?;
-    Ok(Asker::open(settings::lookup(config, ring)).await?)
+async fn open(config: &Config) -> Result<Requester, ClientError> {
+    let (key_ring, _) = settings::key_ring(config, None)?;
+    Ok(Requester::open(settings::lookup(config, key_ring)).await?)
 }
 
 /// Asks for servers, or with `all` for every node, and hands each answer on as it comes, each node once. Ends after

@@ -73,14 +73,17 @@ pub async fn ask_network(
     each: &mut dyn FnMut(Item) -> ControlFlow<()>,
 ) -> Result<(), AskError> {
     let request = views::request(asked).ok_or(AskError::LocalOnly)?;
-    let (ring, _) = settings::key_ring(config, None).map_err(ClientError::from)?;
+    let (key_ring, _) = settings::key_ring(config, None).map_err(ClientError::from)?;
     let servers = open(config).await?.servers(search).await;
     if servers.is_empty() {
         return Err(AskError::NoServer { limit: search });
     }
     let mut failures = Vec::new();
     for server in servers {
-        match server.connect(&ring, config.channel.name.as_str()).await {
+        match server
+            .connect(&key_ring, config.channel.name.as_str())
+            .await
+        {
             Ok(session) => {
                 let name = format!("{} ({})", server.name, server.address);
                 return match timeout(limit, ask(session, &name, &request, each)).await {

@@ -14,9 +14,9 @@ use super::pause;
 use super::socket::Mouth;
 use super::tally::Tally;
 use crate::discovery::Rate;
-use crate::model::{Lease, Wire};
+use crate::model::{Lease, Protocol};
 use crate::net::Interface;
-use crate::registry::Hearsay;
+use crate::registry::UnverifiedClaim;
 use crate::transport::Clock;
 use crate::wire::compat::terminals::{self, Call, Line, Progress, Request};
 
@@ -55,7 +55,7 @@ pub(crate) type Served = Option<(Box<str>, Arc<dyn Offers>)>;
 /// What every connection needs.
 #[derive(Clone)]
 struct Base {
-    heard: mpsc::Sender<Hearsay>,
+    heard: mpsc::Sender<UnverifiedClaim>,
     served: Served,
     tally: Tally,
 }
@@ -91,7 +91,7 @@ pub(super) async fn call(port: u16, mut interfaces: watch::Receiver<Vec<Interfac
 /// Takes connections until the node stops.
 pub(super) async fn serve(
     listener: TcpListener,
-    heard: mpsc::Sender<Hearsay>,
+    heard: mpsc::Sender<UnverifiedClaim>,
     served: Served,
     tally: Tally,
 ) {
@@ -161,9 +161,9 @@ impl Base {
             Ok(Ok(Some(Request::Show | Request::IAmHere))) => {
                 self.tally.count("terminals.showed");
                 let name = terminals::name_of(source.ip());
-                let claim = Hearsay {
+                let claim = UnverifiedClaim {
                     name,
-                    wire: Wire::Terminals,
+                    protocol: Protocol::Terminals,
                     source,
                     lease: LEASE,
                 };

@@ -21,7 +21,7 @@ async fn say(
     served: Served,
     said: &[u8],
     ends: bool,
-) -> (Vec<u8>, Option<Hearsay>, Vec<&'static str>) {
+) -> (Vec<u8>, Option<UnverifiedClaim>, Vec<&'static str>) {
     let (heard, mut recorded) = mpsc::channel(4);
     let tally = Tally::default();
     let base = Base {
@@ -56,8 +56,8 @@ async fn terminal_that_shows_itself_is_recorded_by_its_address() {
         let (got, recorded, counts) = say(None, line, false).await;
         let claim = recorded.unwrap();
         assert_eq!(
-            (claim.name.as_str(), claim.wire),
-            ("terminal-192-0-2-7", Wire::Terminals)
+            (claim.name.as_str(), claim.protocol),
+            ("terminal-192-0-2-7", Protocol::Terminals)
         );
         assert_eq!(
             (got.as_slice(), counts.as_slice()),

@@ -9,9 +9,9 @@ use super::pause;
 use super::socket::{Ears, Mouth};
 use super::tally::Tally;
 use crate::discovery::Rate;
-use crate::model::{Lease, NodeName, Wire};
+use crate::model::{Lease, NodeName, Protocol};
 use crate::net;
-use crate::registry::Hearsay;
+use crate::registry::UnverifiedClaim;
 use crate::transport::Clock;
 use crate::wire::compat::dynip;
 
@@ -30,7 +30,7 @@ const IN_ALL: Rate = Rate {
 pub(super) async fn serve(
     mut ears: Ears,
     lease: Lease,
-    heard: mpsc::Sender<Hearsay>,
+    heard: mpsc::Sender<UnverifiedClaim>,
     tally: Tally,
 ) {
     let clock = Clock::new();
@@ -47,9 +47,9 @@ pub(super) async fn serve(
                 continue;
             };
             tally.count("dynip.received");
-            let claim = Hearsay {
+            let claim = UnverifiedClaim {
                 name,
-                wire: Wire::Dynip,
+                protocol: Protocol::Dynip,
                 source: arrival.from,
                 lease,
             };

@@ -28,8 +28,8 @@ use self::tally::Tally;
 pub(crate) use self::updates::Caller;
 use crate::model::{Labels, Lease, NodeName};
 use crate::net::{self, FanoutSettings, Interface};
-use crate::publish::{self, Standing, Target};
-use crate::registry::Hearsay;
+use crate::publish::{self, CurrentState, Target};
+use crate::registry::UnverifiedClaim;
 use crate::transfer;
 use crate::transfer::puller::Accepted;
 use crate::wire::compat::pydiscover::Channel;
@@ -119,7 +119,7 @@ pub(crate) struct Compat {
 
 /// One wire in one role.
 struct Part {
-    wire: &'static str,
+    protocol: &'static str,
     side: &'static str,
     /// Where it listens.
     sockets: Vec<SocketAddr>,
@@ -138,7 +138,7 @@ enum Job {
         hidden: bool,
         info: Labels,
     },
-    PydiscoverAsker {
+    PydiscoverRequester {
         channel: Channel,
         port: u16,
     },
@@ -229,7 +229,7 @@ impl Compat {
             });
             let weakness = weakness(password);
             self.parts.push(Part {
-                wire: "pydiscover",
+                protocol: "pydiscover",
                 side: "server",
                 sockets,
                 target: None,
@@ -239,10 +239,10 @@ impl Compat {
         }
         if asks {
             let target = Some(format!("broadcast, port {port}"));
-            let job = Some(Job::PydiscoverAsker { channel, port });
+            let job = Some(Job::PydiscoverRequester { channel, port });
             let weakness = "anyone on this network can answer, so what is found is shown and nothing is done with it";
             self.parts.push(Part {
-                wire: "pydiscover",
+                protocol: "pydiscover",
                 side: "asker",
                 sockets: Vec::new(),
                 target,
@@ -268,7 +268,7 @@ impl Compat {
         let weakness = "anyone who reaches this port can claim any name that no node of the channel holds, and move \
                         such a name to any address whose datagrams they can forge";
         self.parts.push(Part {
-            wire: "dynip",
+            protocol: "dynip",
             side: "server",
             sockets,
             target: None,
@@ -289,7 +289,7 @@ impl Compat {
         let weakness = "anyone on the way reads this node's name, and anyone can claim it there";
         let (sockets, target) = (Vec::new(), Some(server));
         self.parts.push(Part {
-            wire: "dynip",
+            protocol: "dynip",
             side: "client",
             sockets,
             target,
@@ -358,7 +358,7 @@ impl Compat {
             }
         };
         self.parts.push(Part {
-            wire: "terminals",
+            protocol: "terminals",
             side,
             sockets,
             target: None,
@@ -394,12 +394,12 @@ impl Compat {
     }
 
     /// Starts every part; what they hear comes out of the queue.
-    pub(crate) fn start(&mut self, files: &transfer::Handles) -> mpsc::Receiver<Hearsay> {
+    pub(crate) fn start(&mut self, files: &transfer::Handles) -> mpsc::Receiver<UnverifiedClaim> {
         let (heard, claims) = mpsc::channel(CLAIMS);
         for part in &mut self.parts {
             let (tally, interfaces) = (self.tally.clone(), self.interfaces.subscribe());
             tracing::warn!(
-                wire = part.wire,
+                protocol = part.protocol,
                 side = part.side,
                 "unauthenticated: {}",
                 part.weakness
@@ -414,7 +414,7 @@ impl Compat {
                     self.tasks
                         .spawn(pydiscover::serve(*ears, channel, hidden, info, tally));
                 }
-                Some(Job::PydiscoverAsker { channel, port }) => {
+                Some(Job::PydiscoverRequester { channel, port }) => {
                     self.tasks
                         .spawn(pydiscover::look(channel, port, interfaces, tally));
                 }
@@ -484,8 +484,9 @@ impl Compat {
     }
 
     /// What stands at each DynIP server: nothing says whether it took the last name, or under which address.
-    pub(crate) fn standing(&self) -> impl Iterator<Item = (Target, Standing)> {
-        (0..self.dynip.len()).map(|configured| (Target::Dynip { configured }, Standing::Unknown))
+    pub(crate) fn current_state(&self) -> impl Iterator<Item = (Target, CurrentState)> {
+        (0..self.dynip.len())
+            .map(|configured| (Target::Dynip { configured }, CurrentState::Unknown))
     }
 
     /// Tells a DynIP server what the plan says, now and from now on. The wire has no goodbye: a name ends by itself there.

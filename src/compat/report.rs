@@ -14,13 +14,13 @@ impl Compat {
     pub(crate) fn views(&self) -> Vec<CompatView> {
         let known = self.tally.known();
         let view = |part: &super::Part| CompatView {
-            wire: part.wire.to_owned(),
+            protocol: part.protocol.to_owned(),
             side: part.side.to_owned(),
             target: part.target.clone(),
             weakness: part.weakness.to_owned(),
             last_error: known
                 .failures
-                .get(part.target.as_deref().unwrap_or(part.wire))
+                .get(part.target.as_deref().unwrap_or(part.protocol))
                 .cloned(),
         };
         self.parts.iter().map(view).collect()
@@ -32,7 +32,7 @@ impl Compat {
         let clients = self
             .parts
             .iter()
-            .filter(|part| part.wire == "dynip" && part.side == "client");
+            .filter(|part| part.protocol == "dynip" && part.side == "client");
         let view = |(configured, (part, wanted)): (
             usize,
             (&super::Part, &watch::Sender<Option<NodeName>>),
@@ -42,7 +42,7 @@ impl Compat {
             let state = match (&*wanted.borrow(), &reason) {
                 (None, _) => PublicationState::Waiting,
                 (Some(_), Some(_)) => PublicationState::Failed,
-                (Some(_), None) if known.told.contains(&name) => PublicationState::Told,
+                (Some(_), None) if known.told.contains(&name) => PublicationState::Sent,
                 (Some(_), None) => PublicationState::Waiting,
             };
             let target = Target::Dynip { configured }.to_string();
@@ -73,7 +73,7 @@ impl Compat {
     /// The sockets that are bound.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = SocketView> {
         self.parts.iter().flat_map(|part| {
-            let purpose = format!("{} {}", part.wire, part.side);
+            let purpose = format!("{} {}", part.protocol, part.side);
             part.sockets.iter().map(move |address| SocketView {
                 purpose: purpose.clone(),
                 address: *address,

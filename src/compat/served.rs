@@ -128,8 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_generation_is_read_whole_though_another_takes_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, new) = (folder.path().join("a"), folder.path().join("b"));
+        let directory = tempfile::tempdir().unwrap();
+        let (path, new) = (directory.path().join("a"), directory.path().join("b"));
         let content: Vec<u8> = (0..300_000_u32).map(|number| number as u8).collect();
         fs::write(&path, &content).unwrap();
         let mut reader = reader(&path);
@@ -143,8 +143,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_into_the_file_ends_the_reading_with_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
         fs::write(&path, vec![1; 200_000]).unwrap();
         let mut reader = reader(&path);
         reader.read_exact(&mut [0; 1000]).await.unwrap();

@@ -15,7 +15,7 @@ use super::tally::Tally;
 use crate::files::incoming::{Incoming, IncomingError};
 use crate::files::target::Target;
 use crate::net::{self, Interface};
-use crate::transfer::puller::{Accepted, Received, Told};
+use crate::transfer::puller::{Accepted, Command, Received};
 use crate::wire::compat::terminals::{Call, Request};
 
 /// How long calls are gathered before a pull: one call comes by several broadcast addresses.
@@ -97,7 +97,7 @@ enum PullError {
 /// Pulls the file when a base calls: one pull at a time, and one every few seconds; of several calls the last counts.
 pub(super) async fn take(
     accepted: Accepted,
-    puller: mpsc::Sender<Told>,
+    puller: mpsc::Sender<Command>,
     mut calls: watch::Receiver<Option<SocketAddr>>,
     tally: Tally,
 ) {
@@ -133,7 +133,7 @@ pub(super) async fn take(
 async fn pull(
     base: SocketAddr,
     accepted: &Accepted,
-    puller: &mpsc::Sender<Told>,
+    puller: &mpsc::Sender<Command>,
 ) -> Result<(u64, bool), PullError> {
     let name: Arc<str> = (*accepted.name).into();
     // First whether it would be taken at all: nobody gets our disk filled for nothing.
@@ -152,10 +152,10 @@ async fn pull(
 async fn replace(
     name: &Arc<str>,
     file: Option<Incoming>,
-    puller: &mpsc::Sender<Told>,
+    puller: &mpsc::Sender<Command>,
 ) -> Result<bool, PullError> {
     let (reply, outcome) = oneshot::channel();
-    let received = Told::Received(Received {
+    let received = Command::Received(Received {
         name: name.clone(),
         file,
         reply,

@@ -51,24 +51,27 @@ pub(super) fn own_uid() -> Option<u32> {
         .map(|metadata| metadata.uid())
 }
 
-/// The folder for what outlives a restart, and where that came from.
+/// The directory for what outlives a restart, and where that came from.
 pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'static str)> {
     let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
-    // systemd lists several folders with colons; the first is the unit's own.
+    // systemd lists several directories with colons; the first is the unit's own.
     let given =
         variable("STATE_DIRECTORY").and_then(|list| list.split(':').next().map(PathBuf::from));
-    if let Some(folder) = given {
-        return Some((folder, "$STATE_DIRECTORY"));
+    if let Some(directory) = given {
+        return Some((directory, "$STATE_DIRECTORY"));
     }
     if environment.is_root() {
-        return Some((PathBuf::from("/var/lib/hereabouts"), "root's state folder"));
+        return Some((
+            PathBuf::from("/var/lib/hereabouts"),
+            "root's state directory",
+        ));
     }
     // A relative XDG path is to be ignored (XDG Base Directory Specification, "Environment variables").
-    if let Some(folder) = variable("XDG_STATE_HOME")
+    if let Some(directory) = variable("XDG_STATE_HOME")
         .map(PathBuf::from)
-        .filter(|folder| folder.is_absolute())
+        .filter(|directory| directory.is_absolute())
     {
-        return Some((folder.join("hereabouts"), "$XDG_STATE_HOME"));
+        return Some((directory.join("hereabouts"), "$XDG_STATE_HOME"));
     }
     variable("HOME").map(|home| (PathBuf::from(home).join(".local/state/hereabouts"), "$HOME"))
 }

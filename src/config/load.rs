@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::document::{self, Document, MAX_BYTES};
 use super::environment::{self, Environment};
-use super::judge::{judge, settle};
 use super::report::{Problem, Report};
 use super::rules;
+use super::validate::{coerce, validate};
 use super::{AfterAction, Config, KeySource, StoreConfig};
 use crate::model::{Accounts, Labels, NodeName};
 
@@ -21,7 +21,7 @@ pub const SEARCHED: [&str; 2] = ["./hereabouts.yaml", "/etc/hereabouts/hereabout
 /// A configuration that checks.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Every setting, with names and folders of this host filled in and every path ready to be opened.
+    /// Every setting, with names and directories of this host filled in and every path ready to be opened.
     pub config: Config,
     /// The file; `None` with the built-in defaults.
     pub source: Option<PathBuf>,
@@ -62,8 +62,8 @@ pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Lo
     let text = read(&path).map_err(|message| Report::unreadable(&name, message))?;
     // Absolute, so that a path which is made ready stays the same whatever it is joined to later.
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-    let folder = absolute.parent().unwrap_or(Path::new(""));
-    parse(&name, &text, folder, environment).map(|loaded| Loaded {
+    let directory = absolute.parent().unwrap_or(Path::new(""));
+    parse(&name, &text, directory, environment).map(|loaded| Loaded {
         source: Some(path),
         ..loaded
     })
@@ -116,11 +116,11 @@ pub fn parse_untrusted(bytes: &[u8]) -> Result<Config, Report> {
     parse(name, text, Path::new("/"), &Nothing).map(|loaded| loaded.config)
 }
 
-/// Parses a text. A pure function of its arguments: `name` stands in messages, `folder` before relative paths.
+/// Parses a text. A pure function of its arguments: `name` stands in messages, `directory` before relative paths.
 pub fn parse(
     name: &str,
     text: &str,
-    folder: &Path,
+    directory: &Path,
     environment: &dyn Environment,
 ) -> Result<Loaded, Report> {
     let mut problems = Vec::new();
@@ -128,9 +128,9 @@ pub fn parse(
         return Err(Report::of(name, text, problems));
     };
     let Document { value, places } = &mut document;
-    settle(value, places);
-    let mut wrong = judge(&document, &mut problems);
-    judge_labels(&document, &mut wrong, &mut problems);
+    coerce(value, places);
+    let mut wrong = validate(&document, &mut problems);
+    validate_labels(&document, &mut wrong, &mut problems);
     let mut value = document.value.clone();
     wrong.iter().for_each(|pointer| remove(&mut value, pointer));
     let state_dir = fill_in(&mut value, &document, environment, &mut problems);
@@ -175,7 +175,7 @@ pub fn parse(
     if problems.iter().any(|problem| !problem.is_note) {
         return Err(Report::of(name, text, problems));
     }
-    config.resolve_paths(folder);
+    config.resolve_paths(directory);
     let notes = Report::of(name, text, problems);
     let origins = Origins {
         name: name.into(),
@@ -201,7 +201,7 @@ fn touches(a: &str, b: &str) -> bool {
 }
 
 /// The bytes of all pairs together, which no schema can count.
-fn judge_labels(document: &Document, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
+fn validate_labels(document: &Document, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
     for pointer in ["/info", "/node/labels"] {
         let Some(map) = document.value.pointer(pointer).and_then(Value::as_object) else {
             continue;
@@ -279,7 +279,7 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// Puts the host's name and the state folder where the file has none; returns where the folder came from.
+/// Puts the host's name and the state directory where the file has none; returns where the directory came from.
 fn fill_in(
     value: &mut Value,
     document: &Document,
@@ -320,12 +320,12 @@ fn fill_in(
     }
     node.remove("state_dir");
     match environment::state_dir(environment) {
-        Some((folder, origin)) => {
-            node.insert("state_dir".into(), json!(folder));
+        Some((directory, origin)) => {
+            node.insert("state_dir".into(), json!(directory));
             origin
         }
         None => {
-            let message = "neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME names a folder; set node.state_dir";
+            let message = "neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME names a directory; set node.state_dir";
             problems.push(Problem::error(
                 "/node/state_dir",
                 document.span("/node/state_dir"),
@@ -347,10 +347,10 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
 }
 
 impl Config {
-    /// Makes every path ready to be opened: what the node reads (keys, tokens, offered files) and its state folder are
-    /// relative to `folder`, the folder of the file; what it writes (store, export, accepted files) to the state folder.
-    pub fn resolve_paths(&mut self, folder: &Path) {
-        let read = |path: &mut PathBuf| *path = folder.join(&*path);
+    /// Makes every path ready to be opened: what the node reads (keys, tokens, offered files) and its state directory are
+    /// relative to `directory`, the directory of the file; what it writes (store, export, accepted files) to the state directory.
+    pub fn resolve_paths(&mut self, directory: &Path) {
+        let read = |path: &mut PathBuf| *path = directory.join(&*path);
         read(&mut self.node.state_dir);
         for key in &mut self.channel.keys {
             match key {
@@ -375,7 +375,7 @@ impl Config {
         self.compat
             .pydiscover
             .as_mut()
-            .and_then(|wire| wire.password_file.as_mut())
+            .and_then(|protocol| protocol.password_file.as_mut())
             .map(read);
         let write = |path: &mut PathBuf| *path = self.node.state_dir.join(&*path);
         if let StoreConfig::Embedded { path } = &mut self.registry.store {

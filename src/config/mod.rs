@@ -4,7 +4,6 @@ mod document;
 mod effective;
 mod environment;
 mod interpolate;
-mod judge;
 mod load;
 mod published;
 mod quantity;
@@ -15,6 +14,7 @@ mod secret;
 mod sections;
 mod serving;
 mod text;
+mod validate;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

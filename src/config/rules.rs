@@ -179,7 +179,7 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
         .compat
         .terminals
         .as_ref()
-        .and_then(|wire| wire.file.as_ref())
+        .and_then(|protocol| protocol.file.as_ref())
     {
         let (list, is_listed) = if config.role.serves() {
             (
@@ -207,7 +207,7 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
         .compat
         .dynip
         .as_ref()
-        .is_some_and(|wire| !(MIN_DYNIP_LEASE..=MAX_DYNIP_LEASE).contains(&wire.lease.0))
+        .is_some_and(|protocol| !(MIN_DYNIP_LEASE..=MAX_DYNIP_LEASE).contains(&protocol.lease.0))
     {
         error(
             "/compat/dynip/lease".into(),
@@ -238,7 +238,7 @@ pub(super) fn findings(config: &Config, is_set: impl Fn(&str) -> bool) -> Vec<Fi
         .compat
         .pydiscover
         .as_ref()
-        .is_some_and(|wire| wire.password_file.is_some())
+        .is_some_and(|protocol| protocol.password_file.is_some())
     {
         found.push(note(
             "/compat/pydiscover/password_file",

@@ -105,7 +105,7 @@ schema_type!(Name, "NodeName", {
 });
 schema_type!(Path, "Path", {
     "type": "string",
-    "description": "A path of a file or folder.",
+    "description": "A path of a file or directory.",
     "format": "hereabouts-Path",
     "minLength": 1,
     "maxLength": 4096,

@@ -36,14 +36,14 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file is missing, or this user may not read it.
-    #[error("the secret file {} can't be read: {source}{}", path.display(), mend(source, path))]
+    #[error("the secret file {} can't be read: {source}{}", path.display(), remedy(source, path))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// A folder, a pipe or a device.
+    /// A directory, a pipe or a device.
     #[error("the secret file {} is not a regular file", path.display())]
     Kind {
         /// The file.
@@ -109,7 +109,7 @@ pub fn read_token(path: &Path) -> Result<Zeroizing<String>, SecretError> {
 }
 
 /// Who has to own a file that this user may not read.
-fn mend(error: &io::Error, path: &Path) -> String {
+fn remedy(error: &io::Error, path: &Path) -> String {
     match own_uid() {
         Some(uid) if error.kind() == io::ErrorKind::PermissionDenied => {
             format!(
@@ -260,17 +260,17 @@ mod tests {
     use super::*;
 
     fn file(text: impl AsRef<[u8]>, mode: u32) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        (folder, path)
+        (directory, path)
     }
 
     #[test]
     fn key_file_may_have_comments_and_a_final_line_break() {
         let text = format!("# made on Monday\n\n{}\n", *encode_key(&[7; 32]));
-        let (_folder, path) = file(text, 0o600);
+        let (_directory, path) = file(text, 0o600);
         assert_eq!(
             KeySource::File(path).read().unwrap(),
             Secret::Key(Zeroizing::new([7; 32]))
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn passphrase_is_the_first_line_as_it_stands() {
-        let (_folder, path) = file(" correct horse \nnot this", 0o400);
+        let (_directory, path) = file(" correct horse \nnot this", 0o400);
         let secret = KeySource::PassphraseFile(path).read().unwrap();
         assert_eq!(
             secret,
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn token_is_the_first_line_and_fits_a_header() {
-        let (_folder, path) = file(" s3cret.token== \r\nrest", 0o600);
+        let (_directory, path) = file(" s3cret.token== \r\nrest", 0o600);
         assert_eq!(read_token(&path).unwrap().as_str(), "s3cret.token==");
         for (text, says) in [
             ("\nx", "empty"),
@@ -297,21 +297,21 @@ mod tests {
             ("s3\rcret", "is no token"),
             ("sécret", "is no token"),
         ] {
-            let (_folder, path) = file(text, 0o600);
+            let (_directory, path) = file(text, 0o600);
             let message = read_token(&path).unwrap_err().to_string();
             assert!(
                 message.contains(says) && !message.contains("cret\n") && !message.contains("s3"),
                 "{message}"
             );
         }
-        let (_folder, path) = file("s3cret", 0o644);
+        let (_directory, path) = file("s3cret", 0o644);
         assert!(matches!(read_token(&path), Err(SecretError::Mode { .. })));
     }
 
     #[test]
     fn own_file_that_others_may_read_is_refused_with_its_mend() {
         for mode in [0o640, 0o604, 0o644, 0o620, 0o602] {
-            let (_folder, path) = file(encode_key(&[7; 32]).as_bytes(), mode);
+            let (_directory, path) = file(encode_key(&[7; 32]).as_bytes(), mode);
             let message = KeySource::File(path.clone())
                 .read()
                 .unwrap_err()
@@ -344,7 +344,7 @@ mod tests {
             "hunter2 hunter2 hunter2 hunter2 hunter2 hunt",
             &format!("{}\n{}", *key, *key),
         ] {
-            let (_folder, path) = file(text, 0o600);
+            let (_directory, path) = file(text, 0o600);
             let error = KeySource::File(path).read().unwrap_err();
             assert!(
                 matches!(error, SecretError::Empty { .. } | SecretError::Key { .. }),
@@ -356,17 +356,17 @@ mod tests {
 
     #[test]
     fn long_files_folders_and_pipes_are_refused() {
-        let (folder, path) = file([b'x'; 5000], 0o600);
+        let (directory, path) = file([b'x'; 5000], 0o600);
         assert!(matches!(
             KeySource::File(path).read(),
             Err(SecretError::TooLong { .. })
         ));
         assert!(matches!(
-            KeySource::File(folder.path().into()).read(),
+            KeySource::File(directory.path().into()).read(),
             Err(SecretError::Kind { .. })
         ));
         assert!(matches!(
-            KeySource::File(folder.path().join("none")).read(),
+            KeySource::File(directory.path().join("none")).read(),
             Err(SecretError::Read { .. })
         ));
     }

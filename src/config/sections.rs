@@ -22,10 +22,10 @@ pub struct NodeConfig {
     /// Key/value pairs that the node says of itself, such as `site: home`. At most 16 pairs and 256 bytes.
     #[schemars(with = "schema::Pairs")]
     pub labels: Labels,
-    /// The folder for what outlives a restart: the node's identity, its keys, the registry. Relative to the folder of
+    /// The directory for what outlives a restart: the node's identity, its keys, the registry. Relative to the directory of
     /// this file. Null: `$STATE_DIRECTORY` (systemd sets it); else `/var/lib/hereabouts` for root; else
     /// `$XDG_STATE_HOME/hereabouts` or `~/.local/state/hereabouts`.
-    // The loader puts the folder here, as it does for the name.
+    // The loader puts the directory here, as it does for the name.
     #[schemars(with = "Option<schema::Path>", default = "schema::null")]
     pub state_dir: PathBuf,
     /// Addresses to announce instead of the ones found on interfaces: a pod's host, a forwarded port.
@@ -53,7 +53,7 @@ pub struct ChannelConfig {
     pub name: ChannelName,
     /// The keys: the first seals, every one opens. To change a key, add the new one as the second on every node, then make
     /// it the first on every node, then drop the old one. Empty: a random key is made at the first start and kept as
-    /// `channel.key` in the state folder.
+    /// `channel.key` in the state directory.
     #[schemars(length(max = 8))]
     pub keys: Vec<KeySource>,
     /// Whether whoever lacks the key, or has it under another channel name, gets no answer at all. False: who has the key
@@ -78,7 +78,7 @@ impl Default for ChannelConfig {
     }
 }
 
-/// Where a key comes from: a file, never the configuration itself. Relative to the folder of this file.
+/// Where a key comes from: a file, never the configuration itself. Relative to the directory of this file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {

@@ -50,7 +50,7 @@ impl Default for RegistryConfig {
 pub enum StoreConfig {
     /// One file of this node.
     Embedded {
-        /// The file. Relative to the state folder.
+        /// The file. Relative to the state directory.
         #[serde(default = "registry_file")]
         #[schemars(with = "schema::Path")]
         path: PathBuf,
@@ -80,7 +80,7 @@ impl Default for StoreConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Export")]
 pub struct ExportConfig {
-    /// The file, replaced as a whole. Relative to the state folder.
+    /// The file, replaced as a whole. Relative to the state directory.
     #[schemars(with = "schema::Path")]
     pub path: PathBuf,
     /// The shape of its JSON.
@@ -169,7 +169,7 @@ impl Default for FilesConfig {
 pub struct Offer {
     /// Its name on the channel.
     pub name: OfferName,
-    /// The file. Relative to the folder of this file.
+    /// The file. Relative to the directory of this file.
     #[schemars(with = "schema::Path")]
     pub path: PathBuf,
 }
@@ -180,7 +180,7 @@ pub struct Offer {
 pub struct Accept {
     /// The name under which a server offers it.
     pub name: OfferName,
-    /// Where it goes; it is replaced as a whole. Relative to the state folder.
+    /// Where it goes; it is replaced as a whole. Relative to the state directory.
     #[schemars(with = "schema::Path")]
     pub path: PathBuf,
     /// The permission bits that it gets.
@@ -228,7 +228,7 @@ pub enum AfterAction {
     },
     /// A signal is sent to a process.
     Signal {
-        /// The file that holds its process id. Relative to the state folder.
+        /// The file that holds its process id. Relative to the state directory.
         #[schemars(with = "schema::Path")]
         pid_file: PathBuf,
         /// The signal.
@@ -244,11 +244,11 @@ pub enum AfterAction {
         #[serde(default)]
         #[schemars(with = "schema::Headers")]
         headers: BTreeMap<String, String>,
-        /// A file whose first line is sent as bearer token. Relative to the folder of this file. Null: none.
+        /// A file whose first line is sent as bearer token. Relative to the directory of this file. Null: none.
         #[serde(default)]
         #[schemars(with = "Option<schema::Path>")]
         token_file: Option<PathBuf>,
-        /// A PEM file with the certificate authorities that are trusted, and no others. Relative to the folder of this file. Null:
+        /// A PEM file with the certificate authorities that are trusted, and no others. Relative to the directory of this file. Null:
         /// those that Mozilla trusts, which are built in.
         #[serde(default)]
         #[schemars(with = "Option<schema::Path>")]
@@ -288,7 +288,7 @@ pub struct HttpConfig {
     // The default becomes 127.0.0.1:24374 when the interface arrives.
     #[schemars(with = "Option<schema::Socket>")]
     pub listen: Option<SocketAddr>,
-    /// A file with the token that every request must carry. Relative to the folder of this file. Null: no token.
+    /// A file with the token that every request must carry. Relative to the directory of this file. Null: no token.
     #[schemars(with = "Option<schema::Path>")]
     pub token_file: Option<PathBuf>,
 }
@@ -318,7 +318,7 @@ pub struct PydiscoverConfig {
     /// The channel that queries begin with. It is sent in the clear, so it keeps nobody out.
     #[schemars(length(min = 1, max = 64))]
     pub magic: String,
-    /// A file with the password, its first line. Relative to the folder of this file. Null: no password. PyDiscover uses one
+    /// A file with the password, its first line. Relative to the directory of this file. Null: no password. PyDiscover uses one
     /// key stream for every datagram and checks nothing, so one known answer opens all others: it hides little.
     #[schemars(with = "Option<schema::Path>")]
     pub password_file: Option<PathBuf>,

@@ -112,14 +112,14 @@ impl OwnRecord {
         }
         self.record.addresses = addresses;
         self.version += 1;
-        self.sign_anew();
+        self.sign_again();
         true
     }
 
     /// The signed record with a sequence number that no renewal has used since.
     pub fn for_registering(&mut self) -> &SignedRecord {
         if self.last_sequence != self.record.sequence {
-            self.sign_anew();
+            self.sign_again();
         }
         &self.signed
     }
@@ -136,7 +136,7 @@ impl OwnRecord {
         }
         self.last_sequence = sequence;
         self.version += 1;
-        self.sign_anew();
+        self.sign_again();
         false
     }
 
@@ -148,7 +148,7 @@ impl OwnRecord {
         }
         (self.record.epoch, self.last_sequence) = (past + 1, 0);
         self.version += 1;
-        self.sign_anew();
+        self.sign_again();
         true
     }
 
@@ -181,7 +181,7 @@ impl OwnRecord {
         )
     }
 
-    fn sign_anew(&mut self) {
+    fn sign_again(&mut self) {
         self.last_sequence += 1;
         self.record.sequence = self.last_sequence;
         self.signed = sign(&mut self.record, &self.identity, self.key);

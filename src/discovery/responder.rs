@@ -122,13 +122,13 @@ pub struct Responder {
     crowd: Source,
     in_all: Bucket,
     waiting: BinaryHeap<Reverse<Waiting>>,
-    dice: fastrand::Rng,
+    rng: fastrand::Rng,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Source {
     bucket: Bucket,
-    clock_told: Option<Duration>,
+    clock_known: Option<Duration>,
 }
 
 /// An answer that waits for its moment; ordered by it.
@@ -160,11 +160,11 @@ impl Responder {
             sources: HashMap::with_capacity(64),
             crowd: Source {
                 bucket: full(settings.per_source),
-                clock_told: None,
+                clock_known: None,
             },
             in_all: full(settings.in_all),
             waiting: BinaryHeap::new(),
-            dice: fastrand::Rng::with_seed(settings.seed),
+            rng: fastrand::Rng::with_seed(settings.seed),
             settings,
             name,
             role,
@@ -239,7 +239,7 @@ impl Responder {
             return Verdict::Ignore(Ignored::Crowded);
         }
         let window = query.window.min(LONGEST_WINDOW);
-        let at = now.elapsed + window.mul_f64(self.dice.f64());
+        let at = now.elapsed + window.mul_f64(self.rng.f64());
         self.waiting.push(Reverse(Waiting {
             at,
             id: query.id,
@@ -253,12 +253,12 @@ impl Responder {
     fn out_of_time(&mut self, now: Now, query: &Query, from: SocketAddr) -> Verdict {
         let source = self.source(now, from);
         if source
-            .clock_told
+            .clock_known
             .is_some_and(|told| now.elapsed < told + CLOCK_REFUSAL_EVERY)
         {
             return Verdict::Ignore(Ignored::Clock);
         }
-        source.clock_told = Some(now.elapsed);
+        source.clock_known = Some(now.elapsed);
         if !self.take_token(now, from) {
             return Verdict::Ignore(Ignored::Rate);
         }
@@ -288,12 +288,12 @@ impl Responder {
             let rate = self.settings.per_source;
             if self
                 .crowd
-                .clock_told
+                .clock_known
                 .is_none_or(|swept| now.elapsed >= swept + CLOCK_REFUSAL_EVERY)
             {
                 self.sources
                     .retain(|_, source| !source.bucket.is_full(now.elapsed, rate));
-                self.crowd.clock_told = Some(now.elapsed);
+                self.crowd.clock_known = Some(now.elapsed);
             }
             if self.sources.len() >= SOURCES {
                 return &mut self.crowd;
@@ -302,7 +302,7 @@ impl Responder {
         let rate = self.settings.per_source;
         self.sources.entry(ip).or_insert_with(|| Source {
             bucket: Bucket::full(now.elapsed, rate),
-            clock_told: None,
+            clock_known: None,
         })
     }
 }

@@ -50,7 +50,7 @@ impl AskSchedule {
     }
 
     /// Notes that a query went out at `now`.
-    pub(super) fn asked(&mut self, now: Duration, dice: &mut fastrand::Rng) {
+    pub(super) fn asked(&mut self, now: Duration, rng: &mut fastrand::Rng) {
         self.asked += 1;
         self.next = match FIRST.get(self.asked) {
             // A late wake-up (suspend) must not send the missed queries in one burst.
@@ -60,33 +60,33 @@ impl AskSchedule {
                     .get(self.asked - FIRST.len())
                     .copied()
                     .unwrap_or(Self::STEADY);
-                now + jittered(gap, dice)
+                now + jittered(gap, rng)
             }
         };
     }
 
     /// Puts the next query off, as a server was found; the first queries go out all the same, since there may be others.
-    pub(super) fn content(&mut self, now: Duration, dice: &mut fastrand::Rng) {
+    pub(super) fn content(&mut self, now: Duration, rng: &mut fastrand::Rng) {
         if self.asked < FIRST.len() {
             return;
         }
-        self.rest(now, dice);
+        self.rest(now, rng);
     }
 
     /// Asks now, and then goes on as before.
-    pub(super) fn hasten(&mut self, now: Duration) {
+    pub(super) fn register_now(&mut self, now: Duration) {
         self.next = self.next.min(now);
     }
 
     /// Puts the next query off without asking, as there is nothing to ask for now.
-    pub(super) fn rest(&mut self, now: Duration, dice: &mut fastrand::Rng) {
-        self.next = now + jittered(Self::CONTENT, dice);
+    pub(super) fn rest(&mut self, now: Duration, rng: &mut fastrand::Rng) {
+        self.next = now + jittered(Self::CONTENT, rng);
     }
 }
 
 /// A duration, longer or shorter by up to a fifth.
-pub(super) fn jittered(duration: Duration, dice: &mut fastrand::Rng) -> Duration {
-    duration.mul_f64(0.8 + 0.4 * dice.f64())
+pub(super) fn jittered(duration: Duration, rng: &mut fastrand::Rng) -> Duration {
+    duration.mul_f64(0.8 + 0.4 * rng.f64())
 }
 
 #[cfg(test)]
@@ -95,14 +95,14 @@ mod tests {
 
     #[test]
     fn queries_go_out_at_once_then_thin_out_then_jitter() {
-        let mut dice = fastrand::Rng::with_seed(1);
+        let mut rng = fastrand::Rng::with_seed(1);
         let start = Duration::from_secs(100);
         let mut schedule = AskSchedule::new(start);
         let mut offsets = Vec::new();
         for _ in 0..15 {
             let now = schedule.next();
             offsets.push((now - start).as_millis());
-            schedule.asked(now, &mut dice);
+            schedule.asked(now, &mut rng);
         }
         assert_eq!(offsets[..4], [0, 250, 1000, 3000]);
         let gaps: Vec<_> = offsets[3..]
@@ -121,23 +121,23 @@ mod tests {
 
     #[test]
     fn a_rest_puts_off_the_first_queries_too() {
-        let mut dice = fastrand::Rng::with_seed(1);
+        let mut rng = fastrand::Rng::with_seed(1);
         let mut schedule = AskSchedule::new(Duration::ZERO);
-        schedule.content(Duration::from_secs(1), &mut dice);
+        schedule.content(Duration::from_secs(1), &mut rng);
         assert_eq!(
             schedule.next(),
             Duration::ZERO,
             "others may answer the first queries"
         );
-        schedule.rest(Duration::from_secs(1), &mut dice);
+        schedule.rest(Duration::from_secs(1), &mut rng);
         assert!(schedule.next() >= Duration::from_secs(49));
     }
 
     #[test]
     fn a_late_wake_up_sends_no_burst() {
-        let mut dice = fastrand::Rng::with_seed(1);
+        let mut rng = fastrand::Rng::with_seed(1);
         let mut schedule = AskSchedule::new(Duration::ZERO);
-        schedule.asked(Duration::from_secs(3600), &mut dice);
+        schedule.asked(Duration::from_secs(3600), &mut rng);
         assert!(schedule.next() > Duration::from_secs(3600));
     }
 }

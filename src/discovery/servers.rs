@@ -165,7 +165,7 @@ impl Server {
         &mut self,
         now: Now,
         own: &mut OwnRecord,
-        dice: &mut fastrand::Rng,
+        rng: &mut fastrand::Rng,
     ) -> Option<Due> {
         if now.elapsed < self.next {
             return None;
@@ -183,7 +183,7 @@ impl Server {
         }
         let wait = RETRY[self.tries.min(RETRY.len() - 1)];
         self.tries += 1;
-        self.next = now.elapsed + jittered(wait, dice);
+        self.next = now.elapsed + jittered(wait, rng);
         let renews = self
             .held
             .as_ref()
@@ -276,14 +276,14 @@ impl Server {
     }
 
     /// Takes a refusal of something under way.
-    pub(super) fn refused(&mut self, now: Now, refusal: Refusal, dice: &mut fastrand::Rng) {
+    pub(super) fn refused(&mut self, now: Now, refusal: Refusal, rng: &mut fastrand::Rng) {
         self.pending = None;
         self.tries = 0;
         self.next = now.elapsed
             + match &refusal {
                 Refusal::UnknownRecord | Refusal::Outdated { .. } => Duration::ZERO,
-                Refusal::Rate { wait } => jittered((*wait).clamp(RETRY[0], AFTER_REFUSAL), dice),
-                _ => jittered(AFTER_REFUSAL, dice),
+                Refusal::Rate { wait } => jittered((*wait).clamp(RETRY[0], AFTER_REFUSAL), rng),
+                _ => jittered(AFTER_REFUSAL, rng),
             };
         match refusal {
             Refusal::UnknownRecord | Refusal::Outdated { .. } => {
@@ -305,7 +305,7 @@ impl Server {
     /// Asks at once whether it is still there, and goes elsewhere if two tries bring no answer.
     pub(super) fn doubt(&mut self, now: Now, elsewhere: SocketAddr) {
         self.elsewhere = Some(elsewhere);
-        self.hasten(now);
+        self.register_now(now);
     }
 
     /// Takes another address, as this one went silent.
@@ -317,7 +317,7 @@ impl Server {
     }
 
     /// Registers or renews at once.
-    pub(super) fn hasten(&mut self, now: Now) {
+    pub(super) fn register_now(&mut self, now: Now) {
         self.next = now.elapsed;
         self.tries = 0;
         self.refusal = None;

@@ -154,7 +154,7 @@ pub(super) fn flows(
 }
 
 /// What drops, or may drop, each of the flows, and who keeps the rules; `None` if the text is no rule set.
-pub(super) fn judge(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Keeper>)> {
+pub(super) fn evaluate(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Keeper>)> {
     let parsed: Value = serde_json::from_str(ruleset).ok()?;
     let objects = parsed.get("nftables")?.as_array()?;
     let rules = Rules::new(objects);

@@ -40,7 +40,7 @@ fn all() -> Vec<Flow> {
 
 /// What is dropped coming in, as `kind family`, with a question mark where it is in doubt.
 fn dropped(policy: &str, rules: &[&str]) -> Vec<String> {
-    let (verdicts, _) = judge(&ruleset("input", policy, rules), &all()).unwrap();
+    let (verdicts, _) = evaluate(&ruleset("input", policy, rules), &all()).unwrap();
     let line = |verdict: &Verdict| {
         let family = if verdict.flow.ipv6 { "6" } else { "4" };
         format!(
@@ -78,7 +78,7 @@ const DADDR: &str = r#"{"payload": {"protocol": "ip", "field": "daddr"}}"#;
 #[test]
 fn an_empty_rule_set_drops_nothing() {
     assert_eq!(
-        judge(r#"{"nftables": [{"metainfo": {}}]}"#, &all()),
+        evaluate(r#"{"nftables": [{"metainfo": {}}]}"#, &all()),
         Some((Vec::new(), None))
     );
     assert!(dropped("accept", &[]).is_empty());
@@ -314,7 +314,7 @@ fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
     let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
     assert_eq!(dropped("accept", &[r#"{"queue": {"num": 1}}"#]), doubts);
     let ingress = ruleset("ingress", "accept", &[&drop_port(PORT)]);
-    let (verdicts, _) = judge(&ingress, &all()).unwrap();
+    let (verdicts, _) = evaluate(&ingress, &all()).unwrap();
     assert!(
         !verdicts.is_empty() && verdicts.iter().all(|verdict| !verdict.certain),
         "{verdicts:?}"
@@ -324,7 +324,7 @@ fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
 #[test]
 fn what_the_deciding_rules_look_at_is_told() {
     let by = |policy: &str, rules: &[&str]| {
-        let (verdicts, _) = judge(&ruleset("input", policy, rules), &all()).unwrap();
+        let (verdicts, _) = evaluate(&ruleset("input", policy, rules), &all()).unwrap();
         let first = verdicts.first().unwrap();
         (first.by.source, first.by.interface)
     };
@@ -353,7 +353,8 @@ fn what_the_deciding_rules_look_at_is_told() {
 
 #[test]
 fn the_rule_and_its_chain_are_named() {
-    let (verdicts, _) = judge(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();
+    let (verdicts, _) =
+        evaluate(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();
     assert!(
         verdicts
             .iter()
@@ -363,7 +364,7 @@ fn the_rule_and_its_chain_are_named() {
         (verdicts[0].chain.as_str(), verdicts[0].handle),
         ("inet filter output", Some(10))
     );
-    let (verdicts, _) = judge(&ruleset("input", "drop", &[]), &all()).unwrap();
+    let (verdicts, _) = evaluate(&ruleset("input", "drop", &[]), &all()).unwrap();
     assert_eq!(
         (verdicts[0].chain.as_str(), verdicts[0].handle),
         ("inet filter input", None)
@@ -379,10 +380,10 @@ fn what_is_no_rule_set_is_none() {
         r#"{"nftables": 1}"#,
         "Operation not permitted",
     ] {
-        assert_eq!(judge(text, &all()), None, "{text}");
+        assert_eq!(evaluate(text, &all()), None, "{text}");
     }
     let odd = r#"{"nftables": [{"rule": 1}, {"chain": {"hook": "input", "type": "filter", "family": "inet"}}, 7]}"#;
-    assert_eq!(judge(odd, &all()), Some((Vec::new(), None)));
+    assert_eq!(evaluate(odd, &all()), Some((Vec::new(), None)));
 }
 
 #[test]
@@ -391,7 +392,7 @@ fn who_keeps_the_rules_is_known_by_their_names() {
         let text = format!(
             r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "{table}", "name": "{name}"}}}}]}}"#
         );
-        judge(&text, &all()).unwrap().1
+        evaluate(&text, &all()).unwrap().1
     };
     assert_eq!(kept("filter", "ufw-user-input"), Some(Keeper::Ufw));
     assert_eq!(kept("firewalld", "filter_INPUT"), Some(Keeper::Firewalld));

@@ -8,8 +8,8 @@
 //! told by whether the node of this machine answers. Where none runs, the doctor takes the node's port for a moment, so
 //! that a firewall treats it as it would treat the node.
 
+mod diagnose;
 mod firewall;
-mod judge;
 mod observations;
 mod observe;
 mod probe;
@@ -37,17 +37,17 @@ pub async fn examine(
         Err(AskError::NoNode { .. }) => NodeSeen::Absent,
         Err(error) => NodeSeen::Unreachable {
             why: error.to_string(),
-            mend: mend(&error),
+            remedy: remedy(&error),
             foreign: matches!(error, AskError::NoPermission { .. }),
         },
     };
     let seen = observe::observe(config, source, node, progress).await;
     progress("");
-    judge::judge(&seen)
+    diagnose::diagnose(&seen)
 }
 
 /// What to do about a node that can't be asked.
-fn mend(error: &AskError) -> &'static str {
+fn remedy(error: &AskError) -> &'static str {
     match error {
         AskError::NoPermission { .. } => "run doctor as the user that runs the node, or as root",
         AskError::TimedOut { .. } => {

@@ -80,7 +80,7 @@ pub(super) enum NodeSeen {
     /// It can't be asked: why, what to do about it, and whether only as it is another user's.
     Unreachable {
         why: String,
-        mend: &'static str,
+        remedy: &'static str,
         foreign: bool,
     },
 }

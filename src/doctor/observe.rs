@@ -25,7 +25,7 @@ pub(super) async fn observe(
     progress: &mut dyn FnMut(&str),
 ) -> Observations {
     progress("keys and state");
-    let (key, ring) = key(config);
+    let (key, key_ring) = key(config);
     let state = state(&config.node.state_dir, &node);
     progress("interfaces and port");
     let mut watch = Watch::new();
@@ -38,19 +38,19 @@ pub(super) async fn observe(
     let firewall = firewall(config, &setup).await;
     let mdns = uses_mdns(config).then(net::mdns::shareable);
     progress("the network and the servers");
-    let (network, servers) = match ring {
-        Some(ring) => {
+    let (network, servers) = match key_ring {
+        Some(key_ring) => {
             let held = matches!(port, PortSeen::Taken(_));
             tokio::join!(
                 probe::network(
                     config,
-                    ring.clone(),
+                    key_ring.clone(),
                     sockets,
                     node.running(),
                     held,
                     &interfaces
                 ),
-                probe::servers(config, Some(ring))
+                probe::servers(config, Some(key_ring))
             )
         }
         None => {
@@ -114,9 +114,9 @@ fn key(config: &Config) -> (KeySeen, Option<KeyRing>) {
         return (KeySeen::None, None);
     }
     match settings::key_ring(config, Some(&state)) {
-        Ok((ring, _)) => (
-            KeySeen::Usable(ring.ids().map(|id| id.to_string()).collect()),
-            Some(ring),
+        Ok((key_ring, _)) => (
+            KeySeen::Usable(key_ring.ids().map(|id| id.to_string()).collect()),
+            Some(key_ring),
         ),
         Err(error) => (KeySeen::Unusable(error.to_string()), None),
     }
@@ -143,7 +143,7 @@ fn state(path: &Path, node: &NodeSeen) -> StateSeen {
     StateSeen::Usable(path.to_owned())
 }
 
-/// Whether a folder could be made where there is none.
+/// Whether a directory could be made where there is none.
 fn makeable(path: &Path) -> Result<(), StateError> {
     let existing = path
         .ancestors()
@@ -220,8 +220,8 @@ async fn firewall(config: &Config, setup: &Setup) -> FirewallSeen {
 
 fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
     let (taken, rule) = match policy.decide(interface) {
-        Decision::Taken { rule } => (true, rule),
-        Decision::Left { rule } => (false, rule),
+        Decision::Used { rule } => (true, rule),
+        Decision::Unused { rule } => (false, rule),
     };
     InterfaceSeen {
         name: interface.name,

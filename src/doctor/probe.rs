@@ -117,7 +117,7 @@ impl Ears {
 /// `held` says that a stranger holds it.
 pub(super) async fn network(
     config: &Config,
-    ring: KeyRing,
+    key_ring: KeyRing,
     sockets: Option<Sockets>,
     node: Option<&StatusView>,
     held: bool,
@@ -135,7 +135,7 @@ pub(super) async fn network(
         sockets,
         settings::fanout(config),
         settings::policy(config),
-        ring,
+        key_ring,
     );
     let reports = traffic.reconcile(interfaces);
     let not_joined = reports.into_iter().filter_map(|report| match report.what {
@@ -200,12 +200,12 @@ pub(super) async fn network(
 }
 
 /// Looks up each configured server and asks it.
-pub(super) async fn servers(config: &Config, ring: Option<KeyRing>) -> Vec<ServerSeen> {
+pub(super) async fn servers(config: &Config, key_ring: Option<KeyRing>) -> Vec<ServerSeen> {
     let mut asking = tokio::task::JoinSet::new();
     for (place, name) in settings::servers(config).into_iter().enumerate() {
-        let (config, ring) = (config.clone(), ring.clone());
+        let (config, key_ring) = (config.clone(), key_ring.clone());
         asking.spawn(async move {
-            let outcome = server(&config, ring, &name).await;
+            let outcome = server(&config, key_ring, &name).await;
             (place, ServerSeen { name, outcome })
         });
     }
@@ -214,19 +214,19 @@ pub(super) async fn servers(config: &Config, ring: Option<KeyRing>) -> Vec<Serve
     seen.into_iter().map(|(_, server)| server).collect()
 }
 
-async fn server(config: &Config, ring: Option<KeyRing>, name: &str) -> Outcome {
+async fn server(config: &Config, key_ring: Option<KeyRing>, name: &str) -> Outcome {
     let addresses = match net::resolve(name).await {
         Ok(addresses) => addresses,
         Err(error) => return Outcome::Unresolved(error.to_string()),
     };
-    let (Some(ring), Ok(sockets)) = (ring, ephemeral(config)) else {
+    let (Some(key_ring), Ok(sockets)) = (key_ring, ephemeral(config)) else {
         return Outcome::NotAsked;
     };
     let traffic = Traffic::new(
         sockets,
         settings::fanout(config),
         settings::policy(config),
-        ring,
+        key_ring,
     );
     let asked = addresses
         .iter()
@@ -338,7 +338,7 @@ impl Questions {
         // A message that can't be sealed has the length 0, which queues nothing.
         let fill = |buffer: &mut [u8; net::DATAGRAM_MAX]| {
             message
-                .seal(self.traffic.ring.first(), &nonce, buffer)
+                .seal(self.traffic.key_ring.first(), &nonce, buffer)
                 .unwrap_or(0)
         };
         let mut failure = None;
@@ -432,8 +432,8 @@ impl Questions {
         let Subject::Own { record: signed, .. } = &answer.subject else {
             return;
         };
-        let ring = &self.traffic.ring;
-        let Ok(record) = signed.verify(|key| ring.by_id(key).is_some()) else {
+        let key_ring = &self.traffic.key_ring;
+        let Ok(record) = signed.verify(|key| key_ring.by_id(key).is_some()) else {
             return;
         };
         if self.own == Some(signed.node) {

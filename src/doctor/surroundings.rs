@@ -45,7 +45,7 @@ pub(super) fn firewall(flows: &[Flow]) -> FirewallSeen {
         return FirewallSeen::Unknown("there is no nft here".to_owned());
     };
     match output(nft) {
-        Ok(ruleset) => match firewall::judge(&ruleset, flows) {
+        Ok(ruleset) => match firewall::evaluate(&ruleset, flows) {
             Some((verdicts, kept_by)) => FirewallSeen::Read { verdicts, kept_by },
             None => FirewallSeen::Unknown("nft told no rule set: it may need root".to_owned()),
         },

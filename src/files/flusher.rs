@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn a_small_file_needs_no_thread_and_a_large_one_has_one_that_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
         let mut file = File::create(&path).unwrap();
         let mut flusher = Flusher::default();
         flusher.wrote(EVERY - 1, || panic!("nothing to flush yet"));

@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn what_came_whole_takes_the_old_files_place_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
         assert!(take(&path, 100, b"old content").unwrap());
         assert!(take(&path, 100, b"new content").unwrap());
         assert!(
@@ -191,13 +191,13 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o640
         );
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn empty_too_large_cut_and_given_up_leave_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
         fs::write(&path, "old").unwrap();
         assert!(matches!(take(&path, 100, b""), Err(IncomingError::Empty)));
         assert!(matches!(
@@ -215,17 +215,17 @@ mod tests {
         given_up.write(b"half").unwrap();
         drop(given_up);
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(take(&path, 4096, &database(3, 1536)).unwrap());
         assert!(take(&path, 10, b"ten bytes.").unwrap());
     }
 
     #[test]
     fn links_are_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, outside) = (folder.path().join("a"), folder.path().join("outside"));
+        let directory = tempfile::tempdir().unwrap();
+        let (path, outside) = (directory.path().join("a"), directory.path().join("outside"));
         fs::write(&outside, "mine").unwrap();
-        symlink(&outside, folder.path().join(".a.terminals.part")).unwrap();
+        symlink(&outside, directory.path().join(".a.terminals.part")).unwrap();
         assert!(take(&path, 100, b"new").unwrap());
         fs::remove_file(&path).unwrap();
         symlink(&outside, &path).unwrap();

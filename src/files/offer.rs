@@ -22,7 +22,7 @@ pub enum OfferError {
         #[source]
         source: io::Error,
     },
-    /// A folder, a device or another thing that is no file.
+    /// A directory, a device or another thing that is no file.
     #[error("{} is no regular file", path.display())]
     NotFile {
         /// What it is called.

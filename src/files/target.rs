@@ -22,7 +22,7 @@ use crate::model::{Account, Accounts, Owner};
 const LARGE: u64 = 16 << 20;
 /// Bytes of the digest in the name of a part: enough to tell generations apart; what decides is the digest in the end.
 const DIGEST_IN_NAME: usize = 8;
-/// Entries of the folder that are looked at for parts of earlier generations.
+/// Entries of the directory that are looked at for parts of earlier generations.
 const ENTRIES: usize = 100_000;
 
 /// Why a file can't be put where it belongs. The old one is whole then.
@@ -34,17 +34,17 @@ pub enum TargetError {
         /// The path.
         path: PathBuf,
     },
-    /// The folder can't be opened.
-    #[error("can't open the folder {}: {source} (it must exist, and belong to the user that runs hereabouts)", path.display())]
-    Folder {
-        /// The folder.
+    /// The directory can't be opened.
+    #[error("can't open the directory {}: {source} (it must exist, and belong to the user that runs hereabouts)", path.display())]
+    Directory {
+        /// The directory.
         path: PathBuf,
         /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A folder stands in the target's place.
-    #[error("{} is a folder: name a file in files.accept, or move the folder away", path.display())]
+    /// A directory stands in the target's place.
+    #[error("{} is a directory: name a file in files.accept, or move the directory away", path.display())]
     IsFolder {
         /// The target.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum TargetError {
         /// The target.
         path: PathBuf,
     },
-    /// The folder may not be written.
+    /// The directory may not be written.
     #[error("may not {what} {}: {source}. {}", path.display(), denied(source, *uid, path))]
     Denied {
         /// What was tried.
@@ -141,16 +141,16 @@ pub enum TargetError {
     },
 }
 
-/// How a folder that may not be written is mended.
+/// How a directory that may not be written is mended.
 fn denied(error: &io::Error, uid: u32, path: &Path) -> String {
-    let folder = path.parent().unwrap_or(path).display();
+    let directory = path.parent().unwrap_or(path).display();
     if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
         format!(
-            "Mount it for writing; a systemd unit with ProtectSystem= needs ReadWritePaths={folder}"
+            "Mount it for writing; a systemd unit with ProtectSystem= needs ReadWritePaths={directory}"
         )
     } else {
         format!(
-            "The user that runs hereabouts (uid {uid}) must be able to write the folder: chown {uid} {folder}"
+            "The user that runs hereabouts (uid {uid}) must be able to write the directory: chown {uid} {directory}"
         )
     }
 }
@@ -168,18 +168,18 @@ fn mend_owner(what: &str, uid: u32) -> String {
     }
 }
 
-/// The place that a pulled file goes to: its folder is held open, so that whatever is written lies in that one folder.
+/// The place that a pulled file goes to: its directory is held open, so that whatever is written lies in that one directory.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
-    folder: OwnedFd,
+    directory: OwnedFd,
     name: OsString,
     mode: Mode,
     owner: Option<Owner>,
 }
 
 impl Target {
-    /// Opens the folder of a path, and refuses what can't be replaced by a file.
+    /// Opens the directory of a path, and refuses what can't be replaced by a file.
     pub fn open(path: &Path, mode: u32) -> Result<Self, TargetError> {
         let name = path
             .file_name()
@@ -192,14 +192,14 @@ impl Target {
             .filter(|parent| !parent.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder =
-            openat(CWD, parent, flags, Mode::empty()).map_err(|error| TargetError::Folder {
+        let directory =
+            openat(CWD, parent, flags, Mode::empty()).map_err(|error| TargetError::Directory {
                 path: parent.to_owned(),
                 source: error.into(),
             })?;
         let target = Self {
             path: path.to_owned(),
-            folder,
+            directory,
             name,
             mode: Mode::from_raw_mode(mode),
             owner: None,
@@ -223,7 +223,7 @@ impl Target {
     /// Refuses what can't be replaced by a file; gives the size of what is there.
     fn check(&self) -> Result<Option<u64>, TargetError> {
         let path = || self.path.clone();
-        match statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
                 FileType::Directory => Err(TargetError::IsFolder { path: path() }),
@@ -252,7 +252,7 @@ impl Target {
         }
         // A pipe that took its place since would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(&self.folder, &self.name, flags, Mode::empty());
+        let file = openat(&self.directory, &self.name, flags, Mode::empty());
         // What may be replaced need not be readable, once it belongs to somebody else.
         if matches!(file, Err(Errno::ACCESS)) {
             return Ok(None);
@@ -290,7 +290,7 @@ impl Target {
             );
             return Ok(false);
         }
-        self.sync_folder()?;
+        self.sync_directory()?;
         Ok(true)
     }
 
@@ -346,7 +346,7 @@ impl Target {
         // A pipe is opened for both ways without waiting, and a device not at all.
         let flags =
             OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        match openat(&self.folder, name, flags, Mode::empty()) {
+        match openat(&self.directory, name, flags, Mode::empty()) {
             Ok(file) => {
                 let is = fstat(&file)
                     .map_err(|error| self.failed("look at the part of", error.into()))?;
@@ -359,7 +359,7 @@ impl Target {
             Err(Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV) => {}
             Err(error) => return Err(self.denied("write beside", error.into())),
         }
-        match unlinkat(&self.folder, name, AtFlags::empty()) {
+        match unlinkat(&self.directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(self.denied("write beside", error.into())),
         }
@@ -368,7 +368,7 @@ impl Target {
     /// Makes a file beside the target that was not there before.
     fn create(&self, name: &OsStr, access: OFlags) -> Result<File, TargetError> {
         let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR);
         Ok(File::from(file.map_err(|error| {
             self.denied("write beside", error.into())
         })?))
@@ -376,7 +376,7 @@ impl Target {
 
     /// Refuses early where the disk has no room, so that a large pull does not fill it for others first.
     fn refuse_full(&self, needed: u64) -> Result<(), TargetError> {
-        let stat = fstatvfs(&self.folder)
+        let stat = fstatvfs(&self.directory)
             .map_err(|error| self.failed("look at the disk of", error.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         if needed > free {
@@ -402,7 +402,7 @@ impl Target {
 
     /// Removes a file beside the target. What can't be removed is found and judged by the next try.
     pub(super) fn remove(&self, name: &OsStr) {
-        let _ = unlinkat(&self.folder, name, AtFlags::empty());
+        let _ = unlinkat(&self.directory, name, AtFlags::empty());
     }
 
     /// Brings a whole file that lies beside the target to the disk, and puts it into the target's place.
@@ -418,9 +418,9 @@ impl Target {
         // What stands there may have changed meanwhile. A rename would replace a link, not follow it; it is refused all the
         // same, as whoever made it expects the file elsewhere.
         let old = self.check()?.and_then(|size| self.hold(size));
-        renameat(&self.folder, name, &self.folder, &self.name)
+        renameat(&self.directory, name, &self.directory, &self.name)
             .map_err(|error| self.denied("replace", error.into()))?;
-        let synced = self.sync_folder();
+        let synced = self.sync_directory();
         if let Some(old) = old {
             // Without a thread it is dropped, and freed, here.
             let _ = thread::Builder::new()
@@ -430,9 +430,9 @@ impl Target {
         synced
     }
 
-    fn sync_folder(&self) -> Result<(), TargetError> {
-        fsync(&self.folder)
-            .map_err(|error| self.failed("bring the folder to the disk of", error.into()))
+    fn sync_directory(&self) -> Result<(), TargetError> {
+        fsync(&self.directory)
+            .map_err(|error| self.failed("bring the directory to the disk of", error.into()))
     }
 
     /// Keeps a large file that is about to be replaced, so that the rename need not wait until its blocks are free: that
@@ -440,7 +440,7 @@ impl Target {
     fn hold(&self, size: u64) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         (size >= LARGE)
-            .then(|| openat(&self.folder, &self.name, flags, Mode::empty()).ok())
+            .then(|| openat(&self.directory, &self.name, flags, Mode::empty()).ok())
             .flatten()
     }
 
@@ -448,7 +448,7 @@ impl Target {
     /// this process may.
     fn give(&self, file: &File, mode: Option<Mode>) -> Result<(), TargetError> {
         let is = fstat(file).map_err(|error| self.failed("look at", error.into()))?;
-        let was = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let was = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok();
         let (user, group) = self.owner.as_ref().map_or((None, None), |owner| {
             (owner.user.as_ref(), owner.group.as_ref())
         });
@@ -586,7 +586,7 @@ impl Target {
     /// Removes parts of this target but one; what can't be removed is only untidy.
     pub fn remove_parts(&self, but: Option<&OsStr>) {
         let prefix = self.part_prefix();
-        let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else {
+        let Ok(entries) = rustix::fs::Dir::read_from(&self.directory) else {
             return;
         };
         for entry in entries.take(ENTRIES).filter_map(Result::ok) {
@@ -599,7 +599,7 @@ impl Target {
                     && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             });
             if ours && Some(name) != but {
-                let _ = unlinkat(&self.folder, name, AtFlags::empty());
+                let _ = unlinkat(&self.directory, name, AtFlags::empty());
             }
         }
     }
@@ -674,10 +674,10 @@ impl Part<'_> {
             }
             return Err(self.target.failed("write beside", error));
         }
-        let (folder, name) = (&self.target.folder, &self.name);
+        let (directory, name) = (&self.target.directory, &self.name);
         self.flusher.wrote(bytes.len() as u64, || {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            openat(folder, name, flags, Mode::empty())
+            openat(directory, name, flags, Mode::empty())
                 .ok()
                 .map(File::from)
         });
@@ -773,8 +773,8 @@ mod tests {
 
     #[test]
     fn a_part_that_failed_to_come_to_the_disk_is_not_there_for_the_next_pull() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = Target::open(&folder.path().join("a"), 0o644).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let target = Target::open(&directory.path().join("a"), 0o644).unwrap();
         let digest = blake3::hash(b"content").into();
         for bytes in [&b"content"[..], b"cont"] {
             let mut part = target.part(7, &digest).unwrap();
@@ -792,7 +792,7 @@ mod tests {
             } else {
                 drop(part);
             }
-            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{bytes:?}");
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{bytes:?}");
         }
         // With a disk again it goes on where it stopped, and what was synced stays.
         target.part(7, &digest).unwrap().write(b"cont").unwrap();
@@ -801,8 +801,8 @@ mod tests {
 
     #[test]
     fn a_part_whose_flusher_failed_is_given_up_at_the_next_block() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = Target::open(&folder.path().join("a"), 0o644).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let target = Target::open(&directory.path().join("a"), 0o644).unwrap();
         let digest = blake3::hash(b"content").into();
         let failing = |bytes: &[u8]| {
             let mut part = target.part(7, &digest).unwrap();
@@ -818,6 +818,6 @@ mod tests {
             assert!(error.to_string().contains("bring to the disk"), "{error}");
         }
         drop(failing(b"cont"));
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Files in a temporary folder.
+//! Files in a temporary directory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -24,8 +24,8 @@ fn pull(path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
     part.commit()
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -35,13 +35,13 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_large_file_that_was_replaced_is_freed_soon_after() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     let large = |byte: u8| vec![byte; 17 << 20];
     pull(&path, &large(1)).unwrap();
     pull(&path, &large(2)).unwrap();
     assert!(fs::read(&path).unwrap() == large(2));
-    assert_eq!(names(folder.path()), ["a"]);
+    assert_eq!(names(directory.path()), ["a"]);
     // The old one has no name any more, and lives as long as somebody holds it.
     let held = || {
         let all = fs::read_dir("/proc/self/fd")
@@ -50,7 +50,7 @@ fn a_large_file_that_was_replaced_is_freed_soon_after() {
         let links = all.filter_map(|fd| fs::read_link(fd.path()).ok());
         links
             .filter(|link| {
-                link.starts_with(folder.path()) && link.to_string_lossy().ends_with("(deleted)")
+                link.starts_with(directory.path()) && link.to_string_lossy().ends_with("(deleted)")
             })
             .count()
     };
@@ -66,16 +66,16 @@ fn a_large_file_that_was_replaced_is_freed_soon_after() {
 
 #[test]
 fn a_snapshot_outlives_a_rename_over_its_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     fs::write(&path, "old content").unwrap();
     let snapshot = Snapshot::take(&path).unwrap();
     assert_eq!(
         (snapshot.size(), *snapshot.digest()),
         (11, digest(b"old content"))
     );
-    fs::write(folder.path().join("b"), "new content").unwrap();
-    fs::rename(folder.path().join("b"), &path).unwrap();
+    fs::write(directory.path().join("b"), "new content").unwrap();
+    fs::rename(directory.path().join("b"), &path).unwrap();
     let mut buffer = [0; 64];
     assert_eq!(snapshot.read_at(&mut buffer, 4).unwrap(), 7);
     assert_eq!(&buffer[..7], b"content");
@@ -87,8 +87,8 @@ fn a_snapshot_outlives_a_rename_over_its_file() {
 
 #[test]
 fn a_snapshot_refuses_a_file_that_was_written_since() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     fs::write(&path, "content").unwrap();
     let snapshot = Snapshot::take(&path).unwrap();
     fs::write(&path, "other content").unwrap();
@@ -100,16 +100,16 @@ fn a_snapshot_refuses_a_file_that_was_written_since() {
 
 #[test]
 fn what_is_no_file_is_not_offered() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     assert!(matches!(
-        Snapshot::take(folder.path()),
+        Snapshot::take(directory.path()),
         Err(OfferError::NotFile { .. })
     ));
     assert!(matches!(
-        Snapshot::take(&folder.path().join("none")),
+        Snapshot::take(&directory.path().join("none")),
         Err(OfferError::Io { .. })
     ));
-    let pipe = folder.path().join("pipe");
+    let pipe = directory.path().join("pipe");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &pipe,
@@ -126,31 +126,31 @@ fn what_is_no_file_is_not_offered() {
 
 #[test]
 fn a_database_that_is_being_written_is_not_offered() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.db");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.db");
     fs::write(&path, b"SQLite format 3\0 and pages").unwrap();
     assert!(Snapshot::take(&path).is_ok());
-    fs::write(folder.path().join("a.db-wal"), "").unwrap();
+    fs::write(directory.path().join("a.db-wal"), "").unwrap();
     assert!(Snapshot::take(&path).is_ok(), "an empty log holds nothing");
     for journal in ["a.db-wal", "a.db-journal"] {
-        fs::write(folder.path().join(journal), "pages").unwrap();
+        fs::write(directory.path().join(journal), "pages").unwrap();
         let error = Snapshot::take(&path).unwrap_err().to_string();
         assert!(
             error.contains(journal) && error.contains("VACUUM INTO"),
             "{error}"
         );
-        fs::remove_file(folder.path().join(journal)).unwrap();
+        fs::remove_file(directory.path().join(journal)).unwrap();
     }
     // Any other file may have such neighbours.
     fs::write(&path, "text").unwrap();
-    fs::write(folder.path().join("a.db-wal"), "pages").unwrap();
+    fs::write(directory.path().join("a.db-wal"), "pages").unwrap();
     assert!(Snapshot::take(&path).is_ok());
 }
 
 #[test]
 fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     pull(&path, b"first").unwrap();
     pull(&path, b"second").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"second");
@@ -158,7 +158,7 @@ fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o640
     );
-    assert_eq!(names(folder.path()), ["a"]);
+    assert_eq!(names(directory.path()), ["a"]);
     let target = Target::open(&path, 0o640).unwrap();
     assert_eq!(target.digest(6).unwrap(), Some(digest(b"second")));
     assert_eq!(
@@ -169,8 +169,8 @@ fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
 
 #[test]
 fn a_pull_goes_on_where_it_stopped_and_parts_of_others_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     let (old, new) = (b"a part of an old generation", b"the new generation");
     let target = Target::open(&path, 0o644).unwrap();
     target
@@ -183,22 +183,27 @@ fn a_pull_goes_on_where_it_stopped_and_parts_of_others_go() {
         .unwrap()
         .write(&new[..9])
         .unwrap();
-    assert_eq!(names(folder.path()).len(), 1, "{:?}", names(folder.path()));
+    assert_eq!(
+        names(directory.path()).len(),
+        1,
+        "{:?}",
+        names(directory.path())
+    );
     let part = target.part(new.len() as u64, &digest(new)).unwrap();
     assert_eq!(part.held(), 9);
     drop(part);
     pull(&path, new).unwrap();
     assert_eq!(fs::read(&path).unwrap(), new);
     // What only looks like a part stays.
-    fs::write(folder.path().join(".a.notes.part"), "").unwrap();
+    fs::write(directory.path().join(".a.notes.part"), "").unwrap();
     target.remove_parts(None);
-    assert_eq!(names(folder.path()), [".a.notes.part", "a"]);
+    assert_eq!(names(directory.path()), [".a.notes.part", "a"]);
 }
 
 #[test]
 fn wrong_content_leaves_the_old_file_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     pull(&path, b"old").unwrap();
     let target = Target::open(&path, 0o644).unwrap();
     let wrong = |part: &mut target::Part<'_>, bytes: &[u8]| part.write(bytes);
@@ -226,10 +231,10 @@ fn wrong_content_leaves_the_old_file_whole() {
 
 #[test]
 fn links_and_folders_are_never_written_through() {
-    let folder = tempfile::tempdir().unwrap();
-    let outside = folder.path().join("outside");
+    let directory = tempfile::tempdir().unwrap();
+    let outside = directory.path().join("outside");
     fs::write(&outside, "mine").unwrap();
-    let path = folder.path().join("a");
+    let path = directory.path().join("a");
     symlink(&outside, &path).unwrap();
     assert!(matches!(
         pull(&path, b"new"),
@@ -242,7 +247,7 @@ fn links_and_folders_are_never_written_through() {
         ".a.{}.part",
         data_encoding::HEXLOWER.encode(&digest(b"new")[..8])
     );
-    symlink(&outside, folder.path().join(part)).unwrap();
+    symlink(&outside, directory.path().join(part)).unwrap();
     pull(&path, b"new").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
     // A link that appears in between.
@@ -253,10 +258,10 @@ fn links_and_folders_are_never_written_through() {
     assert!(matches!(part.commit(), Err(TargetError::IsLink { .. })));
     assert_eq!(fs::read(&outside).unwrap(), b"mine");
     assert!(matches!(
-        Target::open(folder.path(), 0o644).map(drop),
+        Target::open(directory.path(), 0o644).map(drop),
         Err(TargetError::IsFolder { .. })
     ));
-    let nowhere = folder.path().join("none/a");
+    let nowhere = directory.path().join("none/a");
     assert!(
         Target::open(&nowhere, 0o644)
             .unwrap_err()
@@ -276,8 +281,8 @@ fn part_of(path: &Path, content: &[u8]) -> PathBuf {
 
 #[test]
 fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     let part = part_of(&path, b"new");
     let pipe = |path: &Path| {
         rustix::fs::mknodat(
@@ -292,13 +297,13 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
     pipe(&part);
     pull(&path, b"new").unwrap();
     assert_eq!(
-        (fs::read(&path).unwrap().as_slice(), names(folder.path())),
+        (fs::read(&path).unwrap().as_slice(), names(directory.path())),
         (&b"new"[..], vec!["a".to_owned()])
     );
     drop(std::os::unix::net::UnixListener::bind(&part).unwrap());
     pull(&path, b"new").unwrap();
     // A second name of another file, longer than the part may be, and as long as it might be.
-    let mine = folder.path().join("mine");
+    let mine = directory.path().join("mine");
     for content in ["longer than the new content", "ne"] {
         fs::write(&mine, content).unwrap();
         fs::hard_link(&mine, &part).unwrap();
@@ -306,7 +311,7 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
         assert_eq!(
             (
                 fs::read_to_string(&mine).unwrap().as_str(),
-                names(folder.path()).len()
+                names(directory.path()).len()
             ),
             (content, 2)
         );
@@ -322,8 +327,8 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
 
 #[test]
 fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a");
     let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     let target = Target::open(&path, 0o640).unwrap();
@@ -339,15 +344,15 @@ fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_
     assert!(target.keep(3, &digest(b"new")).unwrap());
     assert_eq!(mode(), 0o640);
     set_mode(0o600);
-    fs::hard_link(&path, folder.path().join("b")).unwrap();
+    fs::hard_link(&path, directory.path().join("b")).unwrap();
     assert!(!target.keep(3, &digest(b"new")).unwrap());
     assert_eq!(mode(), 0o600);
 }
 
 #[test]
 fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ledger.json");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.json");
     assert_eq!(ledger::read(&path), Ledger::new());
     let entry = Entry {
         server: NodeId([1; 32]),
@@ -363,7 +368,7 @@ fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
     fs::write(&path, ledger::text(&ledger)).unwrap();
     assert_eq!(ledger::read(&path), ledger);
     assert_eq!(
-        ledger::load(&folder.path().join("none")).unwrap(),
+        ledger::load(&directory.path().join("none")).unwrap(),
         Ledger::new()
     );
     for damaged in [&ledger::text(&ledger)[..50], ""] {
@@ -376,7 +381,7 @@ fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
             "where it can be made anew, that is done"
         );
     }
-    let error = ledger::load(folder.path()).unwrap_err().to_string();
+    let error = ledger::load(directory.path()).unwrap_err().to_string();
     assert!(error.contains("can't read"), "{error}");
 }
 
@@ -422,8 +427,8 @@ async fn ends(pid: &str) {
 
 #[tokio::test]
 async fn commands_get_what_they_need_and_are_killed_when_late() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
     let script = format!(
         "echo $HEREABOUTS_NAME $HEREABOUTS_GENERATION $HEREABOUTS_FILE > {}",
         out.display()
@@ -445,7 +450,7 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
     let missing = run(&exec(&["/no/such/program"], soon), "c", 1, "/").await;
     assert!(matches!(missing, Err(AfterError::Start { .. })));
     // Whatever it started is killed with it, late or given up.
-    let pid_file = folder.path().join("pid");
+    let pid_file = directory.path().join("pid");
     let script = format!(
         "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
         pid_file.display()
@@ -493,8 +498,8 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
 
 #[tokio::test]
 async fn signals_go_to_the_process_in_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let pid_file = folder.path().join("pid");
+    let directory = tempfile::tempdir().unwrap();
+    let pid_file = directory.path().join("pid");
     let mut child = tokio::process::Command::new("sleep")
         .arg("100")
         .spawn()

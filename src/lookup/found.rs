@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::requester::Asked;
 use crate::api::view::{AddressView, FoundView, HolderView, NodeView};
-use crate::model::{Labels, Method, NodeId, NodeName, Record, Role, State, Timestamp, Wire};
+use crate::model::{Labels, Method, NodeId, NodeName, Protocol, Record, Role, State, Timestamp};
 use crate::wire::stand_in::stand_in;
 use crate::wire::v1::{Sighting, SignedRecord};
 
@@ -72,7 +72,7 @@ pub(super) fn found_view(
 }
 
 /// What a server heard of a name by an ancestor's wire.
-pub(super) fn heard_node(name: &NodeName, wire: Wire, sighting: &Sighting) -> FoundNode {
+pub(super) fn heard_node(name: &NodeName, protocol: Protocol, sighting: &Sighting) -> FoundNode {
     let node = NodeView {
         name: name.clone(),
         node_id: stand_in(name),
@@ -86,8 +86,8 @@ pub(super) fn heard_node(name: &NodeName, wire: Wire, sighting: &Sighting) -> Fo
         last_seen: sighting.last_seen,
         lease_seconds: 0,
         expires_in_seconds: None,
-        wire,
-        key_in_use: None,
+        protocol,
+        key: None,
         epoch: 0,
         cloned: false,
         former_names: Vec::new(),
@@ -120,8 +120,8 @@ pub(super) fn found_node(
         last_seen: sighting.map_or(now, |sighting| sighting.last_seen),
         lease_seconds: record.lease.0,
         expires_in_seconds: None,
-        wire: Wire::Hereabouts,
-        key_in_use: Some(signed.key.to_string()),
+        protocol: Protocol::Hereabouts,
+        key: Some(signed.key.to_string()),
         epoch: record.epoch,
         cloned: false,
         former_names: Vec::new(),

@@ -9,12 +9,12 @@ use crate::model::Method;
 use crate::net::{FanoutSettings, Policy};
 use crate::wire::keyring::KeyRing;
 
-pub(crate) use requester::{Asker, BROWSE_AFTER, KNOWN_ELSEWHERE};
+pub(crate) use requester::{BROWSE_AFTER, KNOWN_ELSEWHERE, Requester};
 
 /// Whom the network is asked as, and by which ways.
 pub(crate) struct Settings {
     /// The keys of the channel.
-    pub(crate) ring: KeyRing,
+    pub(crate) key_ring: KeyRing,
     /// The TTL of multicast.
     pub(crate) ttl: u8,
     pub(crate) fanout: FanoutSettings,

@@ -1,6 +1,6 @@
 //! What commands ask of the network, with no running node on this machine.
 //!
-//! An [`Asker`] sends from a port of its own, by all methods of the configuration at once and to the configured servers:
+//! An [`Requester`] sends from a port of its own, by all methods of the configuration at once and to the configured servers:
 //! a person waits, so nothing falls back after something else; only browsing by multicast DNS, which takes longer, waits
 //! until nothing else brought an answer. A query is sent again while answers may still come; an
 //! answer that the wrong clock kept back is asked for again with the answerer's clock.
@@ -40,7 +40,7 @@ const SERVERS: usize = 8;
 const ANSWERS: usize = 4096;
 
 /// Asks the network from a port of its own.
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     pub(crate) traffic: Traffic,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,
@@ -53,13 +53,13 @@ pub(crate) struct Asker {
     clocks: Vec<(SocketAddr, i64)>,
 }
 
-impl Asker {
+impl Requester {
     /// Binds a port of its own and reads the interfaces.
     ///
     /// Must be called within a tokio runtime.
     pub(crate) async fn open(settings: Settings) -> Result<Self, BindError> {
         let Settings {
-            ring,
+            key_ring,
             ttl,
             fanout,
             policy,
@@ -73,10 +73,10 @@ impl Asker {
             port: 0,
             ttl,
         })?;
-        let mut traffic = Traffic::new(sockets, fanout, policy, ring);
+        let mut traffic = Traffic::new(sockets, fanout, policy, key_ring);
         let interfaces = Watch::new().next().await;
         traffic.reconcile(&interfaces);
-        let interfaces = traffic.policy.taken(&interfaces);
+        let interfaces = traffic.policy.used(&interfaces);
         Ok(Self {
             traffic,
             clock: Clock::new(),
@@ -185,18 +185,18 @@ impl Asker {
                 Subject::Found {
                     record, sighting, ..
                 } => (record, Some(sighting)),
-                Subject::Hearsay {
+                Subject::UnverifiedClaim {
                     name,
-                    wire,
+                    protocol,
                     sighting,
                     ..
                 } => {
                     // Only where nobody who proves anything knows the name, and then the latest.
                     let later = |held: &FoundNode| held.node.last_seen < sighting.last_seen;
                     let takes =
-                        |held: &FoundNode| !held.node.wire.is_authenticated() && later(held);
+                        |held: &FoundNode| !held.node.protocol.is_authenticated() && later(held);
                     if best.as_ref().is_none_or(|(held, _)| takes(held)) {
-                        best = Some((heard_node(name, *wire, sighting), (0, 0)));
+                        best = Some((heard_node(name, *protocol, sighting), (0, 0)));
                     }
                     return Heard::Unknown;
                 }
@@ -224,7 +224,7 @@ impl Asker {
             };
             // Orders compare only between records of one node; of two nodes, the one seen last counts.
             let newer = best.as_ref().is_none_or(|(held, held_order)| {
-                if !held.node.wire.is_authenticated() {
+                if !held.node.protocol.is_authenticated() {
                     true
                 } else if held.node.node_id == found.node.node_id {
                     rank(&found, order) > rank(held, *held_order)
@@ -439,7 +439,7 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     fn verified(&self, signed: &SignedRecord) -> Option<Record> {
         signed
-            .verify(|key| self.traffic.ring.by_id(key).is_some())
+            .verify(|key| self.traffic.key_ring.by_id(key).is_some())
             .ok()
     }
 }

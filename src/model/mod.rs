@@ -7,11 +7,11 @@ mod labels;
 mod method;
 mod name;
 mod node_id;
+mod protocol;
 mod publication;
 mod record;
 mod time;
 mod url;
-mod wire;
 
 pub use account::{Account, Accounts, Owner, OwnerError};
 pub use address::{Address, InterfaceName, InterfaceNameError, Origin, Scope};
@@ -19,10 +19,10 @@ pub use labels::{Labels, LabelsError};
 pub use method::Method;
 pub use name::{NameError, NodeName};
 pub use node_id::{NodeId, NodeIdError};
+pub use protocol::Protocol;
 pub use publication::PublicationState;
 pub use record::{Lease, Record, Role, State};
 pub use time::{Now, Timestamp, TimestampError};
 pub use url::{HttpUrl, HttpUrlError};
-pub use wire::Wire;
 
 pub(crate) use url::is_host;

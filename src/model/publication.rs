@@ -13,7 +13,7 @@ pub enum PublicationState {
     /// It stands there as it is.
     Published,
     /// It was told, and the target says nothing of whether it took it.
-    Told,
+    Sent,
     /// Somebody else has the name there.
     Conflict,
     /// The target refused it, or can't be reached.

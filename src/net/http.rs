@@ -51,7 +51,7 @@ pub enum HttpError {
         source: io::Error,
     },
     /// The other side has no certificate that is trusted, or speaks no TLS.
-    #[error("TLS with {host} failed: {source}{mend}")]
+    #[error("TLS with {host} failed: {source}{remedy}")]
     Tls {
         /// The host.
         host: String,
@@ -59,7 +59,7 @@ pub enum HttpError {
         #[source]
         source: io::Error,
         /// What can be done about it, or nothing.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// A header's name or value is none.
     #[error("the request can't be made: {0}")]
@@ -187,7 +187,7 @@ impl HttpClient {
                     rustls::CertificateError::UnknownIssuer
                 ))
             );
-            let mend = match (unknown, self.has_own_ca) {
+            let remedy = match (unknown, self.has_own_ca) {
                 (true, false) => " (the certificate of a CA of your own goes into ca_file)",
                 (true, true) => " (no certificate in ca_file has signed it)",
                 (false, _) => "",
@@ -195,7 +195,7 @@ impl HttpClient {
             HttpError::Tls {
                 host: host.to_owned(),
                 source,
-                mend,
+                remedy,
             }
         };
         let name = ServerName::try_from(host.to_owned())

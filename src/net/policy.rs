@@ -32,12 +32,12 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It listens, sends and is announced.
-    Taken {
+    Used {
         /// What took it.
         rule: Rule,
     },
     /// It takes no part.
-    Left {
+    Unused {
         /// What left it.
         rule: Rule,
     },
@@ -79,8 +79,8 @@ impl Policy {
     /// Decides about one interface.
     pub fn decide(&self, interface: &Interface) -> Decision {
         match self.rule(interface) {
-            rule @ Rule::Included(_) => Decision::Taken { rule },
-            rule => Decision::Left { rule },
+            rule @ Rule::Included(_) => Decision::Used { rule },
+            rule => Decision::Unused { rule },
         }
     }
 
@@ -130,10 +130,10 @@ impl Policy {
     /// The interfaces that are taken, each with only its usable addresses of the families that are on.
     ///
     /// Link-local addresses are among them, since sending needs them. This is what [`super::Fanout`] takes.
-    pub fn taken(&self, interfaces: &[Interface]) -> Vec<Interface> {
+    pub fn used(&self, interfaces: &[Interface]) -> Vec<Interface> {
         let taken = interfaces
             .iter()
-            .filter(|interface| matches!(self.decide(interface), Decision::Taken { .. }));
+            .filter(|interface| matches!(self.decide(interface), Decision::Used { .. }));
         taken
             .map(|interface| {
                 let usable =
@@ -173,7 +173,7 @@ impl Policy {
     }
 
     fn ranked(&self, interface: &Interface, link_local: bool) -> Vec<(Rank, IpAddr)> {
-        if matches!(self.decide(interface), Decision::Left { .. }) {
+        if matches!(self.decide(interface), Decision::Unused { .. }) {
             return Vec::new();
         }
         let mut ranked: Vec<_> = interface

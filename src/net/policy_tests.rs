@@ -51,8 +51,8 @@ fn defaults() -> Policy {
 
 fn rule(policy: &Policy, name: &str) -> String {
     match policy.decide(&interface(name, &["10.0.0.1/24"])) {
-        Decision::Taken { rule } => format!("taken, because it {rule}"),
-        Decision::Left { rule } => format!("left, because it {rule}"),
+        Decision::Used { rule } => format!("taken, because it {rule}"),
+        Decision::Unused { rule } => format!("left, because it {rule}"),
     }
 }
 
@@ -143,17 +143,17 @@ fn down_loopback_and_bare_interfaces_are_left() {
     };
     assert_eq!(
         defaults().decide(&down),
-        Decision::Left { rule: Rule::Down }
+        Decision::Unused { rule: Rule::Down }
     );
     assert_eq!(
         defaults().decide(&interface("lo", &["127.0.0.1/8"])),
-        Decision::Left {
+        Decision::Unused {
             rule: Rule::Loopback
         }
     );
     assert_eq!(
         defaults().decide(&interface("eth0", &[])),
-        Decision::Left {
+        Decision::Unused {
             rule: Rule::NoAddress
         }
     );
@@ -163,7 +163,7 @@ fn down_loopback_and_bare_interfaces_are_left() {
     };
     assert_eq!(
         ipv4_only.decide(&interface("eth0", &["fd00::1/64"])),
-        Decision::Left {
+        Decision::Unused {
             rule: Rule::NoAddress
         }
     );
@@ -175,9 +175,9 @@ fn interface_with_only_a_link_local_address_sends_but_is_not_announced_beside_ot
         interface("eth0", &["fe80::1/64"]),
         interface("eth1", &["10.0.0.1/24"]),
     ];
-    assert!(matches!(defaults().decide(&bare), Decision::Taken { .. }));
+    assert!(matches!(defaults().decide(&bare), Decision::Used { .. }));
     assert_eq!(
-        defaults().taken(std::slice::from_ref(&bare))[0]
+        defaults().used(std::slice::from_ref(&bare))[0]
             .addresses
             .len(),
         1
@@ -223,7 +223,7 @@ fn tentative_addresses_are_neither_announced_nor_sent_from() {
         announced(&defaults(), std::slice::from_ref(&eth0)),
         ["10.0.0.1"]
     );
-    assert_eq!(defaults().taken(&[eth0])[0].addresses.len(), 1);
+    assert_eq!(defaults().used(&[eth0])[0].addresses.len(), 1);
 }
 
 #[test]

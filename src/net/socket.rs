@@ -54,10 +54,10 @@ impl std::fmt::Display for Family {
 pub enum BindError {
     /// Another program holds the port.
     #[error(
-        "listen on {address}: port {port}/udp is taken{by}: {mend}",
+        "listen on {address}: port {port}/udp is taken{by}: {remedy}",
         port = .address.port(),
         by = taken_by(.holder.as_ref()),
-        mend = taken_mend(.address.ip())
+        remedy = taken_mend(.address.ip())
     )]
     Taken {
         /// The address that was asked for.

@@ -13,7 +13,7 @@ use crate::api::view::{
     SocketView, StatusView, StoreView,
 };
 use crate::discovery::explain_refusal;
-use crate::lookup::Asker;
+use crate::lookup::Requester;
 use crate::model::{NodeName, Now, State, Timestamp};
 use crate::net::{self, InterfaceSource};
 use crate::publish::Target;
@@ -70,9 +70,9 @@ impl Node {
                 let name = name.clone();
                 self.forget(now, &name, call);
             }
-            Request::Import { wire, records } => {
-                let (wire, records) = (*wire, records.clone());
-                self.import(now, wire, &records, call);
+            Request::Import { protocol, records } => {
+                let (protocol, records) = (*protocol, records.clone());
+                self.import(now, protocol, &records, call);
             }
             Request::Announce => {
                 if self.reannounces.len() >= WAITING {
@@ -82,7 +82,7 @@ impl Node {
                         "too many commands wait for the servers already",
                     );
                 }
-                self.core.hasten(now);
+                self.core.register_now(now);
                 let deadline = now.elapsed + ANNOUNCE_LIMIT;
                 self.reannounces.push(Reannounce {
                     deadline,
@@ -197,11 +197,11 @@ impl Node {
             .iter()
             .map(|server| server.address)
             .collect();
-        let settings = settings::lookup(&self.config, self.traffic.ring.clone());
+        let settings = settings::lookup(&self.config, self.traffic.key_ring.clone());
         tokio::spawn(async move {
-            let asked = Asker::open(settings).await;
+            let asked = Requester::open(settings).await;
             let found = match asked {
-                Ok(asker) => asker.look_up(want, &known, LOOK_UP_LIMIT).await,
+                Ok(requester) => requester.look_up(want, &known, LOOK_UP_LIMIT).await,
                 Err(error) => return fail(&call, ErrorKind::Failed, error.to_string()),
             };
             match (found, &call.request) {
@@ -251,7 +251,12 @@ impl Node {
             role: record.role,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             channel: self.config.channel.name.as_str().to_owned(),
-            key_ids: self.traffic.ring.ids().map(|id| id.to_string()).collect(),
+            key_ids: self
+                .traffic
+                .key_ring
+                .ids()
+                .map(|id| id.to_string())
+                .collect(),
             epoch: record.epoch,
             labels: record.labels.clone(),
             addresses: views::addresses(record),
@@ -330,7 +335,7 @@ impl Node {
         let gone = table.nodes(
             Filter {
                 present: false,
-                gone: true,
+                absent: true,
             },
             None,
         );
@@ -344,7 +349,7 @@ impl Node {
             expired: total.saturating_sub(present + left),
             left,
             total,
-            unauthenticated: table.hearsay() as u64,
+            unauthenticated: table.unverified() as u64,
             capacity: table.capacity() as u64,
             durable_lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
             store: StoreView {
@@ -371,7 +376,7 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
     match &call.request {
         Request::Nodes {
             labels,
-            gone,
+            absent,
             after,
         } => {
             let after = match after.as_deref().map(NodeName::parse).transpose() {
@@ -386,7 +391,7 @@ fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
             };
             let filter = Filter {
                 present: true,
-                gone: *gone,
+                absent: *absent,
             };
             let fits = |node: &NodeRef<'_>| {
                 let has = |(key, value): (&String, &String)| {

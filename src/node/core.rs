@@ -7,11 +7,11 @@
 mod admit;
 mod answers;
 mod durability;
-mod hearsay;
 mod output;
 mod own;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,9 +20,9 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use self::durability::Acknowledgement;
-pub(super) use self::hearsay::Heard;
 pub use self::output::{Conflict, Event, Output};
 use self::own::own_source;
+pub(super) use self::unverified::Heard;
 use crate::discovery::{self, Engine, Ignored, Method, Responder};
 use crate::model::{Address, Labels, NodeId, NodeName, Now};
 use crate::registry::{Registration, Table};
@@ -254,8 +254,8 @@ impl Core {
     }
 
     /// Registers with every server again, now.
-    pub fn hasten(&mut self, now: Now) {
-        self.engine.hasten(now);
+    pub fn register_now(&mut self, now: Now) {
+        self.engine.register_now(now);
         self.engine.advance(now);
     }
 
@@ -266,7 +266,7 @@ impl Core {
             table.refresh_leases(now);
         }
         self.network_changed(now);
-        self.hasten(now);
+        self.register_now(now);
     }
 
     /// Takes what a look-up of a configured server brought.

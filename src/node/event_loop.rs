@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::control::{Change, Reannounce};
 use super::core::{Core, CoreSettings, Datagram, Event, Output};
-use super::damper::Damper;
 use super::export::Export;
 use super::files;
+use super::log_limiter::LogLimiter;
 use super::silence::Silence;
 use super::sleep::Sleep;
 use super::watchers::Watchers;
@@ -82,7 +82,7 @@ pub struct Node {
     pub(super) rejoin_wait: Backoff,
     pub(super) silence: Silence,
     pub(super) sleep: Sleep,
-    damper: Damper,
+    log_limiter: LogLimiter,
     _lock: Lock,
 }
 
@@ -115,7 +115,7 @@ impl Node {
         let state = StateDir::open(&config.node.state_dir)?;
         let lock = state.lock()?;
         let listener = control::Listener::bind(state.path())?;
-        let (ring, made_key) = settings::key_ring(&config, Some(&state))?;
+        let (key_ring, made_key) = settings::key_ring(&config, Some(&state))?;
         let sockets = settings::bound(&config)?;
         let tcp = match config.role.serves() {
             true => Some(net::bind_tcp(config.listen.address, sockets.port())?),
@@ -128,9 +128,9 @@ impl Node {
         let node_id = identity.id();
 
         let (handles, file_tasks) =
-            transfer::start(settings::transfer(&config, &state, &identity, &ring)?);
+            transfer::start(settings::transfer(&config, &state, &identity, &key_ring)?);
         let (files, push_events) = files::Files::new(handles);
-        let keys: Vec<_> = ring.ids().collect();
+        let keys: Vec<_> = key_ring.ids().collect();
         let own = settings::own(&config, epoch, sockets.port());
         let responder = Responder::new(
             now,
@@ -138,7 +138,7 @@ impl Node {
             own.name.clone(),
             config.role,
         );
-        let own = OwnRecord::new(identity, ring.first().id(), own);
+        let own = OwnRecord::new(identity, key_ring.first().id(), own);
         let engine = Engine::new(now, settings::engine(&config, keys.clone()), own);
         let mut table = config
             .role
@@ -169,7 +169,7 @@ impl Node {
             sockets,
             settings::fanout(&config),
             settings::policy(&config),
-            ring,
+            key_ring,
         );
         let (mdns, heard) = Mdns::new(settings::mdns(&config, traffic.sockets.port()));
         let export = config
@@ -217,7 +217,7 @@ impl Node {
             rejoin_wait: Backoff::new(),
             silence: Silence::default(),
             sleep: Sleep::default(),
-            damper: Damper::default(),
+            log_limiter: LogLimiter::default(),
             config,
             source,
             state,
@@ -234,7 +234,7 @@ impl Node {
             events: self.files.transfer.events.clone(),
         };
         remote::Shared::new(
-            self.traffic.ring.clone(),
+            self.traffic.key_ring.clone(),
             channel,
             limits,
             calls,
@@ -555,7 +555,7 @@ impl Node {
     }
 
     fn event(&mut self, event: &Event) {
-        if self.damper.admits(self.clock.now().elapsed, event) {
+        if self.log_limiter.admits(self.clock.now().elapsed, event) {
             explain::log(event);
         }
         self.tell_event(event);
@@ -587,8 +587,8 @@ impl Node {
         self.rejoin_wait.reset();
         self.reconcile();
         self.rejoin_changed(&before, &joined);
-        let taken = self.traffic.policy.taken(&self.interfaces);
-        let same = taken == self.traffic.policy.taken(&before);
+        let taken = self.traffic.policy.used(&self.interfaces);
+        let same = taken == self.traffic.policy.used(&before);
         self.compat.set_interfaces(taken);
         self.publish(now);
         if same {

@@ -11,21 +11,21 @@ pub(super) fn log(event: &Event) {
         Event::Changed { name, source } => {
             tracing::info!(%name, %source, "node's addresses changed")
         }
-        Event::Hearsay {
+        Event::UnverifiedClaim {
             name,
-            wire,
+            protocol,
             source,
             arrived: true,
         } => {
-            tracing::info!(%name, %source, %wire, "a name arrived by an ancestor's wire, unauthenticated");
+            tracing::info!(%name, %source, %protocol, "a name arrived by an ancestor's wire, unauthenticated");
         }
-        Event::Hearsay {
+        Event::UnverifiedClaim {
             name,
-            wire,
+            protocol,
             source,
             arrived: false,
         } => {
-            tracing::info!(%name, %source, %wire, "a name has another address by an ancestor's wire, unauthenticated");
+            tracing::info!(%name, %source, %protocol, "a name has another address by an ancestor's wire, unauthenticated");
         }
         Event::Departed { name } => tracing::info!(%name, "node left"),
         Event::Expired { name } => {

@@ -3,7 +3,7 @@
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, IMPORT, ImportRecord};
 use crate::api::view::ImportedView;
-use crate::model::{Lease, Now, Wire};
+use crate::model::{Lease, Now, Protocol};
 use crate::node::Node;
 use crate::node::control::{Change, fail, finish};
 use crate::registry::Imported;
@@ -13,11 +13,11 @@ impl Node {
     pub(in crate::node) fn import(
         &mut self,
         now: Now,
-        wire: Wire,
+        protocol: Protocol,
         records: &[ImportRecord],
         call: Call,
     ) {
-        if wire.is_authenticated() || records.len() > IMPORT {
+        if protocol.is_authenticated() || records.len() > IMPORT {
             let message =
                 format!("an import is of an ancestor's wire, with at most {IMPORT} records");
             return fail(&call, ErrorKind::BadRequest, message);
@@ -26,7 +26,7 @@ impl Node {
         let lease = Lease(u32::try_from(lease.as_secs()).unwrap_or(u32::MAX));
         let mut view = ImportedView::default();
         for ImportRecord { name, address, at } in records {
-            match self.core.import(now, name, wire, *address, *at, lease) {
+            match self.core.import(now, name, protocol, *address, *at, lease) {
                 Some(Imported::Added) => view.added += 1,
                 Some(Imported::Updated) => view.updated += 1,
                 Some(Imported::Same) => view.unchanged += 1,
@@ -38,7 +38,7 @@ impl Node {
         if view.added + view.updated == 0 {
             return finish(&call, [view.into()]);
         }
-        tracing::info!(%wire, added = view.added, updated = view.updated, "imported unauthenticated records");
+        tracing::info!(%protocol, added = view.added, updated = view.updated, "imported unauthenticated records");
         self.touch_export(now);
         self.core.store();
         let ticket = self.core.last_ticket();

@@ -92,7 +92,7 @@ impl Node {
         }
         let joined = self.traffic.fanout.joined();
         self.rejoin(&joined);
-        self.mdns.begin_anew();
+        self.mdns.restart();
         self.core.was_away(now);
     }
 

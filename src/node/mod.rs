@@ -5,12 +5,12 @@
 mod claims;
 mod control;
 mod core;
-mod damper;
 mod event_loop;
 mod explain;
 mod export;
 mod files;
 mod import;
+mod log_limiter;
 mod memberships;
 mod publishing;
 mod silence;

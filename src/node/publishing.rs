@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::event_loop::Node;
 use crate::discovery::{Engine, OwnRecord, Server};
 use crate::model::{Address, Now};
-use crate::publish::{Change, Intent, Publication, Standing, Target};
+use crate::publish::{Change, CurrentState, Intent, Publication, Target};
 use crate::settings;
 
 impl Node {
@@ -27,7 +27,10 @@ impl Node {
                 "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
             );
         }
-        for (target, change) in self.intent().changes(&self.standing(), network.as_ref()) {
+        for (target, change) in self
+            .intent()
+            .changes(&self.current_state(), network.as_ref())
+        {
             tracing::debug!(?target, ?change, "publishing");
             match target {
                 Target::Channel | Target::Servers => self.tell_channel(now, change),
@@ -44,16 +47,16 @@ impl Node {
     }
 
     /// What stands at each target, as far as it is known.
-    fn standing(&self) -> BTreeMap<Target, Standing> {
+    fn current_state(&self) -> BTreeMap<Target, CurrentState> {
         let engine = self.core.engine();
-        let channel = Standing::This(Publication::from(engine.own().record()));
-        let mut standing = BTreeMap::from([
+        let channel = CurrentState::This(Publication::from(engine.own().record()));
+        let mut current_state = BTreeMap::from([
             (Target::Channel, channel),
             (Target::Servers, at_servers(engine)),
         ]);
-        standing.extend(self.mdns.standing());
-        standing.extend(self.compat.standing());
-        standing
+        current_state.extend(self.mdns.current_state());
+        current_state.extend(self.compat.current_state());
+        current_state
     }
 
     /// Gives the engine what the record is to say: it announces and registers the change, and tries again by itself.
@@ -71,26 +74,26 @@ impl Node {
 }
 
 /// What the servers hold, where all of them are known to hold the same.
-fn at_servers(engine: &Engine) -> Standing {
+fn at_servers(engine: &Engine) -> CurrentState {
     let mut each = engine
         .servers()
         .iter()
         .map(|server| at_server(server, engine.own()));
     let Some(first) = each.next() else {
-        return Standing::Nothing;
+        return CurrentState::Nothing;
     };
     if each.all(|other| other == first) {
         first
     } else {
-        Standing::Unknown
+        CurrentState::Unknown
     }
 }
 
 /// What a server holds: what it was told before is not known to be what stands there now.
-pub(super) fn at_server(server: &Server, own: &OwnRecord) -> Standing {
+pub(super) fn at_server(server: &Server, own: &OwnRecord) -> CurrentState {
     match server.has_current(own) {
-        true => Standing::This(Publication::from(own.record())),
-        false => Standing::Unknown,
+        true => CurrentState::This(Publication::from(own.record())),
+        false => CurrentState::Unknown,
     }
 }
 

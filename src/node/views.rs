@@ -36,13 +36,13 @@ pub(super) fn node(node: &NodeRef<'_>, now: Now) -> NodeView {
         last_seen: node.last_seen(),
         lease_seconds: node.lease().0,
         expires_in_seconds: present.then(|| node.remaining(now).as_secs()),
-        wire: node.wire(),
-        key_in_use: node
-            .wire()
+        protocol: node.protocol(),
+        key: node
+            .protocol()
             .is_authenticated()
             .then(|| node.key().to_string()),
         epoch: record.epoch,
-        cloned: node.twin().is_some(),
+        cloned: node.clone_sighting().is_some(),
         former_names: node.former_names().map(|(name, _)| name.clone()).collect(),
         files: Vec::new(),
     }
@@ -248,8 +248,8 @@ pub(super) fn interfaces(
     let statuses = fanout.status();
     let views = interfaces.iter().map(|interface| {
         let (taken, rule) = match policy.decide(interface) {
-            Decision::Taken { rule } => (true, rule),
-            Decision::Left { rule } => (false, rule),
+            Decision::Used { rule } => (true, rule),
+            Decision::Unused { rule } => (false, rule),
         };
         let status = statuses
             .iter()
@@ -332,12 +332,14 @@ pub(super) fn clones(core: &Core) -> Vec<CloneView> {
     let Some(table) = core.table() else {
         return Vec::new();
     };
-    let views = table.twins().map(|(node, twin)| CloneView {
-        node_id: node.id(),
-        name: node.name().clone(),
-        sources: vec![twin.source, twin.refused],
-        last_time: twin.since,
-    });
+    let views = table
+        .clone_sightings()
+        .map(|(node, clone_sighting)| CloneView {
+            node_id: node.id(),
+            name: node.name().clone(),
+            sources: vec![clone_sighting.source, clone_sighting.refused],
+            last_time: clone_sighting.since,
+        });
     views.collect()
 }
 
@@ -376,9 +378,9 @@ pub(super) fn counters(core: &Core, mdns: &Mdns, sessions: &SessionCounters) -> 
             registered,
             renewed,
             load_conflicts,
-            hearsay_taken,
-            hearsay_owned,
-            hearsay_full,
+            unverified_taken,
+            unverified_owned,
+            unverified_full,
         } = table.counters();
         let counts = [
             ("name_conflicts", name_conflicts),
@@ -392,9 +394,9 @@ pub(super) fn counters(core: &Core, mdns: &Mdns, sessions: &SessionCounters) -> 
             ("registered", registered),
             ("renewed", renewed),
             ("load_conflicts", load_conflicts),
-            ("hearsay_taken", hearsay_taken),
-            ("hearsay_owned", hearsay_owned),
-            ("hearsay_full", hearsay_full),
+            ("unverified_taken", unverified_taken),
+            ("unverified_owned", unverified_owned),
+            ("unverified_full", unverified_full),
         ];
         let counts: BTreeMap<_, _> = counts
             .into_iter()

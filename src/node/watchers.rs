@@ -71,13 +71,13 @@ impl Node {
             Event::Discovery(_) => return,
             Event::Arrived { name, source } => (ChangeKind::Arrived, name, Some(*source)),
             Event::Changed { name, source } => (ChangeKind::Changed, name, Some(*source)),
-            Event::Hearsay {
+            Event::UnverifiedClaim {
                 name,
                 source,
                 arrived: true,
                 ..
             } => (ChangeKind::Arrived, name, Some(*source)),
-            Event::Hearsay {
+            Event::UnverifiedClaim {
                 name,
                 source,
                 arrived: false,

@@ -80,20 +80,20 @@ pub struct Claim {
     /// Whether to probe once the name is won.
     probes: bool,
     contested: bool,
-    dice: fastrand::Rng,
+    rng: fastrand::Rng,
 }
 
 impl Claim {
     /// Asks as soon as the link has begun; `seed` spreads the moments of trying again.
     pub fn new(seed: u64) -> Self {
-        let dice = fastrand::Rng::with_seed(seed);
+        let rng = fastrand::Rng::with_seed(seed);
         Self {
             state: ClaimState::Asking,
             until: None,
             beside: Vec::new(),
             probes: true,
             contested: false,
-            dice,
+            rng,
         }
     }
 
@@ -125,7 +125,7 @@ impl Claim {
     /// Begins anew: nothing is shown until the name was asked for on a link that works.
     ///
     /// A conflict stays one until it is asked again.
-    pub fn ask_anew(&mut self) {
+    pub fn ask_again(&mut self) {
         if !matches!(self.state, ClaimState::Contested { .. }) {
             self.probes = true;
             self.ask();
@@ -136,7 +136,7 @@ impl Claim {
     pub fn ask_beside(&mut self) -> bool {
         let beside = matches!(self.state, ClaimState::Held { beside: Some(_) });
         if beside {
-            self.ask_anew();
+            self.ask_again();
         }
         beside
     }
@@ -251,7 +251,7 @@ impl Claim {
     }
 
     fn later(&mut self, now: Now, least: Duration) -> Duration {
-        now.elapsed + least.mul_f64(1.0 + self.dice.f64())
+        now.elapsed + least.mul_f64(1.0 + self.rng.f64())
     }
 }
 
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_link_that_stops_hearing_puts_the_claim_back_to_the_question() {
         for mut claim in [asking(1), held()] {
-            claim.ask_anew();
+            claim.ask_again();
             assert_eq!(
                 (claim.state(), claim.deadline()),
                 (&ClaimState::Asking, None)
@@ -348,7 +348,7 @@ mod tests {
     fn a_conflict_is_asked_about_again_only_at_its_time() {
         let mut claim = held();
         claim.heard(at(2000), &[THEIRS], whose);
-        claim.ask_anew();
+        claim.ask_again();
         assert!(matches!(claim.state(), ClaimState::Contested { .. }));
         claim.begun(at(3000));
         assert!(claim.deadline() > Some(at(30_000).elapsed));
@@ -522,7 +522,7 @@ mod tests {
             Some(ClaimEvent::Won { again: false })
         );
         assert!(!claim.probes(), "it would be met again");
-        claim.ask_anew();
+        claim.ask_again();
         assert!(claim.probes());
     }
 

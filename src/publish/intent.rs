@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Change, Publication, Standing, Target, Wanted, plan};
+use super::plan::{Change, CurrentState, Publication, Target, Wanted, plan};
 use crate::model::{Address, InterfaceName, Labels, NodeName, Role};
 
 /// What the configuration wants made known, and where.
@@ -58,16 +58,16 @@ impl Intent {
     /// What to do at each target; `None` where it is not known what the network gives.
     pub fn changes(
         &self,
-        standing: &BTreeMap<Target, Standing>,
+        current_state: &BTreeMap<Target, CurrentState>,
         network: Option<&Network>,
     ) -> Vec<(Target, Change)> {
-        plan(standing, &self.wanted(standing, network))
+        plan(current_state, &self.wanted(current_state, network))
     }
 
     /// What is to stand at each target. Those that tell addresses are unknown with the network, and stay as they are.
     fn wanted(
         &self,
-        standing: &BTreeMap<Target, Standing>,
+        current_state: &BTreeMap<Target, CurrentState>,
         network: Option<&Network>,
     ) -> BTreeMap<Target, Wanted> {
         let mut wanted = BTreeMap::new();
@@ -100,7 +100,7 @@ impl Intent {
                 }
             }
             None => {
-                let links = standing
+                let links = current_state
                     .keys()
                     .filter(|target| matches!(target, Target::Mdns { .. }));
                 wanted.extend(links.map(|target| (*target, self.at(*target, None))));

@@ -75,18 +75,18 @@ const DYNIP: [Target; 2] = [
 ];
 
 /// All targets, each with what it was told of these addresses.
-fn standing(channel: &[u8], links: &[(u32, &[u8])]) -> BTreeMap<Target, Standing> {
-    let mut standing = BTreeMap::from([
-        (Target::Channel, Standing::This(record(channel))),
-        (Target::Servers, Standing::This(record(channel))),
+fn current_state(channel: &[u8], links: &[(u32, &[u8])]) -> BTreeMap<Target, CurrentState> {
+    let mut current_state = BTreeMap::from([
+        (Target::Channel, CurrentState::This(record(channel))),
+        (Target::Servers, CurrentState::This(record(channel))),
     ]);
-    standing.extend(
+    current_state.extend(
         links
             .iter()
-            .map(|(index, told)| (eth(*index), Standing::This(record(told)))),
+            .map(|(index, told)| (eth(*index), CurrentState::This(record(told)))),
     );
-    standing.extend(DYNIP.map(|target| (target, Standing::This(named()))));
-    standing
+    current_state.extend(DYNIP.map(|target| (target, CurrentState::This(named()))));
+    current_state
 }
 
 #[test]
@@ -107,16 +107,19 @@ fn at_first_every_target_is_told_its_own() {
 fn what_stands_at_every_target_is_left_alone() {
     let (told, links): (&[u8], &[(u32, &[u8])]) = (&[1], &[(1, &[1])]);
     assert_eq!(
-        intent().changes(&standing(told, links), Some(&network(told, links))),
+        intent().changes(&current_state(told, links), Some(&network(told, links))),
         []
     );
 }
 
 #[test]
 fn unknown_network_withdraws_and_changes_nothing() {
-    assert_eq!(intent().changes(&standing(&[1], &[(1, &[1])]), None), []);
+    assert_eq!(
+        intent().changes(&current_state(&[1], &[(1, &[1])]), None),
+        []
+    );
     let unknown =
-        [Target::Channel, Target::Servers, eth(1)].map(|target| (target, Standing::Unknown));
+        [Target::Channel, Target::Servers, eth(1)].map(|target| (target, CurrentState::Unknown));
     let changes = intent().changes(&BTreeMap::from(unknown), None);
     // The name is known without it.
     assert_eq!(
@@ -131,29 +134,32 @@ fn changed_addresses_are_told_where_they_count() {
         from: record(from),
         to: record(to),
     };
-    let standing = standing(&[1, 2], &[(1, &[1]), (2, &[2])]);
+    let current_state = current_state(&[1, 2], &[(1, &[1]), (2, &[2])]);
     let expected = [
         (Target::Channel, replace(&[1, 2], &[1, 3])),
         (Target::Servers, replace(&[1, 2], &[1, 3])),
         (eth(2), replace(&[2], &[3])),
     ];
     assert_eq!(
-        intent().changes(&standing, Some(&network(&[1, 3], &[(1, &[1]), (2, &[3])]))),
+        intent().changes(
+            &current_state,
+            Some(&network(&[1, 3], &[(1, &[1]), (2, &[3])]))
+        ),
         expected
     );
 }
 
 #[test]
 fn servers_that_did_not_acknowledge_are_told_again() {
-    let mut standing = standing(&[1], &[]);
-    standing.insert(Target::Servers, Standing::Unknown);
-    standing.insert(DYNIP[1], Standing::Unknown);
+    let mut current_state = current_state(&[1], &[]);
+    current_state.insert(Target::Servers, CurrentState::Unknown);
+    current_state.insert(DYNIP[1], CurrentState::Unknown);
     let expected = [
         (Target::Servers, Change::Publish(record(&[1]))),
         (DYNIP[1], Change::Publish(named())),
     ];
     assert_eq!(
-        intent().changes(&standing, Some(&network(&[1], &[]))),
+        intent().changes(&current_state, Some(&network(&[1], &[]))),
         expected
     );
 }
@@ -161,7 +167,7 @@ fn servers_that_did_not_acknowledge_are_told_again() {
 #[test]
 fn host_without_addresses_stays_a_node_and_leaves_its_links() {
     let changes = intent().changes(
-        &standing(&[1], &[(1, &[1]), (2, &[1])]),
+        &current_state(&[1], &[(1, &[1]), (2, &[1])]),
         Some(&network(&[], &[(1, &[])])),
     );
     let expected = [
@@ -196,17 +202,17 @@ fn what_is_not_configured_is_withdrawn_where_it_stands_and_else_left() {
         ..intent()
     };
     for network in [None, Some(network(&[1], &[(1, &[1])]))] {
-        let changes = quiet.changes(&standing(&[1], &[(1, &[1])]), network.as_ref());
+        let changes = quiet.changes(&current_state(&[1], &[(1, &[1])]), network.as_ref());
         let withdrawn =
             [DYNIP[1], Target::Servers, eth(1)].map(|target| (target, Change::Withdraw));
         assert_eq!(changes, withdrawn);
-        let standing = BTreeMap::from([
-            (Target::Channel, Standing::This(record(&[1]))),
-            (Target::Servers, Standing::Nothing),
-            (eth(1), Standing::Nothing),
+        let current_state = BTreeMap::from([
+            (Target::Channel, CurrentState::This(record(&[1]))),
+            (Target::Servers, CurrentState::Nothing),
+            (eth(1), CurrentState::Nothing),
         ]);
         assert_eq!(
-            quiet.changes(&standing, network.as_ref()),
+            quiet.changes(&current_state, network.as_ref()),
             [(DYNIP[0], Change::Publish(named()))]
         );
     }

@@ -18,4 +18,4 @@ mod plan;
 pub use claim::{Claim, ClaimEvent, ClaimState, Whose};
 pub use dns_sd::{MAX_TEXT, ROLE_KEY, host_label, text};
 pub use intent::{Intent, LinkAddresses, Network};
-pub use plan::{Change, Publication, Standing, Target, Wanted, plan};
+pub use plan::{Change, CurrentState, Publication, Target, Wanted, plan};

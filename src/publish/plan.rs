@@ -96,7 +96,7 @@ pub enum Wanted {
 
 /// What stands at a target, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum CurrentState {
     /// It was not confirmed, or can't be read.
     Unknown,
     /// Nothing of this node.
@@ -135,27 +135,32 @@ impl Change {
 ///
 /// A target that is no longer wanted at all (an interface that went) is withdrawn from.
 pub fn plan(
-    standing: &BTreeMap<Target, Standing>,
+    current_state: &BTreeMap<Target, CurrentState>,
     wanted: &BTreeMap<Target, Wanted>,
 ) -> Vec<(Target, Change)> {
     let mut changes = Vec::new();
-    for (target, stands) in standing {
-        if !wanted.contains_key(target) && *stands != Standing::Nothing {
+    for (target, stands) in current_state {
+        if !wanted.contains_key(target) && *stands != CurrentState::Nothing {
             changes.push((*target, Change::Withdraw));
         }
     }
     for (target, wanted) in wanted {
-        let change = match (standing.get(target).unwrap_or(&Standing::Nothing), wanted) {
-            (_, Wanted::Unknown) | (Standing::Nothing, Wanted::Nothing) => None,
-            (Standing::Nothing | Standing::Unknown, Wanted::This(to)) => {
+        let change = match (
+            current_state.get(target).unwrap_or(&CurrentState::Nothing),
+            wanted,
+        ) {
+            (_, Wanted::Unknown) | (CurrentState::Nothing, Wanted::Nothing) => None,
+            (CurrentState::Nothing | CurrentState::Unknown, Wanted::This(to)) => {
                 Some(Change::Publish(to.clone()))
             }
-            (Standing::This(from), Wanted::This(to)) if from == to => None,
-            (Standing::This(from), Wanted::This(to)) => Some(Change::Replace {
+            (CurrentState::This(from), Wanted::This(to)) if from == to => None,
+            (CurrentState::This(from), Wanted::This(to)) => Some(Change::Replace {
                 from: from.clone(),
                 to: to.clone(),
             }),
-            (Standing::This(_) | Standing::Unknown, Wanted::Nothing) => Some(Change::Withdraw),
+            (CurrentState::This(_) | CurrentState::Unknown, Wanted::Nothing) => {
+                Some(Change::Withdraw)
+            }
         };
         changes.extend(change.map(|change| (*target, change)));
     }
@@ -191,13 +196,13 @@ mod tests {
         }
     }
 
-    fn planned(standing: Option<Standing>, wanted: Option<Wanted>) -> Vec<Change> {
-        let standing = standing
-            .map(|standing| (eth(1), standing))
+    fn planned(current_state: Option<CurrentState>, wanted: Option<Wanted>) -> Vec<Change> {
+        let current_state = current_state
+            .map(|current_state| (eth(1), current_state))
             .into_iter()
             .collect();
         let wanted = wanted.map(|wanted| (eth(1), wanted)).into_iter().collect();
-        plan(&standing, &wanted)
+        plan(&current_state, &wanted)
             .into_iter()
             .map(|(_, change)| change)
             .collect()
@@ -206,38 +211,44 @@ mod tests {
     #[test]
     fn unknown_is_never_empty() {
         // Nothing is withdrawn because the addresses could not be read.
-        for standing in [
-            Standing::Unknown,
-            Standing::Nothing,
-            Standing::This(record(1)),
+        for current_state in [
+            CurrentState::Unknown,
+            CurrentState::Nothing,
+            CurrentState::This(record(1)),
         ] {
-            assert_eq!(planned(Some(standing), Some(Wanted::Unknown)), []);
+            assert_eq!(planned(Some(current_state), Some(Wanted::Unknown)), []);
         }
         // What may stand there is neither taken for right nor for absent.
         let publish = Change::Publish(record(1));
         assert_eq!(
-            planned(Some(Standing::Unknown), Some(Wanted::This(record(1)))),
+            planned(Some(CurrentState::Unknown), Some(Wanted::This(record(1)))),
             [publish]
         );
         assert_eq!(
-            planned(Some(Standing::Unknown), Some(Wanted::Nothing)),
+            planned(Some(CurrentState::Unknown), Some(Wanted::Nothing)),
             [Change::Withdraw]
         );
-        assert_eq!(planned(Some(Standing::Unknown), None), [Change::Withdraw]);
+        assert_eq!(
+            planned(Some(CurrentState::Unknown), None),
+            [Change::Withdraw]
+        );
     }
 
     #[test]
     fn what_stands_as_wanted_is_left_alone() {
         assert_eq!(
             planned(
-                Some(Standing::This(record(1))),
+                Some(CurrentState::This(record(1))),
                 Some(Wanted::This(record(1)))
             ),
             []
         );
-        assert_eq!(planned(Some(Standing::Nothing), Some(Wanted::Nothing)), []);
+        assert_eq!(
+            planned(Some(CurrentState::Nothing), Some(Wanted::Nothing)),
+            []
+        );
         assert_eq!(planned(None, Some(Wanted::Nothing)), []);
-        assert_eq!(planned(Some(Standing::Nothing), None), []);
+        assert_eq!(planned(Some(CurrentState::Nothing), None), []);
     }
 
     #[test]
@@ -252,22 +263,28 @@ mod tests {
             to: two.clone(),
         };
         assert_eq!(
-            planned(Some(Standing::This(one.clone())), Some(Wanted::This(two))),
+            planned(
+                Some(CurrentState::This(one.clone())),
+                Some(Wanted::This(two))
+            ),
             [replace]
         );
         assert_eq!(
-            planned(Some(Standing::This(one.clone())), Some(Wanted::Nothing)),
+            planned(Some(CurrentState::This(one.clone())), Some(Wanted::Nothing)),
             [Change::Withdraw]
         );
-        assert_eq!(planned(Some(Standing::This(one)), None), [Change::Withdraw]);
+        assert_eq!(
+            planned(Some(CurrentState::This(one)), None),
+            [Change::Withdraw]
+        );
     }
 
     #[test]
     fn each_target_is_planned_for_itself() {
-        let standing = BTreeMap::from([
-            (Target::Servers, Standing::This(record(1))),
-            (eth(1), Standing::This(record(1))),
-            (eth(2), Standing::Unknown),
+        let current_state = BTreeMap::from([
+            (Target::Servers, CurrentState::This(record(1))),
+            (eth(1), CurrentState::This(record(1))),
+            (eth(2), CurrentState::Unknown),
         ]);
         let wanted = BTreeMap::from([
             (Target::Servers, Wanted::This(record(1))),
@@ -278,30 +295,30 @@ mod tests {
             (eth(1), Change::Withdraw),
             (eth(3), Change::Publish(record(3))),
         ];
-        assert_eq!(plan(&standing, &wanted), expected);
+        assert_eq!(plan(&current_state, &wanted), expected);
     }
 
     proptest::proptest! {
         #[test]
         fn carrying_a_plan_out_leaves_nothing_to_plan(
-            standing in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
+            current_state in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
             wanted in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
         ) {
-            let mut standing: BTreeMap<_, _> = standing.into_iter().map(|(index, what)| (eth(index), match what {
-                0 => Standing::Unknown,
-                1 => Standing::Nothing,
-                last => Standing::This(record(last)),
+            let mut current_state: BTreeMap<_, _> = current_state.into_iter().map(|(index, what)| (eth(index), match what {
+                0 => CurrentState::Unknown,
+                1 => CurrentState::Nothing,
+                last => CurrentState::This(record(last)),
             })).collect();
             let wanted: BTreeMap<_, _> = wanted.into_iter().map(|(index, what)| (eth(index), match what {
                 0 => Wanted::Unknown,
                 1 => Wanted::Nothing,
                 last => Wanted::This(record(last)),
             })).collect();
-            for (target, change) in plan(&standing, &wanted) {
-                let now = change.into_wanted().map_or(Standing::Nothing, Standing::This);
-                standing.insert(target, now);
+            for (target, change) in plan(&current_state, &wanted) {
+                let now = change.into_wanted().map_or(CurrentState::Nothing, CurrentState::This);
+                current_state.insert(target, now);
             }
-            proptest::prop_assert_eq!(plan(&standing, &wanted), Vec::new());
+            proptest::prop_assert_eq!(plan(&current_state, &wanted), Vec::new());
         }
     }
 }

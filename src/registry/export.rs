@@ -1,7 +1,7 @@
 //! The registry as a file for other programs, written whole or not at all.
 //!
 //! [`Export::begin`] opens a file beside the target, [`Export::push`] adds one node, [`Export::finish`] syncs it, renames
-//! it over the target and syncs the folder. Nodes stream through a buffer, so a large registry needs no memory. Who
+//! it over the target and syncs the directory. Nodes stream through a buffer, so a large registry needs no memory. Who
 //! calls decides how often, and may push in portions with [`super::Table::nodes`] and its cursor.
 
 use std::fs::{File, OpenOptions};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Filter, NodeRef, Table};
-use crate::model::{Labels, NodeId, NodeName, Origin, Scope, State, Timestamp, Wire};
+use crate::model::{Labels, NodeId, NodeName, Origin, Protocol, Scope, State, Timestamp};
 
 /// The version of the `hereabouts` format.
 const VERSION: u32 = 1;
@@ -31,7 +31,7 @@ pub enum Format {
 
 /// An export file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("write {}: {source}; the folder must exist and be writable, and the file before it is as it was", path.display())]
+#[error("write {}: {source}; the directory must exist and be writable, and the file before it is as it was", path.display())]
 pub struct ExportError {
     /// The target.
     pub path: PathBuf,
@@ -69,7 +69,7 @@ struct Node<'a> {
     name: &'a NodeName,
     id: NodeId,
     state: State,
-    wire: Wire,
+    protocol: Protocol,
     addresses: Vec<Address>,
     source: SocketAddr,
     last_seen: Timestamp,
@@ -85,7 +85,7 @@ struct Address {
 }
 
 impl Export {
-    /// Opens a file beside `path`, in the same folder.
+    /// Opens a file beside `path`, in the same directory.
     pub fn begin(path: &Path, format: Format, generated: Timestamp) -> Result<Self, ExportError> {
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name().unwrap_or_else(|| "nodes".as_ref()));
@@ -147,7 +147,7 @@ impl Export {
                     name: node.name(),
                     id: node.id(),
                     state: node.state(),
-                    wire: node.wire(),
+                    protocol: node.protocol(),
                     addresses: addresses.collect(),
                     source: node.source(),
                     last_seen: node.last_seen(),
@@ -183,9 +183,9 @@ impl Export {
             .map_err(io::IntoInnerError::into_error)
             .and_then(|file| file.sync_all());
         let renamed = synced.and_then(|()| std::fs::rename(&self.temporary, &self.target));
-        let folder = super::store::folder_of(&self.target);
+        let directory = super::store::directory_of(&self.target);
         renamed
-            .and_then(|()| File::open(folder)?.sync_all())
+            .and_then(|()| File::open(directory)?.sync_all())
             .map_err(|source| self.error(source))
     }
 
@@ -237,8 +237,8 @@ mod tests {
 
     #[test]
     fn export_replaces_the_target_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nodes.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes.json");
         std::fs::write(&path, "old").unwrap();
         let mut table = Table::new(Default::default());
         for index in 0..3 {
@@ -259,23 +259,23 @@ mod tests {
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["node-2"][0], "10.0.0.2");
         assert_eq!(value["node-2"][1].as_str().unwrap().len(), 26);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn export_that_is_given_up_leaves_the_target_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nodes.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes.json");
         std::fs::write(&path, "old").unwrap();
         drop(Export::begin(&path, Format::Dynip, Timestamp(0)).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn export_of_nothing_is_valid() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nodes.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes.json");
         for format in [Format::Hereabouts, Format::Dynip] {
             write(&path, format, Timestamp(0), &Table::new(Default::default())).unwrap();
             serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()).unwrap();

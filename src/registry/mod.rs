@@ -21,6 +21,7 @@ pub use row::{Interval, ROW_VERSION, RowError, Seen, StoredFormer, StoredNode};
 pub use store::{Progress, StoreError, Writer};
 pub(crate) use table::merge_seen;
 pub use table::{
-    Batch, Change, Counters, Filter, Forgotten, Hearsay, HearsayOutcome, Imported, NodeRef,
-    Outcome, Registration, RenewOutcome, Row, SEEN_EVERY, SeenPage, Settings, Table, Twin,
+    Batch, Change, ClaimOutcome, CloneSighting, Counters, Filter, Forgotten, Imported, NodeRef,
+    Outcome, Registration, RenewOutcome, Row, SEEN_EVERY, SeenPage, Settings, Table,
+    UnverifiedClaim,
 };

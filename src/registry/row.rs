@@ -6,8 +6,8 @@ use minicbor::decode::Error as CborError;
 use minicbor::{Decoder, Encoder};
 
 use crate::model::{
-    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State,
-    Timestamp, Wire,
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State,
+    Timestamp,
 };
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
@@ -82,7 +82,7 @@ pub struct StoredNode {
     /// Whether its name is bound to it; another node may have taken it over since.
     pub bound: bool,
     /// By which protocol it is known.
-    pub wire: Wire,
+    pub protocol: Protocol,
     /// Names it had before, oldest first.
     pub former: Vec<StoredFormer>,
     /// Its addresses over time, oldest first.
@@ -147,7 +147,7 @@ pub(super) struct RowParts<'a> {
     pub(super) state: State,
     pub(super) ended: Timestamp,
     pub(super) bound: bool,
-    pub(super) wire: Wire,
+    pub(super) protocol: Protocol,
 }
 
 /// Encodes a row.
@@ -197,10 +197,10 @@ pub(super) fn encode<'f>(
         for interval in history {
             encode_interval(&mut e, interval)?;
         }
-        e.u8(match parts.wire {
-            Wire::Hereabouts => 0,
-            Wire::Dynip => 1,
-            Wire::Terminals => 2,
+        e.u8(match parts.protocol {
+            Protocol::Hereabouts => 0,
+            Protocol::Dynip => 1,
+            Protocol::Terminals => 2,
         })?;
         e.ok()
     })();
@@ -393,8 +393,8 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
     for _ in 0..intervals {
         history.push(decode_interval(d)?);
     }
-    let wire = match found {
-        1 => Wire::Hereabouts,
+    let protocol = match found {
+        1 => Protocol::Hereabouts,
         _ => decode_wire(d)?,
     };
     end(d)?;
@@ -421,7 +421,7 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
         state,
         ended,
         bound,
-        wire,
+        protocol,
         former,
         history,
     })
@@ -449,11 +449,11 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
     Ok(Interval { ip, seen, from, to })
 }
 
-fn decode_wire(d: &mut Decoder<'_>) -> Result<Wire, RowError> {
+fn decode_wire(d: &mut Decoder<'_>) -> Result<Protocol, RowError> {
     match d.u8()? {
-        0 => Ok(Wire::Hereabouts),
-        1 => Ok(Wire::Dynip),
-        2 => Ok(Wire::Terminals),
+        0 => Ok(Protocol::Hereabouts),
+        1 => Ok(Protocol::Dynip),
+        2 => Ok(Protocol::Terminals),
         _ => Err(RowError::Damaged { what: "the wire" }),
     }
 }

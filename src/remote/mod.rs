@@ -37,7 +37,7 @@ const STOP: Duration = Duration::from_secs(2);
 
 /// What every session of a node shares.
 pub(crate) struct Shared {
-    ring: KeyRing,
+    key_ring: KeyRing,
     channel: String,
     limits: Limits,
     calls: mpsc::Sender<Call>,
@@ -60,7 +60,7 @@ pub(crate) struct Served {
 impl Shared {
     /// What sessions of this channel share; what is asked on them goes to `calls`.
     pub(crate) fn new(
-        ring: KeyRing,
+        key_ring: KeyRing,
         channel: String,
         limits: Limits,
         calls: mpsc::Sender<Call>,
@@ -69,7 +69,7 @@ impl Shared {
     ) -> Self {
         let replay = Mutex::new(ReplayWindow::new(WINDOW, std::hash::RandomState::new()));
         Self {
-            ring,
+            key_ring,
             channel,
             limits,
             calls,

@@ -114,7 +114,7 @@ async fn connection(stream: TcpStream, mut ticket: Ticket, shared: Arc<Shared>, 
         now.wall.distance(theirs) <= WINDOW
             && lock(&shared.replay).check(now.elapsed, nonce) == Freshness::Fresh
     };
-    let session = match session::accept(stream, &shared.ring, &shared.channel, is_fresh).await {
+    let session = match session::accept(stream, &shared.key_ring, &shared.channel, is_fresh).await {
         Ok(session) => session,
         Err(error) => {
             SessionCounters::count(&shared.counters.unauthenticated);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::api::request::{ErrorKind, Item, PAGE, Request as Asked, Response};
 use crate::api::view::{ChangeKind, ChangeView, HistoryView, NodeView, Seen};
-use crate::model::{Labels, NodeId, Role, State, Timestamp, Wire};
+use crate::model::{Labels, NodeId, Protocol, Role, State, Timestamp};
 use crate::session::Peer;
 use crate::session::{Session, SessionError};
 use crate::transport::Clock;
@@ -26,7 +26,7 @@ const LIMITS: Limits = Limits {
     idle: SOON,
 };
 
-fn ring(keys: &[u8]) -> KeyRing {
+fn key_ring(keys: &[u8]) -> KeyRing {
     let secrets: Vec<_> = keys.iter().map(|byte| Secret::key([*byte; 32])).collect();
     KeyRing::new("home", &secrets).unwrap()
 }
@@ -55,7 +55,7 @@ fn served(keys: &[u8], limits: Limits, mut node: impl FnMut(Call) + Send + 'stat
         events,
     };
     let shared = Shared::new(
-        ring(keys),
+        key_ring(keys),
         "home".into(),
         limits,
         calls,
@@ -82,7 +82,7 @@ impl Served {
             name,
             clock_ahead,
         };
-        server.connect(&ring(&[key]), "home").await
+        server.connect(&key_ring(&[key]), "home").await
     }
 
     async fn connect(&self) -> Session<TcpStream> {
@@ -120,8 +120,8 @@ fn node(name: &str) -> NodeView {
         last_seen: Timestamp(1_795_200_000_000),
         lease_seconds: 90,
         expires_in_seconds: Some(60),
-        wire: Wire::Hereabouts,
-        key_in_use: Some("1a2b3c4d".to_owned()),
+        protocol: Protocol::Hereabouts,
+        key: Some("1a2b3c4d".to_owned()),
         epoch: 3,
         cloned: false,
         former_names: Vec::new(),
@@ -132,7 +132,7 @@ fn node(name: &str) -> NodeView {
 fn all_nodes() -> Request {
     Request::Nodes {
         labels: Labels::default(),
-        gone: false,
+        absent: false,
         after: None,
     }
 }
@@ -298,7 +298,7 @@ async fn without_the_key_not_a_byte_comes_back() {
     let clock = Clock::new().now().wall;
     let hello = |key| {
         Initiator::new(
-            ring(&[key]).first(),
+            key_ring(&[key]).first(),
             "home",
             clock,
             zeroize::Zeroizing::new([9; 32]),

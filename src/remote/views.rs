@@ -17,14 +17,14 @@ pub(crate) fn asked(request: &Request) -> Option<Asked> {
     Some(match request {
         Request::Nodes {
             labels,
-            gone,
+            absent,
             after,
         } => Asked::Nodes {
             labels: labels
                 .iter()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
-            gone: *gone,
+            absent: *absent,
             after: after.as_ref().map(ToString::to_string),
         },
         Request::Node { name, at } => Asked::Node {
@@ -51,7 +51,7 @@ pub(crate) fn request(asked: &Asked) -> Option<Request> {
     Some(match asked {
         Asked::Nodes {
             labels,
-            gone,
+            absent,
             after,
         } => Request::Nodes {
             labels: Labels::new(
@@ -60,7 +60,7 @@ pub(crate) fn request(asked: &Asked) -> Option<Request> {
                     .map(|(key, value)| (key.as_str(), value.as_str())),
             )
             .ok()?,
-            gone: *gone,
+            absent: *absent,
             after: match after {
                 Some(after) => Some(after.parse().ok()?),
                 None => None,
@@ -225,8 +225,8 @@ fn entry(view: &NodeView) -> NodeEntry {
         last_seen: view.last_seen,
         lease: view.lease_seconds,
         remaining: view.expires_in_seconds,
-        wire: view.wire,
-        key: view.key_in_use.as_deref().map(key_id),
+        protocol: view.protocol,
+        key: view.key.as_deref().map(key_id),
         epoch: view.epoch,
         cloned: view.cloned,
         former: view
@@ -268,8 +268,8 @@ fn node(entry: NodeEntry) -> NodeView {
         last_seen: entry.last_seen,
         lease_seconds: entry.lease,
         expires_in_seconds: entry.remaining,
-        wire: entry.wire,
-        key_in_use: entry.key.map(|key| key.to_string()),
+        protocol: entry.protocol,
+        key: entry.key.map(|key| key.to_string()),
         epoch: entry.epoch,
         cloned: entry.cloned,
         former_names: entry.former,

@@ -105,7 +105,7 @@ pub enum AcceptError {
 /// Waits for a caller's hello and replies to one that holds; the whole of it within [`HANDSHAKE_LIMIT`].
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    ring: &KeyRing,
+    key_ring: &KeyRing,
     channel: &str,
     judge: impl FnOnce(Timestamp, &[u8; 24]) -> bool,
 ) -> Result<Session<S>, AcceptError> {
@@ -115,7 +115,7 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             .read_exact(&mut hello)
             .await
             .map_err(|_| AcceptError::Incomplete)?;
-        let hello = Hello::open(ring, channel, &hello, ephemeral()?)?;
+        let hello = Hello::open(key_ring, channel, &hello, ephemeral()?)?;
         if !judge(hello.clock(), &hello.nonce()) {
             return Err(AcceptError::Stale);
         }

@@ -27,7 +27,7 @@ impl Peer {
     /// Opens a session, by the clock that the server has.
     pub(crate) async fn connect(
         &self,
-        ring: &KeyRing,
+        key_ring: &KeyRing,
         channel: &str,
     ) -> Result<Session<TcpStream>, SessionError> {
         let clock = Clock::new().now().wall;
@@ -37,6 +37,6 @@ impl Peer {
         } else {
             clock.plus(ahead)
         };
-        super::connect(self.address, ring.first(), channel, clock).await
+        super::connect(self.address, key_ring.first(), channel, clock).await
     }
 }

@@ -11,16 +11,16 @@ use crate::wire::session::{Answer, HELLO, MAX_CONTENT, Request, content_frame};
 
 const CLOCK: Timestamp = Timestamp(1_795_200_000_000);
 
-fn ring(byte: u8) -> KeyRing {
+fn key_ring(byte: u8) -> KeyRing {
     KeyRing::new("home", &[Secret::key([byte; 32])]).unwrap()
 }
 
 async fn pair(capacity: usize) -> (Session<DuplexStream>, Session<DuplexStream>) {
     let (near, far) = duplex(capacity);
-    let ring = ring(1);
+    let key_ring = key_ring(1);
     let (caller, server) = tokio::join!(
-        call(near, ring.first(), "home", CLOCK),
-        accept(far, &ring, "home", |clock, _| clock == CLOCK)
+        call(near, key_ring.first(), "home", CLOCK),
+        accept(far, &key_ring, "home", |clock, _| clock == CLOCK)
     );
     (caller.unwrap(), server.unwrap())
 }
@@ -114,7 +114,7 @@ async fn very_long_requests_are_refused_before_they_are_read() {
 
 #[tokio::test]
 async fn without_the_key_not_a_byte_comes_back() {
-    let holder = ring(1);
+    let holder = key_ring(1);
     let (_, recorded) = crate::wire::session::Initiator::new(
         holder.first(),
         "home",
@@ -127,7 +127,7 @@ async fn without_the_key_not_a_byte_comes_back() {
         (
             "another key",
             {
-                let stranger = ring(2);
+                let stranger = key_ring(2);
                 let seed = zeroize::Zeroizing::new([3; 32]);
                 crate::wire::session::Initiator::new(stranger.first(), "home", CLOCK, seed)
                     .unwrap()
@@ -167,14 +167,14 @@ async fn whoever_says_nothing_is_left_after_five_seconds() {
     let (near, far) = duplex(64);
     let started = tokio::time::Instant::now();
     assert!(matches!(
-        accept(far, &ring(1), "home", |_, _| true).await,
+        accept(far, &key_ring(1), "home", |_, _| true).await,
         Err(AcceptError::Incomplete)
     ));
     assert_eq!(started.elapsed(), Duration::from_secs(5));
     drop(near);
     // The caller's side does not wait for ever either.
     let (near, far) = duplex(64);
-    let error = call(near, ring(1).first(), "home", CLOCK)
+    let error = call(near, key_ring(1).first(), "home", CLOCK)
         .await
         .unwrap_err()
         .to_string();
@@ -185,7 +185,7 @@ async fn whoever_says_nothing_is_left_after_five_seconds() {
 #[tokio::test]
 async fn a_server_that_closes_without_a_word_is_explained() {
     let (near, far) = duplex(64);
-    let (stranger, holder) = (ring(2), ring(1));
+    let (stranger, holder) = (key_ring(2), key_ring(1));
     let (called, accepted) = tokio::join!(
         call(near, stranger.first(), "home", CLOCK),
         accept(far, &holder, "home", |_, _| true)

@@ -368,11 +368,11 @@ mod tests {
 
     /// Both sides of a session.
     async fn pair() -> (Session<DuplexStream>, Session<DuplexStream>) {
-        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         let (near, far) = tokio::io::duplex(300_000);
         let (caller, server) = tokio::join!(
-            session::call(near, ring.first(), "home", Timestamp(1)),
-            session::accept(far, &ring, "home", |_, _| true)
+            session::call(near, key_ring.first(), "home", Timestamp(1)),
+            session::accept(far, &key_ring, "home", |_, _| true)
         );
         (caller.unwrap(), server.unwrap())
     }

@@ -27,7 +27,7 @@ use crate::wire::keyring::KeyRing;
 use crate::wire::session::Report;
 pub(crate) use accepts::Accepts;
 use offers::{Generation, Keeper, Offers, Refresh};
-use puller::{Accepted, Puller, Told};
+use puller::{Accepted, Command, Puller};
 
 /// What sessions tell the node of files.
 pub(crate) enum FileEvent {
@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     /// Who pulls and signs.
     pub(crate) identity: Identity,
     /// The keys of the channel.
-    pub(crate) ring: KeyRing,
+    pub(crate) key_ring: KeyRing,
     /// The channel's name.
     pub(crate) channel: String,
     /// Where the ledgers are.
@@ -73,7 +73,7 @@ pub(crate) struct Handles {
     pub(crate) accepts: Accepts,
     pub(crate) events: mpsc::Sender<FileEvent>,
     pub(crate) refreshes: Option<mpsc::Sender<Refresh>>,
-    pub(crate) puller: Option<mpsc::Sender<Told>>,
+    pub(crate) puller: Option<mpsc::Sender<Command>>,
     /// Where the puller sees the servers that hold this node's record.
     pub(crate) servers: watch::Sender<Vec<Peer>>,
 }
@@ -95,7 +95,7 @@ pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
         spread,
         node,
         identity,
-        ring,
+        key_ring,
         channel,
         state_dir,
     } = settings;
@@ -128,7 +128,7 @@ pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
                 .map(|accepted| (accepted.name.clone(), accepted.path.clone())),
         );
         let puller = Puller {
-            ring,
+            key_ring,
             channel,
             identity,
             node,

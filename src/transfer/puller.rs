@@ -55,7 +55,7 @@ pub(crate) struct Accepted {
 }
 
 /// What the puller is told.
-pub(crate) enum Told {
+pub(crate) enum Command {
     /// A server has something newer.
     Notice(Notice),
     /// A renewal's answer says that a server offers other files than before.
@@ -71,7 +71,7 @@ pub(crate) enum Told {
 
 /// Takes files.
 pub(crate) struct Puller {
-    pub(crate) ring: KeyRing,
+    pub(crate) key_ring: KeyRing,
     pub(crate) channel: String,
     pub(crate) identity: Identity,
     pub(crate) node: NodeName,
@@ -132,7 +132,7 @@ impl Puller {
     pub(crate) async fn run(
         self,
         servers: watch::Receiver<Vec<Peer>>,
-        mut told: mpsc::Receiver<Told>,
+        mut told: mpsc::Receiver<Command>,
     ) {
         let mut state = State::new(self, servers);
         state.read_ledger().await;
@@ -142,10 +142,10 @@ impl Puller {
             tokio::select! {
                 message = told.recv() => match message {
                     None => return,
-                    Some(Told::Notice(notice)) => state.noticed(&notice),
-                    Some(Told::Changed) => state.changed(),
-                    Some(Told::Now { name, reply }) => state.now(name.as_deref(), &reply).await,
-                    Some(Told::Received(received)) => state.received(received).await,
+                    Some(Command::Notice(notice)) => state.noticed(&notice),
+                    Some(Command::Changed) => state.changed(),
+                    Some(Command::Now { name, reply }) => state.now(name.as_deref(), &reply).await,
+                    Some(Command::Received(received)) => state.received(received).await,
                 },
                 Ok(()) = state.servers.changed() => state.look_at_servers(),
                 () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
@@ -436,14 +436,14 @@ impl State {
 
     fn caller<'c>(&'c self, server: &'c Peer) -> Caller<'c> {
         let Puller {
-            ring,
+            key_ring,
             channel,
             identity,
             ..
         } = &self.settings;
         Caller {
             server,
-            ring,
+            key_ring,
             channel,
             identity,
         }
@@ -511,7 +511,7 @@ impl State {
                 FetchError::Outdated => {
                     again("the file changed on the server meanwhile; the newer one is taken next")
                 }
-                // A folder in the way, or a full disk, is there in two seconds too.
+                // A directory in the way, or a full disk, is there in two seconds too.
                 FetchError::Target(error) => later(error),
                 error => again(error),
             })?;
@@ -785,7 +785,7 @@ mod tests {
 
     fn state(spread: Duration) -> State {
         let settings = Puller {
-            ring: ring(),
+            key_ring: key_ring(),
             channel: "home".into(),
             identity: Identity::from_seed(&[77; 32]),
             node: "kiosk".parse().unwrap(),
@@ -797,7 +797,7 @@ mod tests {
         State::new(settings, watch::channel(Vec::new()).1)
     }
 
-    fn ring() -> KeyRing {
+    fn key_ring() -> KeyRing {
         KeyRing::new("home", &[crate::wire::keyring::Secret::key([1; 32])]).unwrap()
     }
 

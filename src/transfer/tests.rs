@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::offers::{Keeper, Offers, Refresh};
-use super::puller::{Accepted, Puller, Told};
+use super::puller::{Accepted, Command, Puller};
 use super::*;
 use crate::api::request::{Item, Response};
 use crate::api::view::{AcceptView, Progress, PullView};
@@ -30,7 +30,7 @@ use crate::wire::v1::Notice;
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn ring() -> KeyRing {
+fn key_ring() -> KeyRing {
     KeyRing::new("home", &[Secret::key([1; 32])]).unwrap()
 }
 
@@ -69,7 +69,7 @@ impl Server {
         };
         let (calls, _) = mpsc::channel(1);
         let shared = Shared::new(
-            ring(),
+            key_ring(),
             "home".into(),
             limits,
             calls,
@@ -169,10 +169,10 @@ fn found(address: SocketAddr, identity: &Identity) -> Peer {
 /// A node that takes `catalogue`.
 struct Node {
     path: PathBuf,
-    told: mpsc::Sender<Told>,
+    told: mpsc::Sender<Command>,
     shown: watch::Sender<Vec<Peer>>,
     accepts: Accepts,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
@@ -181,8 +181,8 @@ impl Node {
     }
 
     /// Starts a node with what an earlier one left.
-    fn start_in(folder: TempDir, change: impl FnOnce(&mut Accepted)) -> Self {
-        let path = folder.path().join("catalogue.db");
+    fn start_in(directory: TempDir, change: impl FnOnce(&mut Accepted)) -> Self {
+        let path = directory.path().join("catalogue.db");
         let mut accepted = Accepted {
             name: "catalogue".into(),
             path: path.clone(),
@@ -195,14 +195,14 @@ impl Node {
         change(&mut accepted);
         let accepts = Accepts::new([(accepted.name.clone(), path.clone())]);
         let puller = Puller {
-            ring: ring(),
+            key_ring: key_ring(),
             channel: "home".into(),
             identity: Identity::from_seed(&[77; 32]),
             node: "kiosk".parse().unwrap(),
             accepts: accepts.clone(),
             accepted: vec![accepted],
             spread: Duration::ZERO,
-            ledger_path: folder.path().join("accepted.json"),
+            ledger_path: directory.path().join("accepted.json"),
         };
         let (told, tell) = mpsc::channel(8);
         let (shown, servers) = watch::channel(Vec::new());
@@ -212,7 +212,7 @@ impl Node {
             told,
             shown,
             accepts,
-            folder,
+            directory,
         }
     }
 
@@ -229,7 +229,7 @@ impl Node {
     async fn pull_told(&self) -> Vec<PullView> {
         let (reply, mut responses) = mpsc::channel(1000);
         self.told
-            .send(Told::Now { name: None, reply })
+            .send(Command::Now { name: None, reply })
             .await
             .unwrap();
         let mut views = Vec::new();
@@ -281,10 +281,10 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_node_takes_each_generation_and_tells_the_server() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, noise(2_500_000)).unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     let first = server.refresh().await.unwrap();
     let node = Node::start(|_| ());
     node.servers(&[server.found()]);
@@ -306,19 +306,19 @@ async fn a_node_takes_each_generation_and_tells_the_server() {
 
     // A restart of the server keeps the count.
     drop(server);
-    let server = Server::start(1, &path, folder.path());
+    let server = Server::start(1, &path, directory.path());
     assert_eq!(server.refresh().await.unwrap(), first + 1);
 }
 
 #[tokio::test]
 async fn a_change_is_offered_without_being_asked_for() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     let first = server.refresh().await.unwrap();
-    fs::write(folder.path().join("new"), b"another").unwrap();
-    fs::rename(folder.path().join("new"), &path).unwrap();
+    fs::write(directory.path().join("new"), b"another").unwrap();
+    fs::rename(directory.path().join("new"), &path).unwrap();
     server.newer(first).await;
     let node = Node::start(|_| ());
     node.servers(&[server.found()]);
@@ -328,11 +328,11 @@ async fn a_change_is_offered_without_being_asked_for() {
 
 #[tokio::test]
 async fn a_pull_goes_on_where_the_server_was_lost() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     let content = noise(8_000_000);
     fs::write(&path, &content).unwrap();
-    let server = Server::start(1, &path, folder.path());
+    let server = Server::start(1, &path, directory.path());
     server.refresh().await.unwrap();
     // In between stands somebody who cuts the line after 3 MB.
     let cut = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -371,22 +371,22 @@ async fn a_pull_goes_on_where_the_server_was_lost() {
 
 #[tokio::test]
 async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_hashed() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     let content = noise(3_000_000);
     fs::write(&path, &content).unwrap();
-    let server = Server::with_idle(1, &path, folder.path(), Duration::from_secs(2));
+    let server = Server::with_idle(1, &path, directory.path(), Duration::from_secs(2));
     let generation = server.refresh().await.unwrap();
     let digest = blake3::hash(&content).into();
-    let target = folder.path().join("target");
+    let target = directory.path().join("target");
     Target::open(&target, 0o644)
         .unwrap()
         .part(3_000_000, &digest)
         .unwrap()
         .write(&content[..1_000_000])
         .unwrap();
-    let (found, ring, identity) = (server.found(), ring(), Identity::from_seed(&[77; 32]));
-    let mut session = found.connect(&ring, "home").await.unwrap();
+    let (found, key_ring, identity) = (server.found(), key_ring(), Identity::from_seed(&[77; 32]));
+    let mut session = found.connect(&key_ring, "home").await.unwrap();
     let notice = Notice::sign(
         &server.identity,
         session.key(),
@@ -405,7 +405,7 @@ async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_
     timeout(SOON, closed).await.unwrap();
     let caller = super::puller::Caller {
         server: &found,
-        ring: &ring,
+        key_ring: &key_ring,
         channel: "home",
         identity: &identity,
     };
@@ -426,11 +426,14 @@ async fn a_pull_goes_on_though_the_server_closed_the_session_while_the_part_was_
 
 #[tokio::test]
 async fn another_servers_file_is_refused_once_one_is_known() {
-    let folder = TempDir::new().unwrap();
-    let (genuine, forged) = (folder.path().join("genuine"), folder.path().join("forged"));
+    let directory = TempDir::new().unwrap();
+    let (genuine, forged) = (
+        directory.path().join("genuine"),
+        directory.path().join("forged"),
+    );
     fs::write(&genuine, b"genuine").unwrap();
     fs::write(&forged, b"forged").unwrap();
-    let server = Server::start(1, &genuine, folder.path());
+    let server = Server::start(1, &genuine, directory.path());
     server.refresh().await.unwrap();
     let other_state = TempDir::new().unwrap();
     let member = Server::start(2, &forged, other_state.path());
@@ -454,7 +457,7 @@ async fn liar(identity: Identity, signer: Identity, content: &'static [u8]) -> S
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut session) = session::accept(stream, &ring(), "home", |_, _| true).await
+            let Ok(mut session) = session::accept(stream, &key_ring(), "home", |_, _| true).await
             else {
                 continue;
             };
@@ -529,12 +532,12 @@ async fn an_offer_with_a_forged_signature_is_refused_and_said_to_be() {
 
 #[tokio::test]
 async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, noise(100)).unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     server.refresh().await.unwrap();
-    let outside = folder.path().join("outside");
+    let outside = directory.path().join("outside");
     fs::write(&outside, "mine").unwrap();
     let answers = answering("HTTP/1.1 507 Full\r\n\r\nthe shelf is full\nand more").await;
     let nodes = [
@@ -545,7 +548,7 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
         (Node::start(|accepted| accepted.max_size = 99), "max_size"),
         (
             Node::start(|accepted| fs::create_dir(&accepted.path).unwrap()),
-            "is a folder",
+            "is a directory",
         ),
         (
             Node::start(|accepted| std::os::unix::fs::symlink(&outside, &accepted.path).unwrap()),
@@ -602,10 +605,10 @@ async fn what_stands_in_the_way_is_told_here_and_to_the_server() {
 
 #[tokio::test]
 async fn what_followed_and_failed_is_told_until_somebody_who_mended_it_pulls() {
-    let folder = TempDir::new().unwrap();
-    let [path, ran, mended] = ["offered", "ran", "mended"].map(|name| folder.path().join(name));
+    let directory = TempDir::new().unwrap();
+    let [path, ran, mended] = ["offered", "ran", "mended"].map(|name| directory.path().join(name));
     fs::write(&path, noise(100)).unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     server.refresh().await.unwrap();
     let command = format!("echo >> {}; test -e {}", ran.display(), mended.display());
     let after = After::Exec {
@@ -623,10 +626,12 @@ async fn what_followed_and_failed_is_told_until_somebody_who_mended_it_pulls() {
     node.servers(&[server.found()]);
     assert!(failed(&server.report().await));
     // Neither a further visit nor a restart forgets it, or does it again.
-    node.told.send(Told::Changed).await.unwrap();
+    node.told.send(Command::Changed).await.unwrap();
     assert!(failed(&server.report().await));
     let Node {
-        told, folder: left, ..
+        told,
+        directory: left,
+        ..
     } = node;
     drop(told);
     let node = Node::start_in(left, |accepted| accepted.after = Some(after.clone()));
@@ -658,10 +663,10 @@ async fn answering(answer: &'static str) -> SocketAddr {
 
 #[tokio::test]
 async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, noise(100)).unwrap();
-    let server = Server::start(1, &path, folder.path());
+    let server = Server::start(1, &path, directory.path());
     let generation = server.refresh().await.unwrap();
     let node = Node::start(|_| ());
     let untried = node.accept_view(|_| true).await;
@@ -704,11 +709,14 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
 
 #[tokio::test]
 async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_until_it_is_mended() {
-    let folder = TempDir::new().unwrap();
-    let (genuine, other) = (folder.path().join("genuine"), folder.path().join("other"));
+    let directory = TempDir::new().unwrap();
+    let (genuine, other) = (
+        directory.path().join("genuine"),
+        directory.path().join("other"),
+    );
     fs::write(&genuine, "genuine").unwrap();
     fs::write(&other, "forged").unwrap();
-    let server = Server::start(1, &genuine, folder.path());
+    let server = Server::start(1, &genuine, directory.path());
     server.refresh().await.unwrap();
     let other_state = TempDir::new().unwrap();
     let member = Server::start(2, &other, other_state.path());
@@ -717,7 +725,9 @@ async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_unt
     node.servers(&[server.found()]);
     assert_eq!(node.pull().await.state, Progress::Done);
     let Node {
-        told, folder: left, ..
+        told,
+        directory: left,
+        ..
     } = node;
     drop(told);
     let ledger = left.path().join("accepted.json");
@@ -740,7 +750,7 @@ async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_unt
         file: None,
         reply,
     };
-    node.told.send(Told::Received(asked)).await.unwrap();
+    node.told.send(Command::Received(asked)).await.unwrap();
     assert!(
         says(
             timeout(SOON, outcome)
@@ -777,7 +787,9 @@ async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_unt
     node.servers(&[server.found()]);
     assert_eq!(node.pull().await.state, Progress::Done);
     let Node {
-        told, folder: left, ..
+        told,
+        directory: left,
+        ..
     } = node;
     drop(told);
     fs::remove_file(&ledger).unwrap();
@@ -790,10 +802,10 @@ async fn a_node_whose_ledger_is_damaged_takes_nothing_and_overwrites_nothing_unt
 #[tokio::test]
 async fn a_file_that_lies_there_already_is_not_pulled_and_gets_its_mode() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, noise(100)).unwrap();
-    let server = Server::start(1, &path, folder.path());
+    let server = Server::start(1, &path, directory.path());
     let generation = server.refresh().await.unwrap();
     let node = Node::start(|accepted| {
         fs::write(&accepted.path, noise(100)).unwrap();
@@ -811,11 +823,11 @@ async fn a_file_that_lies_there_already_is_not_pulled_and_gets_its_mode() {
 
 #[tokio::test]
 async fn reports_need_an_introduction() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, "x").unwrap();
-    let server = Server::start(1, &path, folder.path());
-    let mut session = server.found().connect(&ring(), "home").await.unwrap();
+    let server = Server::start(1, &path, directory.path());
+    let mut session = server.found().connect(&key_ring(), "home").await.unwrap();
     session
         .ask(&crate::wire::session::Request::Report(report(5)))
         .await
@@ -864,10 +876,10 @@ fn a_server_that_moved_or_whose_clock_was_set_is_shown_as_it_is_now() {
 #[tokio::test]
 async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and_failures_of_the_other_are_not_told()
  {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    let server = Server::start(1, &path, folder.path());
+    let server = Server::start(1, &path, directory.path());
     server.refresh().await.unwrap();
     // The other one takes the call, and hangs up when it is told to.
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -900,10 +912,10 @@ async fn a_server_that_moves_while_another_is_visited_is_visited_where_it_is_and
 
 #[tokio::test]
 async fn a_clock_that_was_set_is_heeded_at_once_however_often_visits_failed() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     let first = server.refresh().await.unwrap();
     let node = Node::start(|_| ());
     node.servers(&[Peer {
@@ -972,10 +984,10 @@ impl Line {
 
 #[tokio::test]
 async fn a_node_whose_line_broke_says_that_it_tries_again_and_of_which_generation() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, noise(8_000_000)).unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     let first = server.refresh().await.unwrap();
     let line = Line::to(server.address, 3_000_000).await;
     let node = Node::start(|_| ());
@@ -1007,11 +1019,11 @@ const LONG: usize = 32_000_000;
 ///
 /// `change` makes the second content of the first; the reports are those that came until the node held the second one.
 async fn changed_under_a_pull(change: impl FnOnce(&Path, &[u8])) -> (Vec<u8>, Vec<Report>) {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     let contents = [noise(LONG), noise(LONG + 1)[1..].to_vec()];
     fs::write(&path, &contents[0]).unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     let first = server.refresh().await.unwrap();
     let line = Line::to(server.address, 3_000_000).await;
     let node = Node::start(|_| ());
@@ -1045,7 +1057,7 @@ async fn changed_under_a_pull(change: impl FnOnce(&Path, &[u8])) -> (Vec<u8>, Ve
     });
     line.goes_on.send(true).unwrap();
     let mut reports = vec![server.report().await];
-    node.told.send(Told::Changed).await.unwrap();
+    node.told.send(Command::Changed).await.unwrap();
     while reports.last().unwrap().generation <= first {
         reports.push(server.report().await);
     }
@@ -1084,10 +1096,10 @@ async fn a_write_into_what_is_being_pulled_ends_that_pull_and_the_next_takes_the
 
 #[tokio::test]
 async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, b"").unwrap();
-    let mut server = Server::start(1, &path, folder.path());
+    let mut server = Server::start(1, &path, directory.path());
     let first = server.refresh().await.unwrap();
     while server.events.try_recv().is_ok() {}
     // It grows and is written over. A machine that is so busy that the writer stood still says nothing about a quiet file.
@@ -1137,10 +1149,10 @@ async fn a_file_that_is_written_for_a_while_is_offered_once_when_it_is_quiet() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_for_what_lay_around_it_is_offered_when_that_is_gone() {
-    let folder = TempDir::new().unwrap();
+    let directory = TempDir::new().unwrap();
     let (path, log) = (
-        folder.path().join("offered.db"),
-        folder.path().join("offered.db-wal"),
+        directory.path().join("offered.db"),
+        directory.path().join("offered.db-wal"),
     );
     fs::write(&path, b"SQLite format 3\0 and its pages").unwrap();
     fs::write(&log, b"pages").unwrap();
@@ -1150,7 +1162,7 @@ async fn what_was_refused_for_what_lay_around_it_is_offered_when_that_is_gone() 
     let keeper = Keeper::new(
         offers.clone(),
         NodeId([1; 32]),
-        folder.path().join("offers.json"),
+        directory.path().join("offers.json"),
         events,
     );
     tokio::spawn(keeper.run(asked));
@@ -1179,12 +1191,12 @@ async fn what_was_refused_for_what_lay_around_it_is_offered_when_that_is_gone() 
     assert!(offered.error.is_none() && offered.current.is_some());
 
     // So is one that takes the place of a refused one and was served before.
-    fs::rename(&path, folder.path().join("kept")).unwrap();
+    fs::rename(&path, directory.path().join("kept")).unwrap();
     fs::create_dir(&path).unwrap();
     let error = |offers: &Offers| offers.all().remove(0).1.error;
     until(|| error(&offers).is_some()).await;
     fs::remove_dir(&path).unwrap();
-    fs::rename(folder.path().join("kept"), &path).unwrap();
+    fs::rename(directory.path().join("kept"), &path).unwrap();
     until(|| error(&offers).is_none()).await;
 }
 
@@ -1235,12 +1247,12 @@ impl Log {
 async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_after_a_success() {
     let log = Log::default();
     let _kept = log.kept();
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    let server = Server::start(1, &path, folder.path());
+    let server = Server::start(1, &path, directory.path());
     server.refresh().await.unwrap();
-    let mended = folder.path().join("mended");
+    let mended = directory.path().join("mended");
     let command = ["sh", "-c", &format!("test -e {}", mended.display())]
         .map(str::to_owned)
         .to_vec();
@@ -1265,7 +1277,7 @@ async fn the_same_failure_is_logged_once_and_anew_for_another_generation_or_afte
     fs::remove_file(&node.path).unwrap();
     fs::create_dir(&node.path).unwrap();
     assert_eq!(failures().await, 3);
-    // The same folder again, after a success in between.
+    // The same directory again, after a success in between.
     fs::remove_dir(&node.path).unwrap();
     assert_eq!(node.pull().await.state, Progress::Done);
     fs::remove_file(&node.path).unwrap();
@@ -1331,10 +1343,10 @@ impl Still {
 
 #[tokio::test]
 async fn sessions_go_on_while_a_ledger_is_written() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("offered");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
     fs::write(&path, b"one").unwrap();
-    let ledger = folder.path().join("offers.json");
+    let ledger = directory.path().join("offers.json");
     let still = Still::new(&ledger);
     let (events, _told) = mpsc::channel(16);
     let keeper = Keeper::new(

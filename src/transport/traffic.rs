@@ -33,7 +33,7 @@ pub(crate) struct Traffic {
     pub(crate) sockets: Sockets,
     pub(crate) fanout: Fanout,
     pub(crate) policy: Policy,
-    pub(crate) ring: KeyRing,
+    pub(crate) key_ring: KeyRing,
     outgoing: SendBatch,
     nonces: Nonces,
     /// Where queued datagrams that go to everybody belong, by their place in the batch.
@@ -66,14 +66,14 @@ impl Traffic {
         sockets: Sockets,
         settings: FanoutSettings,
         policy: Policy,
-        ring: KeyRing,
+        key_ring: KeyRing,
     ) -> Self {
         let (outgoing, nonces) = (SendBatch::new(), Nonces::default());
         Self {
             sockets,
             fanout: Fanout::new(settings),
             policy,
-            ring,
+            key_ring,
             outgoing,
             nonces,
             targets: Vec::new(),
@@ -82,7 +82,7 @@ impl Traffic {
 
     /// Follows the interfaces as they are now.
     pub(crate) fn reconcile(&mut self, interfaces: &[Interface]) -> Vec<Report> {
-        let taken = self.policy.taken(interfaces);
+        let taken = self.policy.used(interfaces);
         self.fanout.reconcile(&self.sockets, &taken)
     }
 
@@ -110,10 +110,10 @@ impl Traffic {
             counters.dropped(Dropped::TooLong.as_str());
             return Err(None);
         }
-        let opened = match seal::open(&self.ring, bytes) {
+        let opened = match seal::open(&self.key_ring, bytes) {
             Err(Dropped::UnknownKey) => {
                 // The lookup ended at an unknown key id, so the bytes are untouched and can be tried as a hint.
-                seal::open_hint(&self.ring, bytes).map_err(|_| {
+                seal::open_hint(&self.key_ring, bytes).map_err(|_| {
                     counters.dropped(Dropped::UnknownKey.as_str());
                     Some(Rejected {
                         from,
@@ -143,7 +143,7 @@ impl Traffic {
                 foreign: false,
             }));
         };
-        let hint = self.ring.by_id(opened.key).is_none();
+        let hint = self.key_ring.by_id(opened.key).is_none();
         if hint
             && !matches!(
                 message,
@@ -236,7 +236,7 @@ impl Traffic {
         };
         let mut sealed = Zeroizing::new([0; DATAGRAM_MAX]);
         let nonce = self.nonces.next();
-        let Ok(length) = message.seal(self.ring.first(), &nonce, &mut *sealed) else {
+        let Ok(length) = message.seal(self.key_ring.first(), &nonce, &mut *sealed) else {
             counters.undecodable += 1;
             return Ok(());
         };
@@ -329,15 +329,15 @@ impl Traffic {
             self.flush(counters).await;
         }
         let Self {
-            ring,
+            key_ring,
             nonces,
             outgoing,
             ..
         } = self;
         let key = if hint {
-            ring.hint_keys().first()?
+            key_ring.hint_keys().first()?
         } else {
-            ring.first()
+            key_ring.first()
         };
         let nonce = nonces.next();
         let mut queued = None;
@@ -439,7 +439,7 @@ mod tests {
     use crate::wire::keyring::{ChannelKey, Secret};
     use crate::wire::v1::{Query, Regarding, Want};
 
-    fn ring(channel: &str, key: u8) -> KeyRing {
+    fn key_ring(channel: &str, key: u8) -> KeyRing {
         KeyRing::new(channel, &[Secret::key([key; 32])]).unwrap()
     }
 
@@ -490,7 +490,7 @@ mod tests {
             link_local: false,
             loopback: true,
         };
-        let traffic = Traffic::new(sockets, settings, policy, ring("home", 1));
+        let traffic = Traffic::new(sockets, settings, policy, key_ring("home", 1));
         let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         sender
             .send_to(bytes, (Ipv4Addr::LOCALHOST, traffic.sockets.port()))
@@ -508,7 +508,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hint_answers_what_is_as_long_as_a_query_and_so_no_hint() {
-        let stranger = ring("work", 2);
+        let stranger = key_ring("work", 2);
         assert!(is_answered_by_a_hint(
             opened(&sealed(stranger.first(), &query())).await
         ));
@@ -523,7 +523,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hint_key_says_nothing_but_the_channels_name() {
-        let relative = ring("work", 1);
+        let relative = key_ring("work", 1);
         let hint = &relative.hint_keys()[0];
         let channel = refused(Refusal::Channel {
             name: "work".into(),

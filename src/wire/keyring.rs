@@ -308,28 +308,28 @@ mod tests {
     #[test]
     fn keys_are_stable() {
         // Computed with Python: hkdf of `cryptography`, see below for the passphrase.
-        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         assert_eq!(
-            data_encoding::HEXLOWER.encode(ring.first().bytes()),
+            data_encoding::HEXLOWER.encode(key_ring.first().bytes()),
             "ed7fb56c735ac8db1416349e4e0a4e5b519a5996acdd0af6be8e6d1968280f81"
         );
-        assert_eq!(ring.first().id().to_string(), "05bee03f");
-        assert_eq!(ring.hint_keys()[0].id().to_string(), "23346e5e");
+        assert_eq!(key_ring.first().id().to_string(), "05bee03f");
+        assert_eq!(key_ring.hint_keys()[0].id().to_string(), "23346e5e");
     }
 
     #[test]
     fn passphrase_derivation_is_stable() {
         // Computed with Python: hashlib.sha256, argon2 of `cryptography`, hkdf.
-        let ring = KeyRing::new(
+        let key_ring = KeyRing::new(
             "home",
             &[Secret::passphrase("correct horse battery staple")],
         )
         .unwrap();
         assert_eq!(
-            data_encoding::HEXLOWER.encode(ring.first().bytes()),
+            data_encoding::HEXLOWER.encode(key_ring.first().bytes()),
             "219e4f845d4611aee2c94f86f47cd088f9d99056b5fedd9955b50a1b762103a4"
         );
-        assert!(ring.hint_keys().is_empty());
+        assert!(key_ring.hint_keys().is_empty());
     }
 
     #[test]
@@ -392,11 +392,11 @@ mod tests {
     #[test]
     fn debug_forms_show_no_secret() {
         let secrets = [Secret::key([7; 32]), Secret::passphrase("hush")];
-        let ring = KeyRing::new("home", &secrets).unwrap();
-        let text = format!("{secrets:?} {ring:?}");
+        let key_ring = KeyRing::new("home", &secrets).unwrap();
+        let text = format!("{secrets:?} {key_ring:?}");
         assert!(!text.contains("hush") && !text.contains("7, 7"), "{text}");
         assert!(
-            text.contains(&format!("ChannelKey({})", ring.first().id())),
+            text.contains(&format!("ChannelKey({})", key_ring.first().id())),
             "{text}"
         );
     }

@@ -1,6 +1,6 @@
 //! Everything on the wire as bytes and types. Pure.
 //!
-//! One folder per protocol version, frozen once released; what does not depend on the version stands beside them:
+//! One directory per protocol version, frozen once released; what does not depend on the version stands beside them:
 //!
 //! - [`compat`]: the wires of the ancestors;
 //! - [`keyring`]: from a channel's name and secrets to its keys;

@@ -158,16 +158,16 @@ pub fn limit(out: &[u8]) -> usize {
 /// Opens a datagram in place with the channel key that it names.
 ///
 /// A datagram that is dropped is left as it was.
-pub fn open<'a>(ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
-    open_with(|id| ring.by_id(id), datagram)
+pub fn open<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
+    open_with(|id| key_ring.by_id(id), datagram)
 }
 
 /// Opens a datagram that was sealed with a hint key: its sender holds a secret of this ring, under another channel name.
 ///
 /// Only for answering [`super::v1::Refusal::Channel`], where `channel.hidden` is false.
-pub fn open_hint<'a>(ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
+pub fn open_hint<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
     open_with(
-        |id| ring.hint_keys().iter().find(|key| key.id() == id),
+        |id| key_ring.hint_keys().iter().find(|key| key.id() == id),
         datagram,
     )
 }
@@ -214,30 +214,30 @@ mod tests {
     use super::*;
     use crate::wire::keyring::Secret;
 
-    fn ring(channel: &str, key: u8) -> KeyRing {
+    fn key_ring(channel: &str, key: u8) -> KeyRing {
         KeyRing::new(channel, &[Secret::key([key; 32])]).unwrap()
     }
 
-    fn sealed(ring: &KeyRing, payload: &[u8]) -> Vec<u8> {
+    fn sealed(key_ring: &KeyRing, payload: &[u8]) -> Vec<u8> {
         let mut out = [0; MAX_DATAGRAM];
-        let length = seal(ring.first(), &[9; NONCE], payload, &mut out).unwrap();
+        let length = seal(key_ring.first(), &[9; NONCE], payload, &mut out).unwrap();
         out[..length].to_vec()
     }
 
     #[test]
     fn header_names_version_key_and_nonce() {
-        let ring = ring("home", 1);
-        let datagram = sealed(&ring, b"payload");
+        let key_ring = key_ring("home", 1);
+        let datagram = sealed(&key_ring, b"payload");
         assert_eq!(datagram[0], 1);
-        assert_eq!(datagram[1..5], ring.first().id().0);
+        assert_eq!(datagram[1..5], key_ring.first().id().0);
         assert_eq!(datagram[5..29], [9; 24]);
         assert_eq!(datagram.len(), 29 + 7 + 16);
     }
 
     #[test]
     fn any_changed_bit_is_noticed() {
-        let ring = ring("home", 1);
-        let datagram = sealed(&ring, b"payload");
+        let key_ring = key_ring("home", 1);
+        let datagram = sealed(&key_ring, b"payload");
         for index in 0..datagram.len() {
             for bit in 0..8 {
                 let mut changed = datagram.clone();
@@ -249,7 +249,7 @@ mod tests {
                 };
                 let before = changed.clone();
                 assert_eq!(
-                    open(&ring, &mut changed),
+                    open(&key_ring, &mut changed),
                     Err(expected),
                     "bit {bit} of byte {index}"
                 );
@@ -260,8 +260,8 @@ mod tests {
 
     #[test]
     fn every_shorter_datagram_is_dropped() {
-        let ring = ring("home", 1);
-        let datagram = sealed(&ring, b"payload");
+        let key_ring = key_ring("home", 1);
+        let datagram = sealed(&key_ring, b"payload");
         for length in 0..datagram.len() {
             let expected = if length < MIN_DATAGRAM {
                 Dropped::TooShort
@@ -269,7 +269,7 @@ mod tests {
                 Dropped::Forged
             };
             assert_eq!(
-                open(&ring, &mut datagram[..length].to_vec()),
+                open(&key_ring, &mut datagram[..length].to_vec()),
                 Err(expected),
                 "{length} bytes"
             );
@@ -278,19 +278,22 @@ mod tests {
 
     #[test]
     fn longest_datagram_passes_and_one_byte_more_is_dropped() {
-        let ring = ring("home", 1);
-        let mut longest = sealed(&ring, &[5; MAX_PAYLOAD]);
+        let key_ring = key_ring("home", 1);
+        let mut longest = sealed(&key_ring, &[5; MAX_PAYLOAD]);
         assert_eq!(longest.len(), 1200);
-        assert_eq!(open(&ring, &mut longest).unwrap().payload, [5; MAX_PAYLOAD]);
         assert_eq!(
-            open(&ring, &mut [1; MAX_DATAGRAM + 1]),
+            open(&key_ring, &mut longest).unwrap().payload,
+            [5; MAX_PAYLOAD]
+        );
+        assert_eq!(
+            open(&key_ring, &mut [1; MAX_DATAGRAM + 1]),
             Err(Dropped::TooLong)
         );
     }
 
     #[test]
     fn payloads_that_no_receiver_takes_are_not_sealed() {
-        let ring = ring("home", 1);
+        let key_ring = key_ring("home", 1);
         let mut out = [0; 2 * MAX_DATAGRAM];
         let too_long = |limit| {
             Err(SealError::TooLong {
@@ -299,16 +302,21 @@ mod tests {
             })
         };
         assert_eq!(
-            seal(ring.first(), &[0; NONCE], &[], &mut out),
+            seal(key_ring.first(), &[0; NONCE], &[], &mut out),
             Err(SealError::Empty)
         );
         assert_eq!(
-            seal(ring.first(), &[0; NONCE], &[0; MAX_PAYLOAD + 1], &mut out),
+            seal(
+                key_ring.first(),
+                &[0; NONCE],
+                &[0; MAX_PAYLOAD + 1],
+                &mut out
+            ),
             too_long(MAX_PAYLOAD)
         );
         assert_eq!(
             seal(
-                ring.first(),
+                key_ring.first(),
                 &[0; NONCE],
                 &[0; MAX_PAYLOAD + 1],
                 &mut out[..50]
@@ -316,15 +324,15 @@ mod tests {
             too_long(5)
         );
         assert_eq!(
-            seal_in_place(ring.first(), &[0; NONCE], &mut [], MAX_PAYLOAD + 1),
+            seal_in_place(key_ring.first(), &[0; NONCE], &mut [], MAX_PAYLOAD + 1),
             too_long(0)
         );
     }
 
     #[test]
     fn another_channel_or_key_does_not_open() {
-        let datagram = sealed(&ring("home", 1), b"payload");
-        for other in [ring("work", 1), ring("home", 2)] {
+        let datagram = sealed(&key_ring("home", 1), b"payload");
+        for other in [key_ring("work", 1), key_ring("home", 2)] {
             assert_eq!(
                 open(&other, &mut datagram.clone()),
                 Err(Dropped::UnknownKey)
@@ -334,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_guessed_key_id_does_not_open() {
-        let (ours, theirs) = (ring("home", 1), ring("home", 2));
+        let (ours, theirs) = (key_ring("home", 1), key_ring("home", 2));
         let mut datagram = sealed(&theirs, b"payload");
         datagram[1..5].copy_from_slice(&ours.first().id().0);
         assert_eq!(open(&ours, &mut datagram), Err(Dropped::Forged));
@@ -344,18 +352,18 @@ mod tests {
     fn every_key_of_the_ring_opens_and_is_named() {
         let both = KeyRing::new("home", &[Secret::key([1; 32]), Secret::key([2; 32])]).unwrap();
         for key in [1, 2] {
-            let one = ring("home", key);
+            let one = key_ring("home", key);
             assert_eq!(
                 open(&both, &mut sealed(&one, b"payload")).unwrap().key,
                 one.first().id()
             );
         }
-        assert_eq!(both.first().id(), ring("home", 1).first().id());
+        assert_eq!(both.first().id(), key_ring("home", 1).first().id());
     }
 
     #[test]
     fn hint_key_crosses_channel_names_but_opens_no_ordinary_traffic() {
-        let (home, work) = (ring("home", 1), ring("work", 1));
+        let (home, work) = (key_ring("home", 1), key_ring("work", 1));
         let mut out = [0; MAX_DATAGRAM];
         let length = seal(&home.hint_keys()[0], &[9; NONCE], b"payload", &mut out).unwrap();
         let hint = &out[..length];
@@ -370,7 +378,7 @@ mod tests {
             Err(Dropped::UnknownKey)
         );
         assert_eq!(
-            open_hint(&ring("work", 2), &mut hint.to_vec()),
+            open_hint(&key_ring("work", 2), &mut hint.to_vec()),
             Err(Dropped::UnknownKey)
         );
     }
@@ -384,23 +392,23 @@ mod tests {
     proptest! {
         #[test]
         fn datagram_roundtrip(payload in prop::collection::vec(any::<u8>(), 1..=MAX_PAYLOAD), nonce: [u8; NONCE]) {
-            let ring = ring("home", 1);
+            let key_ring = key_ring("home", 1);
             let mut out = [0; MAX_DATAGRAM];
-            let length = seal(ring.first(), &nonce, &payload, &mut out).unwrap();
+            let length = seal(key_ring.first(), &nonce, &payload, &mut out).unwrap();
             prop_assert_eq!(length, payload.len() + OVERHEAD);
-            let opened = open(&ring, &mut out[..length]).unwrap();
-            prop_assert_eq!(opened, Opened { key: ring.first().id(), nonce, payload: &payload });
+            let opened = open(&key_ring, &mut out[..length]).unwrap();
+            prop_assert_eq!(opened, Opened { key: key_ring.first().id(), nonce, payload: &payload });
         }
 
         #[test]
         fn datagram_open_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..1300), known: bool) {
-            let ring = ring("home", 1);
+            let key_ring = key_ring("home", 1);
             if known && bytes.len() > HEADER {
                 bytes[0] = VERSION;
-                bytes[1..5].copy_from_slice(&ring.first().id().0);
+                bytes[1..5].copy_from_slice(&key_ring.first().id().0);
             }
-            prop_assert!(open(&ring, &mut bytes).is_err());
-            prop_assert!(open_hint(&ring, &mut bytes).is_err());
+            prop_assert!(open(&key_ring, &mut bytes).is_err());
+            prop_assert!(open_hint(&key_ring, &mut bytes).is_err());
         }
     }
 }

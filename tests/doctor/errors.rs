@@ -77,7 +77,10 @@ fn family_that_a_rule_leaves_shut_is_told() {
     );
     assert_eq!(
         found.ills(),
-        ["multicast_not_heard eth0", "firewall_drops inet lab input"]
+        [
+            "multicast_not_received eth0",
+            "firewall_drops inet lab input"
+        ]
     );
 }
 
@@ -92,10 +95,10 @@ fn mend_of_rules_that_let_in_by_source_opens_to_the_own_network_alone() {
     ]);
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor(&laptop);
-    let mend = "nft insert rule inet lab input ip saddr 10.77.0.0/24 udp dport 24373 accept && \
+    let remedy = "nft insert rule inet lab input ip saddr 10.77.0.0/24 udp dport 24373 accept && \
                 nft insert rule inet lab input ip6 saddr fe80::/64 udp dport 24373 accept";
-    found.says("firewall_drops", "problem", mend);
-    a.exec(&["sh", "-c", mend]);
+    found.says("firewall_drops", "problem", remedy);
+    a.exec(&["sh", "-c", remedy]);
     doctor(&laptop).well();
 }
 
@@ -245,7 +248,7 @@ fn offered_file_that_is_not_there_is_told() {
         "problem",
         "it is offered, and not served as it is now",
     );
-    std::fs::write(hub.folder().join("offered"), "1").unwrap();
+    std::fs::write(hub.directory().join("offered"), "1").unwrap();
     hub.until("it looked again", |status| {
         status["offers"][0]["generation"].is_number()
     });

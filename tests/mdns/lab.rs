@@ -93,16 +93,16 @@ pub(crate) fn run(namespace: &Namespace, environment: &[(&str, &str)], words: &[
         .unwrap_or_else(|error| panic!("failed to run {words:?}: {error}"))
 }
 
-/// A system message bus of its own: `bus/system_bus_socket` in its folder.
+/// A system message bus of its own: `bus/system_bus_socket` in its directory.
 pub(crate) struct Bus {
     _broker: Program,
     address: String,
 }
 
 impl Bus {
-    pub(crate) fn start(namespace: &Namespace, folder: &Path) -> Self {
-        fs::create_dir_all(folder.join("bus")).unwrap();
-        let socket = folder.join("bus/system_bus_socket");
+    pub(crate) fn start(namespace: &Namespace, directory: &Path) -> Self {
+        fs::create_dir_all(directory.join("bus")).unwrap();
+        let socket = directory.join("bus/system_bus_socket");
         let address = format!("unix:path={}", socket.display());
         let policy = format!(
             "<busconfig><type>system</type><listen>{address}</listen><auth>EXTERNAL</auth><policy context=\"default\">\
@@ -110,11 +110,11 @@ impl Bus {
              <allow receive_type=\"method_return\"/><allow receive_type=\"method_call\"/><allow receive_type=\"error\"/>\
              </policy></busconfig>"
         );
-        fs::write(folder.join("bus.conf"), policy).unwrap();
-        let config = format!("--config-file={}", folder.join("bus.conf").display());
+        fs::write(directory.join("bus.conf"), policy).unwrap();
+        let config = format!("--config-file={}", directory.join("bus.conf").display());
         let broker = Program::start(
             namespace,
-            folder.join("bus.log"),
+            directory.join("bus.log"),
             &[],
             &["dbus-daemon", &config, "--nofork"],
         );
@@ -134,7 +134,7 @@ impl Bus {
 pub(crate) struct Pair {
     pub(crate) a: Namespace,
     pub(crate) b: Namespace,
-    pub(crate) folder: TempDir,
+    pub(crate) directory: TempDir,
     pub(crate) lab: Lab,
 }
 
@@ -146,20 +146,28 @@ impl Pair {
             lab.plug(namespace, "eth0", "br0");
             namespace.ip(&["addr", "add", address, "dev", "eth0"]);
         }
-        let folder = TempDir::new().unwrap();
-        let key = folder.path().join("channel.key");
+        let directory = TempDir::new().unwrap();
+        let key = directory.path().join("channel.key");
         fs::write(&key, data_encoding::BASE64.encode(&[7; 32]) + "\n").unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-        Self { a, b, folder, lab }
+        Self {
+            a,
+            b,
+            directory,
+            lab,
+        }
     }
 
     /// Starts a node; `more` are further lines of its config.
     pub(crate) fn node(&self, namespace: &Namespace, role: &str, name: &str, more: &str) -> Node {
         // The path of a socket has an end that a long name would reach.
-        let state = self.folder.path().join(format!("{role}-{name:.20}-state"));
+        let state = self
+            .directory
+            .path()
+            .join(format!("{role}-{name:.20}-state"));
         fs::create_dir_all(&state).unwrap();
         let config = state.join("hereabouts.yaml");
-        let key = self.folder.path().join("channel.key");
+        let key = self.directory.path().join("channel.key");
         let text = format!(
             "role: {role}\nnode: {{ name: {name}, state_dir: {}, labels: {{ site: attic }} }}\n\
              channel: {{ name: namespaces, keys: [{{ file: {} }}] }}\n{more}\n",
@@ -183,26 +191,26 @@ impl Pair {
 
     /// Starts an avahi-daemon for `eth0` with this host name, with a message bus of its own.
     pub(crate) fn avahi(&self, namespace: &Namespace, host: &str) -> Avahi {
-        let folder = self
-            .folder
+        let directory = self
+            .directory
             .path()
             .join(format!("avahi-{host}-{}", namespace.name()));
-        let bus = Bus::start(namespace, &folder);
+        let bus = Bus::start(namespace, &directory);
         let config = format!(
             "[server]\nhost-name={host}\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\n\
              [wide-area]\nenable-wide-area=no\n[publish]\npublish-hinfo=no\npublish-workstation=no\n"
         );
-        fs::write(folder.join("avahi.conf"), config).unwrap();
-        // `ip netns exec` has mounts of its own, so each daemon has a folder of its own for its PID.
+        fs::write(directory.join("avahi.conf"), config).unwrap();
+        // `ip netns exec` has mounts of its own, so each daemon has a directory of its own for its PID.
         let script = format!(
             "mkdir -p /run/avahi-daemon && mount -t tmpfs tmpfs /run/avahi-daemon && \
              exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {}",
-            folder.join("avahi.conf").display()
+            directory.join("avahi.conf").display()
         );
         let environment = [("DBUS_SYSTEM_BUS_ADDRESS", bus.address())];
         let daemon = Program::start(
             namespace,
-            folder.join("avahi.log"),
+            directory.join("avahi.log"),
             &environment,
             &["sh", "-c", &script],
         );
@@ -210,7 +218,7 @@ impl Pair {
             daemon,
             bus,
             namespace: namespace.clone(),
-            folder,
+            directory,
         };
         await_that("avahi-daemon runs", || {
             avahi.daemon.log().contains("Server startup complete")
@@ -221,7 +229,7 @@ impl Pair {
     /// Captures multicast DNS on an interface.
     pub(crate) fn capture(&self, namespace: &Namespace, interface: &str) -> Capture {
         let file = self
-            .folder
+            .directory
             .path()
             .join(format!("{}-{interface}.pcap", namespace.name()));
         let words = [
@@ -309,7 +317,7 @@ pub(crate) struct Avahi {
     pub(crate) daemon: Program,
     bus: Bus,
     namespace: Namespace,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Avahi {
@@ -365,7 +373,7 @@ impl Avahi {
         let environment = [("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address())];
         let program = Program::start(
             &self.namespace,
-            self.folder.join("publish.log"),
+            self.directory.join("publish.log"),
             &environment,
             &words,
         );

@@ -33,15 +33,15 @@ fn fetched(path: &str) -> String {
 impl Resolved {
     /// Starts one with this host name, users, `/run` and message bus of its own; `service` is a `.dnssd` file for it.
     fn start(pair: &Pair, namespace: &Namespace, host: &str, service: Option<&str>) -> Self {
-        let folder = pair.folder.path().join(format!("resolved-{host}"));
-        let bus = Bus::start(namespace, &folder);
+        let directory = pair.directory.path().join(format!("resolved-{host}"));
+        let bus = Bus::start(namespace, &directory);
         fs::write(
-            folder.join("lab.conf"),
+            directory.join("lab.conf"),
             "[Resolve]\nMulticastDNS=yes\nLLMNR=no\nDNSStubListener=no\nFallbackDNS=\n",
         )
         .unwrap();
         if let Some(service) = service {
-            fs::write(folder.join("lab.dnssd"), service).unwrap();
+            fs::write(directory.join("lab.dnssd"), service).unwrap();
         }
         // The daemon's user, by the number of Debian's `daemon`: the message bus refuses one that the machine has not.
         for (users, line) in [
@@ -53,29 +53,29 @@ impl Resolved {
                 .lines()
                 .filter(|line| !line.starts_with("systemd-resolve:"));
             fs::write(
-                folder.join(users),
+                directory.join(users),
                 others.map(|line| format!("{line}\n")).collect::<String>() + line,
             )
             .unwrap();
         }
-        fs::write(folder.join("empty"), "").unwrap();
+        fs::write(directory.join("empty"), "").unwrap();
         // A new name in any UTS namespace wakes everybody who watches the kernel's host name: resolved would begin anew with
         // its first name whenever another test runs, so it is given a file that can't be watched.
-        // `ip netns exec` has mounts of its own, which end with the daemon. The message bus lies in a folder that only
+        // `ip netns exec` has mounts of its own, which end with the daemon. The message bus lies in a directory that only
         // root may enter, and the daemon is not root.
         let script = format!(
-            "set -e; cd {folder}; hostname {host}; mount --bind passwd /etc/passwd; mount --bind group /etc/group; \
+            "set -e; cd {directory}; hostname {host}; mount --bind passwd /etc/passwd; mount --bind group /etc/group; \
              mount --bind empty $(realpath /etc/resolv.conf); mount --bind empty /proc/sys/kernel/hostname; mkdir -p bus; mount -t tmpfs tmpfs /run; \
              mkdir -p /run/dbus /run/systemd/resolve /run/systemd/resolved.conf.d /run/systemd/dnssd; \
              mount --bind bus /run/dbus; cp lab.conf /run/systemd/resolved.conf.d/; \
              test ! -e lab.dnssd || cp lab.dnssd /run/systemd/dnssd/; chown 1:1 /run/systemd/resolve; \
              exec {daemon}",
-            folder = folder.display(),
+            directory = directory.display(),
             daemon = fetched("lib/systemd/systemd-resolved"),
         );
         let words = ["unshare", "--uts", "sh", "-c", &script];
         let log = [("SYSTEMD_LOG_TARGET", "console")];
-        let daemon = Program::start(namespace, folder.join("log"), &log, &words);
+        let daemon = Program::start(namespace, directory.join("log"), &log, &words);
         let resolved = Self {
             daemon,
             bus,

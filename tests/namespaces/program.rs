@@ -19,7 +19,7 @@ pub(crate) const KEY: [u8; 32] = [7; 32];
 /// A node's config, key and state, and the namespace where it runs.
 pub(crate) struct Machine {
     namespace: Namespace,
-    folder: TempDir,
+    directory: TempDir,
     /// What runs the program within the namespace.
     wrapper: Vec<String>,
 }
@@ -136,7 +136,7 @@ impl Machine {
         key: [u8; 32],
         more: &str,
     ) -> Self {
-        let folder = TempDir::new().unwrap();
+        let directory = TempDir::new().unwrap();
         let hidden = if more.contains("hidden: false") {
             "false"
         } else {
@@ -147,10 +147,10 @@ impl Machine {
             "role: {role}\nnode: {{ name: {name}, state_dir: state }}\n\
              channel: {{ name: {channel}, keys: [{{ file: channel.key }}], hidden: {hidden} }}\n{more}\n"
         );
-        fs::write(folder.path().join("hereabouts.yaml"), config).unwrap();
+        fs::write(directory.path().join("hereabouts.yaml"), config).unwrap();
         let machine = Self {
             namespace: namespace.clone(),
-            folder,
+            directory,
             wrapper: Vec::new(),
         };
         fs::write(machine.key(), data_encoding::BASE64.encode(&key) + "\n").unwrap();
@@ -168,39 +168,39 @@ impl Machine {
 
     /// Another machine with a copy of this one's disk as it is now.
     pub(crate) fn copied_to(&self, namespace: &Namespace) -> Self {
-        let folder = TempDir::new().unwrap();
-        let from = self.folder.path().join(".");
+        let directory = TempDir::new().unwrap();
+        let from = self.directory.path().join(".");
         let copied = Command::new("cp")
             .arg("-a")
-            .args([&from, folder.path()])
+            .args([&from, directory.path()])
             .status()
             .unwrap();
         assert!(copied.success());
         Self {
             namespace: namespace.clone(),
-            folder,
+            directory,
             wrapper: self.wrapper.clone(),
         }
     }
 
     /// Changes the text of the config.
     pub(crate) fn reconfigure(&self, from: &str, to: &str) {
-        let file = self.folder.path().join("hereabouts.yaml");
+        let file = self.directory.path().join("hereabouts.yaml");
         let config = fs::read_to_string(&file).unwrap();
         assert!(config.contains(from), "{config}");
         fs::write(&file, config.replace(from, to)).unwrap();
     }
 
     pub(crate) fn key(&self) -> PathBuf {
-        self.folder.path().join("channel.key")
+        self.directory.path().join("channel.key")
     }
 
     pub(crate) fn key_mode(&self, mode: u32) {
         fs::set_permissions(self.key(), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
     }
 
     fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
@@ -210,7 +210,7 @@ impl Machine {
             .args(&self.wrapper)
             .args([BINARY, "--config"]);
         command
-            .arg(self.folder.path().join("hereabouts.yaml"))
+            .arg(self.directory.path().join("hereabouts.yaml"))
             .args(arguments)
             .stdin(Stdio::null());
         command
@@ -220,7 +220,7 @@ impl Machine {
         command
     }
 
-    /// Starts the node and waits until it answers; its log goes to `log` in its folder.
+    /// Starts the node and waits until it answers; its log goes to `log` in its directory.
     pub(crate) fn run(&self) -> Running {
         let running = self.spawn();
         self.until("it answers", |status| !status.is_null());
@@ -229,7 +229,7 @@ impl Machine {
 
     /// Starts the node without waiting for it.
     pub(crate) fn spawn(&self) -> Running {
-        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        let log = fs::File::create(self.directory.path().join("log")).unwrap();
         // `ip netns exec` replaces itself by the program, so that a signal to the child reaches the node.
         Running(
             self.command(&["run"], &[])
@@ -297,7 +297,7 @@ impl Machine {
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     /// Looks until the status is as wanted; gives how long that took.

@@ -1,4 +1,4 @@
-//! Real sockets in a temporary folder; the node behind them is a closure.
+//! Real sockets in a temporary directory; the node behind them is a closure.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -243,7 +243,7 @@ fn the_asker_follows_pages_to_their_end() {
     });
     let request = Request::Nodes {
         labels: Default::default(),
-        gone: false,
+        absent: false,
         after: None,
     };
     let items: Vec<_> = ask(&served.path(), &request, LIMIT)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mark {
+pub enum Severity {
     /// As it should be.
     Ok,
     /// It works, or may work, but not as well as it could.
@@ -14,7 +14,7 @@ pub enum Mark {
     Problem,
 }
 
-impl Mark {
+impl Severity {
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,13 +31,13 @@ pub struct FindingView {
     /// Which it is: a stable word, under which `docs/troubleshooting.md` tells more.
     pub code: Code,
     /// `ok`, `warning` or `problem`.
-    pub mark: Mark,
+    pub severity: Severity,
     /// The interface, server or file that it is about; null where it is about the node.
     pub about: Option<String>,
     /// What was found, a sentence.
     pub finding: String,
     /// How to mend it; null where nothing is to be mended.
-    pub mend: Option<String>,
+    pub remedy: Option<String>,
 }
 
 /// Makes the enumeration, its words and the list of all from one table.
@@ -115,13 +115,13 @@ codes! {
     /// Multicast could not be sent.
     MulticastNotSent = "multicast_not_sent",
     /// Multicast does not come back.
-    MulticastNotHeard = "multicast_not_heard",
+    MulticastNotReceived = "multicast_not_received",
     /// Broadcast comes back on an interface.
     Broadcast = "broadcast",
     /// Broadcast could not be sent.
     BroadcastNotSent = "broadcast_not_sent",
     /// Broadcast does not come back.
-    BroadcastNotHeard = "broadcast_not_heard",
+    BroadcastNotReceived = "broadcast_not_received",
     /// A firewall rule drops what discovery needs.
     FirewallDrops = "firewall_drops",
     /// A firewall rule may drop what discovery needs.

@@ -51,8 +51,8 @@ pub struct StatusView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompatView {
     /// `pydiscover`, `dynip` or `terminals`.
-    pub wire: String,
-    /// `server`, `client`, `asker`, `base` or `terminal`.
+    pub protocol: String,
+    /// `server`, `client`, `requester`, `base` or `terminal`.
     pub side: String,
     /// Whom it tells or asks; null when it only listens.
     pub target: Option<String>,

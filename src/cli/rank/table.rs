@@ -235,10 +235,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_missing_too_long_or_no_file_counts_for_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("gai.conf");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("gai.conf");
         assert_eq!(PolicyTable::read(&file), PolicyTable::default());
-        assert_eq!(PolicyTable::read(folder.path()), PolicyTable::default());
+        assert_eq!(PolicyTable::read(directory.path()), PolicyTable::default());
         std::fs::write(&file, "precedence ::ffff:0:0/96 100\n").unwrap();
         assert_ne!(PolicyTable::read(&file), PolicyTable::default());
         std::fs::write(&file, "precedence ::ffff:0:0/96 100\n".repeat(3000)).unwrap();

@@ -1,7 +1,7 @@
 //! Views with something in every field.
 
 use crate::api::view::*;
-use crate::model::{Labels, NodeId, Origin, Role, Scope, State, Timestamp, Wire};
+use crate::model::{Labels, NodeId, Origin, Protocol, Role, Scope, State, Timestamp};
 
 pub(crate) const TIME: Timestamp = Timestamp(1_795_200_000_000);
 
@@ -30,8 +30,8 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> NodeView {
         last_seen: TIME,
         lease_seconds: 90,
         expires_in_seconds: Some(60),
-        wire: Wire::Hereabouts,
-        key_in_use: Some("1a2b3c4d".to_owned()),
+        protocol: Protocol::Hereabouts,
+        key: Some("1a2b3c4d".to_owned()),
         epoch: 3,
         cloned: false,
         former_names: Vec::new(),
@@ -74,15 +74,15 @@ pub(crate) fn announced(error: Option<&str>) -> AnnouncedView {
     }
 }
 
-pub(crate) fn finding(code: Code, mark: Mark, text: &str) -> FindingView {
-    let mend = (mark != Mark::Ok).then(|| "mend it".to_owned());
-    let about = (mark != Mark::Ok).then(|| "eth0".to_owned());
+pub(crate) fn finding(code: Code, severity: Severity, text: &str) -> FindingView {
+    let remedy = (severity != Severity::Ok).then(|| "mend it".to_owned());
+    let about = (severity != Severity::Ok).then(|| "eth0".to_owned());
     FindingView {
         code,
-        mark,
+        severity,
         about,
         finding: text.to_owned(),
-        mend,
+        remedy,
     }
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn status() -> StatusView {
                 target: "dynip".to_owned(),
                 name: "old.example.org:28630".to_owned(),
                 interface: None,
-                state: PublicationState::Told,
+                state: PublicationState::Sent,
                 addresses: Vec::new(),
                 reason: None,
             },
@@ -256,7 +256,7 @@ pub(crate) fn status() -> StatusView {
             last_time: TIME,
         }],
         compat: vec![CompatView {
-            wire: "dynip".to_owned(),
+            protocol: "dynip".to_owned(),
             side: "client".to_owned(),
             target: Some("old-hub:28630".to_owned()),
             weakness: "anyone on the way reads this node's name".to_owned(),

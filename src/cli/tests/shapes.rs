@@ -62,7 +62,7 @@ fn requests_read_as_documented() {
         Request::Health,
         Request::Nodes {
             labels: [("site".to_owned(), "home".to_owned())].into(),
-            gone: false,
+            absent: false,
             after: None,
         },
         Request::Node {

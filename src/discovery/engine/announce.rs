@@ -46,7 +46,7 @@ impl Engine {
         self.announce_at = Some(self.announce_at.map_or(earliest, |at| at.min(earliest)));
         self.announce_repeats = 1;
         for server in &mut self.servers {
-            server.hasten(now);
+            server.register_now(now);
         }
         self.advance_servers(now);
     }

@@ -173,7 +173,7 @@ impl Engine {
                         || (restarted && server.address.ip() == address.ip())
                     {
                         if restarted {
-                            server.hasten(now);
+                            server.register_now(now);
                         }
                     } else if server.wavers() {
                         server.moved(now, address);
@@ -226,7 +226,7 @@ impl Engine {
                 };
                 let name = server.name.clone();
                 let told_before = server.refusal.as_ref() == Some(&refused.refusal);
-                server.refused(now, refused.refusal.clone(), &mut self.dice);
+                server.refused(now, refused.refusal.clone(), &mut self.rng);
                 if let Refusal::Outdated { epoch, sequence } = refused.refusal
                     && self.own.overtake(epoch, sequence)
                 {
@@ -266,7 +266,7 @@ impl Engine {
     pub(super) fn advance_servers(&mut self, now: Now) {
         let mut index = 0;
         while index < self.servers.len() {
-            match self.servers[index].due(now, &mut self.own, &mut self.dice) {
+            match self.servers[index].due(now, &mut self.own, &mut self.rng) {
                 Some(Due::Send(message)) => {
                     let message = *message;
                     self.send(To::One(self.servers[index].address), message);

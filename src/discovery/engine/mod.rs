@@ -54,7 +54,7 @@ pub struct EngineSettings {
 pub struct Engine {
     settings: EngineSettings,
     own: OwnRecord,
-    dice: fastrand::Rng,
+    rng: fastrand::Rng,
     attempts: Vec<Attempt>,
     configured: Vec<Configured>,
     servers: Vec<Server>,
@@ -72,7 +72,7 @@ pub struct Engine {
 impl Engine {
     /// An engine that begins its search at `now`; a node that does not register only announces.
     pub fn new(now: Now, settings: EngineSettings, own: OwnRecord) -> Self {
-        let dice = fastrand::Rng::with_seed(settings.seed);
+        let rng = fastrand::Rng::with_seed(settings.seed);
         let configured = (0..settings.configured)
             .map(|_| Configured {
                 addresses: Vec::new(),
@@ -83,7 +83,7 @@ impl Engine {
         let mut engine = Self {
             settings,
             own,
-            dice,
+            rng,
             attempts: Vec::new(),
             configured,
             servers: Vec::new(),
@@ -159,9 +159,9 @@ impl Engine {
     }
 
     /// Registers with every server again, now.
-    pub fn hasten(&mut self, now: Now) {
+    pub fn register_now(&mut self, now: Now) {
         for server in &mut self.servers {
-            server.hasten(now);
+            server.register_now(now);
         }
         if self.servers.is_empty() {
             self.search(now);
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     /// Signs the own record under a new sequence number.
-    pub fn sign_anew(&mut self) {
+    pub fn sign_again(&mut self) {
         self.own.for_registering();
     }
 

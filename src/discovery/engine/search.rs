@@ -85,7 +85,7 @@ impl Engine {
         if !self.stopped && !self.connected() {
             self.configured
                 .iter_mut()
-                .for_each(|configured| configured.schedule.hasten(now.elapsed));
+                .for_each(|configured| configured.schedule.register_now(now.elapsed));
         }
     }
 
@@ -97,7 +97,7 @@ impl Engine {
         entry.resolving = false;
         addresses.truncate(ADDRESSES_PER_NAME);
         entry.addresses = addresses;
-        entry.schedule.asked(now.elapsed, &mut self.dice);
+        entry.schedule.asked(now.elapsed, &mut self.rng);
         for address in self.configured[configured].addresses.clone() {
             self.query(now, Method::Unicast, To::One(address));
         }
@@ -179,9 +179,9 @@ impl Engine {
             else {
                 continue;
             };
-            schedule.asked(now.elapsed, &mut self.dice);
+            schedule.asked(now.elapsed, &mut self.rng);
             if connected {
-                schedule.content(now.elapsed, &mut self.dice);
+                schedule.content(now.elapsed, &mut self.rng);
             }
             if method == Method::Mdns {
                 // With a server nothing is browsed for: others would be found by the methods before.
@@ -227,7 +227,7 @@ impl Engine {
             if reached {
                 configured.resolving = false;
                 // Not `content`, which leaves the first queries due: nothing is asked here, so they would be due for ever.
-                configured.schedule.rest(now.elapsed, &mut self.dice);
+                configured.schedule.rest(now.elapsed, &mut self.rng);
                 continue;
             }
             self.output.push_back(Output::Resolve { configured: index });
@@ -239,13 +239,13 @@ impl Engine {
         self.browse(false);
         for attempt in &mut self.attempts {
             if let Some(schedule) = &mut attempt.schedule {
-                schedule.content(now.elapsed, &mut self.dice);
+                schedule.content(now.elapsed, &mut self.rng);
             }
         }
     }
 
     fn query(&mut self, now: Now, method: Method, to: To) {
-        let id = self.dice.u64(..);
+        let id = self.rng.u64(..);
         if self.queries.len() == OUTSTANDING_QUERIES {
             self.queries.pop_front();
         }

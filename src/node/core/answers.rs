@@ -78,12 +78,12 @@ impl Core {
         });
         match entry {
             // It has no signature that the asker could check, and is told as what it is.
-            Some(node) if !node.wire().is_authenticated() => {
-                let (name, wire) = (node.name().clone(), node.wire());
-                Subject::Hearsay {
+            Some(node) if !node.protocol().is_authenticated() => {
+                let (name, protocol) = (node.name().clone(), node.protocol());
+                Subject::UnverifiedClaim {
                     server,
                     name,
-                    wire,
+                    protocol,
                     sighting: node.sighting(),
                 }
             }

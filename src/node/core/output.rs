@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::discovery::{self, To};
-use crate::model::{NodeId, NodeName, Timestamp, Wire};
+use crate::model::{NodeId, NodeName, Protocol, Timestamp};
 use crate::registry::Batch;
 use crate::transport::Via;
 use crate::wire::v1::{Message, Notice};
@@ -77,11 +77,11 @@ pub enum Event {
         source: SocketAddr,
     },
     /// An ancestor's wire brought a name, or another address of one; nobody proved anything.
-    Hearsay {
+    UnverifiedClaim {
         /// The name.
         name: NodeName,
         /// The wire.
-        wire: Wire,
+        protocol: Protocol,
         /// Where it came from.
         source: SocketAddr,
         /// Whether the name was not present before.

@@ -65,7 +65,7 @@ impl Core {
         );
         self.renew_own_at = now.elapsed + discovery::renew_after(record.lease);
         if !matches!(renewed, RenewOutcome::Renewed { .. }) {
-            self.engine.sign_anew();
+            self.engine.sign_again();
             self.register_own(now);
         }
     }

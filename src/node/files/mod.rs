@@ -18,7 +18,7 @@ use crate::api::request::{ErrorKind, Request, Response};
 use crate::api::view::{AcceptView, ChangeKind, OfferView};
 use crate::model::NodeId;
 use crate::registry;
-use crate::transfer::puller::Told;
+use crate::transfer::puller::Command;
 use crate::transfer::{FileEvent, Handles, offers, show};
 use crate::wire::session::Report;
 use crate::wire::v1::Notice;
@@ -56,7 +56,7 @@ impl Node {
     pub(super) fn noticed(&mut self, notice: Notice, from: SocketAddr) {
         tracing::debug!(file = %notice.name, generation = notice.generation, %from, "a notice came");
         if let Some(puller) = &self.files.transfer.puller {
-            let _ = puller.try_send(Told::Notice(notice));
+            let _ = puller.try_send(Command::Notice(notice));
         }
     }
 
@@ -64,7 +64,7 @@ impl Node {
     pub(super) fn files_changed(&self) {
         if let Some(puller) = &self.files.transfer.puller {
             // One that does not fit is made good by the next visit.
-            let _ = puller.try_send(Told::Changed);
+            let _ = puller.try_send(Command::Changed);
         }
     }
 
@@ -72,7 +72,7 @@ impl Node {
     pub(super) fn pull(&mut self, call: Call) {
         let refused = match (&call.request, &self.files.transfer.puller) {
             (Request::Pull { name }, Some(puller)) => {
-                let now = Told::Now {
+                let now = Command::Now {
                     name: name.as_deref().map(Into::into),
                     reply: call.reply.clone(),
                 };

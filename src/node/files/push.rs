@@ -12,7 +12,7 @@ use super::terminals::{self, Called};
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, Request, Response};
 use crate::api::view::{Progress, PushView};
-use crate::model::{NodeId, NodeName, State, Wire};
+use crate::model::{NodeId, NodeName, Protocol, State};
 use crate::node::Node;
 use crate::registry::Filter;
 use crate::settings;
@@ -314,20 +314,25 @@ impl Node {
                 continue;
             }
             match table.by_name(wanted) {
-                Some(node) if !node.wire().is_authenticated() => match (node.wire(), &caller) {
-                    (Wire::Terminals, Some(_)) => old.push(terminals::Terminal::from(&node)),
-                    (Wire::Terminals, None) => {
-                        let reason = format!(
-                            "'{wanted}' is an old terminal, and those get compat.terminals.file alone"
-                        );
-                        return refuse(&call, ErrorKind::Failed, reason);
+                Some(node) if !node.protocol().is_authenticated() => {
+                    match (node.protocol(), &caller) {
+                        (Protocol::Terminals, Some(_)) => {
+                            old.push(terminals::Terminal::from(&node))
+                        }
+                        (Protocol::Terminals, None) => {
+                            let reason = format!(
+                                "'{wanted}' is an old terminal, and those get compat.terminals.file alone"
+                            );
+                            return refuse(&call, ErrorKind::Failed, reason);
+                        }
+                        (protocol, _) => {
+                            let reason = format!(
+                                "'{wanted}' is known by hearsay ({protocol}), and takes no files"
+                            );
+                            return refuse(&call, ErrorKind::Failed, reason);
+                        }
                     }
-                    (wire, _) => {
-                        let reason =
-                            format!("'{wanted}' is known by hearsay ({wire}), and takes no files");
-                        return refuse(&call, ErrorKind::Failed, reason);
-                    }
-                },
+                }
                 Some(node) if node.state() == State::Present => nodes.push(node),
                 Some(_) => {
                     return refuse(
@@ -351,22 +356,22 @@ impl Node {
                 .nodes(
                     Filter {
                         present: true,
-                        gone: false,
+                        absent: false,
                     },
                     None,
                 )
                 .filter(|node| node.id() != own.id())
             {
-                match node.wire() {
-                    wire if wire.is_authenticated() => nodes.push(node),
-                    Wire::Terminals if caller.is_some() => {
+                match node.protocol() {
+                    protocol if protocol.is_authenticated() => nodes.push(node),
+                    Protocol::Terminals if caller.is_some() => {
                         old.push(terminals::Terminal::from(&node))
                     }
                     _ => {}
                 }
             }
         }
-        let key = self.traffic.ring.first().id();
+        let key = self.traffic.key_ring.first().id();
         let (number, size) = (generation.number, generation.snapshot.size());
         let notice = Notice::sign(
             own.identity(),
@@ -412,7 +417,7 @@ impl Node {
             if self.files.held.has(&entry.id, &push.name, number) {
                 push.last.push_back(push.view(&entry, Progress::Done, size));
             } else {
-                push.tell(push.view(&entry, Progress::Told, 0));
+                push.tell(push.view(&entry, Progress::Notified, 0));
                 push.waiting.push(entry);
             }
         }
@@ -422,7 +427,7 @@ impl Node {
                 name: terminal.name.clone(),
                 trouble: None,
             };
-            push.tell(push.view(&entry, Progress::Told, 0));
+            push.tell(push.view(&entry, Progress::Notified, 0));
             push.waiting.push(entry);
         }
         tracing::info!(file = %push.name, generation = number, nodes = push.waiting.len(), "pushing");
@@ -444,7 +449,7 @@ impl Node {
 
     /// Tells everybody at once that a file changed; nobody is waited for.
     pub(super) fn tell_newer(&mut self, name: &str, generation: &Generation) {
-        let (key, snapshot) = (self.traffic.ring.first().id(), &generation.snapshot);
+        let (key, snapshot) = (self.traffic.key_ring.first().id(), &generation.snapshot);
         let identity = self.core.engine().own().identity();
         let notice = Notice::sign(
             identity,

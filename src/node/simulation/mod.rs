@@ -120,12 +120,12 @@ fn crashes_and_restarts_lose_nothing_that_was_acknowledged() {
         };
         (0..6).for_each(|host| world.start(host));
         for _ in 0..30 {
-            let pause = Duration::from_millis(world.dice.u64(10..20_000));
+            let pause = Duration::from_millis(world.rng.u64(10..20_000));
             world.run(pause);
-            let host = world.dice.usize(0..6);
+            let host = world.rng.usize(0..6);
             if world.hosts[host].core.is_none() {
                 world.start(host);
-            } else if world.dice.bool() {
+            } else if world.rng.bool() {
                 world.crash(host);
             } else {
                 world.stop(host);
@@ -186,7 +186,7 @@ fn wrong_clocks_still_find_each_other() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 3);
         for host in 0..4 {
-            world.hosts[host].skew_millis = world.dice.i64(-7_200_000..7_200_000);
+            world.hosts[host].skew_millis = world.rng.i64(-7_200_000..7_200_000);
         }
         (0..4).for_each(|host| world.start(host));
         let took = world
@@ -262,7 +262,7 @@ fn a_copied_disk_is_recognised() {
         world.run(SECOND * 180);
         let table = world.hosts[0].core.as_ref().unwrap().table().unwrap();
         assert!(table.counters().clones > 0, "{:?}", table.counters());
-        assert_eq!(table.twins().count(), 1);
+        assert_eq!(table.clone_sightings().count(), 1);
     });
 }
 

@@ -102,7 +102,7 @@ enum Happening {
 
 pub(super) struct World {
     pub(super) elapsed: Duration,
-    pub(super) dice: fastrand::Rng,
+    pub(super) rng: fastrand::Rng,
     pub(super) hosts: Vec<Host>,
     pub(super) faults: Faults,
     pub(super) stats: Stats,
@@ -110,7 +110,7 @@ pub(super) struct World {
     pub(super) methods: Vec<Method>,
     /// Whether multicast and broadcast of ours arrive; multicast DNS always does.
     pub(super) groups: bool,
-    ring: KeyRing,
+    key_ring: KeyRing,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     counter: u64,
@@ -124,14 +124,14 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             elapsed: Duration::ZERO,
-            dice: fastrand::Rng::with_seed(seed),
+            rng: fastrand::Rng::with_seed(seed),
             hosts: Vec::new(),
             faults: Faults::default(),
             stats: Stats::default(),
             release_after: Duration::from_secs(3600),
             methods: vec![Method::Multicast, Method::Broadcast, Method::Mdns],
             groups: true,
-            ring: KeyRing::new("home", &[Secret::key([7; 32])]).unwrap(),
+            key_ring: KeyRing::new("home", &[Secret::key([7; 32])]).unwrap(),
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             counter: 0,
@@ -173,11 +173,11 @@ impl World {
     /// Switches a host on: from its disk, as after a crash.
     pub(super) fn start(&mut self, index: usize) {
         let now = self.now(index);
-        let seed = self.dice.u64(..);
-        let boot = self.dice.u64(..);
+        let seed = self.rng.u64(..);
+        let boot = self.rng.u64(..);
         let release_after = self.release_after;
-        let keys: Vec<_> = self.ring.ids().collect();
-        let key = self.ring.first().id();
+        let keys: Vec<_> = self.key_ring.ids().collect();
+        let key = self.key_ring.first().id();
         let host = &mut self.hosts[index];
         assert!(host.core.is_none(), "a host is started once");
         host.incarnation += 1;
@@ -377,7 +377,7 @@ impl World {
                     return;
                 };
                 self.stats.delivered += 1;
-                let opened = seal::open(&self.ring, &mut bytes).unwrap();
+                let opened = seal::open(&self.key_ring, &mut bytes).unwrap();
                 let message = Message::decode(opened.payload).unwrap();
                 let via = Via {
                     local: None,
@@ -524,7 +524,7 @@ impl World {
                 }
                 Output::Resolve { configured } => {
                     let incarnation = self.hosts[index].incarnation;
-                    let delay = Duration::from_millis(self.dice.u64(1..20));
+                    let delay = Duration::from_millis(self.rng.u64(1..20));
                     self.plan(
                         delay,
                         Happening::Resolved {
@@ -539,7 +539,7 @@ impl World {
                     host.browsing = on;
                     let incarnation = host.incarnation;
                     if on {
-                        let delay = Duration::from_millis(self.dice.u64(50..1500));
+                        let delay = Duration::from_millis(self.rng.u64(50..1500));
                         self.plan(
                             delay,
                             Happening::Browsed {
@@ -554,7 +554,7 @@ impl World {
                     let host = &mut self.hosts[index];
                     host.unsynced.push_back((ticket, batch));
                     let incarnation = host.incarnation;
-                    let delay = Duration::from_millis(self.dice.u64(1..30));
+                    let delay = Duration::from_millis(self.rng.u64(1..30));
                     self.plan(
                         delay,
                         Happening::Synced {
@@ -570,9 +570,11 @@ impl World {
     }
 
     fn seal(&mut self, message: &Message) -> Vec<u8> {
-        let nonce = std::array::from_fn(|_| self.dice.u8(..));
+        let nonce = std::array::from_fn(|_| self.rng.u8(..));
         let mut out = vec![0; seal::MAX_DATAGRAM];
-        let length = message.seal(self.ring.first(), &nonce, &mut out).unwrap();
+        let length = message
+            .seal(self.key_ring.first(), &nonce, &mut out)
+            .unwrap();
         out.truncate(length);
         out
     }
@@ -585,18 +587,18 @@ impl World {
             self.stats.cut += 1;
             return;
         }
-        if self.dice.f64() < self.faults.loss {
+        if self.rng.f64() < self.faults.loss {
             self.stats.lost += 1;
             return;
         }
-        let copies = if self.dice.f64() < self.faults.duplicates {
+        let copies = if self.rng.f64() < self.faults.duplicates {
             2
         } else {
             1
         };
         self.stats.duplicated += copies - 1;
         for _ in 0..copies {
-            let delay = Duration::from_micros(200) + self.faults.delay.mul_f64(self.dice.f64());
+            let delay = Duration::from_micros(200) + self.faults.delay.mul_f64(self.rng.f64());
             let from = self.hosts[from].address;
             self.plan(
                 delay,

@@ -14,7 +14,7 @@ use crate::model::{InterfaceName, NodeName, Now, PublicationState, Role, Scope};
 use crate::net::mdns::{self, Found, Heard, LINKS, Link, Shown, What, Wish};
 use crate::net::{Interface, InterfaceAddress, Policy};
 use crate::publish::{
-    Change, Claim, ClaimEvent, ClaimState, Publication, ROLE_KEY, Standing, Target, Whose,
+    Change, Claim, ClaimEvent, ClaimState, CurrentState, Publication, ROLE_KEY, Target, Whose,
     host_label, text,
 };
 use crate::transport::random_seed;
@@ -82,7 +82,7 @@ struct Joined {
     told: Vec<IpAddr>,
     /// What is to be shown once the name is held.
     wanted: Option<Publication>,
-    standing: Standing,
+    current_state: CurrentState,
     claim: Option<Claim>,
     round: u32,
     /// Whether the kernel held the groups since it began.
@@ -92,28 +92,28 @@ struct Joined {
 
 impl Joined {
     /// Puts the claim back to the question, on a link that begins anew: what was heard does not count any more.
-    fn ask_anew(&mut self) {
+    fn ask_again(&mut self) {
         if let Some(claim) = &mut self.claim {
-            claim.ask_anew();
+            claim.ask_again();
         }
-        self.begin_anew();
+        self.restart();
     }
 
-    fn begin_anew(&mut self) {
+    fn restart(&mut self) {
         self.round = self.round.wrapping_add(1);
         self.grouped = false;
         if self.wanted.is_some() {
-            self.standing = Standing::Unknown;
+            self.current_state = CurrentState::Unknown;
         }
     }
 
     /// It is not heard what others say: nothing is shown before it was asked for once more.
     fn halted(&mut self, failure: String) {
         self.failure = Some(failure);
-        self.standing = Standing::Unknown;
+        self.current_state = CurrentState::Unknown;
         self.grouped = false;
         if let Some(claim) = &mut self.claim {
-            claim.ask_anew();
+            claim.ask_again();
         }
     }
 
@@ -149,10 +149,10 @@ impl Mdns {
     }
 
     /// What stands on each link.
-    pub(crate) fn standing(&self) -> impl Iterator<Item = (Target, Standing)> {
+    pub(crate) fn current_state(&self) -> impl Iterator<Item = (Target, CurrentState)> {
         self.links
             .iter()
-            .map(|(index, joined)| (target(*index, joined), joined.standing.clone()))
+            .map(|(index, joined)| (target(*index, joined), joined.current_state.clone()))
     }
 
     /// Takes the interfaces as they are now: one link for each of [`links`].
@@ -175,7 +175,7 @@ impl Mdns {
                 addresses: Vec::new(),
                 told: Vec::new(),
                 wanted: None,
-                standing: Standing::Nothing,
+                current_state: CurrentState::Nothing,
                 claim: None,
                 round: 0,
                 grouped: false,
@@ -196,7 +196,7 @@ impl Mdns {
             }
             // As on another network (RFC 6762 §8).
             if kept == 0 && !had.is_empty() {
-                joined.ask_anew();
+                joined.ask_again();
             }
         }
         if changed {
@@ -208,7 +208,7 @@ impl Mdns {
     fn ask_beside(&mut self) {
         for joined in self.links.values_mut() {
             if joined.claim.as_mut().is_some_and(Claim::ask_beside) {
-                joined.begin_anew();
+                joined.restart();
             }
         }
     }
@@ -228,16 +228,16 @@ impl Mdns {
         };
         joined.wanted = change.into_wanted();
         // It stands when the link says so.
-        joined.standing = if joined.wanted.is_some() {
-            Standing::Unknown
+        joined.current_state = if joined.wanted.is_some() {
+            CurrentState::Unknown
         } else {
-            Standing::Nothing
+            CurrentState::Nothing
         };
     }
 
     /// Asks, probes and announces again on every link, as after sleep (RFC 6762 §8).
-    pub(crate) fn begin_anew(&mut self) {
-        self.links.values_mut().for_each(Joined::ask_anew);
+    pub(crate) fn restart(&mut self) {
+        self.links.values_mut().for_each(Joined::ask_again);
         self.follow();
     }
 
@@ -246,7 +246,7 @@ impl Mdns {
         let mut lost = 0;
         for (index, joined) in &mut self.links {
             if joined.grouped && !mdns::holds_groups(*index, &joined.link.wish().addresses) {
-                joined.begin_anew();
+                joined.restart();
                 lost += 1;
             }
         }
@@ -345,7 +345,7 @@ impl Mdns {
                     .as_ref()
                     .is_some_and(|claim| matches!(claim.state(), ClaimState::Held { .. }));
                 if let (true, Some(publication)) = (shows, &joined.wanted) {
-                    joined.standing = Standing::This(publication.clone());
+                    joined.current_state = CurrentState::This(publication.clone());
                 }
             }
             What::Renamed { from } => {
@@ -416,13 +416,13 @@ impl Mdns {
         for (index, joined) in &self.links {
             let Some(claim) = &joined.claim else { continue };
             let whole = format!("{}.local", host_label(&self.settings.name));
-            let (name, addresses) = match (&joined.standing, joined.link.wish().shown) {
-                (Standing::This(_), Some(shown)) => {
+            let (name, addresses) = match (&joined.current_state, joined.link.wish().shown) {
+                (CurrentState::This(_), Some(shown)) => {
                     (format!("{}.local", shown.host), shown.addresses)
                 }
                 _ => (whole.clone(), Vec::new()),
             };
-            let (state, reason) = match (&joined.failure, claim.state(), &joined.standing) {
+            let (state, reason) = match (&joined.failure, claim.state(), &joined.current_state) {
                 (Some(failure), ..) => (
                     PublicationState::Failed,
                     Some(format!("failed to {failure}")),
@@ -431,7 +431,7 @@ impl Mdns {
                     (PublicationState::Conflict, Some(conflict(&whole, by)))
                 }
                 (None, ClaimState::Asking, _) => (PublicationState::Asking, None),
-                (None, ClaimState::Held { .. }, Standing::This(_)) => {
+                (None, ClaimState::Held { .. }, CurrentState::This(_)) => {
                     let part = if name == whole {
                         "these addresses alone"
                     } else {
@@ -482,10 +482,10 @@ impl Mdns {
             }
             ClaimEvent::Lost(by) => {
                 // It is wanted there still, and may stand as soon as the claim is won again.
-                joined.standing = Standing::Unknown;
+                joined.current_state = CurrentState::Unknown;
                 tracing::warn!(%interface, "{}", conflict(&whole, &by));
             }
-            ClaimEvent::AskAgain => joined.begin_anew(),
+            ClaimEvent::AskAgain => joined.restart(),
         }
         self.follow();
     }
@@ -655,7 +655,7 @@ fn faces_internet(addresses: &[InterfaceAddress]) -> bool {
 /// The interfaces that multicast DNS is spoken on: those that the policy takes and that can carry it.
 pub(crate) fn links(interfaces: &[Interface], policy: &Policy) -> Vec<Interface> {
     policy
-        .taken(interfaces)
+        .used(interfaces)
         .into_iter()
         .filter(|interface| interface.multicast)
         .take(LINKS)

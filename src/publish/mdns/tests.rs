@@ -265,12 +265,12 @@ async fn after_sleep_and_on_another_network_the_name_is_asked_and_probed_for_ane
         !shown(&mdns).unwrap().probe,
         "a change of addresses is announced at once"
     );
-    let begun_anew: [fn(&mut Mdns); 2] = [Mdns::begin_anew, |mdns| {
+    let restarted: [fn(&mut Mdns); 2] = [Mdns::restart, |mdns| {
         update(mdns, 10, &[interface(1, &["10.0.9.1", "10.0.9.2"])])
     }];
-    for begin_anew in begun_anew {
+    for restart in restarted {
         let round = mdns.links[&1].link.wish().round;
-        begin_anew(&mut mdns);
+        restart(&mut mdns);
         assert_eq!(
             (shown(&mdns), state(&mdns)),
             (None, PublicationState::Asking)
@@ -294,7 +294,7 @@ async fn what_another_link_of_the_node_shows_is_no_responder_beside_it() {
     assert_eq!((&*first.host, first.probe), ("hub", false));
     // When it goes, its addresses are remembered by others for a while.
     update(&mut mdns, 4, &[eth1]);
-    mdns.begin_anew();
+    mdns.restart();
     hear(&mut mdns, 5, What::Begun);
     hear(&mut mdns, 5, What::Host(vec!["10.0.0.2".parse().unwrap()]));
     mdns.advance(at(7));

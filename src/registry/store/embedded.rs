@@ -103,8 +103,8 @@ impl Store for Embedded {
             });
         };
         write(database, batches).map_err(|error| match StoreError::from_redb(path, *error) {
-            // The file is there, so what is missing is not the folder.
-            StoreError::Folder { path } => StoreError::Failed {
+            // The file is there, so what is missing is not the directory.
+            StoreError::Directory { path } => StoreError::Failed {
                 path,
                 reason: "the file is gone".to_owned(),
             },
@@ -190,8 +190,8 @@ fn create(path: &Path, server: NodeId) -> Result<Database, StoreError> {
     write_meta(&database, server).map_err(|error| StoreError::from_redb(path, *error))?;
     write(&database, &[]).map_err(|error| StoreError::from_redb(path, *error))?;
     std::fs::rename(&temporary, path).map_err(io)?;
-    File::open(folder_of(path))
-        .and_then(|folder| folder.sync_all())
+    File::open(directory_of(path))
+        .and_then(|directory| directory.sync_all())
         .map_err(io)?;
     Ok(database)
 }
@@ -376,9 +376,9 @@ pub(super) fn decode_page(bytes: &[u8]) -> Option<&[u8]> {
     (known && entries.len() == SeenPage::BYTES && d.position() == bytes.len()).then_some(entries)
 }
 
-pub(in crate::registry) fn folder_of(path: &Path) -> PathBuf {
+pub(in crate::registry) fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
         _ => PathBuf::from("."),
     }
 }
@@ -387,5 +387,5 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_else(|| "registry".as_ref()));
     name.push(".new");
-    folder_of(path).join(name)
+    directory_of(path).join(name)
 }

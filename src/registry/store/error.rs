@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 /// Why the store can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder of the file is missing.
-    #[error("open {}: its folder does not exist; make it, or set registry.store.path", path.display())]
-    Folder {
+    /// The directory of the file is missing.
+    #[error("open {}: its directory does not exist; make it, or set registry.store.path", path.display())]
+    Directory {
         /// The file.
         path: PathBuf,
     },
-    /// The process may not read or write the file or its folder.
+    /// The process may not read or write the file or its directory.
     #[error(
         "open {}: user {user} may not read and write it; run: chown {user} {}",
         path.display(),
@@ -21,7 +21,7 @@ pub enum StoreError {
     Permission {
         /// The file.
         path: PathBuf,
-        /// What has the wrong owner: the file, or the folder in which it is to be made.
+        /// What has the wrong owner: the file, or the directory in which it is to be made.
         target: PathBuf,
         /// The user id of this process.
         user: u32,
@@ -108,10 +108,14 @@ impl StoreError {
     pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
-            io::ErrorKind::NotFound => Self::Folder { path },
+            io::ErrorKind::NotFound => Self::Directory { path },
             io::ErrorKind::PermissionDenied => {
-                let folder = super::embedded::folder_of(&path);
-                let target = if path.exists() { path.clone() } else { folder };
+                let directory = super::embedded::directory_of(&path);
+                let target = if path.exists() {
+                    path.clone()
+                } else {
+                    directory
+                };
                 Self::Permission {
                     path,
                     target,

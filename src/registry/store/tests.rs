@@ -40,8 +40,8 @@ fn wait_for(writer: &Writer, what: impl Fn(&Progress) -> bool) -> Progress {
 
 #[test]
 fn what_was_committed_is_loaded() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let mut table = Table::new(Settings::default());
     for index in 0..700 {
         table.register(now(0), registration(index, 1, 1));
@@ -92,19 +92,19 @@ fn what_was_committed_is_loaded() {
 
 #[test]
 fn new_file_is_private_and_made_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     // What a start that was killed half-way may leave.
-    std::fs::write(folder.path().join(".registry.redb.new"), b"half").unwrap();
+    std::fs::write(directory.path().join(".registry.redb.new"), b"half").unwrap();
     std::fs::write(&path, b"").unwrap();
     let (_store, opened, _) = open(&path).unwrap();
     assert!(opened.created);
-    let names: Vec<_> = std::fs::read_dir(folder.path())
+    let names: Vec<_> = std::fs::read_dir(directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(names, ["registry.redb"]);
-    let fresh = folder.path().join("fresh.redb");
+    let fresh = directory.path().join("fresh.redb");
     open(&fresh).unwrap();
     assert_eq!(
         std::fs::metadata(&fresh).unwrap().permissions().mode() & 0o777,
@@ -114,8 +114,8 @@ fn new_file_is_private_and_made_whole() {
 
 #[test]
 fn file_that_is_open_elsewhere_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let (created, ..) = open(&path).unwrap();
     assert!(matches!(error(&path), StoreError::Locked { .. }));
     drop(created);
@@ -129,14 +129,14 @@ fn file_that_is_open_elsewhere_is_refused() {
 
 #[test]
 fn what_is_no_registry_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = folder.path().join("text");
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("text");
     std::fs::write(
         &text,
         "not a database, and long enough to be taken for the head of one".repeat(200),
     )
     .unwrap();
-    let other = folder.path().join("other.redb");
+    let other = directory.path().join("other.redb");
     let database = Database::create(&other).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction
@@ -161,8 +161,8 @@ fn what_is_no_registry_is_refused_and_left_alone() {
 
 #[test]
 fn newer_format_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     drop(open(&path).unwrap());
     let database = Database::open(&path).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -195,8 +195,8 @@ fn newer_format_is_refused() {
 
 #[test]
 fn newer_row_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
     let value = Some(Box::from([0x82, row::ROW_VERSION + 1, 0x00]));
     store
@@ -218,8 +218,8 @@ fn newer_row_is_refused() {
 
 #[test]
 fn damaged_row_is_refused_by_its_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
     let value = Some(Box::from([0x93, 0x01, 0x00]));
     store
@@ -235,24 +235,24 @@ fn damaged_row_is_refused_by_its_number() {
 }
 
 #[test]
-fn missing_folder_and_missing_rights_say_how_to_mend_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("none/registry.redb");
-    assert!(matches!(error(&path), StoreError::Folder { .. }));
-    let path = folder.path().join("registry.redb");
+fn missing_directory_and_missing_rights_say_how_to_mend_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("none/registry.redb");
+    assert!(matches!(error(&path), StoreError::Directory { .. }));
+    let path = directory.path().join("registry.redb");
     let denied =
         StoreError::from_io(&path, &std::io::ErrorKind::PermissionDenied.into()).to_string();
     let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
     assert!(
-        denied.ends_with(&format!("run: chown {user} {}", folder.path().display())),
+        denied.ends_with(&format!("run: chown {user} {}", directory.path().display())),
         "{denied}"
     );
 }
 
 #[test]
 fn cut_or_scribbled_file_never_panics() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
     let mut table = Table::new(Settings::default());
     for index in 0..300 {
@@ -262,7 +262,7 @@ fn cut_or_scribbled_file_never_panics() {
     store.commit(&[&rows, &seen]).unwrap();
     drop(store);
     let whole = std::fs::read(&path).unwrap();
-    let broken = folder.path().join("broken.redb");
+    let broken = directory.path().join("broken.redb");
     let mut refused = 0;
     for length in [
         1,
@@ -297,8 +297,8 @@ fn cut_or_scribbled_file_never_panics() {
 
 #[test]
 fn tickets_become_durable_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("registry.redb");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
     let (mut writer, _) = Writer::open(&path, SERVER, |_| ()).unwrap();
     let mut table = Table::new(Settings::default());
     assert_eq!(writer.submit(Batch::default()).unwrap(), Ticket(0));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::cold::{Cold, Packed, TwinMark};
+use super::cold::{CloneMark, Cold, Packed};
 use super::hot::{Hot, Presence, SeenEntry, Source};
 use super::{Change, Outcome, Registration, RenewOutcome, Table, millis, now_ms};
 use crate::model::{Lease, NodeId, Now, Record, Timestamp};
@@ -12,7 +12,7 @@ use crate::wire::v1::Refusal;
 /// How long a node that found the table full waits: room comes by nodes that go for good, which is rare.
 const FULL_WAIT: Duration = Duration::from_secs(60);
 /// Leases without a word after which one of two machines that share a node id counts as gone.
-pub(super) const TWIN_LEASES: u32 = 3;
+pub(super) const CLONE_LEASES: u32 = 3;
 
 impl Table {
     /// Takes a verified record; a record with lease 0 is a goodbye.
@@ -84,7 +84,7 @@ impl Table {
         if present && *self.cold(slot).signed.body() == *registration.signed.body {
             return Ok((slot, Change::Same));
         }
-        self.check_twin(now, slot, registration)?;
+        self.check_clone(now, slot, registration)?;
         self.check_order(slot, record.order())?;
         self.check_name(now, Some(slot), record)?;
 
@@ -172,7 +172,7 @@ impl Table {
     ///
     /// A restart has a new boot and a higher epoch. Two machines run at once if a boot that was superseded sends
     /// something newer, or if two boots have one epoch. What is not newer proves nothing, since it may be a replay.
-    fn check_twin(
+    fn check_clone(
         &mut self,
         now: Now,
         slot: u32,
@@ -180,7 +180,7 @@ impl Table {
     ) -> Result<(), Refusal> {
         let record = &registration.record;
         let hot = self.hot(slot);
-        let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES));
+        let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
         let heard = hot.expires.saturating_sub(millis(hot.lease.duration()));
         let present = self.is_present(slot);
         let newer = record.order() > (hot.epoch, hot.sequence);
@@ -190,27 +190,29 @@ impl Table {
             return Ok(());
         }
         let marked = cold
-            .twin
+            .clone_sighting
             .as_ref()
-            .is_some_and(|twin| twin.boot == record.boot);
+            .is_some_and(|clone_sighting| clone_sighting.boot == record.boot);
         let crossed = marked || cold.previous_boot == Some(record.boot) || (same_epoch && present);
         if !crossed {
             return Ok(());
         }
         if now_ms(now) >= heard.saturating_add(quiet) {
             // The one that is held was silent for so long that the other is the only one left.
-            self.cold_mut(slot).twin = None;
+            self.cold_mut(slot).clone_sighting = None;
             return Ok(());
         }
-        let since = cold.twin.as_ref().map_or(now.wall, |twin| twin.since);
-        let news = cold
-            .twin
+        let since = cold
+            .clone_sighting
             .as_ref()
-            .is_none_or(|twin| twin.boot != record.boot || record.order() > twin.order);
+            .map_or(now.wall, |clone_sighting| clone_sighting.since);
+        let news = cold.clone_sighting.as_ref().is_none_or(|clone_sighting| {
+            clone_sighting.boot != record.boot || record.order() > clone_sighting.order
+        });
         self.counters.clones += 1;
         if news {
             let (source, order) = (registration.source, record.order());
-            self.cold_mut(slot).twin = Some(Box::new(TwinMark {
+            self.cold_mut(slot).clone_sighting = Some(Box::new(CloneMark {
                 boot: record.boot,
                 source,
                 order,
@@ -322,7 +324,7 @@ impl Table {
             };
         }
         if let Err(refusal) = self
-            .check_twin(now, slot, &registration)
+            .check_clone(now, slot, &registration)
             .and_then(|()| self.check_order(slot, order))
         {
             return Outcome::Refused(refusal);

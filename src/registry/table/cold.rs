@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Registration;
 use super::history::Span;
-use crate::model::{NodeId, NodeName, Record, Timestamp, Wire};
+use crate::model::{NodeId, NodeName, Protocol, Record, Timestamp};
 use crate::registry::row;
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
@@ -20,7 +20,7 @@ pub(super) struct Cold {
     /// Whether the name is bound to the node.
     pub(super) bound: bool,
     /// By which protocol the node is known.
-    pub(super) wire: Wire,
+    pub(super) protocol: Protocol,
     pub(super) boot: u64,
     pub(super) previous_boot: Option<u64>,
     pub(super) first_seen: Timestamp,
@@ -32,7 +32,7 @@ pub(super) struct Cold {
     pub(super) wake: i64,
     pub(super) history: Vec<Span>,
     pub(super) former: Vec<Former>,
-    pub(super) twin: Option<Box<TwinMark>>,
+    pub(super) clone_sighting: Option<Box<CloneMark>>,
 }
 
 /// A name the node had before.
@@ -46,7 +46,7 @@ pub(super) struct Former {
 }
 
 /// Another machine that uses the node's id.
-pub(super) struct TwinMark {
+pub(super) struct CloneMark {
     /// The boot that is refused.
     pub(super) boot: u64,
     pub(super) source: SocketAddr,
@@ -116,7 +116,7 @@ impl Cold {
             signed: Packed::new(&registration.record, &registration.signed),
             key: registration.key,
             bound: true,
-            wire: Wire::Hereabouts,
+            protocol: Protocol::Hereabouts,
             boot: registration.record.boot,
             previous_boot: None,
             first_seen: now,
@@ -125,7 +125,7 @@ impl Cold {
             wake: NEVER,
             history: Vec::new(),
             former: Vec::new(),
-            twin: None,
+            clone_sighting: None,
         }
     }
 }

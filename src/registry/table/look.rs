@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::history::AddressKey;
 use super::hot::packed;
 use super::{Table, now_ms};
-use crate::model::{Lease, NodeId, NodeName, Now, Record, State, Timestamp, Wire};
+use crate::model::{Lease, NodeId, NodeName, Now, Protocol, Record, State, Timestamp};
 use crate::registry::row::{self, Interval, Seen};
 use crate::wire::KeyId;
 use crate::wire::v1::{Sighting, SignedRecord};
@@ -21,29 +21,29 @@ pub struct Filter {
     /// Nodes that are present.
     pub present: bool,
     /// Nodes that expired or left.
-    pub gone: bool,
+    pub absent: bool,
 }
 
 impl Filter {
     /// Every node.
     pub const ALL: Self = Self {
         present: true,
-        gone: true,
+        absent: true,
     };
     /// Nodes that are present.
     pub const PRESENT: Self = Self {
         present: true,
-        gone: false,
+        absent: false,
     };
 
     fn takes(self, present: bool) -> bool {
-        if present { self.present } else { self.gone }
+        if present { self.present } else { self.absent }
     }
 }
 
 /// Another machine that uses a node's id, as far as it was heard of lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Twin {
+pub struct CloneSighting {
     /// The source address of the machine whose records are taken.
     pub source: SocketAddr,
     /// The source address of the one that is refused.
@@ -90,8 +90,8 @@ impl<'a> NodeRef<'a> {
     }
 
     /// By which protocol it is known. By any but our own, its id is a stand-in and its record is empty.
-    pub fn wire(&self) -> Wire {
-        self.table.cold(self.slot).wire
+    pub fn protocol(&self) -> Protocol {
+        self.table.cold(self.slot).protocol
     }
 
     /// Whether it is present, expired or left.
@@ -172,12 +172,12 @@ impl<'a> NodeRef<'a> {
     }
 
     /// The other machine, if two use this node id.
-    pub fn twin(&self) -> Option<Twin> {
-        let twin = self.table.cold(self.slot).twin.as_ref()?;
-        Some(Twin {
+    pub fn clone_sighting(&self) -> Option<CloneSighting> {
+        let clone_sighting = self.table.cold(self.slot).clone_sighting.as_ref()?;
+        Some(CloneSighting {
             source: self.source(),
-            refused: twin.source,
-            since: twin.since,
+            refused: clone_sighting.source,
+            since: clone_sighting.since,
         })
     }
 
@@ -238,7 +238,7 @@ impl Table {
             let last = ended.map(|to| to.unwrap_or(Timestamp(u64::MAX))).max();
             (
                 holds,
-                node.wire().is_authenticated(),
+                node.protocol().is_authenticated(),
                 *seen == Seen::Announced,
                 last,
                 node.last_seen(),
@@ -313,9 +313,9 @@ impl Table {
     /// Nodes whose id is used by two machines.
     ///
     /// Walks over all nodes: for a person who asks, not for a timer.
-    pub fn twins(&self) -> impl Iterator<Item = (NodeRef<'_>, Twin)> {
+    pub fn clone_sightings(&self) -> impl Iterator<Item = (NodeRef<'_>, CloneSighting)> {
         self.nodes(Filter::ALL, None)
-            .filter_map(|node| Some((node, node.twin()?)))
+            .filter_map(|node| Some((node, node.clone_sighting()?)))
     }
 
     /// Nodes that hold or had a name, with the time they took another.

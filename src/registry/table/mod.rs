@@ -9,7 +9,7 @@
 //!   another, the old one stays bound to it for `release_after`, at most four of them, so that nobody hoards
 //!   names. History stays under the node id; look-ups by an old name still find it.
 //! - A lease runs by the monotonic clock. The wall clock is only shown, so that its jumps expire nobody.
-//! - What came by an ancestor's wire proves nothing ([`hearsay`]): such a row is its name, it never takes a name from a node
+//! - What came by an ancestor's wire proves nothing ([`unverified`]): such a row is its name, it never takes a name from a node
 //!   that proves who it is, and gives way to one at once. Such rows have a limit of their own.
 //! - A node is present, expired or left. It goes for good when neither its name nor any history is to be kept, or, when
 //!   the table is full, once its name is free, the longest gone first. Who is present is never evicted.
@@ -22,13 +22,13 @@
 
 mod admit;
 mod cold;
-mod hearsay;
 mod history;
 mod hot;
 mod look;
 mod names;
 mod stored;
 mod time;
+mod unverified;
 
 #[cfg(test)]
 mod tests;
@@ -40,10 +40,10 @@ use std::time::Duration;
 use hashbrown::HashTable;
 use zeroize::Zeroize;
 
-pub use hearsay::{Hearsay, HearsayOutcome, Imported};
-pub use look::{Filter, NodeRef, Twin};
+pub use look::{CloneSighting, Filter, NodeRef};
 pub(crate) use stored::merge_seen;
 pub use stored::{Batch, Row, SEEN_EVERY, SeenPage};
+pub use unverified::{ClaimOutcome, Imported, UnverifiedClaim};
 
 use crate::model::{Lease, NodeId, NodeName, Now, Record};
 use crate::wire::KeyId;
@@ -71,7 +71,7 @@ pub struct Settings {
     /// The most history intervals of one node; the oldest closed one goes first.
     pub max_intervals_per_node: usize,
     /// The most nodes that are known by an unauthenticated wire alone, present and gone together.
-    pub max_hearsay: usize,
+    pub max_unverified: usize,
 }
 
 impl Default for Settings {
@@ -83,7 +83,7 @@ impl Default for Settings {
             max_nodes: 1 << 20,
             max_intervals_per_node: 512,
             // A household or an office has hundreds; whoever makes names up fills this much and no more.
-            max_hearsay: 4096,
+            max_unverified: 4096,
         }
     }
 }
@@ -193,11 +193,11 @@ pub struct Counters {
     /// Rows of the store that did not fit the rest of it, and were mended or left out.
     pub load_conflicts: u64,
     /// Unauthenticated claims of names taken.
-    pub hearsay_taken: u64,
+    pub unverified_taken: u64,
     /// Unauthenticated claims refused since a node that proves who it is holds the name.
-    pub hearsay_owned: u64,
+    pub unverified_owned: u64,
     /// Unauthenticated claims refused since there are too many such names, in all or from one address.
-    pub hearsay_full: u64,
+    pub unverified_full: u64,
 }
 
 /// All nodes a server knows.
@@ -220,7 +220,7 @@ pub struct Table {
     /// Nodes that are not present, by the end of their lease.
     gone: BTreeSet<(i64, u32)>,
     /// Slots of nodes that are known by an unauthenticated wire alone.
-    hearsay: BTreeSet<u32>,
+    unverified: BTreeSet<u32>,
     /// What the store holds of renewal times, always up to date.
     seen: SeenImage,
     /// Slots whose row is to be stored or deleted.
@@ -242,7 +242,7 @@ impl Table {
             addresses: BTreeSet::new(),
             wakes: BTreeSet::new(),
             gone: BTreeSet::new(),
-            hearsay: BTreeSet::new(),
+            unverified: BTreeSet::new(),
             seen: SeenImage::default(),
             dirty: VecDeque::new(),
             counters: Counters::default(),
@@ -376,7 +376,7 @@ impl Table {
         };
         self.wakes.remove(&(cold.wake, slot));
         self.gone.remove(&(cold.ended, slot));
-        self.hearsay.remove(&slot);
+        self.unverified.remove(&slot);
         for span in &cold.history {
             self.addresses.remove(&span.key(slot));
         }

@@ -21,7 +21,7 @@ impl Table {
 
     /// Whether a node is known by a wire on which nodes prove who they are.
     pub(super) fn proves_itself(&self, slot: u32) -> bool {
-        self.cold(slot).wire.is_authenticated()
+        self.cold(slot).protocol.is_authenticated()
     }
 
     pub(super) fn is_released(&self, now: Now, holder: u32, name: &NodeName) -> bool {

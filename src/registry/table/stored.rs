@@ -175,7 +175,7 @@ impl Table {
                 cold.ended_at
             },
             bound: cold.bound,
-            wire: cold.wire,
+            protocol: cold.protocol,
         };
         let former = cold
             .former
@@ -216,7 +216,7 @@ impl Table {
             signed: Packed::new(&stored.record, &stored.signed),
             key: stored.key,
             bound: false,
-            wire: stored.wire,
+            protocol: stored.protocol,
             boot: stored.record.boot,
             previous_boot: stored.previous_boot,
             first_seen: stored.first_seen,
@@ -225,11 +225,11 @@ impl Table {
             wake: NEVER,
             history: stored.history.iter().copied().map(Span::of).collect(),
             former: Vec::new(),
-            twin: None,
+            clone_sighting: None,
         };
         let slot = self.occupy(fits.then_some(stored.slot), hot, cold);
-        if !stored.wire.is_authenticated() {
-            self.hearsay.insert(slot);
+        if !stored.protocol.is_authenticated() {
+            self.unverified.insert(slot);
         }
         if presence != Presence::Present {
             self.gone.insert((ended, slot));

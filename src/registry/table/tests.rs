@@ -425,15 +425,15 @@ fn restart_with_a_higher_epoch_is_taken() {
             sequence: 1
         }
     );
-    assert!(table.by_id(&node_id(1)).unwrap().twin().is_none());
+    assert!(table.by_id(&node_id(1)).unwrap().clone_sighting().is_none());
 }
 
 #[test]
 fn two_machines_with_one_id_are_named_as_such() {
     let boot = |epoch, boot, at: u32| {
-        let mut twin = changed(1, epoch, 1, |record| record.boot = boot);
-        twin.source = (ip(at), 1).into();
-        twin
+        let mut clone_sighting = changed(1, epoch, 1, |record| record.boot = boot);
+        clone_sighting.source = (ip(at), 1).into();
+        clone_sighting
     };
     let mut table = table();
     accepted(table.register(now(0), boot(1, 111, 1)));
@@ -444,12 +444,16 @@ fn two_machines_with_one_id_are_named_as_such() {
         refused(table.register(now(20), boot(3, 111, 1))),
         Refusal::Cloned
     );
-    let twin = table.by_id(&node_id(1)).unwrap().twin().unwrap();
+    let clone_sighting = table.by_id(&node_id(1)).unwrap().clone_sighting().unwrap();
     assert_eq!(
-        (twin.source, twin.refused, twin.since),
+        (
+            clone_sighting.source,
+            clone_sighting.refused,
+            clone_sighting.since
+        ),
         ((ip(2), 1).into(), (ip(1), 1).into(), now(20).wall)
     );
-    assert_eq!(table.twins().count(), 1);
+    assert_eq!(table.clone_sightings().count(), 1);
     assert_eq!(table.counters().clones, 1);
     // A replay of the refused record does not keep the mark.
     table.renew(now(90), &node_id(1), 2, 1, 2, (ip(2), 1).into());
@@ -460,10 +464,10 @@ fn two_machines_with_one_id_are_named_as_such() {
         Refusal::Cloned
     );
     expire_all(&mut table, 289);
-    assert!(table.by_id(&node_id(1)).unwrap().twin().is_some());
+    assert!(table.by_id(&node_id(1)).unwrap().clone_sighting().is_some());
     expire_all(&mut table, 290);
     assert!(
-        table.by_id(&node_id(1)).unwrap().twin().is_none(),
+        table.by_id(&node_id(1)).unwrap().clone_sighting().is_none(),
         "one boot alone for three leases"
     );
 }
@@ -483,7 +487,7 @@ fn the_machine_that_stays_takes_over_from_a_silent_copy() {
         Refusal::Cloned
     );
     accepted(table.register(now(280), boot(5, 111)));
-    assert!(table.by_id(&node_id(1)).unwrap().twin().is_none());
+    assert!(table.by_id(&node_id(1)).unwrap().clone_sighting().is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::admit::TWIN_LEASES;
+use super::admit::CLONE_LEASES;
 use super::cold::NEVER;
 use super::hot::Presence;
 use super::{Table, millis, now_ms};
@@ -57,7 +57,7 @@ impl Table {
         let hot = self.hot(slot);
         let (expires, quiet) = (
             hot.expires,
-            millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES)),
+            millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES)),
         );
         let expired = hot.presence == Presence::Present && expires <= now_ms(now);
         if expired {
@@ -65,12 +65,12 @@ impl Table {
             let confirmed = self.seen.entry(slot).last_seen;
             self.end(now, slot, Presence::Expired, expires, confirmed);
         }
-        let twin = &mut self.cold_mut(slot).twin;
-        if twin
+        let clone_sighting = &mut self.cold_mut(slot).clone_sighting;
+        if clone_sighting
             .as_ref()
-            .is_some_and(|twin| twin.heard.saturating_add(quiet) <= now_ms(now))
+            .is_some_and(|clone_sighting| clone_sighting.heard.saturating_add(quiet) <= now_ms(now))
         {
-            *twin = None;
+            *clone_sighting = None;
         }
         let mut pruned = self.prune(now, slot);
         let keep = millis(self.settings.release_after.max(self.settings.history));
@@ -115,9 +115,9 @@ impl Table {
                 .ended
                 .saturating_add(millis(self.settings.release_after));
         }
-        if let Some(twin) = &cold.twin {
-            let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(TWIN_LEASES));
-            next = next.min(twin.heard.saturating_add(quiet));
+        if let Some(clone_sighting) = &cold.clone_sighting {
+            let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
+            next = next.min(clone_sighting.heard.saturating_add(quiet));
         }
         if let Some(at) = self.prune_at(now, cold) {
             next = next.min(at.max(now_at.saturating_add(PRUNE_GRAIN)));

@@ -29,7 +29,7 @@ pub(in crate::transfer) type Refused = HashMap<Box<str>, String>;
 /// How a session with a server is had.
 pub(in crate::transfer) struct Caller<'c> {
     pub(in crate::transfer) server: &'c Peer,
-    pub(in crate::transfer) ring: &'c KeyRing,
+    pub(in crate::transfer) key_ring: &'c KeyRing,
     pub(in crate::transfer) channel: &'c str,
     pub(in crate::transfer) identity: &'c Identity,
 }
@@ -40,7 +40,7 @@ impl Caller<'_> {
         &self,
         talk: &mut Talk,
     ) -> Result<Session<TcpStream>, SessionError> {
-        let mut session = self.server.connect(self.ring, self.channel).await?;
+        let mut session = self.server.connect(self.key_ring, self.channel).await?;
         let introduction = Request::introduce(self.identity, session.binding());
         talk.done(&mut session, &introduction).await?;
         Ok(session)
@@ -151,11 +151,11 @@ mod tests {
         answers: Vec<Answer<'static>>,
         seconds: u64,
     ) -> (Session<DuplexStream>, impl Future<Output = ()>) {
-        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         let (near, far) = tokio::io::duplex(300_000);
         let (caller, server) = tokio::join!(
-            crate::session::call(near, ring.first(), "home", Timestamp(1)),
-            crate::session::accept(far, &ring, "home", |_, _| true)
+            crate::session::call(near, key_ring.first(), "home", Timestamp(1)),
+            crate::session::accept(far, &key_ring, "home", |_, _| true)
         );
         let mut server = server.unwrap();
         let answering = async move {

@@ -100,7 +100,7 @@ pub struct Hello {
 impl Hello {
     /// Opens a hello with the key of the ring that it names; `ephemeral` is random and used once.
     pub fn open(
-        ring: &KeyRing,
+        key_ring: &KeyRing,
         channel: &str,
         hello: &[u8; HELLO],
         ephemeral: Zeroizing<[u8; 32]>,
@@ -110,7 +110,7 @@ impl Hello {
             return Err(HandshakeError::OtherVersion { version: *version });
         }
         let id = KeyId([*a, *b, *c, *d]);
-        let key = ring
+        let key = key_ring
             .by_id(id)
             .ok_or(HandshakeError::UnknownKey { key: id })?;
         let mut noise = builder(key, channel, &prefix(id), ephemeral, |noise| {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Address, Labels, NodeId, NodeName, Role, State, Timestamp, Wire};
+use crate::model::{Address, Labels, NodeId, NodeName, Protocol, Role, State, Timestamp};
 use crate::wire::KeyId;
 use crate::wire::identity::{self, Identity, IdentityError};
 use crate::wire::v1::Notice;
@@ -17,7 +17,7 @@ pub enum Request {
         /// Only nodes that have all of these.
         labels: Labels,
         /// Also nodes that expired or left.
-        gone: bool,
+        absent: bool,
         /// Only names after this one.
         after: Option<NodeName>,
     },
@@ -191,7 +191,7 @@ pub struct NodeEntry {
     /// How long it still counts as present, in seconds; `None` when it does not.
     pub remaining: Option<u64>,
     /// By which protocol it became known.
-    pub wire: Wire,
+    pub protocol: Protocol,
     /// The key under which it seals; none if it came by an ancestor's wire.
     pub key: Option<KeyId>,
     /// The number of its last start.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::resolver::Resolver;
 use super::*;
-use crate::model::{Address, Labels, NodeId, NodeName, Origin, Role, State, Timestamp, Wire};
+use crate::model::{Address, Labels, NodeId, NodeName, Origin, Protocol, Role, State, Timestamp};
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::v1::{EncodeError, Fault, Notice};
 use crate::wire::{Identity, KeyId};
@@ -17,7 +17,7 @@ fn hex(text: &str) -> Vec<u8> {
     data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
 }
 
-fn ring(keys: &[u8]) -> KeyRing {
+fn key_ring(keys: &[u8]) -> KeyRing {
     let secrets: Vec<_> = keys.iter().map(|byte| Secret::key([*byte; 32])).collect();
     KeyRing::new("home", &secrets).unwrap()
 }
@@ -113,9 +113,9 @@ fn published_noise_vector_holds() {
 
 #[test]
 fn both_sides_agree_and_frames_open_in_order_only() {
-    let (mut caller, mut server) = handshake(&ring(&[1]), &ring(&[1])).unwrap();
+    let (mut caller, mut server) = handshake(&key_ring(&[1]), &key_ring(&[1])).unwrap();
     assert_eq!(caller.binding(), server.binding());
-    assert_eq!(caller.key(), ring(&[1]).first().id());
+    assert_eq!(caller.key(), key_ring(&[1]).first().id());
     let (mut first, mut second, mut out) = ([0; 64], [0; 64], [0; 64]);
     let one = caller.seal(b"one", &mut first).unwrap();
     let two = caller.seal(b"two", &mut second).unwrap();
@@ -149,31 +149,31 @@ fn both_sides_agree_and_frames_open_in_order_only() {
 #[test]
 fn every_key_of_the_ring_opens_a_session_and_no_other_does() {
     for caller in [1, 2, 3] {
-        assert!(handshake(&ring(&[caller]), &ring(&[3, 2, 1])).is_ok());
+        assert!(handshake(&key_ring(&[caller]), &key_ring(&[3, 2, 1])).is_ok());
     }
-    let error = handshake(&ring(&[4]), &ring(&[3, 2, 1])).err();
+    let error = handshake(&key_ring(&[4]), &key_ring(&[3, 2, 1])).err();
     assert_eq!(
         error,
         Some(HandshakeError::UnknownKey {
-            key: ring(&[4]).first().id()
+            key: key_ring(&[4]).first().id()
         })
     );
 }
 
 #[test]
 fn hellos_of_other_channels_and_damaged_ones_do_not_open() {
-    let ring = ring(&[1]);
-    let (_, hello) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
-    assert!(Hello::open(&ring, "home", &hello, ephemeral(2)).is_ok());
+    let key_ring = key_ring(&[1]);
+    let (_, hello) = Initiator::new(key_ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
+    assert!(Hello::open(&key_ring, "home", &hello, ephemeral(2)).is_ok());
     assert_eq!(
-        Hello::open(&ring, "work", &hello, ephemeral(2)).err(),
+        Hello::open(&key_ring, "work", &hello, ephemeral(2)).err(),
         Some(HandshakeError::Forged)
     );
     for place in 0..HELLO {
         let mut damaged = hello;
         damaged[place] ^= 1;
         assert!(
-            Hello::open(&ring, "home", &damaged, ephemeral(2)).is_err(),
+            Hello::open(&key_ring, "home", &damaged, ephemeral(2)).is_err(),
             "byte {place}"
         );
     }
@@ -181,16 +181,16 @@ fn hellos_of_other_channels_and_damaged_ones_do_not_open() {
 
 #[test]
 fn replies_of_somebody_without_the_key_end_the_handshake() {
-    let ring = ring(&[1]);
-    let (initiator, hello) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
-    let (_, mut reply) = Hello::open(&ring, "home", &hello, ephemeral(2))
+    let key_ring = key_ring(&[1]);
+    let (initiator, hello) = Initiator::new(key_ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
+    let (_, mut reply) = Hello::open(&key_ring, "home", &hello, ephemeral(2))
         .unwrap()
         .reply()
         .unwrap();
     reply[REPLY - 1] ^= 1;
     assert_eq!(initiator.finish(&reply).err(), Some(HandshakeError::Forged));
     // A point of low order, which would make the shared secret known.
-    let (initiator, _) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
+    let (initiator, _) = Initiator::new(key_ring.first(), "home", CLOCK, ephemeral(1)).unwrap();
     assert_eq!(
         initiator.finish(&[0; REPLY]).err(),
         Some(HandshakeError::Forged)
@@ -199,10 +199,10 @@ fn replies_of_somebody_without_the_key_end_the_handshake() {
 
 #[test]
 fn hellos_have_a_nonce_of_their_own() {
-    let ring = ring(&[1]);
+    let key_ring = key_ring(&[1]);
     let nonce = |seed| {
-        let (_, hello) = Initiator::new(ring.first(), "home", CLOCK, ephemeral(seed)).unwrap();
-        Hello::open(&ring, "home", &hello, ephemeral(9))
+        let (_, hello) = Initiator::new(key_ring.first(), "home", CLOCK, ephemeral(seed)).unwrap();
+        Hello::open(&key_ring, "home", &hello, ephemeral(9))
             .unwrap()
             .nonce()
     };
@@ -245,7 +245,7 @@ fn bytes_of_messages_are_stable() {
             "8201a301a1647369746564686f6d65020103636875 62",
             encoded_request(&Request::Nodes {
                 labels: Labels::new([("site", "home")]).unwrap(),
-                gone: true,
+                absent: true,
                 after: Some("hub".parse().unwrap()),
             }),
         ),
@@ -446,9 +446,9 @@ prop_compose! {
             any::<u32>(),
             prop::option::of(any::<u64>()),
         ),
-        (key, wire, epoch, cloned, former, files) in (
+        (key, protocol, epoch, cloned, former, files) in (
             any::<[u8; 4]>(),
-            prop_oneof![Just(Wire::Hereabouts), Just(Wire::Dynip), Just(Wire::Terminals)],
+            prop_oneof![Just(Protocol::Hereabouts), Just(Protocol::Dynip), Just(Protocol::Terminals)],
             any::<u64>(),
             any::<bool>(),
             prop::collection::vec(name(), 0..3),
@@ -457,7 +457,7 @@ prop_compose! {
     ) -> NodeEntry {
         NodeEntry {
             id: NodeId(id), name, state, role, addresses, port, source, labels, first_seen, last_seen, lease, remaining,
-            wire, key: wire.is_authenticated().then_some(KeyId(key)), epoch, cloned, former, files,
+            protocol, key: protocol.is_authenticated().then_some(KeyId(key)), epoch, cloned, former, files,
         }
     }
 }
@@ -485,10 +485,10 @@ fn notice() -> impl Strategy<Value = Notice> {
 
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        (labels(), any::<bool>(), prop::option::of(name())).prop_map(|(labels, gone, after)| {
+        (labels(), any::<bool>(), prop::option::of(name())).prop_map(|(labels, absent, after)| {
             Request::Nodes {
                 labels,
-                gone,
+                absent,
                 after,
             }
         }),
@@ -637,11 +637,11 @@ proptest! {
 
     #[test]
     fn hello_open_no_panic(bytes in prop::collection::vec(any::<u8>(), HELLO)) {
-        let ring = ring(&[1]);
+        let key_ring = key_ring(&[1]);
         let mut hello: [u8; HELLO] = bytes.try_into().unwrap();
-        prop_assert!(Hello::open(&ring, "home", &hello, ephemeral(2)).is_err());
+        prop_assert!(Hello::open(&key_ring, "home", &hello, ephemeral(2)).is_err());
         hello[0] = 1;
-        hello[1..5].copy_from_slice(&ring.first().id().0);
-        prop_assert!(Hello::open(&ring, "home", &hello, ephemeral(2)).is_err());
+        hello[1..5].copy_from_slice(&key_ring.first().id().0);
+        prop_assert!(Hello::open(&key_ring, "home", &hello, ephemeral(2)).is_err());
     }
 }

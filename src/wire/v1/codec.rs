@@ -58,7 +58,7 @@ use self::registering::{read_registered, read_renewal, read_signed_record};
 use super::cbor::Reader;
 use super::error::{DecodeError, EncodeError, Fault};
 use super::message::{Answer, Message, Refusal, Refused, SignedRecord, Subject};
-use crate::model::Wire;
+use crate::model::Protocol;
 use crate::wire::SealError;
 use crate::wire::keyring::{ChannelKey, KeyRing};
 use crate::wire::seal::{self, HEADER, MAX_DATAGRAM, MAX_PAYLOAD, Nonce, OVERHEAD};
@@ -199,8 +199,8 @@ impl Message {
             }) if record.body.len() > SignedRecord::MAX_BODY => refused("answer.record"),
             Self::Answer(Answer {
                 subject:
-                    Subject::Hearsay {
-                        wire: Wire::Hereabouts,
+                    Subject::UnverifiedClaim {
+                        protocol: Protocol::Hereabouts,
                         ..
                     },
                 ..

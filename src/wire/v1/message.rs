@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::model::{Labels, Lease, NodeId, NodeName, State, Timestamp, Wire};
+use crate::model::{Labels, Lease, NodeId, NodeName, Protocol, State, Timestamp};
 use crate::wire::KeyId;
 
 /// One datagram's content.
@@ -86,13 +86,13 @@ pub enum Subject {
         sighting: Sighting,
     },
     /// What a server heard of a name by a wire on which nobody proves anything: there is no record and no signature.
-    Hearsay {
+    UnverifiedClaim {
         /// The server that answers.
         server: NodeId,
         /// The name.
         name: NodeName,
         /// The wire; never our own.
-        wire: Wire,
+        protocol: Protocol,
         /// What the server itself saw.
         sighting: Sighting,
     },

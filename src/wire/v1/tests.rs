@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Record, Role, State,
-    Timestamp, Wire,
+    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State,
+    Timestamp,
 };
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::seal::{self, MAX_DATAGRAM, MAX_PAYLOAD, OVERHEAD};
@@ -180,16 +180,16 @@ fn refusals() -> [Refusal; 7] {
     ]
 }
 
-fn hearsay(wire: Wire) -> Subject {
+fn unverified(protocol: Protocol) -> Subject {
     let sighting = Sighting {
         source: socket("192.0.2.9:4"),
         last_seen: Timestamp(5),
         state: State::Present,
     };
-    Subject::Hearsay {
+    Subject::UnverifiedClaim {
         server: NodeId([0xcc; 32]),
         name: name("laptop"),
-        wire,
+        protocol,
         sighting,
     }
 }
@@ -229,7 +229,7 @@ fn samples() -> Vec<Message> {
         answer(Subject::Unknown {
             server: NodeId([0xcc; 32]),
         }),
-        answer(hearsay(Wire::Dynip)),
+        answer(unverified(Protocol::Dynip)),
         Message::Register(signed()),
         Message::Registered(Registered {
             sequence: 9,
@@ -409,13 +409,13 @@ mod golden {
     }
 
     #[test]
-    fn answer_by_hearsay() {
-        for (wire, byte) in [(Wire::Dynip, "01"), (Wire::Terminals, "02")] {
+    fn answer_unverified() {
+        for (protocol, byte) in [(Protocol::Dynip, "01"), (Protocol::Terminals, "02")] {
             assert_bytes(
                 Message::Answer(Answer {
                     id: 7,
                     seen: socket("192.0.2.7:40000"),
-                    subject: hearsay(wire),
+                    subject: unverified(protocol),
                 }),
                 &format!(
                     "82 02 (answer) a7 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 03 (hearsay) 06 {SERVER} (server) \
@@ -427,11 +427,11 @@ mod golden {
     }
 
     #[test]
-    fn our_own_wire_is_no_hearsay() {
+    fn our_own_protocol_is_not_unverified() {
         let message = Message::Answer(Answer {
             id: 7,
             seen: socket("192.0.2.7:40000"),
-            subject: hearsay(Wire::Hereabouts),
+            subject: unverified(Protocol::Hereabouts),
         });
         assert_eq!(
             message.encode(&mut [0; 1200]),
@@ -618,12 +618,12 @@ mod limits {
 
     #[test]
     fn largest_answers_fit_a_datagram() {
-        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         for message in largest_answers() {
             let mut out = [0; MAX_DATAGRAM];
-            let length = message.seal(ring.first(), &[0; 24], &mut out).unwrap();
+            let length = message.seal(key_ring.first(), &[0; 24], &mut out).unwrap();
             assert!(length <= MAX_DATAGRAM, "{length}");
-            let payload = seal::open(&ring, &mut out[..length])
+            let payload = seal::open(&key_ring, &mut out[..length])
                 .unwrap()
                 .payload
                 .to_vec();
@@ -824,11 +824,11 @@ mod limits {
             assert_eq!(message.encode(&mut vec![0; length - 1]), Err(error));
             assert_eq!(message.encode(&mut vec![0; length]), Ok(length));
         }
-        let ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
+        let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         for length in [0, OVERHEAD, 60] {
             assert!(
                 query(Want::All)
-                    .seal(ring.first(), &[0; 24], &mut vec![0; length])
+                    .seal(key_ring.first(), &[0; 24], &mut vec![0; length])
                     .is_err()
             );
         }
@@ -1497,14 +1497,19 @@ mod properties {
             }),
             any_id().prop_map(|server| Subject::Unknown { server }),
             (any_id(), any::<bool>()).prop_map(|(server, dynip)| {
-                let wire = if dynip { Wire::Dynip } else { Wire::Terminals };
-                let Subject::Hearsay { name, sighting, .. } = super::hearsay(wire) else {
+                let protocol = if dynip {
+                    Protocol::Dynip
+                } else {
+                    Protocol::Terminals
+                };
+                let Subject::UnverifiedClaim { name, sighting, .. } = super::unverified(protocol)
+                else {
                     unreachable!()
                 };
-                Subject::Hearsay {
+                Subject::UnverifiedClaim {
                     server,
                     name,
-                    wire,
+                    protocol,
                     sighting,
                 }
             }),

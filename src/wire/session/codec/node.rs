@@ -6,7 +6,7 @@ use minicbor::encode::Write;
 use super::super::message::{HeldFile, NodeEntry};
 use super::report::{check_report, encode_report, read_dated_report};
 use super::{count, encode_optional, encode_source, read_bool, refused};
-use crate::model::{NodeId, NodeName, Record, Timestamp, Wire};
+use crate::model::{NodeId, NodeName, Protocol, Record, Timestamp};
 use crate::wire::KeyId;
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::codec::{
@@ -51,12 +51,12 @@ pub(super) fn encode_node<W: Write>(e: &mut Encoder<W>, node: &NodeEntry) -> Wri
         cloned,
         former,
         files,
-        wire,
+        protocol,
     } = node;
-    let ancestor = match wire {
-        Wire::Hereabouts => None,
-        Wire::Dynip => Some(1u64),
-        Wire::Terminals => Some(2),
+    let ancestor = match protocol {
+        Protocol::Hereabouts => None,
+        Protocol::Dynip => Some(1u64),
+        Protocol::Terminals => Some(2),
     };
     let optional = [
         source.is_some(),
@@ -99,7 +99,7 @@ pub(super) fn read_node(r: &mut Reader<'_>) -> Result<NodeEntry, DecodeError> {
     let (mut port, mut source, mut labels, mut first_seen, mut last_seen) =
         (None, None, None, None, None);
     let (mut lease, mut remaining, mut key, mut epoch, mut cloned) = (None, None, None, None, None);
-    let (mut former, mut files, mut wire) = (None, None, Wire::Hereabouts);
+    let (mut former, mut files, mut protocol) = (None, None, Protocol::Hereabouts);
     let mut fields = r.fields("node")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -121,9 +121,9 @@ pub(super) fn read_node(r: &mut Reader<'_>) -> Result<NodeEntry, DecodeError> {
             16 => former = Some(read_former(r)?),
             17 => files = Some(read_files(r)?),
             18 => {
-                wire = match r.u64("node.wire")? {
-                    1 => Wire::Dynip,
-                    2 => Wire::Terminals,
+                protocol = match r.u64("node.wire")? {
+                    1 => Protocol::Dynip,
+                    2 => Protocol::Terminals,
                     _ => return Err(Fault::Range.at("node.wire")),
                 }
             }
@@ -143,7 +143,7 @@ pub(super) fn read_node(r: &mut Reader<'_>) -> Result<NodeEntry, DecodeError> {
         last_seen: last_seen.ok_or(Fault::Missing.at("node.last_seen"))?,
         lease: lease.ok_or(Fault::Missing.at("node.lease"))?,
         remaining,
-        key: match (key, wire.is_authenticated()) {
+        key: match (key, protocol.is_authenticated()) {
             (None, true) => return Err(Fault::Missing.at("node.key")),
             (Some(_), false) => return Err(Fault::Unexpected.at("node.key")),
             (key, _) => key,
@@ -152,7 +152,7 @@ pub(super) fn read_node(r: &mut Reader<'_>) -> Result<NodeEntry, DecodeError> {
         cloned: cloned.ok_or(Fault::Missing.at("node.cloned"))?,
         former: former.ok_or(Fault::Missing.at("node.former"))?,
         files: files.ok_or(Fault::Missing.at("node.files"))?,
-        wire,
+        protocol,
     })
 }
 

@@ -71,12 +71,12 @@ impl Encoded for Request {
         match self {
             Self::Nodes {
                 labels,
-                gone,
+                absent,
                 after,
             } => {
                 e.u8(1)?.map(2 + count(&[after.is_some()]))?;
                 encode_labels(e.u8(1)?, labels)?;
-                e.u8(2)?.u8((*gone).into())?;
+                e.u8(2)?.u8((*absent).into())?;
                 if let Some(after) = after {
                     e.u8(3)?.str(after.as_str())?;
                 }
@@ -140,19 +140,19 @@ fn read_name_at(r: &mut Reader<'_>) -> Result<(NodeName, Option<Timestamp>), Dec
 }
 
 fn read_nodes(r: &mut Reader<'_>) -> Result<Request, DecodeError> {
-    let (mut labels, mut gone, mut after) = (None, None, None);
+    let (mut labels, mut absent, mut after) = (None, None, None);
     let mut fields = r.fields("nodes")?;
     while let Some(number) = fields.next(r)? {
         match number {
             1 => labels = Some(read_labels(r, "nodes.labels")?),
-            2 => gone = Some(read_bool(r, "nodes.gone")?),
+            2 => absent = Some(read_bool(r, "nodes.absent")?),
             3 => after = Some(read_name(r, "nodes.after")?),
             _ => r.skip("nodes")?,
         }
     }
     Ok(Request::Nodes {
         labels: labels.ok_or(Fault::Missing.at("nodes.labels"))?,
-        gone: gone.ok_or(Fault::Missing.at("nodes.gone"))?,
+        absent: absent.ok_or(Fault::Missing.at("nodes.absent"))?,
         after,
     })
 }

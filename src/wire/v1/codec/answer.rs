@@ -6,7 +6,7 @@ use minicbor::encode::Write;
 use super::parts::{encode_labels, encode_socket, read_labels, read_socket, refuse};
 use super::registering::read_signed_record;
 use super::{Encoded, Written};
-use crate::model::{NodeId, State, Timestamp, Wire};
+use crate::model::{NodeId, Protocol, State, Timestamp};
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::error::{DecodeError, Fault};
 use crate::wire::v1::message::{Answer, Sighting, Subject};
@@ -19,7 +19,7 @@ impl Encoded for Answer {
             Subject::Own { info, .. } => (0, if info.is_empty() { 4 } else { 5 }),
             Subject::Found { .. } => (1, 6),
             Subject::Unknown { .. } => (2, 4),
-            Subject::Hearsay { .. } => (3, 7),
+            Subject::UnverifiedClaim { .. } => (3, 7),
         };
         e.map(fields)?;
         e.u8(1)?.u64(*id)?;
@@ -44,20 +44,20 @@ impl Encoded for Answer {
             Subject::Unknown { server } => {
                 e.u8(6)?.bytes(&server.0)?;
             }
-            Subject::Hearsay {
+            Subject::UnverifiedClaim {
                 server,
                 name,
-                wire,
+                protocol,
                 sighting,
             } => {
                 e.u8(6)?.bytes(&server.0)?;
                 sighting.encode(e.u8(7)?)?;
                 e.u8(8)?.str(name.as_str())?;
-                e.u8(9)?.u8(match wire {
+                e.u8(9)?.u8(match protocol {
                     // Refused before it comes here.
-                    Wire::Hereabouts => 0,
-                    Wire::Dynip => 1,
-                    Wire::Terminals => 2,
+                    Protocol::Hereabouts => 0,
+                    Protocol::Dynip => 1,
+                    Protocol::Terminals => 2,
                 })?;
             }
         }
@@ -68,7 +68,7 @@ impl Encoded for Answer {
 pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
     let (mut id, mut seen, mut subject) = (None, None, None);
     let (mut record, mut info, mut server, mut sighting) = (None, None, None, None);
-    let (mut name, mut wire) = (None, None);
+    let (mut name, mut protocol) = (None, None);
     let mut fields = r.fields("answer")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -81,9 +81,9 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             7 => sighting = Some(read_sighting(r)?),
             8 => name = Some(read_name(r, "answer.name")?),
             9 => {
-                wire = Some(match r.u64("answer.wire")? {
-                    1 => Wire::Dynip,
-                    2 => Wire::Terminals,
+                protocol = Some(match r.u64("answer.wire")? {
+                    1 => Protocol::Dynip,
+                    2 => Protocol::Terminals,
                     value => return Err(Fault::Unknown { value }.at("answer.wire")),
                 });
             }
@@ -92,7 +92,7 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
     }
     if subject != Some(3) {
         refuse(&name, "answer.name")?;
-        refuse(&wire, "answer.wire")?;
+        refuse(&protocol, "answer.wire")?;
     }
     let subject = match subject.ok_or(Fault::Missing.at("answer.subject"))? {
         0 => {
@@ -123,10 +123,10 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
         3 => {
             refuse(&record, "answer.record")?;
             refuse(&info, "answer.info")?;
-            Subject::Hearsay {
+            Subject::UnverifiedClaim {
                 server: server.ok_or(Fault::Missing.at("answer.server"))?,
                 name: name.ok_or(Fault::Missing.at("answer.name"))?,
-                wire: wire.ok_or(Fault::Missing.at("answer.wire"))?,
+                protocol: protocol.ok_or(Fault::Missing.at("answer.wire"))?,
                 sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
             }
         }

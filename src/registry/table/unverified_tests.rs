@@ -13,10 +13,10 @@ fn table() -> Table {
     Table::new(Settings::default())
 }
 
-fn claim(text: &str, index: u32) -> Hearsay {
-    Hearsay {
+fn claim(text: &str, index: u32) -> UnverifiedClaim {
+    UnverifiedClaim {
         name: name(text),
-        wire: Wire::Dynip,
+        protocol: Protocol::Dynip,
         source: SocketAddr::new(ip(index), 40_000),
         lease: LEASE,
     }
@@ -53,12 +53,12 @@ fn claim_is_found_by_name_and_address_and_expires() {
     let mut table = table();
     assert_eq!(
         table.hear(now(0), &claim("laptop", 7)),
-        HearsayOutcome::Taken(Change::Joined)
+        ClaimOutcome::Taken(Change::Joined)
     );
     let node = table.by_name(&name("laptop")).unwrap();
     assert_eq!(
-        (node.wire(), node.state(), node.source().ip()),
-        (Wire::Dynip, State::Present, ip(7))
+        (node.protocol(), node.state(), node.source().ip()),
+        (Protocol::Dynip, State::Present, ip(7))
     );
     assert_eq!(
         (
@@ -76,7 +76,7 @@ fn claim_is_found_by_name_and_address_and_expires() {
     );
     assert_eq!(
         table.hear(now(700), &claim("laptop", 7)),
-        HearsayOutcome::Taken(Change::Returned)
+        ClaimOutcome::Taken(Change::Returned)
     );
     assert_eq!(table.present(), 1);
 }
@@ -88,7 +88,7 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
     table.take_dirty();
     assert_eq!(
         table.hear(now(60), &claim("laptop", 7)),
-        HearsayOutcome::Taken(Change::Same)
+        ClaimOutcome::Taken(Change::Same)
     );
     assert!(!table.is_dirty() && table.is_seen_dirty());
     assert_eq!(
@@ -97,7 +97,7 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
     );
     assert_eq!(
         table.hear(now(120), &claim("laptop", 8)),
-        HearsayOutcome::Taken(Change::Moved)
+        ClaimOutcome::Taken(Change::Moved)
     );
     assert!(table.is_dirty());
     let history: Vec<_> = table.by_name(&name("laptop")).unwrap().history().collect();
@@ -120,13 +120,13 @@ fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
     let before = table.by_name(&name("node-1")).unwrap().signed();
     assert_eq!(
         table.hear(now(1), &claim("node-1", 66)),
-        HearsayOutcome::Owned { holder: node_id(1) }
+        ClaimOutcome::Owned { holder: node_id(1) }
     );
     // Not even when the node is gone, as long as the name is kept for it.
     table.expire(now(100));
     assert_eq!(
         table.hear(now(200), &claim("node-1", 66)),
-        HearsayOutcome::Owned { holder: node_id(1) }
+        ClaimOutcome::Owned { holder: node_id(1) }
     );
     let node = table.by_name(&name("node-1")).unwrap();
     assert_eq!(
@@ -137,14 +137,17 @@ fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
         table.import(
             now(200),
             &name("node-1"),
-            Wire::Dynip,
+            Protocol::Dynip,
             ip(66),
             now(150).wall,
             LEASE
         ),
         Imported::Owned
     );
-    assert_eq!((table.hearsay(), table.counters().hearsay_owned), (0, 2));
+    assert_eq!(
+        (table.unverified(), table.counters().unverified_owned),
+        (0, 2)
+    );
     assert!(table.holder(ip(66)).is_none());
 }
 
@@ -158,7 +161,7 @@ fn former_name_of_a_node_is_kept_from_claims() {
     );
     assert_eq!(
         table.hear(now(2), &claim("node-1", 66)),
-        HearsayOutcome::Owned { holder: node_id(1) }
+        ClaimOutcome::Owned { holder: node_id(1) }
     );
 }
 
@@ -168,11 +171,14 @@ fn node_that_proves_itself_takes_the_name_at_once() {
     table.hear(now(0), &claim("node-1", 66));
     assert!(joined(&table.register(now(10), registration(1, 1, 1))));
     let node = table.by_name(&name("node-1")).unwrap();
-    assert_eq!((node.id(), node.wire()), (node_id(1), Wire::Hereabouts));
+    assert_eq!(
+        (node.id(), node.protocol()),
+        (node_id(1), Protocol::Hereabouts)
+    );
     assert_eq!((table.present(), table.len()), (1, 2));
     assert_eq!(
         table.hear(now(11), &claim("node-1", 66)),
-        HearsayOutcome::Owned { holder: node_id(1) }
+        ClaimOutcome::Owned { holder: node_id(1) }
     );
     // Where the name was before is still told.
     let past: Vec<_> = table
@@ -184,7 +190,7 @@ fn node_that_proves_itself_takes_the_name_at_once() {
     table.forget(&name("node-1"));
     assert_eq!(
         table.hear(now(12), &claim("node-1", 67)),
-        HearsayOutcome::Taken(Change::Returned)
+        ClaimOutcome::Taken(Change::Returned)
     );
     assert_eq!(
         table.by_name(&name("node-1")).unwrap().source().ip(),
@@ -213,19 +219,24 @@ fn another_wire_speaks_for_the_same_name() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     table.take_dirty();
-    let other = Hearsay {
-        wire: Wire::Terminals,
+    let other = UnverifiedClaim {
+        protocol: Protocol::Terminals,
         lease: Lease(60),
         ..claim("laptop", 7)
     };
     assert_eq!(
         table.hear(now(1), &other),
-        HearsayOutcome::Taken(Change::Same)
+        ClaimOutcome::Taken(Change::Same)
     );
     let node = table.by_name(&name("laptop")).unwrap();
     assert_eq!(
-        (node.wire(), node.lease(), node.record().lease, table.len()),
-        (Wire::Terminals, Lease(60), Lease(60), 1)
+        (
+            node.protocol(),
+            node.lease(),
+            node.record().lease,
+            table.len()
+        ),
+        (Protocol::Terminals, Lease(60), Lease(60), 1)
     );
     assert!(table.is_dirty());
 }
@@ -233,13 +244,16 @@ fn another_wire_speaks_for_the_same_name() {
 #[test]
 fn names_made_up_fill_their_own_room_and_no_more() {
     let mut table = Table::new(Settings {
-        max_hearsay: 100,
+        max_unverified: 100,
         ..Settings::default()
     });
     for index in 0..1000 {
         table.hear(now(0), &claim(&format!("made-up-{index}"), index));
     }
-    assert_eq!((table.hearsay(), table.counters().hearsay_full), (100, 900));
+    assert_eq!(
+        (table.unverified(), table.counters().unverified_full),
+        (100, 900)
+    );
     assert!(joined(&table.register(now(1), registration(1, 1, 1))));
     // Who is present stays; who is gone makes room.
     assert!(table.by_name(&name("made-up-0")).is_some());
@@ -247,9 +261,9 @@ fn names_made_up_fill_their_own_room_and_no_more() {
     table.register(now(600), registration(1, 1, 2));
     assert_eq!(
         table.hear(now(601), &claim("real", 5000)),
-        HearsayOutcome::Taken(Change::Joined)
+        ClaimOutcome::Taken(Change::Joined)
     );
-    assert_eq!(table.hearsay(), 100);
+    assert_eq!(table.unverified(), 100);
     assert!(table.by_name(&name("node-1")).is_some());
 }
 
@@ -259,19 +273,19 @@ fn one_address_has_some_names_and_no_more() {
     for index in 0..100 {
         table.hear(now(0), &claim(&format!("name-{index}"), 9));
     }
-    assert_eq!(table.hearsay(), NAMES_PER_SOURCE);
+    assert_eq!(table.unverified(), NAMES_PER_SOURCE);
     assert_eq!(
         table.hear(now(1), &claim("name-0", 9)),
-        HearsayOutcome::Taken(Change::Same)
+        ClaimOutcome::Taken(Change::Same)
     );
     assert_eq!(
         table.hear(now(1), &claim("elsewhere", 10)),
-        HearsayOutcome::Taken(Change::Joined)
+        ClaimOutcome::Taken(Change::Joined)
     );
     // Nor can names be moved there.
     assert_eq!(
         table.hear(now(1), &claim("elsewhere", 9)),
-        HearsayOutcome::Full
+        ClaimOutcome::Full
     );
 }
 
@@ -283,11 +297,8 @@ fn full_table_takes_no_claim_and_evicts_nobody_for_it() {
     });
     table.register(now(0), registration(1, 1, 1));
     table.register(now(0), registration(2, 1, 1));
-    assert_eq!(
-        table.hear(now(1), &claim("laptop", 7)),
-        HearsayOutcome::Full
-    );
-    assert_eq!((table.len(), table.hearsay()), (2, 0));
+    assert_eq!(table.hear(now(1), &claim("laptop", 7)), ClaimOutcome::Full);
+    assert_eq!((table.len(), table.unverified()), (2, 0));
 }
 
 #[test]
@@ -297,30 +308,33 @@ fn claims_survive_a_restart() {
     table.hear(now(0), &claim("laptop", 7));
     table.hear(
         now(5),
-        &Hearsay {
-            wire: Wire::Terminals,
+        &UnverifiedClaim {
+            protocol: Protocol::Terminals,
             ..claim("kiosk", 8)
         },
     );
     let mut loaded = reloaded(&mut table, 10);
     let wires: Vec<_> = loaded
         .nodes(Filter::ALL, None)
-        .map(|node| (node.name().to_string(), node.wire()))
+        .map(|node| (node.name().to_string(), node.protocol()))
         .collect();
     let expected = [
-        ("kiosk", Wire::Terminals),
-        ("laptop", Wire::Dynip),
-        ("node-1", Wire::Hereabouts),
+        ("kiosk", Protocol::Terminals),
+        ("laptop", Protocol::Dynip),
+        ("node-1", Protocol::Hereabouts),
     ];
-    assert_eq!(wires, expected.map(|(name, wire)| (name.to_owned(), wire)));
-    assert_eq!(loaded.hearsay(), 2);
+    assert_eq!(
+        wires,
+        expected.map(|(name, protocol)| (name.to_owned(), protocol))
+    );
+    assert_eq!(loaded.unverified(), 2);
     assert_eq!(
         loaded.hear(now(11), &claim("laptop", 7)),
-        HearsayOutcome::Taken(Change::Same)
+        ClaimOutcome::Taken(Change::Same)
     );
     assert!(matches!(
         loaded.hear(now(11), &claim("node-1", 7)),
-        HearsayOutcome::Owned { .. }
+        ClaimOutcome::Owned { .. }
     ));
 }
 
@@ -335,8 +349,8 @@ fn row_of_version_1_is_read_as_our_own() {
     bytes.pop();
     let node = row::decode(0, &bytes).unwrap();
     assert_eq!(
-        (node.wire, node.record.name),
-        (Wire::Hereabouts, name("node-1"))
+        (node.protocol, node.record.name),
+        (Protocol::Hereabouts, name("node-1"))
     );
 }
 
@@ -353,7 +367,7 @@ fn imported_file_is_taken_once() {
     ];
     let import = |table: &mut Table| {
         file.map(|(text, index, at)| {
-            table.import(now, &name(text), Wire::Dynip, ip(index), at, LEASE)
+            table.import(now, &name(text), Protocol::Dynip, ip(index), at, LEASE)
         })
     };
     assert_eq!(import(&mut table), [Imported::Added; 3]);
@@ -396,7 +410,14 @@ fn imported_file_is_taken_once() {
     // What is known better is not made worse by an older file.
     table.hear(now, &claim("recent", 9));
     assert_eq!(
-        table.import(now, &name("recent"), Wire::Dynip, ip(4), at(2 * day), LEASE),
+        table.import(
+            now,
+            &name("recent"),
+            Protocol::Dynip,
+            ip(4),
+            at(2 * day),
+            LEASE
+        ),
         Imported::Updated
     );
     let (state, last_seen, first_seen, source, history) = state(&table, "recent");
@@ -443,7 +464,7 @@ fn nothing_is_left_after_all_is_over() {
     table.import(
         now(0),
         &name("older"),
-        Wire::Dynip,
+        Protocol::Dynip,
         ip(8),
         START.minus(Duration::from_secs(86_400)),
         LEASE,
@@ -458,7 +479,7 @@ fn nothing_is_left_after_all_is_over() {
         });
     }
     assert_eq!(
-        (table.len(), table.hearsay(), table.next_deadline()),
+        (table.len(), table.unverified(), table.next_deadline()),
         (0, 0, None)
     );
 }

@@ -10,7 +10,7 @@ const NEEDED_MTU_IPV4: u32 = 1228;
 /// What every link that carries IPv6 has to have (RFC 8200 §5).
 const NEEDED_MTU_IPV6: u32 = 1280;
 
-pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
+pub(super) fn diagnose(seen: &Observations, findings: &mut Vec<FindingView>) {
     config(seen, findings);
     // Another user's node shows neither to this one, and advice to hand them over would break it.
     let foreign = matches!(seen.node, NodeSeen::Unreachable { foreign: true, .. });
@@ -81,11 +81,11 @@ fn key(key: &KeySeen, channel: &str) -> FindingView {
             "on the first machine: hereabouts run; on each further one: hereabouts init --key with the first one's key",
         ),
         KeySeen::Unusable(why) => {
-            let (why, mend) = why.trim().rsplit_once("; mend it: ").unwrap_or((
+            let (why, remedy) = why.trim().rsplit_once("; mend it: ").unwrap_or((
                 why.trim(),
                 "give the file to the user that runs hereabouts, with mode 0600 and a key of 'hereabouts keygen'",
             ));
-            problem(Code::KeyUnusable, why, mend)
+            problem(Code::KeyUnusable, why, remedy)
         }
     }
 }
@@ -102,11 +102,11 @@ fn state(state: &StateSeen) -> FindingView {
         .about(path.display()),
         StateSeen::Unusable(why) => {
             // Such an error has its mend as a sentence of its own.
-            let (why, mend) = why.rsplit_once(". ").unwrap_or((
+            let (why, remedy) = why.rsplit_once(". ").unwrap_or((
                 why,
                 "give the directory to the user that runs hereabouts, or set node.state_dir",
             ));
-            problem(Code::StateUnusable, format!("failed to {why}"), mend)
+            problem(Code::StateUnusable, format!("failed to {why}"), remedy)
         }
         StateSeen::Held(path) => problem(
             Code::StateHeld,
@@ -129,13 +129,13 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
         }
         NodeSeen::Unreachable {
             why,
-            mend,
+            remedy,
             foreign: _,
         } => {
             findings.push(warning(
                 Code::NodeUnreachable,
                 format!("the node of this machine can't be asked: {why}"),
-                *mend,
+                *remedy,
             ));
             return;
         }
@@ -261,18 +261,18 @@ fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
     for offer in &status.offers {
         if let Some(error) = &offer.error {
             let finding = format!("it is offered, and not served as it is now: {error}");
-            let mend = "mend what the reason says; the node looks at the file again by itself";
-            findings.push(problem(Code::FileFails, finding, mend).about(&offer.path));
+            let remedy = "mend what the reason says; the node looks at the file again by itself";
+            findings.push(problem(Code::FileFails, finding, remedy).about(&offer.path));
         }
     }
     for accept in &status.accepts {
         if let Some(error) = &accept.error {
             let finding = format!("the last attempt to take '{}' failed: {error}", accept.name);
-            let mend = format!(
+            let remedy = format!(
                 "mend what the reason says, then hereabouts pull {}",
                 accept.name
             );
-            findings.push(problem(Code::FileFails, finding, mend).about(&accept.path));
+            findings.push(problem(Code::FileFails, finding, remedy).about(&accept.path));
         }
     }
 }
@@ -289,12 +289,12 @@ fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<Fi
             .reason
             .as_deref()
             .unwrap_or("for a reason that is not known");
-        let (finding, mend) = match view.state {
+        let (finding, remedy) = match view.state {
             PublicationState::Conflict => {
                 // It has its mend as a sentence of its own.
                 let default = "give one of the two another name; the node tries again by itself within a minute";
-                let (why, mend) = reason.split_once(". ").unwrap_or((reason, default));
-                (why.to_owned(), mend)
+                let (why, remedy) = reason.split_once(". ").unwrap_or((reason, default));
+                (why.to_owned(), remedy)
             }
             PublicationState::Failed => (
                 format!("this node's name is not told to {}: {reason}", view.target),
@@ -303,13 +303,13 @@ fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<Fi
             PublicationState::Waiting
             | PublicationState::Asking
             | PublicationState::Published
-            | PublicationState::Told => continue,
+            | PublicationState::Sent => continue,
         };
         let at = view
             .interface
             .map_or_else(String::new, |interface| format!(" on {interface}"));
         findings
-            .push(problem(Code::NotPublished, finding, mend).about(format!("{}{at}", view.name)));
+            .push(problem(Code::NotPublished, finding, remedy).about(format!("{}{at}", view.name)));
     }
 }
 

@@ -6,13 +6,13 @@ mod network;
 mod tests;
 
 use super::observations::Observations;
-use crate::api::view::{Code, FindingView, Mark};
+use crate::api::view::{Code, FindingView, Severity};
 
 /// Judges all that was seen; what is told first is what others may follow from.
-pub(super) fn judge(seen: &Observations) -> Vec<FindingView> {
+pub(super) fn diagnose(seen: &Observations) -> Vec<FindingView> {
     let mut findings = Vec::new();
-    machine::judge(seen, &mut findings);
-    network::judge(seen, &mut findings);
+    machine::diagnose(seen, &mut findings);
+    network::diagnose(seen, &mut findings);
     findings
 }
 
@@ -20,32 +20,32 @@ pub(super) fn judge(seen: &Observations) -> Vec<FindingView> {
 fn ok(code: Code, finding: impl Into<String>) -> FindingView {
     FindingView {
         code,
-        mark: Mark::Ok,
+        severity: Severity::Ok,
         about: None,
         finding: finding.into(),
-        mend: None,
+        remedy: None,
     }
 }
 
 /// It works, or may work, but not well.
-fn warning(code: Code, finding: impl Into<String>, mend: impl Into<String>) -> FindingView {
+fn warning(code: Code, finding: impl Into<String>, remedy: impl Into<String>) -> FindingView {
     FindingView {
         code,
-        mark: Mark::Warning,
+        severity: Severity::Warning,
         about: None,
         finding: finding.into(),
-        mend: Some(mend.into()),
+        remedy: Some(remedy.into()),
     }
 }
 
 /// It does not work.
-fn problem(code: Code, finding: impl Into<String>, mend: impl Into<String>) -> FindingView {
+fn problem(code: Code, finding: impl Into<String>, remedy: impl Into<String>) -> FindingView {
     FindingView {
         code,
-        mark: Mark::Problem,
+        severity: Severity::Problem,
         about: None,
         finding: finding.into(),
-        mend: Some(mend.into()),
+        remedy: Some(remedy.into()),
     }
 }
 

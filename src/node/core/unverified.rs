@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Core, Event};
-use crate::model::{Lease, NodeId, NodeName, Now, Timestamp, Wire};
-use crate::registry::{Change, Hearsay, HearsayOutcome, Imported};
+use crate::model::{Lease, NodeId, NodeName, Now, Protocol, Timestamp};
+use crate::registry::{Change, ClaimOutcome, Imported, UnverifiedClaim};
 
 /// What became of a claim that came by an ancestor's wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,24 +25,27 @@ pub enum Heard {
 
 impl Core {
     /// Takes a claim that came by an ancestor's wire: nobody proved anything.
-    pub fn hear(&mut self, now: Now, heard: &Hearsay) -> Heard {
+    pub fn hear(&mut self, now: Now, heard: &UnverifiedClaim) -> Heard {
         let Some(table) = &mut self.table else {
             return Heard::Full;
         };
         let change = match table.hear(now, heard) {
-            HearsayOutcome::Owned { holder } => return Heard::Owned { holder },
-            HearsayOutcome::Full => return Heard::Full,
-            HearsayOutcome::Taken(change) => change,
+            ClaimOutcome::Owned { holder } => return Heard::Owned { holder },
+            ClaimOutcome::Full => return Heard::Full,
+            ClaimOutcome::Taken(change) => change,
         };
         let news = change != Change::Same;
         if news {
-            let Hearsay {
-                name, wire, source, ..
+            let UnverifiedClaim {
+                name,
+                protocol,
+                source,
+                ..
             } = heard.clone();
             let arrived = matches!(change, Change::Joined | Change::Returned);
-            self.event(Event::Hearsay {
+            self.event(Event::UnverifiedClaim {
                 name,
-                wire,
+                protocol,
                 source,
                 arrived,
             });
@@ -56,7 +59,7 @@ impl Core {
         &mut self,
         now: Now,
         name: &NodeName,
-        wire: Wire,
+        protocol: Protocol,
         address: IpAddr,
         at: Timestamp,
         lease: Lease,
@@ -64,7 +67,7 @@ impl Core {
         Some(
             self.table
                 .as_mut()?
-                .import(now, name, wire, address, at, lease),
+                .import(now, name, protocol, address, at, lease),
         )
     }
 }

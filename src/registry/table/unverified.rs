@@ -13,7 +13,7 @@ use super::cold::{Cold, Packed};
 use super::history::Span;
 use super::hot::{Hot, Presence, SeenEntry, Source, packed};
 use super::{Change, Registration, Table, millis, now_ms};
-use crate::model::{Labels, Lease, NodeId, NodeName, Now, Record, Role, Timestamp, Wire};
+use crate::model::{Labels, Lease, NodeId, NodeName, Now, Protocol, Record, Role, Timestamp};
 use crate::registry::row::{Interval, Seen};
 use crate::wire::KeyId;
 use crate::wire::stand_in::stand_in;
@@ -24,11 +24,11 @@ const NAMES_PER_SOURCE: usize = 64;
 
 /// A claim that came by an ancestor's wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hearsay {
+pub struct UnverifiedClaim {
     /// The name.
     pub name: NodeName,
     /// The wire.
-    pub wire: Wire,
+    pub protocol: Protocol,
     /// Where it came from.
     pub source: SocketAddr,
     /// How long it counts as present.
@@ -37,7 +37,7 @@ pub struct Hearsay {
 
 /// What became of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HearsayOutcome {
+pub enum ClaimOutcome {
     /// Taken.
     Taken(Change),
     /// A node that proves who it is holds the name.
@@ -66,10 +66,10 @@ pub enum Imported {
 
 impl Table {
     /// Takes a claim. One that repeats name and source address touches memory alone, as a renewal does.
-    pub fn hear(&mut self, now: Now, heard: &Hearsay) -> HearsayOutcome {
+    pub fn hear(&mut self, now: Now, heard: &UnverifiedClaim) -> ClaimOutcome {
         if let Some(holder) = self.owner(now, &heard.name) {
-            self.counters.hearsay_owned += 1;
-            return HearsayOutcome::Owned { holder };
+            self.counters.unverified_owned += 1;
+            return ClaimOutcome::Owned { holder };
         }
         let id = stand_in(&heard.name);
         let known = self.slot_of(&id);
@@ -77,13 +77,13 @@ impl Table {
             self.hot(slot).source.ip != packed(heard.source.ip().to_canonical())
         });
         if (moves && self.is_crowded(heard.source.ip()))
-            || (known.is_none() && !self.has_room_for_hearsay(now))
+            || (known.is_none() && !self.has_room_for_unverified(now))
         {
-            self.counters.hearsay_full += 1;
-            return HearsayOutcome::Full;
+            self.counters.unverified_full += 1;
+            return ClaimOutcome::Full;
         }
-        self.counters.hearsay_taken += 1;
-        let slot = known.unwrap_or_else(|| self.add_hearsay(id, heard, now.wall));
+        self.counters.unverified_taken += 1;
+        let slot = known.unwrap_or_else(|| self.add_unverified(id, heard, now.wall));
         let (present, confirmed) = (
             known.is_some() && self.is_present(slot),
             self.seen.entry(slot).last_seen,
@@ -114,7 +114,7 @@ impl Table {
             self.mark(slot);
         }
         self.plan(now, slot);
-        HearsayOutcome::Taken(match (known, present, moved) {
+        ClaimOutcome::Taken(match (known, present, moved) {
             (None, ..) => Change::Joined,
             (Some(_), false, _) => Change::Returned,
             (Some(_), true, true) => Change::Moved,
@@ -127,7 +127,7 @@ impl Table {
         &mut self,
         now: Now,
         name: &NodeName,
-        wire: Wire,
+        protocol: Protocol,
         ip: IpAddr,
         at: Timestamp,
         lease: Lease,
@@ -136,18 +136,18 @@ impl Table {
             return Imported::Owned;
         }
         let at = at.min(now.wall);
-        let heard = Hearsay {
+        let heard = UnverifiedClaim {
             name: name.clone(),
-            wire,
+            protocol,
             source: SocketAddr::new(ip.to_canonical(), 0),
             lease,
         };
         let id = stand_in(name);
         let Some(slot) = self.slot_of(&id) else {
-            if !self.has_room_for_hearsay(now) {
+            if !self.has_room_for_unverified(now) {
                 return Imported::Full;
             }
-            let slot = self.add_hearsay(id, &heard, at);
+            let slot = self.add_unverified(id, &heard, at);
             self.bind(now, slot, name);
             self.set_seen(now, slot, &heard, at);
             self.note_interval(now, slot, ip, at);
@@ -183,8 +183,8 @@ impl Table {
     }
 
     /// How many nodes are known by an unauthenticated wire alone.
-    pub fn hearsay(&self) -> usize {
-        self.hearsay.len()
+    pub fn unverified(&self) -> usize {
+        self.unverified.len()
     }
 
     /// A row of hearsay whose name went to a node that proves who it is: it is over.
@@ -206,7 +206,7 @@ impl Table {
         let here = |slot: u32| {
             !self.proves_itself(slot) && self.is_present(slot) && self.hot(slot).source.ip == wanted
         };
-        self.hearsay
+        self.unverified
             .iter()
             .filter(|slot| here(**slot))
             .nth(NAMES_PER_SOURCE - 1)
@@ -214,9 +214,12 @@ impl Table {
     }
 
     /// Makes room for one more row; whoever is gone longest goes.
-    fn has_room_for_hearsay(&mut self, now: Now) -> bool {
-        if self.hearsay.len() >= self.settings.max_hearsay {
-            let gone = self.hearsay.iter().filter(|slot| !self.is_present(**slot));
+    fn has_room_for_unverified(&mut self, now: Now) -> bool {
+        if self.unverified.len() >= self.settings.max_unverified {
+            let gone = self
+                .unverified
+                .iter()
+                .filter(|slot| !self.is_present(**slot));
             let Some(slot) = gone.min_by_key(|slot| self.cold(**slot).ended).copied() else {
                 return false;
             };
@@ -227,7 +230,12 @@ impl Table {
     }
 
     /// Puts a new row into the table, neither bound nor present yet.
-    fn add_hearsay(&mut self, id: NodeId, heard: &Hearsay, first_seen: Timestamp) -> u32 {
+    fn add_unverified(
+        &mut self,
+        id: NodeId,
+        heard: &UnverifiedClaim,
+        first_seen: Timestamp,
+    ) -> u32 {
         let registration = unproved(id, heard);
         let hot = Hot {
             id,
@@ -237,11 +245,11 @@ impl Table {
         };
         let cold = Cold {
             bound: false,
-            wire: heard.wire,
+            protocol: heard.protocol,
             ..Cold::new(&registration, first_seen)
         };
         let slot = self.occupy(None, hot, cold);
-        self.hearsay.insert(slot);
+        self.unverified.insert(slot);
         // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
         let tag = self.seen.entry(slot).tag.wrapping_add(1);
         self.seen.set(
@@ -256,20 +264,20 @@ impl Table {
     }
 
     /// Takes wire and lease; whether either is another.
-    fn set_wire(&mut self, slot: u32, heard: &Hearsay) -> bool {
-        if self.cold(slot).wire == heard.wire && self.hot(slot).lease == heard.lease {
+    fn set_wire(&mut self, slot: u32, heard: &UnverifiedClaim) -> bool {
+        if self.cold(slot).protocol == heard.protocol && self.hot(slot).lease == heard.lease {
             return false;
         }
         let Registration { record, signed, .. } = unproved(self.hot(slot).id, heard);
         self.hot_mut(slot).lease = heard.lease;
         let cold = self.cold_mut(slot);
-        cold.wire = heard.wire;
+        cold.protocol = heard.protocol;
         cold.signed = Packed::new(&record, &signed);
         true
     }
 
     /// Takes the time and place of an imported record that is the newest: present if its lease still runs.
-    fn set_seen(&mut self, now: Now, slot: u32, heard: &Hearsay, at: Timestamp) {
+    fn set_seen(&mut self, now: Now, slot: u32, heard: &UnverifiedClaim, at: Timestamp) {
         let left = heard.lease.duration().saturating_sub(now.wall.since(at));
         let present = !left.is_zero();
         let hot = self.hot_mut(slot);
@@ -326,7 +334,7 @@ impl Table {
 }
 
 /// A record with a name and nothing else, which nobody signed.
-fn unproved(node: NodeId, heard: &Hearsay) -> Registration {
+fn unproved(node: NodeId, heard: &UnverifiedClaim) -> Registration {
     let record = Record {
         name: heard.name.clone(),
         epoch: 0,
@@ -354,5 +362,5 @@ fn unproved(node: NodeId, heard: &Hearsay) -> Registration {
 }
 
 #[cfg(test)]
-#[path = "hearsay_tests.rs"]
+#[path = "unverified_tests.rs"]
 mod tests;

@@ -125,7 +125,7 @@ fn service(text: &str) -> Result<(), String> {
 }
 
 /// Adds every error of the document by the schema; returns the JSON pointers of the wrong settings.
-pub(super) fn judge(document: &Document, problems: &mut Vec<Problem>) -> Vec<String> {
+pub(super) fn validate(document: &Document, problems: &mut Vec<Problem>) -> Vec<String> {
     // A text whose variables are wrong is an error already, and can't be judged.
     let unread = problems
         .iter()
@@ -143,11 +143,11 @@ pub(super) fn judge(document: &Document, problems: &mut Vec<Problem>) -> Vec<Str
 
 /// Makes a section without any setting, `node:` alone, the same as one that is left out, and a text that came from the
 /// environment the number or boolean that its setting wants: a variable knows no types.
-pub(super) fn settle(value: &mut Value, places: &BTreeMap<String, Place>) {
-    settle_below("", &SCHEMA, value, places);
+pub(super) fn coerce(value: &mut Value, places: &BTreeMap<String, Place>) {
+    coerce_below("", &SCHEMA, value, places);
 }
 
-fn settle_below(
+fn coerce_below(
     pointer: &str,
     schema: &'static Value,
     value: &mut Value,
@@ -184,7 +184,7 @@ fn settle_below(
             };
             *value = typed.unwrap_or_else(|| text.into());
         } else {
-            settle_below(&pointer, schema, value, places);
+            coerce_below(&pointer, schema, value, places);
         }
     }
 }

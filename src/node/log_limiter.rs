@@ -21,11 +21,11 @@ enum About {
 
 /// When each source was last warned of.
 #[derive(Debug, Default)]
-pub(super) struct Damper {
+pub(super) struct LogLimiter {
     last: HashMap<(About, IpAddr), Duration>,
 }
 
-impl Damper {
+impl LogLimiter {
     /// Whether an event is to be logged at this time of the monotonic clock; what no datagram can repeat at will always is.
     pub(super) fn admits(&mut self, now: Duration, event: &Event) -> bool {
         let key = match event {
@@ -74,33 +74,35 @@ mod tests {
 
     #[test]
     fn source_is_told_once_a_minute_whatever_its_port_is() {
-        let mut damper = Damper::default();
+        let mut log_limiter = LogLimiter::default();
         let at = Duration::from_secs;
-        assert!(damper.admits(at(1), &clock(1, 7)) && !damper.admits(at(1), &clock(1, 7)));
-        assert!(!damper.admits(at(60), &clock(1, 8)));
-        assert!(damper.admits(at(61), &clock(1, 8)));
-        assert!(damper.admits(at(61), &clock(2, 7)), "another source");
-        assert!(damper.admits(at(61), &channel(1)), "another ill");
+        assert!(
+            log_limiter.admits(at(1), &clock(1, 7)) && !log_limiter.admits(at(1), &clock(1, 7))
+        );
+        assert!(!log_limiter.admits(at(60), &clock(1, 8)));
+        assert!(log_limiter.admits(at(61), &clock(1, 8)));
+        assert!(log_limiter.admits(at(61), &clock(2, 7)), "another source");
+        assert!(log_limiter.admits(at(61), &channel(1)), "another ill");
     }
 
     #[test]
     fn forged_crowd_takes_bounded_memory_and_few_lines() {
-        let mut damper = Damper::default();
-        let told = |damper: &mut Damper, seconds| {
+        let mut log_limiter = LogLimiter::default();
+        let told = |log_limiter: &mut LogLimiter, seconds| {
             let told = (0..20_000)
-                .filter(|last| damper.admits(Duration::from_secs(seconds), &clock(*last, 7)));
+                .filter(|last| log_limiter.admits(Duration::from_secs(seconds), &clock(*last, 7)));
             told.count()
         };
-        assert_eq!(told(&mut damper, 1), SOURCES);
-        assert_eq!(damper.last.len(), SOURCES);
-        assert_eq!(told(&mut damper, 60), 0);
-        assert_eq!(told(&mut damper, 61), SOURCES);
+        assert_eq!(told(&mut log_limiter, 1), SOURCES);
+        assert_eq!(log_limiter.last.len(), SOURCES);
+        assert_eq!(told(&mut log_limiter, 60), 0);
+        assert_eq!(told(&mut log_limiter, 61), SOURCES);
     }
 
     #[test]
     fn what_a_flood_can_not_cause_is_always_told() {
-        let mut damper = Damper::default();
+        let mut log_limiter = LogLimiter::default();
         let raised = Event::Discovery(discovery::Event::EpochRaised { epoch: 3 });
-        assert!((0..100).all(|_| damper.admits(Duration::ZERO, &raised)));
+        assert!((0..100).all(|_| log_limiter.admits(Duration::ZERO, &raised)));
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::firewall::{By, Direction, Flow, Keeper, Kind, Verdict};
 use super::super::observations::*;
-use super::judge;
+use super::diagnose;
 use crate::api::view::*;
 use crate::model::{InterfaceName, Labels, NodeId, Role, Timestamp};
 use crate::net::{Family, FanoutMethod};
@@ -157,7 +157,7 @@ fn registry(present: u64, error: Option<&str>) -> RegistryView {
 fn unreachable(foreign: bool) -> NodeSeen {
     NodeSeen::Unreachable {
         why: "no permission".to_owned(),
-        mend: "as root",
+        remedy: "as root",
         foreign,
     }
 }
@@ -185,29 +185,33 @@ fn unanswered(seen: &mut Observations) {
 fn findings(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
     let mut seen = well();
     change(&mut seen);
-    judge(&seen)
+    diagnose(&seen)
 }
 
 /// The findings that are not fine.
 fn ills(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
     findings(change)
         .into_iter()
-        .filter(|finding| finding.mark != Mark::Ok)
+        .filter(|finding| finding.severity != Severity::Ok)
         .collect()
 }
 
 /// The one finding that is not fine, with the mark and code that it has to have.
-fn ill(mark: Mark, code: Code, change: impl FnOnce(&mut Observations)) -> String {
+fn ill(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -> String {
     let ills = ills(change);
     let [finding] = &ills[..] else {
         panic!("{code}: {ills:#?}")
     };
-    assert_eq!((finding.code, finding.mark), (code, mark), "{finding:?}");
+    assert_eq!(
+        (finding.code, finding.severity),
+        (code, severity),
+        "{finding:?}"
+    );
     let about = finding.about.clone().unwrap_or_default();
     format!(
         "{about}: {} | {}",
         finding.finding,
-        finding.mend.as_ref().expect("every ill has its mend")
+        finding.remedy.as_ref().expect("every ill has its mend")
     )
 }
 
@@ -253,7 +257,7 @@ fn where_all_is_well_every_finding_says_so() {
     let told = findings(|_| {});
     assert!(
         told.iter()
-            .all(|finding| finding.mark == Mark::Ok && finding.mend.is_none()),
+            .all(|finding| finding.severity == Severity::Ok && finding.remedy.is_none()),
         "{told:#?}"
     );
     let codes: BTreeSet<_> = told.iter().map(|finding| finding.code).collect();
@@ -281,26 +285,26 @@ fn where_all_is_well_every_finding_says_so() {
 
 #[test]
 fn files_and_settings() {
-    ill(Mark::Problem, Code::ConfigUnavailable, |seen| {
+    ill(Severity::Problem, Code::ConfigUnavailable, |seen| {
         seen.setup.unavailable = vec!["files.offer".to_owned()]
     });
-    ill(Mark::Warning, Code::ListensOnOneAddress, |seen| {
+    ill(Severity::Warning, Code::ListensOnOneAddress, |seen| {
         seen.setup.listen = "10.0.0.1:24373".parse().unwrap()
     });
     let open = "others may read /k; mend it: chmod 600 /k";
-    let text = ill(Mark::Problem, Code::KeyUnusable, |seen| {
+    let text = ill(Severity::Problem, Code::KeyUnusable, |seen| {
         seen.key = KeySeen::Unusable(open.to_owned())
     });
     assert_eq!(text, ": others may read /k | chmod 600 /k");
     let full = "use /x: no space left. Make room on its disk, or set node.state_dir";
-    let text = ill(Mark::Problem, Code::StateUnusable, |seen| {
+    let text = ill(Severity::Problem, Code::StateUnusable, |seen| {
         seen.state = StateSeen::Unusable(full.to_owned())
     });
     assert_eq!(
         text,
         ": failed to use /x: no space left | Make room on its disk, or set node.state_dir"
     );
-    ill(Mark::Problem, Code::StateHeld, |seen| {
+    ill(Severity::Problem, Code::StateHeld, |seen| {
         seen.state = StateSeen::Held("/x".into())
     });
     let without_key = |seen: &mut Observations| {
@@ -308,24 +312,24 @@ fn files_and_settings() {
         seen.network = NetworkSeen::default();
         seen.servers[0].outcome = Outcome::NotAsked;
     };
-    ill(Mark::Warning, Code::KeyNone, without_key);
+    ill(Severity::Warning, Code::KeyNone, without_key);
     assert!(ills(|seen| seen.state = StateSeen::ToBeMade("/x".into())).is_empty());
 }
 
 #[test]
 fn what_the_node_of_this_machine_tells() {
-    ill(Mark::Warning, Code::NodeUnreachable, |seen| {
+    ill(Severity::Warning, Code::NodeUnreachable, |seen| {
         seen.node = unreachable(false)
     });
     // Another user may read neither key nor state, and that is as it should be.
-    ill(Mark::Warning, Code::NodeUnreachable, |seen| {
+    ill(Severity::Warning, Code::NodeUnreachable, |seen| {
         seen.node = unreachable(true);
         seen.key = KeySeen::Unusable("permission denied".to_owned());
         seen.state = StateSeen::Unusable("permission denied".to_owned());
         seen.port = PortSeen::Taken("listen: taken".to_owned());
     });
     let unready = |status: &mut StatusView| status.health.ready = false;
-    let text = ill(Mark::Problem, Code::NodeNotReady, running(unready));
+    let text = ill(Severity::Problem, Code::NodeNotReady, running(unready));
     assert!(
         text.contains("run hereabouts doctor on the server"),
         "{text}"
@@ -339,13 +343,13 @@ fn what_the_node_of_this_machine_tells() {
     });
     assert!(
         deaf[0]
-            .mend
+            .remedy
             .as_ref()
-            .is_some_and(|mend| mend.contains("see the findings below")),
+            .is_some_and(|remedy| remedy.contains("see the findings below")),
         "{deaf:#?}"
     );
     let text = ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::MulticastNotJoined,
         running(|status| {
             let group = |joined, error: Option<&str>| GroupView {
@@ -369,7 +373,7 @@ fn what_the_node_of_this_machine_tells() {
     );
     assert!(text.contains("igmp_max_memberships"), "{text}");
     ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::ServerRefuses,
         running(|status| {
             status.servers = vec![ServerView {
@@ -385,7 +389,7 @@ fn what_the_node_of_this_machine_tells() {
         }),
     );
     ill(
-        Mark::Warning,
+        Severity::Warning,
         Code::NameConflict,
         running(|status| {
             status.conflicts = vec![ConflictView {
@@ -398,7 +402,7 @@ fn what_the_node_of_this_machine_tells() {
         }),
     );
     ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::Clone,
         running(|status| {
             status.clones = vec![CloneView {
@@ -410,7 +414,7 @@ fn what_the_node_of_this_machine_tells() {
         }),
     );
     ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::StoreFails,
         running(|status| {
             status.registry = Some(registry(1, Some("no space left on device")));
@@ -421,7 +425,7 @@ fn what_the_node_of_this_machine_tells() {
 #[test]
 fn what_the_node_was_started_with_and_what_it_fails_at() {
     let text = ill(
-        Mark::Warning,
+        Severity::Warning,
         Code::NodeOutdated,
         running(|status| {
             status.node.key_ids = vec!["5e6f7a8b".to_owned()];
@@ -441,7 +445,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         error: Some("no such file".to_owned()),
     };
     let text = ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::FileFails,
         running(|status| status.offers = vec![offer]),
     );
@@ -456,7 +460,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         ..AcceptView::default()
     };
     let text = ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::FileFails,
         running(|status| status.accepts = vec![accept]),
     );
@@ -481,7 +485,7 @@ fn what_the_node_tells_and_nobody_has_there() {
     let taken =
         "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
     let text = ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::NotPublished,
         with(publication("mdns", PublicationState::Conflict, Some(taken))),
     );
@@ -497,15 +501,15 @@ fn what_the_node_tells_and_nobody_has_there() {
             Some("failed to share port 5353/udp"),
         )
     };
-    let text = ill(Mark::Problem, Code::NotPublished, with(failed("dynip")));
+    let text = ill(Severity::Problem, Code::NotPublished, with(failed("dynip")));
     assert!(
         text.contains("not told to dynip: failed to share"),
         "{text}"
     );
-    ill(Mark::Problem, Code::NotPublished, with(failed("mdns")));
+    ill(Severity::Problem, Code::NotPublished, with(failed("mdns")));
     // Each of these is told by a finding of its own.
     assert!(ills(with(failed("server"))).is_empty());
-    ill(Mark::Problem, Code::MdnsPortTaken, |seen| {
+    ill(Severity::Problem, Code::MdnsPortTaken, |seen| {
         with(failed("mdns"))(seen);
         seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
     });
@@ -520,7 +524,7 @@ fn what_the_node_tells_and_nobody_has_there() {
 
 #[test]
 fn ports() {
-    ill(Mark::Problem, Code::PortTaken, |seen| {
+    ill(Severity::Problem, Code::PortTaken, |seen| {
         seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned())
     });
     let deaf = |seen: &mut Observations| {
@@ -530,14 +534,16 @@ fn ports() {
             .iter_mut()
             .for_each(|target| target.looped = None);
     };
-    assert!(ill(Mark::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself"));
-    ill(Mark::Problem, Code::PortUnusable, |seen| {
+    assert!(
+        ill(Severity::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself")
+    );
+    ill(Severity::Problem, Code::PortUnusable, |seen| {
         seen.port = PortSeen::Unusable("listen: no".to_owned())
     });
     let mdns = |seen: &mut Observations| {
         seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
     };
-    let text = ill(Mark::Problem, Code::MdnsPortTaken, mdns);
+    let text = ill(Severity::Problem, Code::MdnsPortTaken, mdns);
     assert!(
         text.contains("failed to share port 5353/udp with PID 7 | stop that program"),
         "{text}"
@@ -546,7 +552,7 @@ fn ports() {
 
 #[test]
 fn interfaces() {
-    let text = ill(Mark::Problem, Code::InterfacesNone, |seen| {
+    let text = ill(Severity::Problem, Code::InterfacesNone, |seen| {
         seen.interfaces[0].taken = false;
         seen.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
         seen.network.targets.clear();
@@ -558,11 +564,11 @@ fn interfaces() {
         text.contains("eth0 fits 'eth*' in interfaces.exclude"),
         "{text}"
     );
-    ill(Mark::Warning, Code::InterfacesPolled, |seen| {
+    ill(Severity::Warning, Code::InterfacesPolled, |seen| {
         seen.polled = true
     });
     ill(
-        Mark::Warning,
+        Severity::Warning,
         Code::InterfacesPolled,
         running(|status| status.interfaces_polled = true),
     );
@@ -582,14 +588,14 @@ fn interfaces() {
             "{mtu}"
         );
     }
-    ill(Mark::Warning, Code::MtuSmall, |seen| {
+    ill(Severity::Warning, Code::MtuSmall, |seen| {
         seen.interfaces[0].mtu = Some(1000)
     });
 }
 
 #[test]
 fn multicast_that_does_not_come_back() {
-    let text = ill(Mark::Warning, Code::MulticastOff, |seen| {
+    let text = ill(Severity::Warning, Code::MulticastOff, |seen| {
         seen.interfaces[0].multicast = false;
         seen.network
             .targets
@@ -600,7 +606,7 @@ fn multicast_that_does_not_come_back() {
         target.looped = Some(false);
         target.sent = Sent::NotPermitted;
     });
-    let text = ill(Mark::Problem, Code::MulticastNotSent, refused);
+    let text = ill(Severity::Problem, Code::MulticastNotSent, refused);
     assert!(
         text.contains("firewall of this machine forbids it") && text.contains("IPv6"),
         "{text}"
@@ -609,9 +615,11 @@ fn multicast_that_does_not_come_back() {
         target.looped = Some(false);
         target.sent = Sent::Failed("network is unreachable".to_owned());
     });
-    assert!(ill(Mark::Problem, Code::MulticastNotSent, failed).contains("network is unreachable"));
+    assert!(
+        ill(Severity::Problem, Code::MulticastNotSent, failed).contains("network is unreachable")
+    );
     let deaf = each_multicast(Family::Ipv4, |target| target.looped = Some(false));
-    let text = ill(Mark::Problem, Code::MulticastNotHeard, deaf);
+    let text = ill(Severity::Problem, Code::MulticastNotReceived, deaf);
     assert!(
         text.contains("1 node on the network answered") && text.contains("24373, incoming"),
         "{text}"
@@ -633,15 +641,15 @@ fn broadcast_that_does_not_come_back() {
         }
     };
     ill(
-        Mark::Problem,
-        Code::BroadcastNotHeard,
+        Severity::Problem,
+        Code::BroadcastNotReceived,
         each(|target| target.looped = Some(false)),
     );
     let refused = each(|target| {
         target.looped = Some(false);
         target.sent = Sent::NotPermitted;
     });
-    ill(Mark::Problem, Code::BroadcastNotSent, refused);
+    ill(Severity::Problem, Code::BroadcastNotSent, refused);
     // One of the two ways is enough.
     assert!(ills(|seen| seen.network.targets[3].looped = Some(false)).is_empty());
     // What is not used is not judged.
@@ -660,7 +668,7 @@ fn firewalls() {
         running(|_| {})(seen);
         seen.firewall = verdict(Kind::Unicast, true, Some(7));
     };
-    let text = ill(Mark::Problem, Code::FirewallDrops, deaf);
+    let text = ill(Severity::Problem, Code::FirewallDrops, deaf);
     assert!(
         text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"),
         "{text}"
@@ -675,13 +683,13 @@ fn firewalls() {
     };
     let codes: Vec<_> = ills(doubtful)
         .iter()
-        .map(|ill| (ill.code, ill.mark))
+        .map(|ill| (ill.code, ill.severity))
         .collect();
     assert_eq!(
         codes,
         [
-            (Code::FirewallMayDrop, Mark::Warning),
-            (Code::PeersNone, Mark::Warning)
+            (Code::FirewallMayDrop, Severity::Warning),
+            (Code::PeersNone, Severity::Warning)
         ]
     );
     // What was seen to pass is not dropped, whatever the rules look like; and a doubt ends where others answer.
@@ -700,7 +708,7 @@ fn firewall_mend(
     kept_by: Option<Keeper>,
     change: impl Fn(&mut Observations, &mut Verdict),
 ) -> String {
-    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
+    let text = ill(Severity::Problem, Code::FirewallDrops, |seen| {
         running(|_| {})(seen);
         let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
             return;
@@ -732,18 +740,18 @@ fn acknowledged(address: &str, found_by: &str) -> ServerView {
 fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
     let certain = |seen: &mut Observations| seen.firewall = verdict(Kind::Unicast, true, Some(7));
     // The answers came to the node's port.
-    ill(Mark::Warning, Code::FirewallMayDrop, certain);
+    ill(Severity::Warning, Code::FirewallMayDrop, certain);
     let server = |address: &str| acknowledged(address, "multicast");
-    for (address, mark, code) in [
-        ("10.0.0.9:24373", Mark::Warning, Code::FirewallMayDrop),
-        ("[fe80::9]:24373", Mark::Problem, Code::FirewallDrops),
+    for (address, severity, code) in [
+        ("10.0.0.9:24373", Severity::Warning, Code::FirewallMayDrop),
+        ("[fe80::9]:24373", Severity::Problem, Code::FirewallDrops),
     ] {
-        ill(mark, code, |seen| {
+        ill(severity, code, |seen| {
             running(|status| status.servers = vec![server(address)])(seen);
             certain(seen);
         });
     }
-    ill(Mark::Warning, Code::FirewallMayDrop, |seen| {
+    ill(Severity::Warning, Code::FirewallMayDrop, |seen| {
         let counts = BTreeMap::from([("registers".to_owned(), 2)]);
         running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(
             seen,
@@ -765,57 +773,57 @@ fn a_mend_keeps_whom_the_rules_let_in() {
             interface: true,
         },
     );
-    let mend = firewall_mend(source, None, nothing);
+    let remedy = firewall_mend(source, None, nothing);
     assert!(
-        mend.contains("if other machines are meant to be let in"),
-        "{mend}"
+        remedy.contains("if other machines are meant to be let in"),
+        "{remedy}"
     );
     assert!(
-        mend.ends_with(
+        remedy.ends_with(
             "nft insert rule inet filter input ip saddr 10.0.0.0/24 udp dport 24373 accept"
         ),
-        "{mend}"
+        "{remedy}"
     );
-    let mend = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
+    let remedy = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
     assert!(
-        mend.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"),
-        "{mend}"
+        remedy.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"),
+        "{remedy}"
     );
     // Without an address of the family, the network is left to whoever reads it.
-    let mend = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
+    let remedy = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
     assert!(
-        mend.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
-        "{mend}"
+        remedy.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
+        "{remedy}"
     );
-    let mend = firewall_mend(interface, None, nothing);
+    let remedy = firewall_mend(interface, None, nothing);
     assert_eq!(
-        mend,
+        remedy,
         "nft insert rule inet filter input iifname eth0 udp dport 24373 accept"
     );
-    let mend = firewall_mend(source, Some(Keeper::Ufw), nothing);
+    let remedy = firewall_mend(source, Some(Keeper::Ufw), nothing);
     assert!(
-        mend.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"),
-        "{mend}"
+        remedy.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"),
+        "{remedy}"
     );
     assert_eq!(
         firewall_mend(By::default(), Some(Keeper::Ufw), nothing),
         "ufw allow 24373/udp"
     );
-    let mend = firewall_mend(source, Some(Keeper::Firewalld), nothing);
+    let remedy = firewall_mend(source, Some(Keeper::Firewalld), nothing);
     assert!(
-        mend.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"),
-        "{mend}"
+        remedy.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"),
+        "{remedy}"
     );
-    let mend = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
+    let remedy = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
     assert_eq!(
-        mend,
+        remedy,
         "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload"
     );
 }
 
 #[test]
 fn a_mend_opens_every_port_that_is_shut() {
-    let text = ill(Mark::Problem, Code::FirewallDrops, |seen| {
+    let text = ill(Severity::Problem, Code::FirewallDrops, |seen| {
         running(|_| {})(seen);
         seen.network
             .targets
@@ -849,7 +857,7 @@ fn a_mend_opens_every_port_that_is_shut() {
 
 #[test]
 fn nobody_answers() {
-    let text = ill(Mark::Warning, Code::PeersNone, unanswered);
+    let text = ill(Severity::Warning, Code::PeersNone, unanswered);
     assert!(
         text.contains("1a2b3c4d here") && text.contains("'home'"),
         "{text}"
@@ -858,7 +866,7 @@ fn nobody_answers() {
         running(|status| status.registry = Some(registry(3, None)))(seen);
         unanswered(seen);
     };
-    let text = ill(Mark::Warning, Code::PeersNone, elsewhere);
+    let text = ill(Severity::Warning, Code::PeersNone, elsewhere);
     assert!(
         text.contains("though 2 others are registered here") && text.contains("on other networks"),
         "{text}"
@@ -881,7 +889,7 @@ fn nobody_answers() {
     };
     let codes: Vec<_> = ills(client).iter().map(|ill| ill.code).collect();
     assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
-    ill(Mark::Problem, Code::ServerNone, |seen| {
+    ill(Severity::Problem, Code::ServerNone, |seen| {
         seen.network.peers = BTreeSet::from([(OTHER, false)])
     });
 }
@@ -903,7 +911,10 @@ fn a_pod_or_a_container_where_nobody_answers() {
         };
         let told = ills(alone);
         let finding = told.iter().find(|ill| ill.code == code).unwrap();
-        assert!(finding.mend.as_ref().unwrap().contains(says), "{finding:?}");
+        assert!(
+            finding.remedy.as_ref().unwrap().contains(says),
+            "{finding:?}"
+        );
         // On the host's network, or with an answer, the container is not to blame.
         let on_host = |seen: &mut Observations| {
             alone(seen);
@@ -917,13 +928,13 @@ fn a_pod_or_a_container_where_nobody_answers() {
 #[test]
 fn broadcast_is_answered_and_multicast_is_not() {
     let silent = |family| each_multicast(family, |target| target.answered_by.clear());
-    let text = ill(Mark::Warning, Code::MulticastUnanswered, |seen| {
+    let text = ill(Severity::Warning, Code::MulticastUnanswered, |seen| {
         silent(Family::Ipv4)(seen);
         silent(Family::Ipv6)(seen);
     });
     assert!(text.contains("IGMP snooping"), "{text}");
     let text = ill(
-        Mark::Warning,
+        Severity::Warning,
         Code::MulticastUnanswered,
         silent(Family::Ipv4),
     );
@@ -957,7 +968,7 @@ fn other_keys_and_channels() {
     assert_eq!(ills(counted).last().unwrap().code, Code::KeyDiffers);
     // Where ours answer, strangers are nobody's ill.
     assert!(ills(|seen| seen.network.foreign = BTreeSet::from([stranger])).is_empty());
-    let text = ill(Mark::Problem, Code::ChannelDiffers, |seen| {
+    let text = ill(Severity::Problem, Code::ChannelDiffers, |seen| {
         seen.network.channels = vec![(stranger, "work".to_owned())]
     });
     assert!(text.contains("called 'work', not 'home'"), "{text}");
@@ -970,7 +981,7 @@ fn clocks() {
         node,
         millis: -3_600_000,
     };
-    let text = ill(Mark::Problem, Code::ClockDiffers, |seen| {
+    let text = ill(Severity::Problem, Code::ClockDiffers, |seen| {
         seen.network.clocks = vec![clock(9, Some(OTHER))]
     });
     assert!(
@@ -990,7 +1001,7 @@ fn clocks() {
         seen.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
         seen.network.peers.insert((NodeId([8; 32]), false));
     };
-    assert!(ill(Mark::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
+    assert!(ill(Severity::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
 }
 
 #[test]
@@ -999,12 +1010,12 @@ fn servers() {
         |outcome: Outcome| move |seen: &mut Observations| seen.servers[0].outcome = outcome;
     let why = "look up 'hub:24373': unknown".to_owned();
     ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::ServerUnresolved,
         outcome(Outcome::Unresolved(why)),
     );
     let text = ill(
-        Mark::Problem,
+        Severity::Problem,
         Code::ServerSilent,
         outcome(Outcome::Silent(vec!["10.0.0.9:24373".parse().unwrap()])),
     );

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Wire {
+pub enum Protocol {
     /// Our own: sealed, and signed by the node.
     #[default]
     Hereabouts,
@@ -19,7 +19,7 @@ pub enum Wire {
     Terminals,
 }
 
-impl Wire {
+impl Protocol {
     /// Whether a name that came by it was proved to belong to its node.
     pub fn is_authenticated(self) -> bool {
         self == Self::Hereabouts
@@ -35,7 +35,7 @@ impl Wire {
     }
 }
 
-impl fmt::Display for Wire {
+impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

@@ -15,7 +15,7 @@ use crate::net::{Family, FanoutMethod};
 
 const OPEN_FIREWALL: &str = "open the firewall of this machine for UDP";
 
-pub(super) fn judge(seen: &Observations, findings: &mut Vec<FindingView>) {
+pub(super) fn diagnose(seen: &Observations, findings: &mut Vec<FindingView>) {
     let not_joined = not_joined(seen);
     findings.extend(
         not_joined
@@ -70,7 +70,7 @@ fn not_joined_finding(
     }: &NotJoined,
     node: bool,
 ) -> FindingView {
-    let mend = match why {
+    let remedy = match why {
         why if why.contains("igmp_max_memberships") => {
             "sysctl -w net.ipv4.igmp_max_memberships=100, and the same in /etc/sysctl.d; or leave interfaces out by \
              interfaces.exclude"
@@ -89,7 +89,7 @@ fn not_joined_finding(
     problem(
         Code::MulticastNotJoined,
         format!("{group} can't be joined, so that what others send there is not heard: {why}"),
-        format!("{mend}{again}"),
+        format!("{remedy}{again}"),
     )
     .about(interface)
 }
@@ -168,12 +168,12 @@ fn looped(
         FanoutMethod::Multicast => (
             Code::Multicast,
             Code::MulticastNotSent,
-            Code::MulticastNotHeard,
+            Code::MulticastNotReceived,
         ),
         FanoutMethod::Broadcast => (
             Code::Broadcast,
             Code::BroadcastNotSent,
-            Code::BroadcastNotHeard,
+            Code::BroadcastNotReceived,
         ),
     };
     let port = targets.first()?.to.port();
@@ -203,7 +203,7 @@ fn looped(
             .flat_map(|target| &target.answered_by)
             .collect();
         let finding = format!("{what} does not come back to this machine, though it is sent");
-        let mend = format!("{OPEN_FIREWALL} to port {port}, incoming");
+        let remedy = format!("{OPEN_FIREWALL} to port {port}, incoming");
         // Others heard it, so the network is fine and only the way in is shut.
         let finding = if others.is_empty() {
             finding
@@ -213,7 +213,7 @@ fn looped(
                 counted(others.len(), "node")
             )
         };
-        problem(not_heard, finding, mend)
+        problem(not_heard, finding, remedy)
     } else {
         return None;
     };
@@ -246,9 +246,9 @@ fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
         let (mut of_rule, rest): (Vec<Verdict>, Vec<Verdict>) = left.into_iter().partition(same);
         left = rest;
         let certain = of_rule.iter().any(|verdict| verdict.certain);
-        let mend = opening(seen, &first, &of_rule, *kept_by);
+        let remedy = opening(seen, &first, &of_rule, *kept_by);
         of_rule.retain(|verdict| verdict.certain == certain);
-        findings.push(firewall_finding(&first, certain, &of_rule, mend));
+        findings.push(firewall_finding(&first, certain, &of_rule, remedy));
     }
 }
 
@@ -329,7 +329,7 @@ fn firewall_finding(
     verdict: &Verdict,
     certain: bool,
     all: &[Verdict],
-    mend: String,
+    remedy: String,
 ) -> FindingView {
     let mut kinds: Vec<_> = all.iter().map(|other| other.flow.kind.as_str()).collect();
     kinds.dedup();
@@ -360,9 +360,9 @@ fn firewall_finding(
         listed(&ports)
     );
     let finding = if certain {
-        problem(code, finding, mend)
+        problem(code, finding, remedy)
     } else {
-        warning(code, finding, mend)
+        warning(code, finding, remedy)
     };
     finding.about(&verdict.chain)
 }
