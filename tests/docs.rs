@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hereabouts::api::view::Code;
 use hereabouts::model::{
@@ -42,13 +42,13 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-fn key_ring() -> KeyRing {
+fn ring() -> KeyRing {
     KeyRing::new("home", &[Secret::key([1; 32])]).unwrap()
 }
 
 #[test]
 fn the_worked_datagram_is_what_we_send() {
-    let page = read("docs/protocol.md");
+    let page = read("docs/reference/protocol.md");
     let message = Message::Registered(Registered {
         sequence: 9,
         seen: "192.0.2.7:40000".parse().unwrap(),
@@ -62,7 +62,7 @@ fn the_worked_datagram_is_what_we_send() {
     let mut datagram = [0; MAX_DATAGRAM];
     let length = message
         .seal(
-            key_ring().first(),
+            ring().first(),
             &std::array::from_fn(|index| index as u8),
             &mut datagram,
         )
@@ -72,7 +72,7 @@ fn the_worked_datagram_is_what_we_send() {
 
 #[test]
 fn the_worked_record_is_what_we_sign() {
-    let page = read("docs/protocol.md");
+    let page = read("docs/reference/protocol.md");
     let interface = InterfaceName::parse("eth0").unwrap();
     let record = Record {
         name: NodeName::parse("hub").unwrap(),
@@ -96,12 +96,8 @@ fn the_worked_record_is_what_we_sign() {
         role: Role::Both,
         labels: Labels::new([("site", "home")]).unwrap(),
     };
-    let signed = SignedRecord::sign(
-        &record,
-        &Identity::from_seed(&[1; 32]),
-        key_ring().first().id(),
-    )
-    .unwrap();
+    let signed =
+        SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), ring().first().id()).unwrap();
     assert_eq!(hex_block(&page, "a9 "), hex(&signed.body));
     assert_eq!(hex_block(&page, "b2e06355"), hex(&signed.signature));
     assert!(page.contains(&hex(&signed.node.0)));
@@ -109,7 +105,7 @@ fn the_worked_record_is_what_we_sign() {
 
 #[test]
 fn the_limits_of_the_page_are_those_of_the_code() {
-    let page = read("docs/protocol.md");
+    let page = read("docs/reference/protocol.md");
     for text in [
         format!("A datagram has {MIN_DATAGRAM} to {MAX_DATAGRAM} bytes"),
         format!("| {MIN_DATAGRAM} to {MAX_DATAGRAM} / 1 to {MAX_PAYLOAD} bytes |"),
@@ -129,7 +125,7 @@ fn the_limits_of_the_page_are_those_of_the_code() {
     ] {
         assert!(
             page.contains(&text),
-            "docs/protocol.md does not say: {text}"
+            "docs/reference/protocol.md does not say: {text}"
         );
     }
 }
@@ -137,7 +133,7 @@ fn the_limits_of_the_page_are_those_of_the_code() {
 /// Every name of three words and more in code form on the page of claims is a test.
 #[test]
 fn every_test_that_a_claim_rests_on_exists() {
-    let page = read("docs/security.md");
+    let page = read("docs/explanation/security.md");
     let mut sources = String::new();
     for directory in ["src", "tests", "integration"] {
         collect(
@@ -159,7 +155,7 @@ fn every_test_that_a_claim_rests_on_exists() {
         .collect();
     assert!(
         missing.is_empty(),
-        "docs/security.md names tests that do not exist: {missing:#?}"
+        "docs/explanation/security.md names tests that do not exist: {missing:#?}"
     );
 }
 
@@ -206,4 +202,155 @@ fn collect(directory: &Path, into: &mut String) {
             into.push_str(&fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+/// Every page that people read: README.md, CONTRIBUTING.md where it exists, and docs/ with all its directories.
+fn pages() -> Vec<PathBuf> {
+    fn markdown(directory: &Path, pages: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                markdown(&path, pages);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    pages.extend(Some(root.join("CONTRIBUTING.md")).filter(|page| page.exists()));
+    markdown(&root.join("docs"), &mut pages);
+    pages.sort();
+    assert!(pages.len() > 10, "{pages:?}");
+    pages
+}
+
+/// A line of a page, with where it is, and whether it is inside a block of code.
+struct Line {
+    place: String,
+    text: String,
+    code: bool,
+}
+
+impl Line {
+    fn is_table(&self) -> bool {
+        !self.code && self.text.trim_start().starts_with('|')
+    }
+}
+
+fn lines(page: &Path) -> Vec<Line> {
+    let name = page
+        .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+        .unwrap()
+        .display();
+    let mut code = false;
+    let mut lines = Vec::new();
+    for (index, text) in fs::read_to_string(page).unwrap().lines().enumerate() {
+        let is_fence = text.trim_start().starts_with("```");
+        lines.push(Line {
+            place: format!("{name}:{}", index + 1),
+            text: text.to_owned(),
+            code: code || is_fence,
+        });
+        code ^= is_fence;
+    }
+    assert!(!code, "{name}: a block of code does not end");
+    lines
+}
+
+/// The longest line of a page, and the longest cell of its tables, in characters.
+const LONGEST: usize = 120;
+
+#[test]
+fn no_line_of_the_documentation_is_longer_than_120_characters() {
+    let lines = pages().into_iter().flat_map(|page| lines(&page));
+    let long = lines.filter(|line| !line.is_table() && line.text.chars().count() > LONGEST);
+    let long: Vec<_> = long
+        .map(|line| format!("{}: {} characters", line.place, line.text.chars().count()))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "break these lines, best at the end of a sentence: {long:#?}"
+    );
+}
+
+#[test]
+fn no_table_cell_of_the_documentation_is_longer_than_120_characters() {
+    let mut long = Vec::new();
+    for line in pages()
+        .into_iter()
+        .flat_map(|page| lines(&page))
+        .filter(Line::is_table)
+    {
+        // A stroke behind a backslash is a character of its cell.
+        let text = line.text.replace("\\|", "/");
+        for cell in text
+            .split('|')
+            .map(str::trim)
+            .filter(|cell| cell.chars().count() > LONGEST)
+        {
+            long.push(format!(
+                "{}: {} characters: {cell}",
+                line.place,
+                cell.chars().count()
+            ));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "move what is in these cells below their table: {long:#?}"
+    );
+}
+
+/// The targets of the links of a line, without those in code.
+fn link_targets(text: &str) -> impl Iterator<Item = &str> {
+    let outside_code = text.split('`').step_by(2);
+    // The text of a link may itself be code, so that its target follows the code.
+    outside_code
+        .flat_map(|text| text.match_indices("](").map(|(at, _)| &text[at + 2..]))
+        .filter_map(|rest| {
+            let (target, _) = rest.split_once(')')?;
+            target.split_whitespace().next()
+        })
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let title = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = title
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_relative_link_of_the_documentation_leads_to_a_file_and_a_heading_that_exist() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        for line in lines(&page).into_iter().filter(|line| !line.code) {
+            for target in link_targets(&line.text).filter(|target| !target.contains("://")) {
+                let (file, fragment) = target
+                    .split_once('#')
+                    .map_or((target, None), |(file, at)| (file, Some(at)));
+                let file = if file.is_empty() {
+                    page.clone()
+                } else {
+                    page.parent().unwrap().join(file)
+                };
+                let exists = file.exists()
+                    && fragment.is_none_or(|fragment| {
+                        let headings = lines(&file)
+                            .into_iter()
+                            .filter(|line| !line.code && line.text.starts_with('#'));
+                        headings
+                            .map(|heading| anchor(&heading.text))
+                            .any(|anchor| anchor == fragment)
+                    });
+                if !exists {
+                    broken.push(format!("{}: {target}", line.place));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "these links lead nowhere: {broken:#?}");
 }

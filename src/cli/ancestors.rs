@@ -176,7 +176,7 @@ pub(super) fn from_pydiscover(path: &Path) -> anyhow::Result<Inherited> {
                   pydiscover: { port: 50000, magic: fna349fn, password_file: null, hidden: true }\n";
     let notes = vec![
         "PyDiscover's port, magic and password were flags of its command: set them in compat.pydiscover".to_owned(),
-        "with a password, PyDiscover uses one key stream for all datagrams and no tag: it hides little, see docs/compat.md"
+        "with a password, PyDiscover uses one key stream for all datagrams and no tag: it hides little, see docs/reference/legacy-protocols.md"
             .to_owned(),
     ];
     let sections = BTreeMap::from([("info", info), ("compat", compat.to_owned())]);

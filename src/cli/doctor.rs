@@ -21,7 +21,7 @@ const STATUS_LIMIT: Duration = Duration::from_secs(2);
 ///
 /// Looks at the config, the keys, the state directory, the port, the interfaces and the firewall of this machine, and asks
 /// the network by each method on each interface. Works beside a running node, and without one. Takes some three seconds.
-/// Exits with 0 only if all is well. docs/troubleshooting.md tells more of each finding.
+/// Exits with 0 only if all is well. docs/reference/troubleshooting.md tells more of each finding.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -627,7 +627,7 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
     assert_eq!(lines[0].finding, "'hub' runs");
     assert_eq!(
         ended.stdout.lines().nth(1).unwrap(),
-        r#"{"code":"port_taken","severity":"problem","about":"eth0","finding":"taken","remedy":"remedy it"}"#
+        r#"{"code":"port_taken","severity":"problem","about":"eth0","finding":"taken","remedy":"fix it"}"#
     );
 }
 

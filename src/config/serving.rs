@@ -294,7 +294,7 @@ pub struct HttpConfig {
 }
 
 /// The wires of PyDiscover, DynIP and the terminals, each off unless it is named: none of them proves who speaks, so anyone
-/// on the network can say anything by them. `docs/compat.md` says for each what that means.
+/// on the network can say anything by them. `docs/reference/legacy-protocols.md` says for each what that means.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Compat")]

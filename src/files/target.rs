@@ -157,7 +157,7 @@ fn denied(error: &io::Error, uid: u32, path: &Path) -> String {
 
 /// What it takes to give a file away (chown(2)).
 fn mend_owner(what: &str, uid: u32) -> String {
-    let capability = "the capability CAP_CHOWN (docs/files.md has the lines for systemd)";
+    let capability = "the capability CAP_CHOWN (docs/explanation/file-distribution.md has the lines for systemd)";
     match what {
         "group" => {
             format!(

@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(value["nodes"][1]["addresses"][0]["ip"], "10.0.0.1");
         assert_eq!(value["nodes"][1]["addresses"][0]["scope"], "private");
         assert_eq!(value["nodes"][1]["state"], "present");
-        assert_eq!(value["nodes"][1]["wire"], "hereabouts");
+        assert_eq!(value["nodes"][1]["protocol"], "hereabouts");
         assert_eq!(value["nodes"][1]["labels"]["site"], "home");
         write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
         let value: serde_json::Value =

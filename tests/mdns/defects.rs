@@ -82,7 +82,7 @@ fn floods(node: &Node) -> Option<u64> {
     node.status()["counters"]["mdns"]["floods"].as_u64()
 }
 
-/// That a node's memory grows by less than the bound of docs/mdns.md while this happens to it.
+/// That a node's memory grows by less than the bound of docs/explanation/discovery-by-mdns.md while this happens to it.
 fn grows_little(node: &Node, happens: impl FnOnce()) {
     let before = node.program.peak();
     happens();

@@ -199,7 +199,7 @@ fn node_and_resolved_share_port_5353_and_both_are_heard_in_either_order() {
         await_that("resolved beside the node hears others", || {
             desk.resolve("box.local") == ip("10.77.0.1")
         });
-        // It passes over all that comes from an address of its own host (docs/mdns.md).
+        // It passes over all that comes from an address of its own host (docs/explanation/discovery-by-mdns.md).
         assert_eq!(desk.resolve("laptop.local"), None);
         let findings =
             String::from_utf8(laptop.exec(&["doctor", "--output", "json"]).stdout).unwrap();

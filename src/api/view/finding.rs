@@ -28,7 +28,7 @@ impl Severity {
 /// One thing that was looked at, and how it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindingView {
-    /// Which it is: a stable word, under which `docs/troubleshooting.md` tells more.
+    /// Which it is: a stable word, under which `docs/reference/troubleshooting.md` tells more.
     pub code: Code,
     /// `ok`, `warning` or `problem`.
     pub severity: Severity,

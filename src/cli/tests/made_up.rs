@@ -75,7 +75,7 @@ pub(crate) fn announced(error: Option<&str>) -> AnnouncedView {
 }
 
 pub(crate) fn finding(code: Code, severity: Severity, text: &str) -> FindingView {
-    let remedy = (severity != Severity::Ok).then(|| "mend it".to_owned());
+    let remedy = (severity != Severity::Ok).then(|| "fix it".to_owned());
     let about = (severity != Severity::Ok).then(|| "eth0".to_owned());
     FindingView {
         code,

@@ -1028,7 +1028,7 @@ fn servers() {
 #[test]
 fn every_finding_has_a_test_here_and_a_place_in_the_docs() {
     let tests = include_str!("tests.rs");
-    let docs = include_str!("../../../docs/troubleshooting.md");
+    let docs = include_str!("../../../docs/reference/troubleshooting.md");
     for code in Code::ALL {
         // What can't be loaded never comes here: the command line tells it, with a test there.
         let tested = tests.contains(&format!("Code::{code:?},"))
@@ -1036,7 +1036,7 @@ fn every_finding_has_a_test_here_and_a_place_in_the_docs() {
         assert!(tested || *code == Code::ConfigInvalid, "{code} has no test");
         assert!(
             docs.contains(&format!("`{code}`")),
-            "{code} is not in docs/troubleshooting.md"
+            "{code} is not in docs/reference/troubleshooting.md"
         );
     }
 }
