@@ -16,7 +16,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A holder of the key who writes its own datagrams.
 struct Member {
-    ring: KeyRing,
+    key_ring: KeyRing,
     socket: UdpSocket,
 }
 
@@ -29,7 +29,7 @@ impl Member {
             .await
             .unwrap();
         Self {
-            ring: KeyRing::new(fleet.channel(), &[Secret::key(fleet.key)]).unwrap(),
+            key_ring: KeyRing::new(fleet.channel(), &[Secret::key(fleet.key)]).unwrap(),
             socket,
         }
     }
@@ -39,7 +39,7 @@ impl Member {
         getrandom::fill(&mut nonce).unwrap();
         let mut datagram = [0; MAX_DATAGRAM];
         let length = message
-            .seal(self.ring.first(), &nonce, &mut datagram)
+            .seal(self.key_ring.first(), &nonce, &mut datagram)
             .unwrap();
         datagram[..length].to_vec()
     }
@@ -55,7 +55,7 @@ impl Member {
         let length = received
             .unwrap_or_else(|_| panic!("no answer within {ANSWER_LIMIT:?}"))
             .unwrap();
-        let opened = seal::open(&self.ring, &mut datagram[..length]).unwrap();
+        let opened = seal::open(&self.key_ring, &mut datagram[..length]).unwrap();
         (Message::decode(opened.payload).unwrap(), length)
     }
 }

@@ -10,7 +10,7 @@ async fn doctor(node: &Node) -> (Option<i64>, Vec<Value>) {
     (code, node.json(&["doctor"]).await)
 }
 
-/// The finding with this code. `tests/docs.rs` looks here for codes that no other test causes.
+/// The finding with this code. `tests/program/docs.rs` looks here for codes that no other test causes.
 #[track_caller]
 fn the<'a>(findings: &'a [Value], code: &str) -> &'a Value {
     let found = findings.iter().find(|finding| finding["code"] == code);
@@ -28,7 +28,7 @@ fn all_is_well_between_containers_on_one_bridge() {
         for node in [&hub, &laptop] {
             let (code, findings) = doctor(node).await;
             assert!(
-                findings.iter().all(|finding| finding["mark"] == "ok"),
+                findings.iter().all(|finding| finding["severity"] == "ok"),
                 "{findings:#?}"
             );
             assert_eq!(code, Some(0));
@@ -44,9 +44,9 @@ fn a_container_alone_on_its_bridge_is_told_of_the_hosts_network_and_of_servers()
         let (code, findings) = doctor(&laptop).await;
         assert_eq!(code, Some(1));
         let network = the(&findings, "container_network");
-        assert_eq!(network["mark"], "warning");
+        assert_eq!(network["severity"], "warning");
         assert!(
-            network["mend"]
+            network["remedy"]
                 .as_str()
                 .unwrap()
                 .contains("network_mode: host"),

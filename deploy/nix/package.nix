@@ -31,7 +31,7 @@ rustPlatform.buildRustPackage {
   nativeBuildInputs = [ installShellFiles ];
 
   # .cargo/config.toml stays outside: it asks for a static glibc, which Nix has not.
-  # Tests of tests/ want network namespaces, which the sandbox forbids.
+  # Tests of tests/ want the pages, or network namespaces, which the sandbox forbids.
   cargoTestFlags = [ "--lib" ];
 
   # A program for another machine can't tell its completions here.
