@@ -1,20 +1,24 @@
 //! hereabouts: where are my machines right now, and where were they before?
 //!
-//! One program runs as client, server or both. The library is layered, and imports point downward only;
-//! siblings in braces never import each other, [`node`] joins them.
+//! One program runs as client, server or both. Its modules are rooms in layers: imports point downward only, and rooms of
+//! one line never import each other. `tests/program/layers.rs` checks it; `docs/explanation/architecture.md` gives the
+//! reasons.
 //!
 //! ```text
-//! main → cli → node → api → { discovery | registry | publish | files } → session → net → wire → model
-//!                                     (config → model; read by everything above wire)
+//! main → cli → { client | doctor | node } → settings → { compat | remote | lookup } → transfer → api
+//!      → { discovery | registry | publish | files } → session → { transport | state_dir }
+//!      → { wire | net | config } → model
 //! ```
 //!
 //! Invariants that hold everywhere:
 //!
 //! - A module marked *pure* has no tokio, no socket, no clock, no lock and no randomness of its own. It takes
 //!   [`model::Now`] and inputs, and gives outputs and the next deadline.
-//! - Nothing that comes from the network, a file or a flag can panic, hang, or grow memory without a limit.
+//! - `node` is the event loop and nothing else: `impl Node` is in `node/` alone.
+//! - `settings` turns the configuration into the settings of each room; no room below it reads the configuration.
+//! - No input from the network, a file or a flag can cause a panic, a hang, or memory that grows without a limit.
 //! - A change is acknowledged only after the store has synced it.
-//! - `unsafe` stands in `net/sys.rs` alone.
+//! - `unsafe` is in `net/sys.rs` alone.
 
 pub mod api;
 pub mod cli;

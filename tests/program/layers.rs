@@ -75,9 +75,9 @@ fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
 /// Whether a file holds tests alone.
 fn is_test(path: &str) -> bool {
     let parts = path.trim_end_matches(".rs").split('/');
-    parts
-        .into_iter()
-        .any(|part| part == "tests" || part.ends_with("_tests") || part == "simulation" || part == "fixture")
+    parts.into_iter().any(|part| {
+        part == "tests" || part.ends_with("_tests") || part == "simulation" || part == "fixture"
+    })
 }
 
 /// The code of a file without comments and without the tests at its end.
@@ -95,7 +95,10 @@ fn program() -> Vec<(String, String)> {
     found.retain(|(path, _)| !is_test(path));
     found.sort();
     assert!(found.len() > 150, "only {} files were found", found.len());
-    found.into_iter().map(|(path, text)| (path, code(&text))).collect()
+    found
+        .into_iter()
+        .map(|(path, text)| (path, code(&text)))
+        .collect()
 }
 
 /// The room that a file belongs to: the first part of its path below `src`.
@@ -132,31 +135,49 @@ fn imports_point_downward_only() {
     let mut upward = BTreeMap::new();
     for (path, code) in program() {
         let own = room(&path);
-        let own_level = level(own).unwrap_or_else(|| panic!("src/{path} is in no room of this test"));
+        let own_level =
+            level(own).unwrap_or_else(|| panic!("src/{path} is in no room of this test"));
         for other in used(&code).into_iter().filter(|other| other != own) {
             if level(&other).is_none_or(|other| other >= own_level) {
                 upward.insert(path.clone(), other);
             }
         }
     }
-    assert!(upward.is_empty(), "these files use a room beside or above them: {upward:#?}");
+    assert!(
+        upward.is_empty(),
+        "these files use a room beside or above them: {upward:#?}"
+    );
 }
 
 #[test]
 fn only_rooms_above_the_settings_read_the_configuration() {
     let reads = |(path, code): &(String, String)| {
-        room(path) != "config" && !READ_CONFIG.contains(&room(path)) && used(code).contains("config")
+        room(path) != "config"
+            && !READ_CONFIG.contains(&room(path))
+            && used(code).contains("config")
     };
-    let readers: Vec<_> = program().into_iter().filter(reads).map(|(path, _)| path).collect();
-    assert!(readers.is_empty(), "these files read the configuration: {readers:#?}");
+    let readers: Vec<_> = program()
+        .into_iter()
+        .filter(reads)
+        .map(|(path, _)| path)
+        .collect();
+    assert!(
+        readers.is_empty(),
+        "these files read the configuration: {readers:#?}"
+    );
 }
 
 #[test]
 fn the_node_is_extended_in_its_own_room_alone() {
     let extends = |(_, code): &(String, String)| {
-        code.lines().any(|line| line.starts_with("impl Node ") || line.starts_with("impl Node{"))
+        code.lines()
+            .any(|line| line.starts_with("impl Node ") || line.starts_with("impl Node{"))
     };
-    let rooms: BTreeSet<_> = program().iter().filter(|file| extends(file)).map(|(path, _)| room(path).to_owned()).collect();
+    let rooms: BTreeSet<_> = program()
+        .iter()
+        .filter(|file| extends(file))
+        .map(|(path, _)| room(path).to_owned())
+        .collect();
     assert_eq!(rooms, BTreeSet::from(["node".to_owned()]));
 }
 
@@ -165,7 +186,10 @@ fn pure_parts_name_no_runtime_socket_clock_or_lock() {
     let mut impure = Vec::new();
     let mut seen = BTreeSet::new();
     for (path, code) in program() {
-        let Some(part) = PURE.iter().find(|part| path == **part || path.starts_with(&format!("{part}/"))) else {
+        let Some(part) = PURE
+            .iter()
+            .find(|part| path == **part || path.starts_with(&format!("{part}/")))
+        else {
             continue;
         };
         seen.insert(*part);
@@ -174,7 +198,10 @@ fn pure_parts_name_no_runtime_socket_clock_or_lock() {
         }
     }
     assert!(impure.is_empty(), "{impure:#?}");
-    assert!(seen.len() + 3 >= PURE.len(), "parts that do not exist: {PURE:?}, found {seen:?}");
+    assert!(
+        seen.len() + 3 >= PURE.len(),
+        "parts that do not exist: {PURE:?}, found {seen:?}"
+    );
 }
 
 #[test]
@@ -182,12 +209,27 @@ fn every_room_stands_in_the_library_and_on_the_page_of_the_architecture() {
     let library = fs::read_to_string(src().join("lib.rs")).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explanation/architecture.md");
     let page = fs::read_to_string(page).unwrap();
-    for room in LAYERS.iter().flat_map(|layer| layer.iter()).filter(|room| !["main", "lib"].contains(room)) {
-        assert!(library.contains(&format!("mod {room};")), "src/lib.rs does not declare {room}");
-        assert!(page.contains(&format!("`{room}`")), "the page does not name `{room}`");
+    for room in LAYERS
+        .iter()
+        .flat_map(|layer| layer.iter())
+        .filter(|room| !["main", "lib"].contains(room))
+    {
+        assert!(
+            library.contains(&format!("mod {room};")),
+            "src/lib.rs does not declare {room}"
+        );
+        assert!(
+            page.contains(&format!("`{room}`")),
+            "the page does not name `{room}`"
+        );
     }
-    let declared = library.lines().filter_map(|line| line.trim().strip_suffix(';')?.split("mod ").nth(1));
+    let declared = library
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(';')?.split("mod ").nth(1));
     for room in declared {
-        assert!(LAYERS.iter().any(|layer| layer.contains(&room)), "{room} is in no layer of this test");
+        assert!(
+            LAYERS.iter().any(|layer| layer.contains(&room)),
+            "{room} is in no layer of this test"
+        );
     }
 }

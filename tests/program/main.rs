@@ -6,6 +6,7 @@
 //! | [`config`] | examples, samples that must be refused, the committed schema |
 //! | [`docs`] | the pages say what the code does |
 //! | [`files_crash`] | a file is wholly old or wholly new, whenever its writer is killed |
+//! | [`layers`] | the rooms of src/ import downward only |
 //! | [`memory`] | lists and files of any length pass in constant memory |
 //! | [`store_crash`] | a server that is killed loses nothing that it acknowledged |
 //! | [`targets`] | each test target is run by `.ci/run` |
@@ -23,6 +24,7 @@ mod cli;
 mod config;
 mod docs;
 mod files_crash;
+mod layers;
 mod memory;
 mod store_crash;
 mod targets;
