@@ -4,6 +4,8 @@
 //! - [`request`]: what can be asked, and the lines that answer it.
 //! - [`control`]: the Unix socket: its server shell and its client.
 
+#![warn(missing_docs)]
+
 pub mod control;
 pub mod request;
 pub mod view;

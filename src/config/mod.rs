@@ -1,5 +1,7 @@
 //! One YAML file, its schema, and every error in it with its place.
 
+#![warn(missing_docs)]
+
 mod document;
 mod effective;
 mod environment;

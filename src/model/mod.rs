@@ -1,6 +1,8 @@
 //! The words of hereabouts as types: parsed once, valid ever after. Pure, but for reading
 //! [`Accounts`] of this machine.
 
+#![warn(missing_docs)]
+
 mod account;
 mod address;
 mod labels;

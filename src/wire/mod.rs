@@ -13,6 +13,8 @@
 //!
 //! Nonces, seeds and times are arguments: nothing here reads a clock or draws randomness.
 
+#![warn(missing_docs)]
+
 pub mod compat;
 pub mod identity;
 pub mod keyring;
