@@ -22,9 +22,7 @@ fn report_bug(panic: &PanicHookInfo<'_>) {
     cli::note(format_args!(
         "error: this is a bug in hereabouts {version}: {message} (at {place})"
     ));
-    cli::note(
-        "Please report it with this line, the command and its configuration (without keys).",
-    );
+    cli::note("Please report it with this line, the command and its configuration (without keys).");
     if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
         cli::note(std::backtrace::Backtrace::force_capture());
     }

@@ -14,9 +14,7 @@ use tokio::runtime::Runtime;
 use super::exit::Failure;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
-use crate::api::view::{
-    AnnounceResult, FindingView, FoundView, PydiscoverFoundView, StatusView,
-};
+use crate::api::view::{AnnounceResult, FindingView, FoundView, PydiscoverFoundView, StatusView};
 use crate::client::{self, ClientError};
 use crate::config::{Config, Loaded};
 use crate::doctor;
@@ -128,7 +126,13 @@ impl Client for NetworkClient {
                 Ok(())
             }
             request => runtime
-                .block_on(client::ask_network(config, request, SEARCH_LIMIT, limit, each))
+                .block_on(client::ask_network(
+                    config,
+                    request,
+                    SEARCH_LIMIT,
+                    limit,
+                    each,
+                ))
                 .map_err(session_failure),
         }
     }

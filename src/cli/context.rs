@@ -39,13 +39,12 @@ impl<'a> Context<'a> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let loaded =
-            config::load(&SystemEnvironment, self.file.as_deref()).map_err(|report| {
-                Failure::Config(format!(
-                    "the configuration can't be used:\n{}",
-                    report.render(false)
-                ))
-            })?;
+        let loaded = config::load(&SystemEnvironment, self.file.as_deref()).map_err(|report| {
+            Failure::Config(format!(
+                "the configuration can't be used:\n{}",
+                report.render(false)
+            ))
+        })?;
         tracing::debug!(source = ?loaded.source, "configuration loaded");
         Ok(self.loaded.get_or_init(|| loaded))
     }
@@ -93,8 +92,7 @@ impl<'a> Context<'a> {
                 ControlFlow::Break(())
             }
         };
-        self.client
-            .ask(self.config()?, request, limit, &mut each)?;
+        self.client.ask(self.config()?, request, limit, &mut each)?;
         outcome
     }
 
@@ -197,8 +195,7 @@ pub(super) fn unexpected(item: &Item) -> anyhow::Error {
 
 /// Why the registry could not be changed, with the remedy: a registry changes only over the control socket of its server.
 pub(super) fn needs_server(error: AskError) -> anyhow::Error {
-    const REMEDY: &str =
-        "run this on a server of the channel; `hereabouts discover --all` lists the nodes that answer now, with their roles";
+    const REMEDY: &str = "run this on a server of the channel; `hereabouts discover --all` lists the nodes that answer now, with their roles";
     match error {
         AskError::Refused {
             kind: ErrorKind::NotFound,

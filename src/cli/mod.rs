@@ -22,7 +22,6 @@ mod forget;
 mod health;
 mod history;
 mod import;
-mod ini;
 mod init;
 mod keygen;
 mod legacy;

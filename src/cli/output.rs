@@ -71,11 +71,7 @@ impl Output<'static> {
 impl<'a> Output<'a> {
     /// Writes to `writer`, as to a terminal if `terminal` is true.
     #[cfg(test)]
-    pub(super) fn new(
-        writer: impl Write + 'a,
-        requested: Option<Format>,
-        terminal: bool,
-    ) -> Self {
+    pub(super) fn new(writer: impl Write + 'a, requested: Option<Format>, terminal: bool) -> Self {
         Self {
             writer: Box::new(writer),
             requested,

@@ -14,14 +14,19 @@ const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
 /// How a row is emphasised where there is colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emphasis {
-    #[default]
     Normal,
     /// A fact of the past, or something that is not used.
     Dim,
     /// Something that is wrong.
     Bad,
+}
+
+impl Emphasis {
+    pub(super) fn bad_if(bad: bool) -> Self {
+        if bad { Self::Bad } else { Self::Normal }
+    }
 }
 
 /// Columns with a header, and one line for each row.
