@@ -12,7 +12,8 @@ fn main() -> ExitCode {
     catch_unwind(AssertUnwindSafe(cli::main)).unwrap_or(ExitCode::FAILURE)
 }
 
-/// Whatever came in, a panic is a bug: this prints where it happened and what helps to find it.
+/// A panic is a bug with any input: this prints where it happened and the facts that help to find
+/// it.
 fn report_bug(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()

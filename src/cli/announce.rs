@@ -17,12 +17,14 @@ use crate::config::DynipServer;
 
 /// Register this machine once and leave, as from cron
 ///
-/// Prints the address that each server saw. Where a node runs already, that node registers again at once.
+/// Prints the address that each server saw. Where a node runs already, that node registers again at
+/// once.
 ///
-/// Ends with 0 if at least one server acknowledged, with 1 if all refused, and with 3 if no server was found. In a pipe, each
-/// line is an address; refusals are on stderr.
+/// Ends with 0 if at least one server acknowledged, with 1 if all refused, and with 3 if no server
+/// was found. In a pipe, each line is an address; refusals are on stderr.
 ///
-/// With --compat it ends with 0 if at least one datagram was sent, with 1 if none was, and with 2 if no server is known.
+/// With --compat it ends with 0 if at least one datagram was sent, with 1 if none was, and with 2
+/// if no server is known.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,10 +34,12 @@ pub(super) struct AnnounceArgs {
     /// Wait for servers at most this long
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = time::limit)]
     timeout: Duration,
-    /// Send the name to servers of a legacy protocol instead, unauthenticated: one datagram, which is never acknowledged
+    /// Send the name to servers of a legacy protocol instead, unauthenticated: one datagram, which
+    /// is never acknowledged
     #[arg(long, value_name = "PROTOCOL", value_enum)]
     compat: Option<AnnounceProtocol>,
-    /// Send it to this DynIP server, HOST or HOST:PORT; may be given more than once [default: those of publish]
+    /// Send it to this DynIP server, HOST or HOST:PORT; may be given more than once [default: those
+    /// of publish]
     #[arg(long, value_name = "SERVER", requires = "compat")]
     to: Vec<DynipServer>,
 }
@@ -69,7 +73,8 @@ pub(super) fn run(
 fn announce(args: &AnnounceArgs, context: &Context<'_>) -> anyhow::Result<Vec<Item>> {
     match context.local_items(&Request::Announce, LOCAL_LIMIT + args.timeout)? {
         Ok(items) => Ok(items),
-        // Only where no node runs: two processes that register one node id would look like a cloned disk.
+        // Only where no node runs: two processes that register one node id would look like a cloned
+        // disk.
         Err(AskError::NoNode { .. } | AskError::TooLong { .. }) => {
             context.network_items(&Request::Announce, args.timeout)
         }

@@ -1,8 +1,9 @@
 //! The seam between the commands and the network.
 //!
-//! [`Client`] has one method for each thing that a command does without the node of this machine. [`NetworkClient`] does it for
-//! real, over [`crate::client`] and [`crate::doctor`]; unit tests answer from memory. The configuration and the request go in,
-//! views come out. Nothing here prints, and nothing here asks the control socket: that is what [`super::context`] is for.
+//! [`Client`] has one method for each thing that a command does without the node of this machine.
+//! [`NetworkClient`] does it for real, over [`crate::client`] and [`crate::doctor`]; unit tests
+//! answer from memory. The configuration and the request go in, views come out. Nothing here
+//! prints, and nothing here uses the control socket, which belongs to [`super::context`].
 //!
 //! No method is async: a command asks one thing and ends, so each call brings a runtime of its own.
 
@@ -27,7 +28,7 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 /// Receives the items of an answer one by one; a break ends the request.
 pub(super) type EachItem<'a> = &'a mut dyn FnMut(Item) -> ControlFlow<()>;
 
-/// What the commands need of the network.
+/// The operations of the network that the commands need.
 ///
 /// An error ends the command with exit code 1, or with the code of the [`Failure`] in it.
 pub(super) trait Client {
@@ -36,9 +37,10 @@ pub(super) trait Client {
 
     /// Answers a request without the node of this machine.
     ///
-    /// `Lookup` and `LookupHolder` ask the servers and the node itself by datagrams; no item means that no answer came.
-    /// `Announce` registers this machine once, with an item for each server that answers. Every other request goes over a
-    /// session to the first server that is found. `limit` bounds the whole answer, unless it is [`Duration::MAX`].
+    /// `Lookup` and `LookupHolder` ask the servers and the node itself by datagrams; no item means
+    /// that no answer came. `Announce` registers this machine once, with an item for each server
+    /// that answers. Every other request goes over a session to the first server that is found.
+    /// `limit` bounds the whole answer, unless it is [`Duration::MAX`].
     fn ask(
         &self,
         config: &Config,
@@ -47,8 +49,8 @@ pub(super) trait Client {
         each: EachItem<'_>,
     ) -> anyhow::Result<()>;
 
-    /// Searches for servers, or with `all` for every node, and passes each answer on as it comes, each node once. Ends after
-    /// `window`, or when `found` breaks.
+    /// Searches for servers, or with `all` for every node, and passes each answer on as it comes,
+    /// each node once. Ends after `window`, or when `found` breaks.
     fn discover(
         &self,
         config: &Config,
@@ -65,15 +67,16 @@ pub(super) trait Client {
         found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
     ) -> anyhow::Result<()>;
 
-    /// Sends this machine's name to DynIP servers, once: to `servers`, or if there are none, to those of the configuration.
+    /// Sends this machine's name to DynIP servers, once: to `servers`, or if there are none, to
+    /// those of the configuration.
     fn announce_dynip(
         &self,
         config: &Config,
         servers: &[String],
     ) -> anyhow::Result<Vec<AnnounceResult>>;
 
-    /// Checks everything that can be wrong. `running` is what the node of this machine answered; `progress` is called with
-    /// what is checked next.
+    /// Checks everything that can be wrong. `running` is the answer of the node of this machine;
+    /// `progress` is called with the name of the next check.
     fn examine(
         &self,
         loaded: &Loaded,
@@ -205,7 +208,8 @@ fn failure(error: ClientError) -> anyhow::Error {
     }
 }
 
-/// A secret that can't be used is the fault of the configuration, and ends the command as a bad configuration does.
+/// A secret that can't be used is the fault of the configuration, and ends the command as a bad
+/// configuration does.
 pub(super) fn settings_failure(error: SettingsError) -> anyhow::Error {
     match error {
         SettingsError::Secret(_) | SettingsError::KeyRing(_) => {

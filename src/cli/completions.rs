@@ -10,7 +10,8 @@ use super::output::Output;
 
 /// Print a completion script for a shell
 ///
-/// Write it to the file where the shell looks for it; a new shell then completes commands and options.
+/// Write it to the file where the shell looks for it; a new shell then completes commands and
+/// options.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

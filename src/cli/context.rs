@@ -1,7 +1,8 @@
-//! What every command stands on: the configuration, the node of this machine, and the network.
+//! The basis of every command: the configuration, the node of this machine, and the network.
 //!
-//! A [`Request`] goes in, items come out: from the node of this machine over its control socket, or else from the network by a
-//! [`Client`]. This module decides which of the two answers; it never prints.
+//! A [`Request`] goes in, items come out: from the node of this machine over its control socket, or
+//! else from the network by a [`Client`]. This module decides which of the two answers; it never
+//! prints.
 
 use std::cell::OnceCell;
 use std::ops::ControlFlow;
@@ -14,7 +15,7 @@ use crate::api::control::{self, AskError};
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::config::{self, Config, Loaded, SystemEnvironment};
 
-/// How long the node of this machine may take for what it knows without the network.
+/// How long the node of this machine may take for an answer that needs no network.
 pub(super) const LOCAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The configuration, which is read when a command first needs it, and the client of the network.
@@ -34,7 +35,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The configuration with its source. A configuration that can't be used is [`Failure::Config`].
+    /// The configuration with its source. A configuration that can't be used is
+    /// [`Failure::Config`].
     pub(super) fn loaded(&self) -> Result<&Loaded, Failure> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
@@ -105,8 +107,8 @@ impl<'a> Context<'a> {
         collected(|each| self.network(request, limit, each))
     }
 
-    /// Asks a registry, and passes each item on as it comes: the registry of this machine where it keeps one, else that of a
-    /// server of the network, over a session.
+    /// Asks a registry, and passes each item on as it comes: the registry of this machine where it
+    /// keeps one, else that of a server of the network, over a session.
     pub(super) fn registry(
         &self,
         request: &Request,
@@ -125,7 +127,8 @@ impl<'a> Context<'a> {
                 kind: ErrorKind::NotFound,
                 message,
             } => Err(Failure::NothingFound(message).into()),
-            // The node of this machine can't be asked, or keeps no registry: no item was passed on yet.
+            // The node of this machine can't be asked, or keeps no registry: no item was passed on
+            // yet.
             AskError::NoNode { .. }
             | AskError::NoPermission { .. }
             | AskError::TooLong { .. }
@@ -161,7 +164,8 @@ fn collected(
     Ok(items)
 }
 
-/// Passes on what the node of this machine answers: `Ok` with the outcome of `each`, or why the node did not answer.
+/// Passes on the answer of the node of this machine: `Ok` with the outcome of `each`, or the reason
+/// why the node did not answer.
 fn pass_on(
     answers: control::Answers,
     each: &mut dyn FnMut(Item) -> anyhow::Result<()>,
@@ -174,7 +178,8 @@ fn pass_on(
     Ok(Ok(()))
 }
 
-/// The error for an answer of another kind than the request has: it comes from a node of another version.
+/// The error for an answer of another kind than the request has: it comes from a node of another
+/// version.
 pub(super) fn unexpected(item: &Item) -> anyhow::Error {
     let kind = match item {
         Item::Node(_) => "node",
@@ -193,7 +198,8 @@ pub(super) fn unexpected(item: &Item) -> anyhow::Error {
     )
 }
 
-/// Why the registry could not be changed, with the remedy: a registry changes only over the control socket of its server.
+/// Why the registry could not be changed, with the remedy: a registry changes only over the control
+/// socket of its server.
 pub(super) fn needs_server(error: AskError) -> anyhow::Error {
     const REMEDY: &str = "run this on a server of the channel; `hereabouts discover --all` lists the nodes that answer now, with their roles";
     match error {

@@ -17,8 +17,8 @@ use crate::api::view::FoundView;
 ///
 /// Servers answer at once. With --all every node answers, at a random moment within the time limit.
 ///
-/// Ends with 3 if no node answered. In a pipe, each line is the name and the source address of the answer, separated by a tab;
-/// with --compat, it is the source address and the pairs.
+/// Ends with 3 if no node answered. In a pipe, each line is the name and the source address of the
+/// answer, separated by a tab; with --compat, it is the source address and the pairs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -79,8 +79,8 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one answer and passes it on to the reader at once. The next answer is not known yet, so the columns of a table have
-/// fixed widths.
+/// Prints one answer and passes it on to the reader at once. The next answer is not known yet, so
+/// the columns of a table have fixed widths.
 fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), Failure> {
     match output.format() {
         Format::Json => output.json(found)?,

@@ -19,12 +19,14 @@ const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Check what can go wrong, and print each problem with its remedy
 ///
-/// Checks the configuration, the keys, the state directory, the port, the interfaces and the firewall of this machine, and
-/// queries the network by each method on each interface. Works beside a running node and without one, and takes some three
-/// seconds. docs/reference/troubleshooting.md explains each finding.
+/// Checks the configuration, the keys, the state directory, the port, the interfaces and the
+/// firewall of this machine, and queries the network by each method on each interface. Works beside
+/// a running node and without one, and takes some three seconds. docs/reference/troubleshooting.md
+/// explains each finding.
 ///
-/// Each finding has a severity: ok, warning or problem. Ends with 0 only if all is ok, and with 1 otherwise. In a pipe, each
-/// line is the severity, the code, the subject, the finding and the remedy, separated by tabs; - stands for none.
+/// Each finding has a severity: ok, warning or problem. Ends with 0 only if all is ok, and with 1
+/// otherwise. In a pipe, each line is the severity, the code, the subject, the finding and the
+/// remedy, separated by tabs; - stands for none.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -73,7 +75,8 @@ fn config_invalid(error: String) -> FindingView {
     }
 }
 
-/// Shows on a terminal what is checked next; each line replaces the one before, and an empty text removes it.
+/// Shows the next check on a terminal; each line replaces the one before, and an empty text removes
+/// it.
 fn progress(next: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {

@@ -10,7 +10,8 @@ pub(super) const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// Nothing matches the request.
 const NOTHING_FOUND: u8 = 3;
-/// The configuration can't be used (`EX_USAGE` of sysexits.h, which linkerd2-proxy uses for it, too).
+/// The configuration can't be used (`EX_USAGE` of sysexits.h, which linkerd2-proxy uses for it,
+/// too).
 pub(super) const CONFIG: u8 = 64;
 
 /// An error that ends with a code of its own; any other error ends with [`FAILED`].
@@ -56,7 +57,8 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints a line on stderr. With stderr closed there is nowhere to report that, so the error is dropped.
+/// Prints a line on stderr. With stderr closed there is nowhere to report that, so the error is
+/// dropped.
 pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -18,7 +18,8 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// If it is not ready, the reasons are printed.
 ///
-/// Ends with 0 if the node is ready, and with 1 if it is not, if it does not run, or if it does not answer within 5 seconds.
+/// Ends with 0 if the node is ready, and with 1 if it is not, if it does not run, or if it does not
+/// answer within 5 seconds.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -15,11 +15,12 @@ use crate::model::NodeName;
 
 /// List every address that a node had, from when to when
 ///
-/// The history is that of this machine where a server runs here, else that of the server that answers first. An address is
-/// known because the node announced it, or because a server observed messages that came from it.
+/// The history is that of this machine where a server runs here, else that of the server that
+/// answers first. An address is known because the node announced it, or because a server observed
+/// messages that came from it.
 ///
-/// Ends with 3 if no address of the node is known. In a pipe, each line is the address, from and to (RFC 3339), separated by
-/// tabs; to is - while the node still has the address.
+/// Ends with 3 if no address of the node is known. In a pipe, each line is the address, from and to
+/// (RFC 3339), separated by tabs; to is - while the node still has the address.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

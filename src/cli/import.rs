@@ -1,7 +1,7 @@
 //! `hereabouts import`
 //!
-//! A legacy file goes in, and the node of this machine stores its records; counts come out. Records are always sent as
-//! unverified.
+//! A legacy file goes in, and the node of this machine stores its records; counts come out. Records
+//! are always sent as unverified.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,11 +26,12 @@ const PART_LIMIT: Duration = Duration::from_secs(30);
 
 /// Add the records of a legacy file to the registry
 ///
-/// Run this on the server, as the user of its node or as root. Each name comes in with its address and time, marked as
-/// unverified. A name that a node of the channel holds stays as it is. To import a file again changes nothing.
+/// Run this on the server, as the user of its node or as root. Each name comes in with its address
+/// and time, marked as unverified. A name that a node of the channel holds stays as it is. To
+/// import a file again changes nothing.
 ///
-/// Ends with 1 if a record could not be imported. In a pipe, the line is how many records were added, updated and unchanged,
-/// separated by tabs.
+/// Ends with 1 if a record could not be imported. In a pipe, the line is how many records were
+/// added, updated and unchanged, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -102,7 +103,7 @@ pub(super) fn run(
     }))
 }
 
-/// Sends the records in parts that fit a request, and adds up what the server did with them.
+/// Sends the records in parts that fit a request, and adds up the results of the server.
 fn import(records: &[ImportRecord], context: &Context<'_>) -> anyhow::Result<ImportedView> {
     let mut total = ImportedView::default();
     for part in records.chunks(IMPORT) {

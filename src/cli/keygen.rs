@@ -13,8 +13,8 @@ use crate::config::encode_key;
 
 /// Make a random key for a channel
 ///
-/// All nodes of a channel have the same key: copy it to each of them. The line that is printed goes into a key file, which
-/// channel.keys names.
+/// All nodes of a channel have the same key: copy it to each of them. The line that is printed goes
+/// into a key file, which channel.keys names.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,5 @@
-//! `discover` and `announce` by legacy protocols, whose answers prove nothing; and the reading of legacy files.
+//! `discover` and `announce` by legacy protocols, whose answers prove nothing; and the reading of
+//! legacy files.
 
 use std::io::Read;
 use std::ops::ControlFlow;

@@ -1,7 +1,7 @@
 //! Logs: text or JSON lines on stderr.
 //!
-//! The flags, the environment and the configuration go in; this module decides once for each process which events are written,
-//! and how. Data never goes here: that is [`super::output`].
+//! The flags, the environment and the configuration go in; this module decides once for each
+//! process which events are written, and how. Data never goes here: that is [`super::output`].
 
 use std::io::{self, IsTerminal};
 
@@ -12,7 +12,8 @@ use super::Global;
 use super::exit::Failure;
 use crate::config::{LogFormat, LogLevel};
 
-/// The variable that says what is logged, over the configuration: `debug`, or by module `info,hereabouts::net=trace`.
+/// The variable that says what is logged, over the configuration: `debug`, or by module
+/// `info,hereabouts::net=trace`.
 const VARIABLE: &str = "HEREABOUTS_LOG";
 
 /// Starts the log of a command other than `run`: warnings, as text.
@@ -20,8 +21,8 @@ pub(super) fn start_for_command(global: &Global) -> Result<(), Failure> {
     start(global, LogLevel::Warn, LogFormat::Text)
 }
 
-/// Starts logging with the level and the format of the configuration. `-v` and `-q` override [`VARIABLE`], which overrides
-/// `level`.
+/// Starts logging with the level and the format of the configuration. `-v` and `-q` override
+/// [`VARIABLE`], which overrides `level`.
 pub(super) fn start(global: &Global, level: LogLevel, format: LogFormat) -> Result<(), Failure> {
     let filter = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() && global.verbose == 0 && !global.quiet => {

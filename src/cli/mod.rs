@@ -1,9 +1,9 @@
 //! The command line: one file for each command.
 //!
-//! Arguments go in; data comes out on stdout and everything else on stderr, with an exit code. A command asks the node of this
-//! machine over its control socket, or else the network ([`context`], [`client`]). All commands share the formats of
-//! [`output`], the codes of [`exit`] and the logs of [`logging`]. No command opens a socket of its own, and none knows the
-//! protocol.
+//! Arguments go in; data comes out on stdout and everything else on stderr, with an exit code. A
+//! command asks the node of this machine over its control socket, or else the network ([`context`],
+//! [`client`]). All commands share the formats of [`output`], the codes of [`exit`] and the logs of
+//! [`logging`]. No command opens a socket of its own, and none knows the protocol.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,7 +81,8 @@ struct Cli {
 struct Global {
     /// Read this configuration file
     ///
-    /// Without it: $HEREABOUTS_CONFIG, ./hereabouts.yaml, /etc/hereabouts/hereabouts.yaml, the built-in defaults.
+    /// Without it: $HEREABOUTS_CONFIG, ./hereabouts.yaml, /etc/hereabouts/hereabouts.yaml, the
+    /// built-in defaults.
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Print in this format [default: table on a terminal, plain in a pipe]
@@ -137,7 +138,7 @@ pub fn main() -> ExitCode {
     let done = cli
         .start_log()
         .and_then(|()| cli.command.run(&cli.global, &context, &mut output));
-    // What was printed before an error is data, too.
+    // Data that was printed before an error is flushed, too.
     let flushed = output.flush().map_err(anyhow::Error::from);
     done.and_then(|code| flushed.map(|()| code))
         .unwrap_or_else(|error| exit::report(&error))

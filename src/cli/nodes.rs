@@ -17,16 +17,18 @@ use crate::model::{Labels, State, Timestamp};
 
 /// How long a whole list may take: a million nodes, page by page.
 const LIST_LIMIT: Duration = Duration::from_secs(120);
-/// How many rows are laid out together. A longer list is printed in parts, so that it is never in memory as a whole.
+/// How many rows are laid out together. A longer list is printed in parts, so that it is never in
+/// memory as a whole.
 const ROWS_PER_PART: usize = 1_000;
 
 /// List the registry: every node present, with its addresses
 ///
-/// The registry is that of this machine where a server runs here, else that of the server that answers first.
+/// The registry is that of this machine where a server runs here, else that of the server that
+/// answers first.
 ///
-/// The column KEY is the id of the channel key under which the node seals. A generation with ! in the column FILES means that
-/// the last attempt to get a newer one failed. A record that came by a legacy protocol is marked as unverified: anyone on that
-/// network could have sent it.
+/// The column KEY is the id of the channel key under which the node seals. A generation with ! in
+/// the column FILES means that the last attempt to get a newer one failed. A record that came by a
+/// legacy protocol is marked as unverified: anyone on that network could have sent it.
 ///
 /// Ends with 3 if no node matches. In a pipe, each line is a name.
 #[derive(Debug, Args)]

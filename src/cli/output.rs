@@ -1,7 +1,7 @@
 //! Data on stdout: formats, colour, tables and lines.
 //!
-//! Views and lines go in, bytes come out. Everything that a command prints as data goes through [`Output`], so that a closed pipe
-//! is noticed in one place.
+//! Views and lines go in, bytes come out. Everything that a command prints as data goes through
+//! [`Output`], so that a closed pipe is noticed in one place.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};

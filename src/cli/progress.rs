@@ -1,7 +1,7 @@
 //! The progress of files for people: a bar for each transfer, on a terminal.
 //!
-//! Views of `push` and `pull` go in. A transfer that ended is data and goes to stdout; bars go to stderr, and only if that is a
-//! terminal.
+//! Views of `push` and `pull` go in. A transfer that ended is data and goes to stdout; bars go to
+//! stderr, and only if that is a terminal.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -110,7 +110,8 @@ pub(super) fn follow<V: Transfer>(
 
 /// The style of a bar.
 ///
-/// The bar fills what the numbers leave free of the line, 12 of 80 columns: a line that is too long would wrap at each step.
+/// The bar fills the part of the line without numbers, 12 of 80 columns: a line that is too long
+/// would wrap at each step.
 fn style() -> ProgressStyle {
     // The template is a constant; if it were wrong, the default style would do.
     let style = ProgressStyle::with_template(

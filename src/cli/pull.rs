@@ -14,10 +14,11 @@ use crate::api::request::{ErrorKind, Item, Request};
 
 /// Make the node of this machine pull its files now
 ///
-/// Run it as the user of the node or as root. A file whose content is the newest already is done at once.
+/// Run it as the user of the node or as root. A file whose content is the newest already is done at
+/// once.
 ///
-/// Ends with 1 if any file failed, and with 3 if files.accept does not have the name. Each line is the file, done or failed,
-/// the generation that is here, and why it failed, separated by tabs.
+/// Ends with 1 if any file failed, and with 3 if files.accept does not have the name. Each line is
+/// the file, done or failed, the generation that is here, and why it failed, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

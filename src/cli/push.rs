@@ -15,16 +15,18 @@ use crate::model::NodeName;
 
 /// Make all nodes, or some, pull a file now, and show the progress of each
 ///
-/// Run it on the server that offers the file, as the user of its node or as root. Without --to, it waits for the nodes that
-/// reported that they accept the file. A node whose pull broke resumes within seconds, and is waited for.
+/// Run it on the server that offers the file, as the user of its node or as root. Without --to, it
+/// waits for the nodes that reported that they accept the file. A node whose pull broke resumes
+/// within seconds, and is waited for.
 ///
-/// New content is for every node that accepts the file, with --to as well: nodes that are not named pull it at their next
-/// visit, and are not shown.
+/// New content is for every node that accepts the file, with --to as well: nodes that are not named
+/// pull it at their next visit, and are not shown.
 ///
-/// The file of compat.terminals.file is announced to old terminals as well. They are "sent", because they can't report back.
+/// The file of compat.terminals.file is announced to old terminals as well. They are "sent",
+/// because they can't report back.
 ///
-/// Ends with 1 if any node failed, and with 3 if no node accepts the file. Each line is the node, done, failed or sent, the
-/// generation, and why it failed, separated by tabs.
+/// Ends with 1 if any node failed, and with 3 if no node accepts the file. Each line is the node,
+/// done, failed or sent, the generation, and why it failed, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -16,10 +16,12 @@ use crate::node::{Node, RunError};
 ///
 /// On a stop, the node sends a goodbye and finishes what it began.
 ///
-/// It logs to stderr, as log.level and log.format say. HEREABOUTS_LOG overrides them: debug, or by module
-/// info,hereabouts::net=trace. Under systemd it reports readiness, its stop, and a sign of life for WatchdogSec=.
+/// It logs to stderr, as log.level and log.format say. HEREABOUTS_LOG overrides them: debug, or by
+/// module info,hereabouts::net=trace. Under systemd it reports readiness, its stop, and a sign of
+/// life for WatchdogSec=.
 ///
-/// Ends with 64 also when the configuration uses a setting that is not available yet, or when a key can't be used.
+/// Ends with 64 also when the configuration uses a setting that is not available yet, or when a key
+/// can't be used.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

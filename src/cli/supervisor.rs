@@ -1,6 +1,8 @@
-//! Reports to the service manager: that the node serves, that it lives, that it stops (sd_notify(3)).
+//! Reports to the service manager: that the node serves, that it lives, that it stops
+//! (sd_notify(3)).
 //!
-//! Without `$NOTIFY_SOCKET`, that is, without a service manager, nothing is sent. A report that fails never stops the node.
+//! Without `$NOTIFY_SOCKET`, that is, without a service manager, nothing is sent. A report that
+//! fails never stops the node.
 
 use std::future::Future;
 use std::io;
@@ -26,9 +28,11 @@ pub(super) fn report_stopping() {
     log_failure(sd_notify::notify(&[NotifyState::Stopping]));
 }
 
-/// Waits for `stop`, and sends a sign of life at half the interval that the service manager asks for (`WatchdogSec=`).
+/// Waits for `stop`, and sends a sign of life at half the interval that the service manager asks
+/// for (`WatchdogSec=`).
 ///
-/// The node polls this future where it polls its sockets, so that a loop that hangs sends no sign of life.
+/// The node polls this future where it polls its sockets, so that a loop that hangs sends no sign
+/// of life.
 pub(super) async fn alive_until(stop: impl Future<Output = ()>) {
     match sd_notify::watchdog_enabled() {
         Some(limit) if limit >= MIN_WATCHDOG => {

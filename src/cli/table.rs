@@ -1,6 +1,7 @@
 //! Tables for people, and the form of values in them.
 //!
-//! Texts of other nodes go in; what comes out can neither move a cursor nor start a new line ([`printable`]).
+//! Texts of other nodes go in; lines come out that can neither move a cursor nor start a new line
+//! ([`printable`]).
 
 use std::time::Duration;
 

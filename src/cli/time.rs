@@ -1,4 +1,5 @@
-//! Times and durations on the command line. Pure, but for [`now`] and the time zone of this machine.
+//! Times and durations on the command line. Pure, but for [`now`] and the time zone of this
+//! machine.
 
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +45,8 @@ fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Ti
     if let Ok(ago) = duration(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
         return Ok(now.minus(ago));
     }
-    // A date alone means its first moment. A text with a zone that is not RFC 3339 must not count as local time.
+    // A date alone means its first moment. A text with a zone that is not RFC 3339 must not count
+    // as local time.
     let local = match text.parse::<Date>() {
         Ok(date) if text.len() == 10 => date.to_datetime(jiff::civil::Time::midnight()),
         _ if text.contains(['Z', 'z', '[', '+']) => return Err(error()),

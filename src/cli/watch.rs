@@ -15,13 +15,16 @@ use crate::api::view::ChangeView;
 
 /// Print changes of the registry as they happen
 ///
-/// The changes are nodes that arrive, change addresses, leave or expire, names that two nodes claim, cloned nodes, records
-/// that were forgotten, and reports about files. They are printed from now on, until the command is stopped.
+/// The changes are nodes that arrive, change addresses, leave or expire, names that two nodes
+/// claim, cloned nodes, records that were forgotten, and reports about files. They are printed from
+/// now on, until the command is stopped.
 ///
-/// The registry is that of this machine where a server runs here, else that of the server that answers first. If changes come
-/// faster than they are read, a note on stderr says how many were missed.
+/// The registry is that of this machine where a server runs here, else that of the server that
+/// answers first. If changes come faster than they are read, a note on stderr says how many were
+/// missed.
 ///
-/// Ends with 1 when that server ends. In a pipe, each line is the time (RFC 3339), the change and the name, separated by tabs.
+/// Ends with 1 when that server ends. In a pipe, each line is the time (RFC 3339), the change and
+/// the name, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -60,7 +63,8 @@ pub(super) fn run(
     anyhow::bail!("the server ended the watch: it is stopping or restarting")
 }
 
-/// A change as a line with columns of fixed width: the next change is not known yet, so no table can be laid out.
+/// A change as a line with columns of fixed width: the next change is not known yet, so no table
+/// can be laid out.
 fn line(change: &ChangeView) -> String {
     let mut line = format!(
         "{}  {:<9}  {:<20}",

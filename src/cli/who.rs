@@ -18,11 +18,12 @@ use crate::model::Timestamp;
 
 /// Print which node has an address, or had it last
 ///
-/// Without --at, the registry of this machine answers where a server runs here, else the network is asked. With --at, a
-/// registry answers: that of this machine, else that of the server that answers first.
+/// Without --at, the registry of this machine answers where a server runs here, else the network is
+/// asked. With --at, a registry answers: that of this machine, else that of the server that answers
+/// first.
 ///
-/// A node that had the address before, or that is known by a legacy protocol alone, is printed with a note on stderr. Ends
-/// with 3 if no node is known to have it. In a pipe, each line is a name.
+/// A node that had the address before, or that is known by a legacy protocol alone, is printed with
+/// a note on stderr. Ends with 3 if no node is known to have it. In a pipe, each line is a name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +41,8 @@ pub(super) struct WhoArgs {
     timeout: Duration,
 }
 
-/// Parses an address as `where` prints it. The zone means nothing to another machine (RFC 4007 §11.2), so it is dropped.
+/// Parses an address as `where` prints it. The zone means nothing to another machine (RFC 4007
+/// §11.2), so it is dropped.
 fn address(text: &str) -> Result<IpAddr, AddrParseError> {
     if let Some((address, _zone)) = text.split_once('%')
         && let Ok(ip) = address.parse::<Ipv6Addr>()
@@ -79,7 +81,8 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The holders, from this machine's own registry, else from the network: through the node of this machine, or without it.
+/// The holders, from this machine's own registry, else from the network: through the node of this
+/// machine, or without it.
 fn holders(
     address: IpAddr,
     args: &WhoArgs,

@@ -1,6 +1,7 @@
 //! Converts the INI files of PyDiscover and DynIP into sections of a configuration.
 //!
-//! A legacy file goes in; [`Converted`] comes out: YAML text for sections, and notes for the operator. Nothing is written here.
+//! A legacy file goes in; [`Converted`] comes out: YAML text for sections, and notes for the
+//! operator. Nothing is written here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,8 @@ pub(super) fn from_pydiscover(path: &Path) -> anyhow::Result<Converted> {
     })
 }
 
-/// Converts DynIP's file: its server becomes `compat.dynip` and the export, its client a target of `publish`.
+/// Converts DynIP's file: its server becomes `compat.dynip` and the export, its client a target of
+/// `publish`.
 pub(super) fn from_dynip(path: &Path) -> anyhow::Result<Converted> {
     let ini = read_ini(path)?;
     let server = ini.section("DynIP:Server");
@@ -110,7 +112,8 @@ fn add_dynip_server(
     let log = section
         .get("client_log_path")
         .map_or("dynip.json", String::as_str);
-    // DynIP resolved the path where it was started, which no file records: the directory of the INI file is the best guess.
+    // DynIP resolved the path where it was started, which no file records: the directory of the INI
+    // file is the best guess.
     let log = std::path::absolute(path.parent().unwrap_or(Path::new("")).join(log))?;
     let export = quoted(&log.display().to_string());
     converted.sections.insert(

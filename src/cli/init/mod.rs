@@ -1,7 +1,7 @@
 //! `hereabouts init`
 //!
-//! Arguments and, if there is one, a legacy file go in; a commented configuration and a key file come out. An existing file is
-//! never overwritten.
+//! Arguments and, if there is one, a legacy file go in; a commented configuration and a key file
+//! come out. An existing file is never overwritten.
 
 mod convert;
 mod ini;
@@ -26,12 +26,12 @@ const TEMPLATE: &str = include_str!("template.yaml");
 
 /// Write a commented configuration and its key file
 ///
-/// The configuration explains each setting, and the key file is beside it (hereabouts.key). An existing file is never
-/// overwritten. On the first machine, a new key is made. Another machine joins with --key -, which asks for the text in that
-/// key file.
+/// The configuration explains each setting, and the key file is beside it (hereabouts.key). An
+/// existing file is never overwritten. On the first machine, a new key is made. Another machine
+/// joins with --key -, which asks for the text in that key file.
 ///
-/// --from-pydiscover and --from-dynip convert the file of a legacy program. The role of a DynIP file that has only a client is
-/// client, unless --role says otherwise.
+/// --from-pydiscover and --from-dynip convert the file of a legacy program. The role of a DynIP
+/// file that has only a client is client, unless --role says otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +42,8 @@ pub(super) struct InitArgs {
     /// Write the configuration to this file
     #[arg(value_name = "PATH", default_value = "hereabouts.yaml")]
     path: PathBuf,
-    /// The key of the channel to join; - reads it from stdin, where ps does not show it [default: a new key]
+    /// The key of the channel to join; - reads it from stdin, where ps does not show it [default: a
+    /// new key]
     #[arg(long, value_name = "KEY", conflicts_with = "key_file")]
     key: Option<String>,
     /// Use this existing key file
@@ -97,7 +98,8 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The path of the key as the configuration names it; the key file is written unless `--key-file` names one.
+/// The path of the key as the configuration names it; the key file is written unless `--key-file`
+/// names one.
 fn key_path(args: &InitArgs) -> anyhow::Result<PathBuf> {
     if let Some(path) = &args.key_file {
         let path = std::path::absolute(path)?;
@@ -134,7 +136,8 @@ fn print_next_steps(path: &Path, key: &Path, records: Option<&Path>, converted: 
     );
 }
 
-/// Copies DynIP's records beside the configuration, because the server overwrites that file as soon as it starts.
+/// Copies DynIP's records beside the configuration, because the server overwrites that file as soon
+/// as it starts.
 fn copy_records(config: &Path, converted: &Converted) -> anyhow::Result<Option<PathBuf>> {
     let Some(records) = converted
         .records

@@ -1,7 +1,7 @@
 //! `hereabouts status`
 //!
-//! The status of the node goes in; sections with a title each come out. Every section is a [`Table`] from the files beside this
-//! one.
+//! The status of the node goes in; sections with a title each come out. Every section is a
+//! [`Table`] from the files beside this one.
 
 mod files;
 mod network;
@@ -23,8 +23,8 @@ use crate::model::Timestamp;
 
 /// Show this machine's node: sockets, methods, interfaces, servers, registry, counters
 ///
-/// Shows why each discovery method failed, and which rule decided that each interface is used or not used. A section without
-/// content is left out.
+/// Shows why each discovery method failed, and which rule decided that each interface is used or
+/// not used. A section without content is left out.
 ///
 /// Run it as the user of the node or as root. In a pipe, it prints the same as on a terminal.
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ fn print_section(title: &str, table: &Table, output: &mut Output<'_>) -> Result<
     Ok(())
 }
 
-/// Prints what the node is: the head of the status.
+/// Prints the facts about the node itself: the head of the status.
 fn print_node(status: &StatusView, output: &mut Output<'_>) -> Result<(), Failure> {
     let node = &status.node;
     output.line(format_args!(

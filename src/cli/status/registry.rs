@@ -1,4 +1,4 @@
-//! The sections about the registry and about what comes into it: conflicts, clones, and legacy protocols.
+//! The sections about the registry and about its sources: conflicts, clones, and legacy protocols.
 
 use super::super::table::{Emphasis, Table, ago, or_dash, printable};
 use super::kibibytes;

@@ -1,7 +1,8 @@
-//! Where a node is, or was: its addresses in the order in which this machine reaches them best. Pure.
+//! Where a node is, or was: its addresses in the order in which this machine reaches them best.
+//! Pure.
 //!
-//! A node's record or its intervals go in, with an [`AddressSelector`] for this machine; a [`Location`] comes out, which is also
-//! the JSON shape of `where`.
+//! A node's record or its intervals go in, with an [`AddressSelector`] for this machine; a
+//! [`Location`] comes out, which is also the JSON shape of `where`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,7 +34,8 @@ pub(super) struct Location {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Place {
     pub(super) address: IpAddr,
-    /// The interface of this machine through which a link-local IPv6 address is reached; null for others, and if it is unknown.
+    /// The interface of this machine through which a link-local IPv6 address is reached; null for
+    /// others, and if it is unknown.
     pub(super) zone: Option<InterfaceName>,
     /// The node's interface that holds it.
     pub(super) interface: Option<InterfaceName>,
@@ -100,7 +102,8 @@ pub(super) fn now(node: &NodeView, selector: &AddressSelector) -> Location {
     }
 }
 
-/// Where a node was: the intervals of one time. An announced and an observed interval of one address become one place.
+/// Where a node was: the intervals of one time. An announced and an observed interval of one
+/// address become one place.
 pub(super) fn at(
     intervals: &[HistoryView],
     at: Timestamp,
@@ -148,8 +151,9 @@ fn observed(address: IpAddr, selector: &AddressSelector, links: &Links) -> Place
     }
 }
 
-/// An address that the node announces goes before one that a server observed, which may be of a router in between. An address
-/// that this machine can't use as it is printed goes after all others.
+/// An address that the node announces goes before one that a server observed, which may be of a
+/// router in between. An address that this machine can't use as it is printed goes after all
+/// others.
 fn best_first(mut addresses: Vec<Place>, selector: &AddressSelector) -> Vec<Place> {
     addresses.sort_by_key(|place| {
         let rank = selector.rank(place.address, place.zone);

@@ -1,7 +1,7 @@
 //! `hereabouts where`
 //!
-//! [`run`] finds the node or its history, [`location`] orders its addresses as this machine reaches them, and this file prints
-//! them.
+//! [`run`] finds the node or its history, [`location`] orders its addresses as this machine reaches
+//! them, and this file prints them.
 
 mod location;
 
@@ -24,15 +24,18 @@ use location::Location;
 
 /// Print a node's addresses, best first
 ///
-/// Best is what this machine reaches most directly: an address on one of its own networks, then what its address policy
-/// prefers (RFC 6724, /etc/gai.conf), then link-local ones, with the zone if this machine knows it: fe80::7%eth0. The
-/// address from which a server received the node's messages is last, if the node does not announce it.
+/// Best is what this machine reaches most directly: an address on one of its own networks, then
+/// what its address policy prefers (RFC 6724, /etc/gai.conf), then link-local ones, with the zone
+/// if this machine knows it: fe80::7%eth0. The address from which a server received the node's
+/// messages is last, if the node does not announce it.
 ///
-/// Without --at, the registry of this machine answers where a server runs here, else the network is asked. With --at, a
-/// registry answers: that of this machine, else that of the server that answers first.
+/// Without --at, the registry of this machine answers where a server runs here, else the network is
+/// asked. With --at, a registry answers: that of this machine, else that of the server that answers
+/// first.
 ///
-/// A node that is absent, or that is known by a legacy protocol alone, is printed with a note on stderr. Ends with 3 if the
-/// name is unknown, or if the node announces no address. In a pipe, each line is an address.
+/// A node that is absent, or that is known by a legacy protocol alone, is printed with a note on
+/// stderr. Ends with 3 if the name is unknown, or if the node announces no address. In a pipe, each
+/// line is an address.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -103,7 +106,8 @@ fn note_doubts(location: &Location) {
     }
 }
 
-/// The node, from this machine's own registry, else from the network: through the node of this machine, or without it.
+/// The node, from this machine's own registry, else from the network: through the node of this
+/// machine, or without it.
 fn node(args: &WhereArgs, context: &Context<'_>) -> anyhow::Result<NodeView> {
     let lookup = Request::Lookup {
         name: args.name.clone(),

@@ -1,13 +1,15 @@
-//! Address selection: which of a node's addresses this machine reaches best, and through which of its interfaces it reaches a
-//! link-local one.
+//! Address selection: which of a node's addresses this machine reaches best, and through which of
+//! its interfaces it reaches a link-local one.
 //!
-//! The interfaces of this machine and the addresses of a node go in; an order and zones come out. Pure, except for
-//! [`PolicyTable::of_this_machine`], which reads a file. Nothing here asks the kernel for a route.
+//! The interfaces of this machine and the addresses of a node go in; an order and zones come out.
+//! Pure, except for [`PolicyTable::of_this_machine`], which reads a file. Nothing here asks the
+//! kernel for a route.
 //!
-//! This is destination address selection (RFC 6724 §6), with two deviations. An address on a network of this machine goes
-//! before all others, and link-local ones go after those that are routed, because many programs can't use a zone: that
-//! reverses rule 8. The node's own order replaces rule 9 (longest common prefix), as §6 allows: the node puts lasting addresses
-//! before temporary ones, and no prefix shows which is which.
+//! This is destination address selection (RFC 6724 §6), with two deviations. An address on a
+//! network of this machine goes before all others, and link-local ones go after those that are
+//! routed, because many programs can't use a zone: that reverses rule 8. The node's own order
+//! replaces rule 9 (longest common prefix), as §6 allows: the node puts lasting addresses before
+//! temporary ones, and no prefix shows which is which.
 
 mod policy;
 
@@ -28,7 +30,8 @@ pub struct AddressSelector {
     policy: PolicyTable,
 }
 
-/// How well an address suits this machine: the lesser, the better. Equal ones keep the node's own order (rule 10).
+/// How well an address suits this machine: the lesser, the better. Equal ones keep the node's own
+/// order (rule 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     /// Rules 1, 2 and 8.
@@ -39,8 +42,8 @@ pub struct Rank {
     label_differs: bool,
     /// Rule 6.
     precedence: Reverse<u32>,
-    /// An address behind a router that translates goes after one that needs no translation. RFC 6724 treats private IPv4 as
-    /// global (§3.2).
+    /// An address behind a router that translates goes after one that needs no translation. RFC
+    /// 6724 treats private IPv4 as global (§3.2).
     private: bool,
 }
 
@@ -69,8 +72,8 @@ impl Rank {
 }
 
 impl AddressSelector {
-    /// A selector for a machine with these interfaces. An interface that is down and an address that is not usable do not
-    /// count.
+    /// A selector for a machine with these interfaces. An interface that is down and an address
+    /// that is not usable do not count.
     pub fn new(mut interfaces: Vec<Interface>, policy: PolicyTable) -> Self {
         interfaces.retain(|interface| interface.up);
         for interface in &mut interfaces {
@@ -86,9 +89,9 @@ impl AddressSelector {
 
     /// The interfaces of this machine that are on the network of the address.
     ///
-    /// The addresses of this machine itself do not count: another node that has the same address is on another network that
-    /// looks the same, such as a container bridge. Link-local and loopback addresses do not count either, because they look the
-    /// same on every network.
+    /// The addresses of this machine itself do not count: another node that has the same address is
+    /// on another network that looks the same, such as a container bridge. Link-local and loopback
+    /// addresses do not count either, because they look the same on every network.
     fn interfaces_on_subnet(&self, ip: IpAddr) -> impl Iterator<Item = InterfaceName> {
         let counts = matches!(Scope::of(ip), Scope::Private | Scope::Global)
             && self.own_addresses().all(|own| own.ip != ip);
@@ -111,7 +114,8 @@ impl AddressSelector {
             .flat_map(|interface| &interface.addresses)
     }
 
-    /// The addresses of this machine that can be the source of a datagram to `ip`: those of its family and of a like scope.
+    /// The addresses of this machine that can be the source of a datagram to `ip`: those of its
+    /// family and of a like scope.
     fn sources(&self, ip: IpAddr) -> impl Iterator<Item = &InterfaceAddress> + Clone {
         let scope = Scope::of(ip);
         let routed = |scope| matches!(scope, Scope::Private | Scope::Global);
@@ -123,23 +127,24 @@ impl AddressSelector {
         self.own_addresses().filter(move |own| suits(own.ip))
     }
 
-    /// How well an address suits this machine; `zone` is the interface through which a link-local address is reached, if that
-    /// is known.
+    /// How well an address suits this machine; `zone` is the interface through which a link-local
+    /// address is reached, if that is known.
     pub fn rank(&self, ip: IpAddr, zone: Option<InterfaceName>) -> Rank {
         let scope = Scope::of(ip);
         let sources = self.sources(ip);
         let has_source = sources.clone().next().is_some();
         let reach = match scope {
             Scope::Loopback => Reach::Loopback,
-            // IPv4 has no zones: its link-local network is reachable if this machine has an address of that network.
+            // IPv4 has no zones: its link-local network is reachable if this machine has an address
+            // of that network.
             Scope::Link if zone.is_some() || (ip.is_ipv4() && has_source) => Reach::Link,
             Scope::Link => Reach::UnknownLink,
             Scope::Private | Scope::Global if self.shares_subnet(ip) => Reach::Subnet,
             Scope::Private | Scope::Global if has_source => Reach::Routed,
             Scope::Private | Scope::Global => Reach::NoSource,
         };
-        // Source address selection (§5), as far as it matters here: first an address that is not deprecated (rule 3), then one
-        // with the same label (rule 6).
+        // Source address selection (§5), as far as it matters here: first an address that is not
+        // deprecated (rule 3), then one with the same label (rule 6).
         let deprecated = has_source && sources.clone().all(|own| own.deprecated);
         let label = self.policy.label(ip);
         let mut chosen = sources.filter(|own| own.deprecated == deprecated);
@@ -156,8 +161,8 @@ impl AddressSelector {
 
     /// Through which interfaces of this machine the links of a node are reached.
     ///
-    /// This is derived from the node's `addresses`, each with the node's interface that holds it, and from the `source` of
-    /// its messages.
+    /// This is derived from the node's `addresses`, each with the node's interface that holds it,
+    /// and from the `source` of its messages.
     pub fn links(
         &self,
         addresses: impl Iterator<Item = (IpAddr, Option<InterfaceName>)> + Clone,
@@ -208,12 +213,14 @@ impl AddressSelector {
 pub struct Links {
     /// The link-local address that messages came from, and the interface that received them.
     seen: Option<(IpAddr, InterfaceName)>,
-    /// For each interface of the node, the one of this machine on the same link; `None` if two match.
+    /// For each interface of the node, the one of this machine on the same link; `None` if two
+    /// match.
     by_interface: BTreeMap<InterfaceName, Option<InterfaceName>>,
 }
 
 impl Links {
-    /// The zone that this machine needs for an address (RFC 4007 §6): one of its interfaces, for link-local IPv6 alone.
+    /// The zone that this machine needs for an address (RFC 4007 §6): one of its interfaces, for
+    /// link-local IPv6 alone.
     pub fn zone(&self, ip: IpAddr, interface: Option<InterfaceName>) -> Option<InterfaceName> {
         if ip.is_ipv4() || Scope::of(ip) != Scope::Link {
             return None;

@@ -1,7 +1,8 @@
-//! The policy table of RFC 6724 §2.1, which the administrator may have replaced in `/etc/gai.conf` (gai.conf(5)).
+//! The policy table of RFC 6724 §2.1, which the administrator may have replaced in `/etc/gai.conf`
+//! (gai.conf(5)).
 //!
-//! The text of that file goes in, precedences and labels come out. A file or a line that can't be used is ignored: it never
-//! keeps `where` from answering.
+//! The text of that file goes in, precedences and labels come out. A file or a line that can't be
+//! used is ignored: it never keeps `where` from answering.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,7 +26,8 @@ const DEFAULT: [(Ipv6Addr, u8, u32, u32); 9] = [
     (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, 1, 11),
     (Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 1, 12),
 ];
-/// The values of an address that no line matches; glibc adds the same line for `::/0` to a table that has none.
+/// The values of an address that no line matches; glibc adds the same line for `::/0` to a table
+/// that has none.
 const OTHER_PRECEDENCE: u32 = 40;
 const OTHER_LABEL: u32 = 1;
 
@@ -95,7 +97,8 @@ impl PolicyTable {
         }
     }
 
-    /// The table of a text. Its lines of one kind replace all default lines of that kind (gai.conf(5)).
+    /// The table of a text. Its lines of one kind replace all default lines of that kind
+    /// (gai.conf(5)).
     pub(super) fn parse(text: &str) -> Self {
         let mut precedences = Vec::new();
         let mut labels = Vec::new();
@@ -223,7 +226,8 @@ mod tests {
             "# IPv4 first\nprecedence ::ffff:0:0/96  100 # as RFC 6724 §10.3 has it\n",
         );
         assert_eq!(precedence_and_label(&table, "192.0.2.1"), (100, 4));
-        // The default line of fc00::/7 is replaced, too, and an address without a line counts as it does with glibc.
+        // The default line of fc00::/7 is replaced, too, and an address without a line counts as it
+        // does with glibc.
         assert_eq!(precedence_and_label(&table, "fd00::1"), (40, 13));
         let table =
             PolicyTable::parse("label ::/0 1\nlabel 2001:db8:1::/48 99\nlabel 2001:db8:1::7 100\n");

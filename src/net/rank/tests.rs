@@ -93,7 +93,8 @@ fn global_addresses_are_reached_by_ipv4_with_only_a_unique_local_source() {
         ranked(&ula, &["2001:db8::7", "203.0.113.7"]),
         ["203.0.113.7", "2001:db8::7"]
     );
-    // A unique local destination has the label of the source, and goes before a global one with another label.
+    // A unique local destination has the label of the source, and goes before a global one with
+    // another label.
     assert_eq!(
         ranked(&ula, &["2001:db8::7", "fd00:9::7"]),
         ["fd00:9::7", "2001:db8::7"]
@@ -268,7 +269,8 @@ fn zone_is_the_interface_of_this_machine_on_that_link() {
         PolicyTable::default(),
     );
     let eth0 = Some("eth0".to_owned());
-    // The interface that received the node's messages; also for another address of the interface that they came from.
+    // The interface that received the node's messages; also for another address of the interface
+    // that they came from.
     assert_eq!(
         zones(
             &selector,
@@ -297,7 +299,8 @@ fn zone_is_the_interface_of_this_machine_on_that_link() {
         zones(&selector, &both, Some("192.168.1.20:24373")),
         [None, eth0, None]
     );
-    // Unknown: a source that a server reports has no zone, and an index without an interface is of another machine.
+    // Unknown: a source that a server reports has no zone, and an index without an interface is of
+    // another machine.
     assert_eq!(
         zones(&selector, &[("fe80::7", "eth0")], Some("[fe80::7]:24373")),
         [None]
