@@ -7,6 +7,7 @@
 //! - [`Fanout`] keeps the group memberships and says where one message to everybody is to be sent.
 //! - [`mdns`] shows a service on one interface by multicast DNS, watches a host name there, and browses.
 //! - [`resolve`] looks up the names of known servers.
+//! - [`rank`] orders the addresses of a node by how well this machine reaches them (RFC 6724). Pure.
 //! - [`HttpClient`] sends one request to a program that is to be told something.
 //!
 //! One socket per family serves every interface: packet information (RFC 3542 §6) names the interface and the source
@@ -26,6 +27,7 @@ mod netlink;
 mod pattern;
 mod policy;
 mod polled;
+pub mod rank;
 mod resolve;
 mod socket;
 mod sockets;

@@ -1,14 +1,18 @@
-//! The policy table of RFC 6724 §2.1, as the administrator may have replaced it in `/etc/gai.conf` (gai.conf(5)).
+//! The policy table of RFC 6724 §2.1, which the administrator may have replaced in `/etc/gai.conf`
+//! (gai.conf(5)).
+//!
+//! The text of that file goes in, precedences and labels come out. A file or a line that can't be
+//! used is ignored: it never keeps `where` from answering.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-/// Where the administrator's table stands.
+/// The administrator's table.
 const FILE: &str = "/etc/gai.conf";
-/// The most that is read of it; Debian's, all comments, has 2.6 KB.
-const LIMIT: u64 = 64 << 10;
+/// A longer file is ignored; Debian's, all comments, has 2.6 KB.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// The default table: prefix, its length, precedence, label.
 const DEFAULT: [(Ipv6Addr, u8, u32, u32); 9] = [
@@ -22,13 +26,14 @@ const DEFAULT: [(Ipv6Addr, u8, u32, u32); 9] = [
     (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, 1, 11),
     (Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 1, 12),
 ];
-/// What an address has that no line fits; glibc adds the same line for `::/0` to a table that has none.
+/// The values of an address that no line matches; glibc adds the same line for `::/0` to a table
+/// that has none.
 const OTHER_PRECEDENCE: u32 = 40;
 const OTHER_LABEL: u32 = 1;
 
-/// Which addresses are preferred, and which belong together.
+/// Which addresses are preferred, and which of them belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PolicyTable {
+pub struct PolicyTable {
     precedences: Vec<Entry>,
     labels: Vec<Entry>,
 }
@@ -60,8 +65,8 @@ impl Default for PolicyTable {
 }
 
 impl PolicyTable {
-    /// The table of this machine: the administrator's, as far as he made one.
-    pub(crate) fn of_this_machine() -> Self {
+    /// The table of this machine: the administrator's, or the default one where there is none.
+    pub fn of_this_machine() -> Self {
         Self::read(Path::new(FILE))
     }
 
@@ -71,9 +76,14 @@ impl PolicyTable {
                 return Err(io::Error::other("not a regular file"));
             }
             let mut bytes = Vec::new();
-            File::open(file)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > LIMIT {
-                return Err(io::Error::other(format!("longer than {} KiB", LIMIT >> 10)));
+            File::open(file)?
+                .take(MAX_BYTES + 1)
+                .read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MAX_BYTES {
+                return Err(io::Error::other(format!(
+                    "longer than {} KiB",
+                    MAX_BYTES >> 10
+                )));
             }
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
@@ -81,15 +91,17 @@ impl PolicyTable {
             Ok(text) => Self::parse(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                tracing::debug!("{} is left out: {error}", file.display());
+                tracing::debug!(%error, file = %file.display(), "policy table ignored");
                 Self::default()
             }
         }
     }
 
-    /// The table that a text makes. Its lines of one kind replace all default ones of that kind (gai.conf(5)).
+    /// The table of a text. Its lines of one kind replace all default lines of that kind
+    /// (gai.conf(5)).
     pub(super) fn parse(text: &str) -> Self {
-        let (mut precedences, mut labels) = (Vec::new(), Vec::new());
+        let mut precedences = Vec::new();
+        let mut labels = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             let mut words = line
                 .split('#')
@@ -99,14 +111,14 @@ impl PolicyTable {
             let entries = match words.next() {
                 Some("precedence") => &mut precedences,
                 Some("label") => &mut labels,
-                // The other commands say nothing of an order, or are not known.
+                // The other commands have nothing to do with the order, or are not known.
                 _ => continue,
             };
             match entry(words.next(), words.next()) {
                 Some(entry) => entries.push(entry),
-                None => tracing::debug!(
-                    "line {number} of {FILE} is left out: it has no IPv6 prefix and number"
-                ),
+                None => {
+                    tracing::debug!("{FILE}:{number} ignored: it has no IPv6 prefix and number");
+                }
             }
         }
         let default = Self::default();
@@ -124,14 +136,14 @@ impl PolicyTable {
         }
     }
 
-    /// How much an address is preferred: the more, the better.
+    /// How much an address is preferred: the greater, the better.
     pub(super) fn precedence(&self, ip: IpAddr) -> u32 {
-        of(&self.precedences, ip).unwrap_or(OTHER_PRECEDENCE)
+        longest_match(&self.precedences, ip).unwrap_or(OTHER_PRECEDENCE)
     }
 
-    /// Which addresses it belongs to: a source and a destination suit each other that have one label.
+    /// To which group an address belongs: a source suits a destination if both have the same label.
     pub(super) fn label(&self, ip: IpAddr) -> u32 {
-        of(&self.labels, ip).unwrap_or(OTHER_LABEL)
+        longest_match(&self.labels, ip).unwrap_or(OTHER_LABEL)
     }
 }
 
@@ -151,16 +163,16 @@ fn entry(prefix: Option<&str>, value: Option<&str>) -> Option<Entry> {
     })
 }
 
-/// The value of the longest prefix that fits; of two alike, the first one's.
-fn of(entries: &[Entry], ip: IpAddr) -> Option<u32> {
+/// The value of the longest prefix that matches; of two equal prefixes, the value of the first.
+fn longest_match(entries: &[Entry], ip: IpAddr) -> Option<u32> {
     let ip = match ip {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
     };
-    let fits = |entry: &&Entry| same_prefix(entry.prefix.into(), ip.into(), entry.bits);
+    let matches = |entry: &&Entry| same_prefix(entry.prefix.into(), ip.into(), entry.bits);
     let longest = entries
         .iter()
-        .filter(fits)
+        .filter(matches)
         .min_by_key(|entry| std::cmp::Reverse(entry.bits));
     longest.map(|entry| entry.value)
 }
@@ -184,13 +196,13 @@ pub(super) fn same_prefix(a: IpAddr, b: IpAddr, length: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn of_both(table: &PolicyTable, ip: &str) -> (u32, u32) {
+    fn precedence_and_label(table: &PolicyTable, ip: &str) -> (u32, u32) {
         let ip = ip.parse().unwrap();
         (table.precedence(ip), table.label(ip))
     }
 
     #[test]
-    fn the_default_is_the_table_of_rfc_6724() {
+    fn default_is_the_table_of_rfc_6724() {
         let table = PolicyTable::default();
         for (ip, expected) in [
             ("::1", (50, 0)),
@@ -204,37 +216,38 @@ mod tests {
             ("3ffe::1", (1, 12)),
             ("fe80::1", (40, 1)),
         ] {
-            assert_eq!(of_both(&table, ip), expected, "{ip}");
+            assert_eq!(precedence_and_label(&table, ip), expected, "{ip}");
         }
     }
 
     #[test]
-    fn lines_of_one_kind_replace_the_default_ones_of_that_kind_alone() {
+    fn lines_of_one_kind_replace_default_lines_of_that_kind_only() {
         let table = PolicyTable::parse(
             "# IPv4 first\nprecedence ::ffff:0:0/96  100 # as RFC 6724 §10.3 has it\n",
         );
-        assert_eq!(of_both(&table, "192.0.2.1"), (100, 4));
-        // The default's line of fc00::/7 went with the others, and what no line fits counts as with glibc.
-        assert_eq!(of_both(&table, "fd00::1"), (40, 13));
+        assert_eq!(precedence_and_label(&table, "192.0.2.1"), (100, 4));
+        // The default line of fc00::/7 is replaced, too, and an address without a line counts as it
+        // does with glibc.
+        assert_eq!(precedence_and_label(&table, "fd00::1"), (40, 13));
         let table =
             PolicyTable::parse("label ::/0 1\nlabel 2001:db8:1::/48 99\nlabel 2001:db8:1::7 100\n");
-        assert_eq!(of_both(&table, "2001:db8:1::1"), (40, 99));
-        assert_eq!(of_both(&table, "2001:db8:1::7"), (40, 100));
-        assert_eq!(of_both(&table, "fd00::1"), (3, 1));
+        assert_eq!(precedence_and_label(&table, "2001:db8:1::1"), (40, 99));
+        assert_eq!(precedence_and_label(&table, "2001:db8:1::7"), (40, 100));
+        assert_eq!(precedence_and_label(&table, "fd00::1"), (3, 1));
     }
 
     #[test]
-    fn damaged_lines_leave_the_others_as_they_are() {
+    fn damaged_lines_are_ignored() {
         let damaged = "precedence\nprecedence ::/0\nprecedence 10.0.0.0/8 5\nprecedence ::/129 5\nprecedence ::/x 5\n\
                        precedence ::/0 -5\nprecedence ::/0 99999999999\nprecedence ::/0 2147483648\nreload yes\n\
                        scopev4 ::ffff:169.254.0.0/112 2\nlabel \u{fffd}/7 3\nfoo bar\n";
         assert_eq!(PolicyTable::parse(damaged), PolicyTable::default());
         let table = PolicyTable::parse(&format!("{damaged}precedence ::ffff:0:0/96 100"));
-        assert_eq!(of_both(&table, "192.0.2.1"), (100, 4));
+        assert_eq!(precedence_and_label(&table, "192.0.2.1"), (100, 4));
     }
 
     #[test]
-    fn a_file_that_is_missing_too_long_or_no_file_counts_for_nothing() {
+    fn file_that_is_missing_too_long_or_not_regular_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("gai.conf");
         assert_eq!(PolicyTable::read(&file), PolicyTable::default());
@@ -246,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_of_any_length_compare() {
+    fn prefixes_of_any_length_are_compared() {
         let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
         assert!(same_prefix(ip("10.0.0.1"), ip("192.0.2.1"), 0));
         assert!(!same_prefix(ip("10.0.0.1"), ip("10.0.0.2"), 32));

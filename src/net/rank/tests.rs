@@ -1,6 +1,6 @@
 use super::*;
 
-/// An interface of these addresses, each with the length of its network prefix.
+/// An interface with these addresses, each with the length of its network prefix.
 pub(crate) fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface {
     let address = |text: &&str| {
         let (ip, prefix) = text.split_once('/').unwrap();
@@ -19,8 +19,8 @@ pub(crate) fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface
     }
 }
 
-fn requester(addresses: &[&str]) -> Requester {
-    Requester::new(
+fn selector(addresses: &[&str]) -> AddressSelector {
+    AddressSelector::new(
         vec![interface(2, "eth0", addresses)],
         PolicyTable::default(),
     )
@@ -34,20 +34,20 @@ fn name(text: &str) -> InterfaceName {
     text.parse().unwrap()
 }
 
-/// The addresses in the asker's order; a link-local one may have a zone.
-fn ranked<'a>(requester: &Requester, addresses: &[&'a str]) -> Vec<&'a str> {
+/// The addresses in the order of the selector; a link-local one may have a zone.
+fn ranked<'a>(selector: &AddressSelector, addresses: &[&'a str]) -> Vec<&'a str> {
     let mut ranked = addresses.to_vec();
     ranked.sort_by_key(|text| {
         let (address, zone) = text
             .split_once('%')
             .map_or((*text, None), |(address, zone)| (address, Some(name(zone))));
-        requester.merit(ip(address), zone)
+        selector.rank(ip(address), zone)
     });
     ranked
 }
 
 #[test]
-fn an_address_on_the_askers_network_comes_first() {
+fn address_on_a_network_of_this_machine_comes_first() {
     let addresses = [
         "169.254.1.1",
         "10.9.0.5",
@@ -56,7 +56,7 @@ fn an_address_on_the_askers_network_comes_first() {
         "2001:db8::7",
         "127.0.0.1",
     ];
-    let home = requester(&["127.0.0.1/8", "192.168.1.4/24", "2001:db8:1::4/64"]);
+    let home = selector(&["127.0.0.1/8", "192.168.1.4/24", "2001:db8:1::4/64"]);
     assert_eq!(
         ranked(&home, &addresses),
         [
@@ -68,8 +68,8 @@ fn an_address_on_the_askers_network_comes_first() {
             "127.0.0.1"
         ]
     );
-    // Whatever the policy says of the others.
-    let ula = requester(&["fd00:1::4/64", "192.168.1.4/24", "2001:db8:1::4/64"]);
+    // The policy does not change that.
+    let ula = selector(&["fd00:1::4/64", "192.168.1.4/24", "2001:db8:1::4/64"]);
     assert_eq!(
         ranked(&ula, &["2001:db8:9::7", "203.0.113.7", "fd00:1::7"])[0],
         "fd00:1::7"
@@ -77,8 +77,8 @@ fn an_address_on_the_askers_network_comes_first() {
 }
 
 #[test]
-fn of_two_on_the_askers_networks_the_policy_decides() {
-    let home = requester(&["192.168.1.4/24", "2001:db8:1::4/64", "fd00:1::4/64"]);
+fn policy_decides_between_two_addresses_on_networks_of_this_machine() {
+    let home = selector(&["192.168.1.4/24", "2001:db8:1::4/64", "fd00:1::4/64"]);
     let addresses = ["192.168.1.20", "fd00:1::20", "2001:db8:1::20"];
     assert_eq!(
         ranked(&home, &addresses),
@@ -87,13 +87,14 @@ fn of_two_on_the_askers_networks_the_policy_decides() {
 }
 
 #[test]
-fn an_asker_with_a_unique_local_address_alone_reaches_global_ones_by_ipv4() {
-    let ula = requester(&["fe80::4/64", "fd00:1::4/64", "192.168.1.4/24"]);
+fn global_addresses_are_reached_by_ipv4_with_only_a_unique_local_source() {
+    let ula = selector(&["fe80::4/64", "fd00:1::4/64", "192.168.1.4/24"]);
     assert_eq!(
         ranked(&ula, &["2001:db8::7", "203.0.113.7"]),
         ["203.0.113.7", "2001:db8::7"]
     );
-    // As source and destination that suit each other, it goes before a global one that it does not suit.
+    // A unique local destination has the label of the source, and goes before a global one with
+    // another label.
     assert_eq!(
         ranked(&ula, &["2001:db8::7", "fd00:9::7"]),
         ["fd00:9::7", "2001:db8::7"]
@@ -101,8 +102,8 @@ fn an_asker_with_a_unique_local_address_alone_reaches_global_ones_by_ipv4() {
 }
 
 #[test]
-fn an_asker_with_a_global_ipv6_address_prefers_ipv6() {
-    let global = requester(&["2001:db8:1::4/64", "192.168.1.4/24"]);
+fn ipv6_is_preferred_with_a_global_ipv6_source() {
+    let global = selector(&["2001:db8:1::4/64", "192.168.1.4/24"]);
     assert_eq!(
         ranked(&global, &["203.0.113.7", "2001:db8::7"]),
         ["2001:db8::7", "203.0.113.7"]
@@ -114,29 +115,29 @@ fn an_asker_with_a_global_ipv6_address_prefers_ipv6() {
 }
 
 #[test]
-fn an_asker_without_ipv6_gets_it_after_ipv4() {
-    let requester = requester(&["192.168.1.4/24", "fe80::1/64"]);
+fn ipv6_comes_after_ipv4_without_an_ipv6_source() {
+    let selector = selector(&["192.168.1.4/24", "fe80::1/64"]);
     assert_eq!(
-        ranked(&requester, &["2001:db8::7", "fd00::7", "10.0.0.1"]),
+        ranked(&selector, &["2001:db8::7", "fd00::7", "10.0.0.1"]),
         ["10.0.0.1", "2001:db8::7", "fd00::7"]
     );
 }
 
 #[test]
-fn an_asker_without_ipv4_gets_it_after_ipv6() {
-    let requester = requester(&["2001:db8:1::4/64", "fe80::1/64"]);
+fn ipv4_comes_after_ipv6_without_an_ipv4_source() {
+    let selector = selector(&["2001:db8:1::4/64", "fe80::1/64"]);
     assert_eq!(
-        ranked(&requester, &["10.0.0.1", "fe80::7%eth0", "fd00::7"]),
+        ranked(&selector, &["10.0.0.1", "fe80::7%eth0", "fd00::7"]),
         ["fd00::7", "fe80::7%eth0", "10.0.0.1"]
     );
 }
 
 #[test]
-fn a_deprecated_address_of_the_asker_does_not_count_beside_another() {
+fn deprecated_source_does_not_count_beside_another() {
     let deprecated = |addresses: &[&str]| {
         let mut interface = interface(2, "eth0", addresses);
         interface.addresses[0].deprecated = true;
-        Requester::new(vec![interface], PolicyTable::default())
+        AddressSelector::new(vec![interface], PolicyTable::default())
     };
     let renumbered = deprecated(&["2001:db8:1::4/64", "fd00:1::4/64", "192.168.1.4/24"]);
     assert_eq!(
@@ -151,32 +152,32 @@ fn a_deprecated_address_of_the_asker_does_not_count_beside_another() {
 }
 
 #[test]
-fn the_administrators_table_decides_between_the_families() {
+fn table_of_the_administrator_decides_between_the_families() {
     let interfaces = vec![interface(
         2,
         "eth0",
         &["2001:db8:1::4/64", "192.168.1.4/24"],
     )];
     let ipv4_first = PolicyTable::parse("precedence ::ffff:0:0/96 100\n");
-    let requester = Requester::new(interfaces, ipv4_first);
+    let selector = AddressSelector::new(interfaces, ipv4_first);
     assert_eq!(
-        ranked(&requester, &["2001:db8::7", "203.0.113.7"]),
+        ranked(&selector, &["2001:db8::7", "203.0.113.7"]),
         ["203.0.113.7", "2001:db8::7"]
     );
     assert_eq!(
-        ranked(&requester, &["2001:db8:1::20", "192.168.1.20"]),
+        ranked(&selector, &["2001:db8:1::20", "192.168.1.20"]),
         ["192.168.1.20", "2001:db8:1::20"]
     );
     assert_eq!(
-        ranked(&requester, &["203.0.113.7", "2001:db8:1::20"])[0],
+        ranked(&selector, &["203.0.113.7", "2001:db8:1::20"])[0],
         "2001:db8:1::20",
         "the same subnet is first"
     );
 }
 
 #[test]
-fn a_link_local_address_without_its_zone_is_last_but_for_loopback() {
-    let home = requester(&["192.168.1.4/24", "fe80::1/64"]);
+fn link_local_address_without_zone_is_last_but_for_loopback() {
+    let home = selector(&["192.168.1.4/24", "fe80::1/64"]);
     let addresses = [
         "127.0.0.1",
         "fe80::7",
@@ -194,12 +195,12 @@ fn a_link_local_address_without_its_zone_is_last_but_for_loopback() {
             "127.0.0.1"
         ]
     );
-    // IPv4 has no zones: the asker has an address of that network, or not.
+    // IPv4 has no zones: this machine has an address of that network, or it has none.
     assert_eq!(
         ranked(&home, &["169.254.7.7", "2001:db8::7"]),
         ["2001:db8::7", "169.254.7.7"]
     );
-    let cable = requester(&["169.254.1.1/16", "fe80::1/64"]);
+    let cable = selector(&["169.254.1.1/16", "fe80::1/64"]);
     assert_eq!(
         ranked(&cable, &["2001:db8::7", "169.254.7.7"]),
         ["169.254.7.7", "2001:db8::7"]
@@ -207,49 +208,49 @@ fn a_link_local_address_without_its_zone_is_last_but_for_loopback() {
 }
 
 #[test]
-fn addresses_that_are_alike_keep_the_nodes_order() {
-    let home = requester(&["192.168.1.4/24", "2001:db8:1::4/64"]);
+fn equal_addresses_keep_the_order_of_the_node() {
+    let home = selector(&["192.168.1.4/24", "2001:db8:1::4/64"]);
     for addresses in [
         ["2001:db8:1::a", "2001:db8:1::9"],
         ["10.1.0.1", "10.0.0.1"],
         ["2001:db8:7::1", "2001:db8:1:f::1"],
     ] {
         assert_eq!(ranked(&home, &addresses), addresses);
-        let turned = [addresses[1], addresses[0]];
-        assert_eq!(ranked(&home, &turned), turned);
+        let reversed = [addresses[1], addresses[0]];
+        assert_eq!(ranked(&home, &reversed), reversed);
     }
 }
 
 #[test]
-fn an_address_that_the_asker_has_itself_is_no_neighbour() {
-    let requester = requester(&["172.17.0.1/16", "192.168.1.4/24", "fe80::1/64"]);
-    assert!(!requester.shares_subnet(ip("172.17.0.1")));
-    assert!(requester.shares_subnet(ip("172.17.0.2")));
-    assert!(!requester.shares_subnet(ip("fe80::2")));
+fn own_address_of_this_machine_shares_no_subnet() {
+    let selector = selector(&["172.17.0.1/16", "192.168.1.4/24", "fe80::1/64"]);
+    assert!(!selector.shares_subnet(ip("172.17.0.1")));
+    assert!(selector.shares_subnet(ip("172.17.0.2")));
+    assert!(!selector.shares_subnet(ip("fe80::2")));
 }
 
 #[test]
-fn what_is_down_or_tentative_counts_for_nothing() {
+fn interface_that_is_down_and_tentative_address_do_not_count() {
     let mut down = interface(2, "eth0", &["10.0.0.4/24"]);
     down.up = false;
     let mut tentative = interface(3, "eth1", &["2001:db8:1::4/64"]);
     tentative.addresses[0].tentative = true;
-    let requester = Requester::new(vec![down, tentative], PolicyTable::default());
+    let selector = AddressSelector::new(vec![down, tentative], PolicyTable::default());
     for address in ["10.0.0.7", "2001:db8:1::7"] {
-        assert_eq!(requester.merit(ip(address), None).reach(), Reach::NoSource);
+        assert_eq!(selector.rank(ip(address), None).reach(), Reach::NoSource);
     }
 }
 
 /// The zone of each of a node's addresses: its text, and the node's interface that holds it.
 fn zones(
-    requester: &Requester,
+    selector: &AddressSelector,
     addresses: &[(&str, &str)],
     source: Option<&str>,
 ) -> Vec<Option<String>> {
     let addresses = addresses
         .iter()
         .map(|(address, interface)| (ip(address), Some(name(interface))));
-    let links = requester.links(
+    let links = selector.links(
         addresses.clone(),
         source.map(|source| source.parse().unwrap()),
     );
@@ -259,8 +260,8 @@ fn zones(
 }
 
 #[test]
-fn the_zone_is_the_askers_interface_on_that_link() {
-    let requester = Requester::new(
+fn zone_is_the_interface_of_this_machine_on_that_link() {
+    let selector = AddressSelector::new(
         vec![
             interface(2, "eth0", &["192.168.1.4/24", "fe80::1/64"]),
             interface(7, "wlan0", &["192.168.2.4/24", "fe80::1/64"]),
@@ -268,10 +269,11 @@ fn the_zone_is_the_askers_interface_on_that_link() {
         PolicyTable::default(),
     );
     let eth0 = Some("eth0".to_owned());
-    // By which interface the node's messages came; also for another address of the interface that they came from.
+    // The interface that received the node's messages; also for another address of the interface
+    // that they came from.
     assert_eq!(
         zones(
-            &requester,
+            &selector,
             &[("fe80::7", "enp3s0")],
             Some("[fe80::7%7]:24373")
         ),
@@ -284,36 +286,33 @@ fn the_zone_is_the_askers_interface_on_that_link() {
         ("fe80::9", "enp4s0"),
     ];
     assert_eq!(
-        zones(&requester, &two, Some("[fe80::7%7]:24373")),
+        zones(&selector, &two, Some("[fe80::7%7]:24373")),
         [wlan0.clone(), wlan0, None]
     );
-    // By another address of the same interface, on a network of the asker.
+    // Another address of the same interface is on a network of this machine.
     let both = [
         ("192.168.1.20", "enp3s0"),
         ("fe80::7", "enp3s0"),
         ("fe80::9", "enp4s0"),
     ];
     assert_eq!(
-        zones(&requester, &both, Some("192.168.1.20:24373")),
+        zones(&selector, &both, Some("192.168.1.20:24373")),
         [None, eth0, None]
     );
-    // Nothing tells: a server's word has no zone, and an interface that is not here is another machine's.
+    // Unknown: a source that a server reports has no zone, and an index without an interface is of
+    // another machine.
     assert_eq!(
-        zones(&requester, &[("fe80::7", "eth0")], Some("[fe80::7]:24373")),
+        zones(&selector, &[("fe80::7", "eth0")], Some("[fe80::7]:24373")),
         [None]
     );
     assert_eq!(
-        zones(
-            &requester,
-            &[("fe80::7", "eth0")],
-            Some("[fe80::7%9]:24373")
-        ),
+        zones(&selector, &[("fe80::7", "eth0")], Some("[fe80::7%9]:24373")),
         [None]
     );
-    // Only link-local IPv6 has one.
+    // Only link-local IPv6 has a zone.
     assert_eq!(
         zones(
-            &requester,
+            &selector,
             &[("169.254.7.7", "eth0"), ("192.168.1.20", "eth0")],
             None
         ),
@@ -322,21 +321,21 @@ fn the_zone_is_the_askers_interface_on_that_link() {
 }
 
 #[test]
-fn two_networks_that_look_the_same_tell_no_zone() {
+fn two_networks_that_look_the_same_give_no_zone() {
     let twice = ["192.168.1.4/24", "fe80::1/64"];
     let interfaces = vec![
         interface(2, "eth0", &twice),
         interface(3, "eth1", &["192.168.1.5/24", "fe80::2/64"]),
     ];
-    let requester = Requester::new(interfaces, PolicyTable::default());
+    let selector = AddressSelector::new(interfaces, PolicyTable::default());
     let node = [("192.168.1.20", "eth0"), ("fe80::7", "eth0")];
     assert_eq!(
-        zones(&requester, &node, Some("192.168.1.20:24373")),
+        zones(&selector, &node, Some("192.168.1.20:24373")),
         [None, None]
     );
-    // The way that its messages came by settles it.
+    // The interface that received its messages decides.
     assert_eq!(
-        zones(&requester, &node, Some("[fe80::7%3]:24373")),
+        zones(&selector, &node, Some("[fe80::7%3]:24373")),
         [None, Some("eth1".to_owned())]
     );
 }

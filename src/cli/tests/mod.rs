@@ -1,4 +1,4 @@
-//! Whole commands, over a made-up network and a real control socket.
+//! Whole commands, over a network in memory and a real control socket.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -7,99 +7,109 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use tempfile::TempDir;
-use tracing_subscriber::filter::LevelFilter;
 
+use super::client::{Client, EachItem};
 use super::context::Context;
-use super::logging::LogFormat;
-use super::network::{Network, Settings};
 use super::output::Output;
-use super::rank::interface;
 use super::{Cli, exit};
 use crate::api::control::tests::Served;
 use crate::api::control::{AskError, Call};
 use crate::api::request::{ErrorKind, Item, PAGE, Request, Response};
 use crate::api::view::*;
-use crate::model::{Labels, NodeName, State};
+use crate::config::{Config, Loaded};
+use crate::model::{Labels, State};
 use crate::net::Interface;
+use crate::net::rank::interface;
 
-mod made_up;
 mod shapes;
+mod views;
 
-pub(super) use made_up::node;
-use made_up::{announced, finding, found, holder, interval};
+pub(super) use views::node;
+use views::{announced, finding, found, holder, interval};
 
-/// A network where everybody answers what stands here.
-#[derive(Clone, Default)]
-struct Fake {
+/// A network where every node answers with the views of this struct.
+#[derive(Default)]
+struct FakeClient {
     nodes: Vec<NodeView>,
     found: Vec<FoundView>,
     announced: Vec<AnnouncedView>,
     findings: Vec<FindingView>,
-    pydiscover: Vec<PydiscoverFoundView>,
-    /// What a server of the network answers over a session; without it, there is none.
-    remote: Option<fn(&Request) -> Vec<Item>>,
+    /// The answer of a server of the network over a session; without it, there is no server.
+    server: Option<fn(&Request) -> Vec<Item>>,
 }
 
-struct Opened(Fake, Settings);
-
-impl Network for Opened {
-    fn settings(&self) -> &Settings {
-        &self.1
+impl FakeClient {
+    fn items(&self, request: &Request) -> anyhow::Result<Vec<Item>> {
+        Ok(match request {
+            Request::Lookup { name } => {
+                let node = self.nodes.iter().find(|node| node.name == *name);
+                node.cloned().map(Item::from).into_iter().collect()
+            }
+            Request::LookupHolder { address } => {
+                let holder = holder(true);
+                let matches = holder.address == *address;
+                matches.then(|| holder.into()).into_iter().collect()
+            }
+            Request::Announce => self.announced.iter().cloned().map(Item::from).collect(),
+            request => match self.server {
+                Some(answer) => answer(request),
+                None => anyhow::bail!("no server of this channel answered within 2 s"),
+            },
+        })
     }
+}
 
+impl Client for FakeClient {
     fn interfaces(&self) -> Vec<Interface> {
         vec![interface(2, "eth0", &["192.168.1.4/24"])]
     }
 
-    fn run(&self) -> anyhow::Result<()> {
-        anyhow::bail!("port 24373 is taken")
+    fn ask(
+        &self,
+        _config: &Config,
+        request: &Request,
+        _limit: Duration,
+        each: EachItem<'_>,
+    ) -> anyhow::Result<()> {
+        let _ = self.items(request)?.into_iter().try_for_each(each);
+        Ok(())
     }
 
     fn discover(
         &self,
+        _config: &Config,
         _all: bool,
         _window: Duration,
         found: &mut dyn FnMut(FoundView) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
-        let _ = self.0.found.iter().cloned().try_for_each(found);
+        let _ = self.found.iter().cloned().try_for_each(found);
         Ok(())
     }
 
-    fn look_up(&self, name: &NodeName, _limit: Duration) -> anyhow::Result<Option<NodeView>> {
-        Ok(self.0.nodes.iter().find(|node| node.name == *name).cloned())
-    }
-
-    fn holders(
+    fn discover_pydiscover(
         &self,
-        address: std::net::IpAddr,
-        _limit: Duration,
-    ) -> anyhow::Result<Vec<HolderView>> {
-        Ok([holder(true)]
-            .into_iter()
-            .filter(|holder| holder.address == address)
-            .collect())
-    }
-
-    fn ask(
-        &self,
-        request: &Request,
-        _search: Duration,
-        _limit: Duration,
-        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+        _config: &Config,
+        _window: Duration,
+        _found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
     ) -> anyhow::Result<()> {
-        let Some(remote) = self.0.remote else {
-            anyhow::bail!("no server of this channel answered within 2 s")
-        };
-        let _ = remote(request).into_iter().try_for_each(each);
         Ok(())
     }
 
-    fn announce(&self, _limit: Duration) -> anyhow::Result<Vec<AnnouncedView>> {
-        Ok(self.0.announced.clone())
+    fn announce_dynip(
+        &self,
+        _config: &Config,
+        servers: &[String],
+    ) -> anyhow::Result<Vec<AnnounceResult>> {
+        let result = |server: &String| AnnounceResult {
+            server: server.clone(),
+            error: None,
+        };
+        Ok(servers.iter().map(result).collect())
     }
 
     fn examine(
         &self,
+        _loaded: &Loaded,
         running: Result<Box<StatusView>, AskError>,
         progress: &mut dyn FnMut(&str),
     ) -> anyhow::Result<Vec<FindingView>> {
@@ -112,26 +122,7 @@ impl Network for Opened {
             ),
             Err(error) => finding(Code::NodeAbsent, Severity::Ok, &error.to_string()),
         };
-        Ok([node].into_iter().chain(self.0.findings.clone()).collect())
-    }
-
-    fn discover_pydiscover(
-        &self,
-        _window: Duration,
-        found: &mut dyn FnMut(PydiscoverFoundView) -> ControlFlow<()>,
-    ) -> anyhow::Result<()> {
-        let _ = self.0.pydiscover.iter().cloned().try_for_each(found);
-        Ok(())
-    }
-
-    fn announce_dynip(&self, servers: &[String]) -> anyhow::Result<Vec<AnnounceResult>> {
-        Ok(servers
-            .iter()
-            .map(|server| AnnounceResult {
-                server: server.clone(),
-                error: None,
-            })
-            .collect())
+        Ok([node].into_iter().chain(self.findings.clone()).collect())
     }
 }
 
@@ -143,7 +134,7 @@ struct Ended {
     error: String,
 }
 
-fn execute(fake: &Fake, state_dir: &Path, args: &str) -> Ended {
+fn execute(fake: &FakeClient, state_dir: &Path, args: &str) -> Ended {
     let mut stdout = Vec::new();
     let (code, error) = execute_into(fake, state_dir, args, &mut stdout);
     Ended {
@@ -154,33 +145,31 @@ fn execute(fake: &Fake, state_dir: &Path, args: &str) -> Ended {
 }
 
 fn execute_into(
-    fake: &Fake,
+    fake: &FakeClient,
     state_dir: &Path,
     args: &str,
     stdout: impl std::io::Write,
 ) -> (u8, String) {
+    let config = serde_json::json!({ "node": { "state_dir": state_dir } });
+    execute_with_config(fake, state_dir, &config.to_string(), args, stdout)
+}
+
+/// Runs a command with the text of a configuration, which is written into `directory`.
+fn execute_with_config(
+    fake: &FakeClient,
+    directory: &Path,
+    config: &str,
+    args: &str,
+    stdout: impl std::io::Write,
+) -> (u8, String) {
+    let file = directory.join("hereabouts.yaml");
+    std::fs::write(&file, config).unwrap();
     let cli = Cli::try_parse_from(std::iter::once("hereabouts").chain(args.split(' '))).unwrap();
-    let settings = Settings {
-        state_dir: state_dir.to_owned(),
-        log_level: LevelFilter::INFO,
-        log_format: LogFormat::Text,
-    };
-    let fake = fake.clone();
-    let open = move |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
-        Ok(Box::new(Opened(fake.clone(), settings.clone())))
-    };
-    let context = Context::new(&open, None);
+    let context = Context::new(Some(file), fake);
     let mut output = Output::new(stdout, cli.global.output, false);
-    let done = cli.command.run(&cli.global, &context, &mut output);
-    match done {
-        Ok(code) => (
-            if code == std::process::ExitCode::SUCCESS {
-                0
-            } else {
-                exit::FAILED
-            },
-            String::new(),
-        ),
+    match cli.command.run(&cli.global, &context, &mut output) {
+        Ok(code) if code == std::process::ExitCode::SUCCESS => (0, String::new()),
+        Ok(_) => (exit::FAILED, String::new()),
         Err(error) => (exit::code(&error), format!("{error:#}")),
     }
 }
@@ -203,15 +192,15 @@ fn items(items: impl IntoIterator<Item = impl Into<Item>>) -> Vec<Response> {
 }
 
 fn refused(kind: ErrorKind) -> Vec<Response> {
-    vec![Response::error(kind, "says the node")]
+    vec![Response::error(kind, "not here")]
 }
 
 #[test]
 fn where_asks_the_network_when_no_node_runs_here() {
     let dir = TempDir::new().unwrap();
-    let fake = Fake {
+    let fake = FakeClient {
         nodes: vec![node("laptop", &["10.9.0.5", "203.0.113.7"])],
-        ..Fake::default()
+        ..FakeClient::default()
     };
     let ended = execute(&fake, dir.path(), "where Laptop");
     assert_eq!(
@@ -229,14 +218,17 @@ fn where_asks_the_network_when_no_node_runs_here() {
     let ended = execute(&fake, dir.path(), "where tablet");
     assert_eq!(
         (ended.code, ended.error.as_str()),
-        (3, "nobody knows tablet")
+        (
+            3,
+            "tablet is unknown: no node that answered knows it (`hereabouts nodes --absent` lists the names)"
+        )
     );
 }
 
 #[test]
 fn where_asks_the_node_of_this_machine_first_and_through_it_the_network() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = asked.clone();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = requests.clone();
     let served = served(move |request| {
         log.lock().unwrap().push(format!("{request:?}"));
         match request {
@@ -245,10 +237,10 @@ fn where_asks_the_node_of_this_machine_first_and_through_it_the_network() {
             _ => refused(ErrorKind::BadRequest),
         }
     });
-    let ended = execute(&Fake::default(), served.dir(), "where laptop --first");
+    let ended = execute(&FakeClient::default(), served.dir(), "where laptop --first");
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "10.9.0.5\n"));
     assert_eq!(
-        *asked.lock().unwrap(),
+        *requests.lock().unwrap(),
         [
             r#"Node { name: "laptop", at: None }"#,
             r#"Lookup { name: "laptop" }"#
@@ -257,20 +249,20 @@ fn where_asks_the_node_of_this_machine_first_and_through_it_the_network() {
 }
 
 #[test]
-fn where_prints_a_node_that_is_gone() {
-    let gone = NodeView {
+fn where_prints_a_node_that_is_absent() {
+    let absent = NodeView {
         state: State::Expired,
         ..node("laptop", &["10.9.0.5"])
     };
-    let served = served(move |_| items([gone.clone()]));
-    let ended = execute(&Fake::default(), served.dir(), "where laptop --first");
+    let served = served(move |_| items([absent.clone()]));
+    let ended = execute(&FakeClient::default(), served.dir(), "where laptop --first");
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "10.9.0.5\n"));
 }
 
 #[test]
 fn where_at_a_time_needs_a_registry() {
     let dir = TempDir::new().unwrap();
-    let ended = execute(&Fake::default(), dir.path(), "where laptop --at 2h");
+    let ended = execute(&FakeClient::default(), dir.path(), "where laptop --at 2h");
     assert_eq!(ended.code, 1);
     assert!(
         ended.error.contains("no server of this channel answered"),
@@ -282,7 +274,7 @@ fn where_at_a_time_needs_a_registry() {
         _ => refused(ErrorKind::BadRequest),
     });
     assert_eq!(
-        execute(&Fake::default(), served.dir(), "where laptop --at 2h").stdout,
+        execute(&FakeClient::default(), served.dir(), "where laptop --at 2h").stdout,
         "192.168.1.20\n"
     );
 }
@@ -291,29 +283,38 @@ fn where_at_a_time_needs_a_registry() {
 fn who_prints_the_holder() {
     let dir = TempDir::new().unwrap();
     assert_eq!(
-        execute(&Fake::default(), dir.path(), "who 192.168.1.20").stdout,
+        execute(&FakeClient::default(), dir.path(), "who 192.168.1.20").stdout,
         "laptop\n"
     );
     assert_eq!(
-        execute(&Fake::default(), dir.path(), "who ::ffff:192.168.1.20").stdout,
+        execute(
+            &FakeClient::default(),
+            dir.path(),
+            "who ::ffff:192.168.1.20"
+        )
+        .stdout,
         "laptop\n"
     );
     assert_eq!(
-        execute(&Fake::default(), dir.path(), "who 192.168.1.21").code,
+        execute(&FakeClient::default(), dir.path(), "who 192.168.1.21").code,
         3
     );
     let served = served(|request| match request {
         Request::Holder { .. } => items([holder(false), holder(false)]),
         _ => refused(ErrorKind::BadRequest),
     });
-    let ended = execute(&Fake::default(), served.dir(), "who 192.168.1.20 --at 2h");
+    let ended = execute(
+        &FakeClient::default(),
+        served.dir(),
+        "who 192.168.1.20 --at 2h",
+    );
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "laptop\n"));
 }
 
 #[test]
-fn nodes_follow_pages_and_pass_their_filter_on() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = asked.clone();
+fn nodes_follows_pages_and_passes_its_filter_on() {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = requests.clone();
     let served = served(move |request| {
         let Request::Nodes {
             labels,
@@ -333,18 +334,18 @@ fn nodes_follow_pages_and_pass_their_filter_on() {
         page
     });
     let ended = execute(
-        &Fake::default(),
+        &FakeClient::default(),
         served.dir(),
         "nodes --label site=home --absent",
     );
     assert_eq!((ended.code, ended.stdout.lines().count()), (0, 2 * PAGE));
     let labels = std::collections::BTreeMap::from([("site".to_owned(), "home".to_owned())]);
     assert_eq!(
-        *asked.lock().unwrap(),
+        *requests.lock().unwrap(),
         [(labels.clone(), true), (labels, true)]
     );
     // A table in parts has one header.
-    let table = execute(&Fake::default(), served.dir(), "nodes --output table").stdout;
+    let table = execute(&FakeClient::default(), served.dir(), "nodes --output table").stdout;
     assert_eq!(
         (table.lines().count(), table.matches("LAST SEEN").count()),
         (2 * PAGE + 1, 1)
@@ -352,11 +353,11 @@ fn nodes_follow_pages_and_pass_their_filter_on() {
 }
 
 #[test]
-fn only_forgetting_needs_the_servers_own_machine() {
+fn forget_needs_the_node_of_a_server() {
     let dir = TempDir::new().unwrap();
     let client = served(|_| refused(ErrorKind::NotServer));
     for dir in [dir.path(), client.dir()] {
-        let ended = execute(&Fake::default(), dir, "forget laptop");
+        let ended = execute(&FakeClient::default(), dir, "forget laptop");
         assert_eq!(ended.code, 1);
         assert!(
             ended.error.contains("`hereabouts discover --all` lists"),
@@ -367,22 +368,22 @@ fn only_forgetting_needs_the_servers_own_machine() {
 }
 
 #[test]
-fn a_registry_is_asked_over_the_network_where_none_is_here() {
+fn registry_of_the_network_is_asked_if_this_machine_has_none() {
     let dir = TempDir::new().unwrap();
     let client = served(|_| refused(ErrorKind::NotServer));
-    let remote: fn(&Request) -> Vec<Item> = |request| match request {
+    let server: fn(&Request) -> Vec<Item> = |request| match request {
         Request::Nodes { .. } => vec![
             node("laptop", &["10.9.0.5"]).into(),
             node("tablet", &[]).into(),
         ],
         Request::History { .. } | Request::Node { at: Some(_), .. } => vec![interval(None).into()],
         Request::Holder { at: Some(_), .. } => vec![holder(false).into()],
-        Request::Watch => vec![made_up::change().into()],
+        Request::Watch => vec![views::change().into()],
         _ => Vec::new(),
     };
-    let fake = Fake {
-        remote: Some(remote),
-        ..Fake::default()
+    let fake = FakeClient {
+        server: Some(server),
+        ..FakeClient::default()
     };
     for dir in [dir.path(), client.dir()] {
         for (args, code, stdout) in [
@@ -403,29 +404,29 @@ fn a_registry_is_asked_over_the_network_where_none_is_here() {
                 "{args}: {}",
                 ended.error
             );
-            let ended = execute(&Fake::default(), dir, args);
+            let ended = execute(&FakeClient::default(), dir, args);
             assert_eq!(
                 ended.code, 1,
-                "without a server, {args} fails: nothing is not the same as nobody"
+                "without a server, {args} fails: no answer is not the same as an empty answer"
             );
         }
     }
 }
 
 #[test]
-fn watch_prints_changes_as_the_node_of_this_machine_tells_them() {
+fn watch_prints_the_changes_of_the_node_of_this_machine() {
     let served = served(|request| match request {
-        Request::Watch => items([made_up::change()]),
+        Request::Watch => items([views::change()]),
         _ => refused(ErrorKind::BadRequest),
     });
-    let table = execute(&Fake::default(), served.dir(), "watch --output table").stdout;
+    let table = execute(&FakeClient::default(), served.dir(), "watch --output table").stdout;
     assert!(
         table.contains("arrived")
             && table.contains("10.9.0.5")
             && table.contains("(from 192.0.2.9)"),
         "{table}"
     );
-    let json = execute(&Fake::default(), served.dir(), "watch --output json").stdout;
+    let json = execute(&FakeClient::default(), served.dir(), "watch --output json").stdout;
     let json: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
     assert_eq!(
         (&json["change"], &json["node"]["name"]),
@@ -450,7 +451,7 @@ fn nothing_found_ends_with_3() {
     ];
     for args in commands {
         assert_eq!(
-            execute(&Fake::default(), served.dir(), args).code,
+            execute(&FakeClient::default(), served.dir(), args).code,
             3,
             "{args}"
         );
@@ -458,11 +459,11 @@ fn nothing_found_ends_with_3() {
 }
 
 #[test]
-fn announce_fails_only_when_every_server_refused() {
+fn announce_fails_only_if_every_server_refused() {
     let dir = TempDir::new().unwrap();
-    let fake = |answers: &[Option<&str>]| Fake {
+    let fake = |answers: &[Option<&str>]| FakeClient {
         announced: answers.iter().map(|error| announced(*error)).collect(),
-        ..Fake::default()
+        ..FakeClient::default()
     };
     let ended = execute(
         &fake(&[None, Some("the name is held")]),
@@ -477,9 +478,9 @@ fn announce_fails_only_when_every_server_refused() {
 }
 
 #[test]
-fn health_tells_why_not() {
+fn health_prints_why_the_node_is_not_ready() {
     let dir = TempDir::new().unwrap();
-    let ended = execute(&Fake::default(), dir.path(), "health");
+    let ended = execute(&FakeClient::default(), dir.path(), "health");
     assert_eq!(ended.code, 1);
     assert!(
         ended
@@ -502,12 +503,12 @@ fn health_tells_why_not() {
             reasons: reason.into_iter().map(str::to_owned).collect(),
         };
         let served = served(move |_| items([view.clone()]));
-        let ended = execute(&Fake::default(), served.dir(), "health");
+        let ended = execute(&FakeClient::default(), served.dir(), "health");
         assert_eq!((ended.code, ended.stdout.as_str()), (code, text));
     }
 }
 
-/// Takes some writes, then has no reader any more.
+/// Accepts some writes, then has no reader any more.
 struct Closing(usize);
 
 impl std::io::Write for Closing {
@@ -525,11 +526,11 @@ impl std::io::Write for Closing {
 }
 
 #[test]
-fn a_reader_that_left_is_a_success() {
+fn reader_that_closed_the_pipe_is_no_failure() {
     let dir = TempDir::new().unwrap();
-    let fake = Fake {
+    let fake = FakeClient {
         found: vec![found("a"), found("b")],
-        ..Fake::default()
+        ..FakeClient::default()
     };
     let (code, error) = execute_into(&fake, dir.path(), "discover --output json", Closing(0));
     assert_eq!(
@@ -541,35 +542,31 @@ fn a_reader_that_left_is_a_success() {
 }
 
 #[test]
-fn what_labels_say_moves_no_cursor() {
+fn labels_cannot_move_the_cursor() {
     let dir = TempDir::new().unwrap();
     let info = Labels::new([("text", "a\u{202e}b")]).unwrap();
-    let fake = Fake {
+    let fake = FakeClient {
         found: vec![FoundView { info, ..found("a") }],
-        ..Fake::default()
+        ..FakeClient::default()
     };
     let table = execute(&fake, dir.path(), "discover --output table").stdout;
     assert!(table.contains("text=a\u{fffd}b site=home"), "{table}");
 }
 
 #[test]
-fn a_config_that_cannot_be_used_ends_with_64() {
-    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
-        anyhow::bail!("role: expected a role")
-    };
-    let cli = Cli::try_parse_from(["hereabouts", "where", "laptop"]).unwrap();
-    let context = Context::new(&open, None);
-    let error = cli
-        .command
-        .run(
-            &cli.global,
-            &context,
-            &mut Output::new(Vec::new(), None, false),
-        )
-        .unwrap_err();
-    assert_eq!(
-        (exit::code(&error), error.to_string().as_str()),
-        (64, "role: expected a role")
+fn configuration_that_cannot_be_used_ends_with_64() {
+    let dir = TempDir::new().unwrap();
+    let (code, error) = execute_with_config(
+        &FakeClient::default(),
+        dir.path(),
+        "role: butler",
+        "where laptop",
+        Vec::new(),
+    );
+    assert_eq!(code, 64);
+    assert!(
+        error.starts_with("the configuration can't be used:\n") && error.contains("role"),
+        "{error}"
     );
 }
 
@@ -577,7 +574,7 @@ fn a_config_that_cannot_be_used_ends_with_64() {
 fn two_values_of_one_label_are_bad_usage() {
     let dir = TempDir::new().unwrap();
     assert_eq!(
-        execute(&Fake::default(), dir.path(), "nodes -l a=1 -l a=2").code,
+        execute(&FakeClient::default(), dir.path(), "nodes -l a=1 -l a=2").code,
         2
     );
 }
@@ -588,10 +585,10 @@ fn arguments_are_consistent() {
 }
 
 #[test]
-fn doctor_ends_with_0_only_if_all_is_well() {
+fn doctor_ends_with_0_only_if_all_is_ok() {
     let dir = TempDir::new().unwrap();
-    let well = Fake::default();
-    let ended = execute(&well, dir.path(), "doctor");
+    let healthy = FakeClient::default();
+    let ended = execute(&healthy, dir.path(), "doctor");
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(
         ended
@@ -600,25 +597,29 @@ fn doctor_ends_with_0_only_if_all_is_well() {
         "{ended:?}"
     );
     for severity in [Severity::Warning, Severity::Problem] {
-        let ill = Fake {
+        let faulty = FakeClient {
             findings: vec![finding(Code::PortTaken, severity, "taken")],
-            ..Fake::default()
+            ..FakeClient::default()
         };
-        assert_eq!(execute(&ill, dir.path(), "doctor").code, 1, "{severity:?}");
+        assert_eq!(
+            execute(&faulty, dir.path(), "doctor").code,
+            1,
+            "{severity:?}"
+        );
     }
 }
 
 #[test]
-fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
+fn doctor_asks_the_node_of_this_machine_and_prints_one_object_a_line() {
     let node = served(|request| match request {
-        Request::Status => items([Item::Status(Box::new(made_up::status()))]),
+        Request::Status => items([Item::Status(Box::new(views::status()))]),
         _ => refused(ErrorKind::NotFound),
     });
-    let ill = Fake {
+    let faulty = FakeClient {
         findings: vec![finding(Code::PortTaken, Severity::Problem, "taken")],
-        ..Fake::default()
+        ..FakeClient::default()
     };
-    let ended = execute(&ill, node.dir(), "doctor --output json");
+    let ended = execute(&faulty, node.dir(), "doctor --output json");
     let lines: Vec<FindingView> = ended
         .stdout
         .lines()
@@ -632,17 +633,17 @@ fn doctor_asks_the_node_of_this_machine_and_prints_an_object_a_line() {
 }
 
 #[test]
-fn doctor_shows_marks_and_mends_to_people() {
+fn doctor_shows_severity_and_remedy_to_people() {
     let dir = TempDir::new().unwrap();
-    let ill = Fake {
+    let faulty = FakeClient {
         findings: vec![finding(Code::PortTaken, Severity::Problem, "taken")],
-        ..Fake::default()
+        ..FakeClient::default()
     };
-    let ended = execute(&ill, dir.path(), "doctor --output table");
+    let ended = execute(&faulty, dir.path(), "doctor --output table");
     assert!(
         ended
             .stdout
-            .contains("problem  eth0: taken\n         mend: mend it\n"),
+            .contains("problem  eth0: taken\n         remedy: fix it\n"),
         "{}",
         ended.stdout
     );
@@ -654,24 +655,24 @@ fn doctor_shows_marks_and_mends_to_people() {
 }
 
 #[test]
-fn doctor_says_that_a_config_is_bad_as_a_finding() {
-    let open = |_: Option<&Path>| -> anyhow::Result<Box<dyn Network>> {
-        anyhow::bail!("hereabouts.yaml:1:1: bad")
-    };
-    let cli = Cli::try_parse_from(["hereabouts", "doctor", "-o", "json"]).unwrap();
+fn doctor_reports_an_invalid_configuration_as_a_finding() {
+    let dir = TempDir::new().unwrap();
     let mut stdout = Vec::new();
-    let context = Context::new(&open, None);
-    let mut output = Output::new(&mut stdout, cli.global.output, false);
-    let code = cli.command.run(&cli.global, &context, &mut output).unwrap();
-    drop(output);
-    assert_eq!(code, std::process::ExitCode::FAILURE);
-    let told: FindingView = serde_json::from_slice(&stdout).unwrap();
+    let (code, _) = execute_with_config(
+        &FakeClient::default(),
+        dir.path(),
+        "role: butler",
+        "doctor -o json",
+        &mut stdout,
+    );
+    assert_eq!(code, exit::FAILED);
+    let reported: FindingView = serde_json::from_slice(&stdout).unwrap();
     assert_eq!(
-        (told.code, told.severity),
+        (reported.code, reported.severity),
         (Code::ConfigInvalid, Severity::Problem)
     );
     assert!(
-        told.finding.contains("hereabouts.yaml:1:1: bad"),
-        "{told:?}"
+        reported.finding.contains("hereabouts.yaml:1:"),
+        "{reported:?}"
     );
 }
