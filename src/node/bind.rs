@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::RunError;
 use super::core::{Core, CoreSettings};
 use super::event_loop::Node;
 use super::export::Export;
@@ -18,7 +19,6 @@ use super::silence::Silence;
 use super::sleep::Sleep;
 use super::store::Store;
 use super::watchers::Watchers;
-use super::RunError;
 use crate::api::control::{self, Call};
 use crate::compat::Compat;
 use crate::config::{Config, StoreConfig};

@@ -62,10 +62,7 @@ fn discovery(event: &discovery::Event) {
         discovery::Event::NewerFiles { server } => {
             tracing::debug!(%server, "the answer to a renewal says that the files of the server changed");
         }
-        discovery::Event::Refused {
-            server,
-            refusal,
-        } => {
+        discovery::Event::Refused { server, refusal } => {
             tracing::warn!(%server, "a server refused this node: {}", explain_refusal(refusal));
         }
         discovery::Event::Lost {

@@ -111,7 +111,10 @@ impl Node {
                 tracing::info!("the machine slept for {} s: {RESUMING}", duration.as_secs())
             }
             Pause::Stopped(duration) => {
-                tracing::info!("this node was stopped for {} s: {RESUMING}", duration.as_secs())
+                tracing::info!(
+                    "this node was stopped for {} s: {RESUMING}",
+                    duration.as_secs()
+                )
             }
             Pause::ClockSet(by) => {
                 tracing::info!(

@@ -46,7 +46,10 @@ impl Silence {
 
     /// When [`Silence::due`] next returns a group.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.last_received.values().min().map(|last| *last + MAX_SILENCE)
+        self.last_received
+            .values()
+            .min()
+            .map(|last| *last + MAX_SILENCE)
     }
 
     /// The groups that have been silent for too long; the time of each begins again now.

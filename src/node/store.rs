@@ -24,10 +24,7 @@ impl Node {
         let Some(store) = &mut self.store else { return };
         match store.writer.submit(batch) {
             Ok(submitted) => {
-                debug_assert_eq!(
-                    submitted.0, ticket,
-                    "core and store count the same batches"
-                );
+                debug_assert_eq!(submitted.0, ticket, "core and store count the same batches");
                 store.waiting_since.get_or_insert(elapsed);
             }
             Err(full) => {

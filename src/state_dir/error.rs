@@ -30,9 +30,7 @@ pub enum StateError {
         "use the state directory {path}: another hereabouts runs with it. Stop the other one, or set another node.state_dir for this one",
         path = path.display()
     )]
-    InUse {
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// A file of the directory belongs to another user.
     #[error("use {path}: {source}. {remedy}", path = path.display(), remedy = remedy(source, *uid, path.parent().unwrap_or(path)))]
     Foreign {
@@ -60,9 +58,7 @@ pub enum StateError {
     },
     /// A key file can be read by others.
     #[error("use {path}: other users can read it. Close it with: chmod 600 {path}", path = path.display())]
-    Open {
-        path: PathBuf,
-    },
+    Open { path: PathBuf },
     /// The system gave no randomness.
     #[error("make a key: the system gave no randomness ({0})")]
     Randomness(getrandom::Error),

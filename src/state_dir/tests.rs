@@ -99,8 +99,8 @@ fn every_error_names_its_own_remedy() {
         read_only.contains("not read-only") && !read_only.contains("chown"),
         "{read_only}"
     );
-    let foreign = StateError::file(&path.join("epoch"), io::ErrorKind::PermissionDenied.into())
-        .to_string();
+    let foreign =
+        StateError::file(&path.join("epoch"), io::ErrorKind::PermissionDenied.into()).to_string();
     assert!(
         foreign.contains("epoch") && foreign.contains("chown -R"),
         "{foreign}"

@@ -93,8 +93,7 @@ fn nodes(
         }
     };
     let fits = |node: &NodeRef<'_>| {
-        let has =
-            |(key, value): (&String, &String)| node.record().labels.value(key) == Some(value);
+        let has = |(key, value): (&String, &String)| node.record().labels.value(key) == Some(value);
         labels.is_empty() || labels.iter().all(has)
     };
     let mut page = Vec::new();

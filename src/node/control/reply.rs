@@ -11,11 +11,7 @@ pub(in crate::node) fn finish(call: &Call, items: impl IntoIterator<Item = Respo
 }
 
 /// Sends items, and the end with the key of the next page.
-pub(super) fn send(
-    call: &Call,
-    items: impl IntoIterator<Item = Response>,
-    next: Option<String>,
-) {
+pub(super) fn send(call: &Call, items: impl IntoIterator<Item = Response>, next: Option<String>) {
     for response in items.into_iter().chain([Response::End { next }]) {
         if call.reply.try_send(response).is_err() {
             return;
@@ -26,7 +22,7 @@ pub(super) fn send(
 /// Sends an error.
 pub(in crate::node) fn fail(call: &Call, kind: ErrorKind, message: impl Into<String>) {
     let message = message.into();
-    tracing::debug!(?kind, message, "request on the control socket failed");
+    tracing::debug!(?kind, error = message, "request failed");
     // The client may have closed its connection: then no answer is needed.
     let _ = call.reply.try_send(Response::error(kind, message));
 }

@@ -119,13 +119,7 @@ impl Core {
         self.store();
     }
 
-    pub(super) fn acknowledge(
-        &mut self,
-        now: Now,
-        path: ReturnPath,
-        sequence: u64,
-        lease: Lease,
-    ) {
+    pub(super) fn acknowledge(&mut self, now: Now, path: ReturnPath, sequence: u64, lease: Lease) {
         let message = Message::Registered(Registered {
             sequence,
             seen: path.to,

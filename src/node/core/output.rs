@@ -12,19 +12,35 @@ use crate::wire::v1::{Message, Notice};
 #[derive(Debug)]
 pub enum Output {
     /// Seal and send a message on the node's own account.
-    Send { to: To, message: Message },
+    Send {
+        to: To,
+        message: Message,
+    },
     /// Seal and send an answer; the return path limits its length.
-    Reply { path: ReturnPath, message: Message },
+    Reply {
+        path: ReturnPath,
+        message: Message,
+    },
     /// Look up the configured server of this index, then call [`Core::resolved`](super::Core::resolved).
-    Resolve { configured: usize },
+    Resolve {
+        configured: usize,
+    },
     /// Begin to browse by multicast DNS and give each address found to [`Core::candidate`](super::Core::candidate), or stop
     /// browsing.
-    Browse { on: bool },
+    Browse {
+        on: bool,
+    },
     /// Make a batch durable, then call [`Core::durable`](super::Core::durable) with its ticket. Each ticket is greater than
     /// all before.
-    Store { ticket: u64, batch: Batch },
+    Store {
+        ticket: u64,
+        batch: Batch,
+    },
     /// A server has a newer generation of a file that this node accepts. The signature of the notice is verified.
-    Notice { notice: Notice, from: SocketAddr },
+    Notice {
+        notice: Notice,
+        from: SocketAddr,
+    },
     Event(Event),
 }
 

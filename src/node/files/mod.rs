@@ -99,7 +99,9 @@ impl Node {
                 bytes,
             } => {
                 self.note_puller(node, &name);
-                self.files.pushes.on_sending(&node, &name, generation, bytes);
+                self.files
+                    .pushes
+                    .on_sending(&node, &name, generation, bytes);
             }
             FileEvent::Reported { node, report } => self.on_report(node, report),
             FileEvent::Newer { name, generation } => {

@@ -11,7 +11,7 @@ use crate::discovery::{
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Now, Origin, Role, State, Timestamp};
 use crate::node::{Core, CoreSettings, Datagram, Output};
 use crate::registry::{self, Batch, Filter, Table};
-use crate::transport::Via;
+use crate::transport::{ReturnPath, Via};
 use crate::wire::identity::Identity;
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::seal;
@@ -384,12 +384,10 @@ impl World {
                     interface: 1,
                 };
                 let datagram = Datagram {
-                    from,
+                    path: ReturnPath::new(from, via, length),
                     came_by: Method::Multicast,
-                    via,
                     key: opened.key,
                     nonce: &opened.nonce,
-                    length,
                 };
                 core.handle(now, datagram, &message);
                 core.store();
@@ -479,15 +477,15 @@ impl World {
             };
             let Some(output) = core.output() else { return };
             match output {
-                Output::Reply {
-                    to, message, most, ..
-                } => {
+                Output::Reply { path, message } => {
+                    let to = path.to;
                     let bytes = self.seal(&message);
                     assert!(
-                        bytes.len() <= most,
-                        "a {} of {} bytes answers {most}/3",
+                        bytes.len() <= path.limit(),
+                        "a {} of {} bytes is longer than {} bytes",
                         message.kind(),
-                        bytes.len()
+                        bytes.len(),
+                        path.limit()
                     );
                     if let Message::Registered(registered) = &message {
                         self.stats.acknowledged += 1;

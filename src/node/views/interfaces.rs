@@ -3,9 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::api::view::{GroupView, InterfaceView, SocketView};
-use crate::net::{
-    Decision, Family, FamilyStatus, Fanout, GroupStatus, Interface, Policy, Sockets,
-};
+use crate::net::{Decision, Family, FamilyStatus, Fanout, GroupStatus, Interface, Policy, Sockets};
 
 /// Every interface, with the rule that decides whether it is used.
 pub(in crate::node) fn interfaces(
@@ -70,7 +68,10 @@ fn membership(family: &FamilyStatus, group: IpAddr) -> Option<GroupView> {
 }
 
 /// The sockets that receive multicast and broadcast on ports other than the node's own.
-pub(in crate::node) fn group_sockets(interfaces: &[Interface], sockets: &Sockets) -> Vec<SocketView> {
+pub(in crate::node) fn group_sockets(
+    interfaces: &[Interface],
+    sockets: &Sockets,
+) -> Vec<SocketView> {
     let view = |address: SocketAddr| {
         let scope = match address {
             SocketAddr::V6(address) => address.scope_id(),

@@ -63,8 +63,7 @@ async fn opened(bytes: &[u8]) -> Result<Received, Option<Rejected>> {
         .send_to(bytes, (Ipv4Addr::LOCALHOST, traffic.sockets.port()))
         .unwrap();
     let mut batch = RecvBatch::new();
-    let received =
-        tokio::time::timeout(Duration::from_secs(10), traffic.sockets.recv(&mut batch));
+    let received = tokio::time::timeout(Duration::from_secs(10), traffic.sockets.recv(&mut batch));
     assert_eq!(received.await.expect("it arrives").unwrap(), 1);
     traffic.open(&mut batch, 0, &mut Counters::default())
 }

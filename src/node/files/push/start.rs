@@ -131,11 +131,7 @@ impl Node {
             if all && self.files.held.generation(&entry.id, &push.name).is_none() {
                 continue;
             }
-            if self
-                .files
-                .held
-                .has(&entry.id, &push.name, push.generation)
-            {
+            if self.files.held.has(&entry.id, &push.name, push.generation) {
                 let view = push.view(&entry, Progress::Done, push.size);
                 push.last.push_back(view);
             } else {
@@ -283,8 +279,9 @@ fn named_recipients<'t>(
                 return Err((ErrorKind::Failed, message));
             }
             protocol => {
-                let message =
-                    format!("'{name}' is known by {protocol} only: it is unverified, and accepts no files");
+                let message = format!(
+                    "'{name}' is known by {protocol} only: it is unverified, and accepts no files"
+                );
                 return Err((ErrorKind::Failed, message));
             }
         }
