@@ -81,6 +81,38 @@ struct Exchange {
 }
 
 impl Exchange {
+    fn new(
+        start: Duration,
+        limit: Duration,
+        want: Want,
+        window: Duration,
+        known: &[SocketAddr],
+        browses: bool,
+    ) -> Self {
+        Self {
+            id: random_seed(),
+            want,
+            window,
+            start,
+            deadline: start + limit,
+            resend_at: start,
+            repeats: REPEATS.into_iter(),
+            browse_at: if browses {
+                start + limit.mul_f64(BROWSE_AFTER)
+            } else {
+                Duration::MAX
+            },
+            addresses: known.to_vec(),
+            candidates: Vec::new(),
+            corrected: 0,
+        }
+    }
+
+    /// When something is due though nothing arrives.
+    fn wake_at(&self) -> Duration {
+        self.resend_at.min(self.browse_at).min(self.deadline)
+    }
+
     fn query(&self, now: Now) -> Query {
         Query {
             id: self.id,
@@ -105,23 +137,7 @@ impl Requester {
     ) {
         let start = self.clock.now().elapsed;
         let browses = self.methods.contains(&Method::Mdns) && known.is_empty();
-        let mut exchange = Exchange {
-            id: random_seed(),
-            want,
-            window,
-            start,
-            deadline: start + limit,
-            resend_at: start,
-            repeats: REPEATS.into_iter(),
-            browse_at: if browses {
-                start + limit.mul_f64(BROWSE_AFTER)
-            } else {
-                Duration::MAX
-            },
-            addresses: known.to_vec(),
-            candidates: Vec::new(),
-            corrected: 0,
-        };
+        let mut exchange = Exchange::new(start, limit, want, window, known, browses);
         let mut batch = RecvBatch::new();
         let mut lookups = JoinSet::new();
         for server in self.servers.clone() {
@@ -144,11 +160,7 @@ impl Requester {
                 exchange.browse_at = Duration::MAX;
                 browser = Some(self.browser());
             }
-            let wake = exchange
-                .resend_at
-                .min(exchange.browse_at)
-                .min(exchange.deadline);
-            let wake = self.clock.instant(Some(wake));
+            let wake = self.clock.instant(Some(exchange.wake_at()));
             let count = tokio::select! {
                 received = self.traffic.sockets.recv(&mut batch) => received.unwrap_or(0),
                 Some(resolved) = lookups.join_next() => {

@@ -167,7 +167,7 @@ impl Requester {
         known: &[SocketAddr],
         limit: Duration,
     ) -> Option<FoundNode> {
-        let mut best: Option<(FoundNode, (u64, u64))> = None;
+        let mut best = Best::default();
         self.query(want, Duration::ZERO, limit, known, |received, context| {
             let Message::Answer(Answer { subject, .. }) = &received.message else {
                 return Outcome::Continue;
@@ -183,67 +183,81 @@ impl Requester {
                     sighting,
                     ..
                 } => {
-                    // An unverified claim counts only where no verified record of the name is known, and then the latest.
-                    let is_better = best.as_ref().is_none_or(|(held, _)| {
-                        !held.node.protocol.is_authenticated()
-                            && held.node.last_seen < sighting.last_seen
-                    });
-                    if is_better {
-                        best = Some((unverified_node(name, *protocol, sighting), (0, 0)));
-                    }
+                    best.offer_unverified(unverified_node(name, *protocol, sighting));
                     return Outcome::Unknown;
                 }
                 Subject::Unknown { .. } => return Outcome::Unknown,
             };
             let Some(record) = context.verified(signed) else {
+                tracing::debug!(peer = %received.from, node = %signed.node.short(), "answer dropped: the signature of its record is wrong");
                 return Outcome::Continue;
             };
             let order = record.order();
             let found = found_node(signed, record, sighting, received.from, context.now.wall);
-            let itself = found.itself;
-            let present = found.node.state == State::Present;
-            // A server can't know by which of our links such a node is reached; only the node's own answer shows that.
-            let by_link = found
-                .node
-                .addresses
-                .iter()
-                .all(|address| address.scope == Scope::Link);
-            let rank = |found: &FoundNode, order: (u64, u64)| {
-                (
-                    found.node.state == State::Present,
-                    found.itself,
-                    order,
-                    found.node.last_seen,
-                )
-            };
-            // The order is comparable only between records of one node; of two nodes, the one seen last counts.
-            let newer = best.as_ref().is_none_or(|(held, held_order)| {
-                if !held.node.protocol.is_authenticated() {
-                    true
-                } else if held.node.node_id == found.node.node_id {
-                    rank(&found, order) > rank(held, *held_order)
-                } else {
-                    (present, found.node.last_seen)
-                        > (held.node.state == State::Present, held.node.last_seen)
-                }
-            });
-            if newer {
-                best = Some((found, order));
-            }
-            if itself {
-                Outcome::Complete
-            } else if present && !by_link {
-                Outcome::Present
-            } else {
-                Outcome::Unknown
-            }
+            let outcome = outcome(&found);
+            best.offer(found, order);
+            outcome
         })
         .await;
-        best.map(|(found, _)| found)
+        best.0.map(|(found, _)| found)
     }
 
     /// Begins to browse by multicast DNS on the interfaces in use.
     pub(crate) fn browser(&self) -> Browser {
         Browser::start(&self.mdns_service, &self.interfaces)
+    }
+}
+
+/// What the answer with a verified record means for the rest of the exchange.
+fn outcome(found: &FoundNode) -> Outcome {
+    // A server can't know by which of our links such a node is reached; only the node's own answer shows that.
+    let by_link = found
+        .node
+        .addresses
+        .iter()
+        .all(|address| address.scope == Scope::Link);
+    if found.itself {
+        Outcome::Complete
+    } else if found.node.state == State::Present && !by_link {
+        Outcome::Present
+    } else {
+        Outcome::Unknown
+    }
+}
+
+/// The best answer so far, with the order of its record.
+#[derive(Default)]
+struct Best(Option<(FoundNode, (u64, u64))>);
+
+impl Best {
+    /// An unverified claim counts only where no verified record of the name is known, and then the latest.
+    fn offer_unverified(&mut self, claim: FoundNode) {
+        let is_better = self.0.as_ref().is_none_or(|(held, _)| {
+            !held.node.protocol.is_authenticated() && held.node.last_seen < claim.node.last_seen
+        });
+        if is_better {
+            self.0 = Some((claim, (0, 0)));
+        }
+    }
+
+    /// A verified record replaces an unverified claim and an older record.
+    fn offer(&mut self, found: FoundNode, order: (u64, u64)) {
+        let present = |found: &FoundNode| found.node.state == State::Present;
+        let rank = |found: &FoundNode, order: (u64, u64)| {
+            (present(found), found.itself, order, found.node.last_seen)
+        };
+        let is_better = self.0.as_ref().is_none_or(|(held, held_order)| {
+            if !held.node.protocol.is_authenticated() {
+                true
+            } else if held.node.node_id == found.node.node_id {
+                rank(&found, order) > rank(held, *held_order)
+            } else {
+                // The order is comparable only between records of one node; of two nodes, the one seen last counts.
+                (present(&found), found.node.last_seen) > (present(held), held.node.last_seen)
+            }
+        });
+        if is_better {
+            self.0 = Some((found, order));
+        }
     }
 }

@@ -92,12 +92,7 @@ impl Node {
             _ => None,
         };
         if made_key {
-            tracing::info!(
-                file = %state.channel_key_file().display(),
-                "made a key for channel '{}'. A second machine joins with: hereabouts init --key \"$(cat {})\"  (copy the key by a safe way)",
-                config.channel.name.as_str(),
-                state.channel_key_file().display()
-            );
+            log_new_key(&config, &state);
         }
         let watch = Watch::new();
         let servers = settings::servers(&config);
@@ -181,4 +176,14 @@ fn load_registry(
         waiting_since: None,
     };
     Ok((Some(table), Some(store)))
+}
+
+fn log_new_key(config: &Config, state: &StateDir) {
+    let file = state.channel_key_file();
+    tracing::info!(
+        file = %file.display(),
+        "made a key for channel '{}'. A second machine joins with: hereabouts init --key \"$(cat {})\"  (copy the key by a safe way)",
+        config.channel.name.as_str(),
+        file.display()
+    );
 }

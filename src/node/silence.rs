@@ -56,7 +56,7 @@ impl Silence {
     pub(super) fn due(&mut self, now: Now) -> Vec<Place> {
         let silent = |last: Duration| now.elapsed >= last + MAX_SILENCE;
         let due: Vec<_> = self
-            .heard
+            .last_received
             .iter()
             .filter(|(_, last)| silent(**last))
             .map(|(place, _)| *place)

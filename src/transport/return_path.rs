@@ -1,4 +1,4 @@
-//! The way back to the sender of a datagram, and the rule that an answer has at most three times the length of its
+//! The route back to the sender of a datagram, and the rule that an answer has at most three times the length of its
 //! request.
 //!
 //! The rule keeps a node from being used to amplify traffic towards a forged source address. It is computed in
@@ -11,7 +11,7 @@ use crate::net::{Arrival, Source};
 /// An answer is at most this many times as long as its request.
 const AMPLIFICATION: usize = 3;
 
-/// The local end of the way back.
+/// The local end of the route back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Via {
     /// The address of this node that the request was sent to, if it is one of its own: the answer leaves from it.
@@ -30,7 +30,7 @@ pub struct ReturnPath {
 }
 
 impl ReturnPath {
-    /// The way back to the sender of a request that was `request_length` bytes long, sealed.
+    /// The route back to the sender of a request that was `request_length` bytes long, sealed.
     pub fn new(to: SocketAddr, via: Via, request_length: usize) -> Self {
         Self {
             to,
@@ -39,7 +39,7 @@ impl ReturnPath {
         }
     }
 
-    /// The way back to the sender of a datagram of this length.
+    /// The route back to the sender of a datagram of this length.
     pub(super) fn of(arrival: &Arrival, length: usize) -> Self {
         let via = match arrival.reply_source() {
             Some(Source { ip, interface }) => Via {

@@ -106,34 +106,30 @@ impl Traffic {
         let from = arrival.from;
         let length = bytes.len();
         let return_path = ReturnPath::of(&arrival, length);
-        let rejected = |foreign| {
-            Some(Rejected {
+        let rejected = |reason, foreign| {
+            tracing::trace!(peer = %from, length, reason, "datagram dropped");
+            Err(Some(Rejected {
                 from,
                 return_path,
                 foreign,
-            })
+            }))
         };
         let opened = match seal::open(&self.key_ring, bytes) {
-            Ok(opened) => opened,
             // The lookup ended at an unknown key id, so the bytes are untouched and can be tried as a hint.
-            Err(Dropped::UnknownKey) => match seal::open_hint(&self.key_ring, bytes) {
-                Ok(opened) => opened,
-                Err(_) => {
-                    counters.dropped(Dropped::UnknownKey.as_str());
-                    tracing::trace!(peer = %from, length, "datagram dropped: its key is unknown");
-                    return Err(rejected(length >= QUERY_DATAGRAM));
-                }
-            },
-            Err(reason) => {
+            Err(Dropped::UnknownKey) => seal::open_hint(&self.key_ring, bytes)
+                .map_err(|_| (Dropped::UnknownKey, length >= QUERY_DATAGRAM)),
+            opened => opened.map_err(|reason| (reason, false)),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err((reason, foreign)) => {
                 counters.dropped(reason.as_str());
-                tracing::trace!(peer = %from, length, reason = reason.as_str(), "datagram dropped");
-                return Err(rejected(false));
+                return rejected(reason.as_str(), foreign);
             }
         };
         let Ok(message) = Message::decode(opened.payload) else {
             counters.undecodable += 1;
-            tracing::trace!(peer = %from, length, "datagram dropped: it opened but could not be decoded");
-            return Err(rejected(false));
+            return rejected("undecodable", false);
         };
         let is_hint = self.key_ring.by_id(opened.key).is_none();
         if is_hint && !names_channel(&message) {

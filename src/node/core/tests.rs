@@ -86,7 +86,7 @@ fn signed(identity: u8, sequence: u64, lease: u32) -> SignedRecord {
     SignedRecord::sign(&record, &Identity::from_seed(&[identity; 32]), KEY).unwrap()
 }
 
-/// The way back to an address, for a request of 400 bytes.
+/// The route back to an address, for a request of 400 bytes.
 fn return_path(to: SocketAddr) -> ReturnPath {
     let via = Via {
         local: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::super::Held;
 use super::super::terminals::{self, Terminal};
 use super::{Push, PushEvent, Refreshed, Waiting};
 use crate::api::control::Call;
@@ -117,35 +118,13 @@ impl Node {
             deadline: now + Duration::from_millis(*timeout_ms).min(MAX_TIMEOUT),
             call,
         };
+        let unicast = &mut self.files.pushes.unicast;
         for node in &recipients.nodes {
-            self.files
-                .pushes
-                .unicast
-                .push_back((node.source(), message.clone()));
-            let entry = Waiting {
-                id: node.id(),
-                name: node.name().clone(),
-                last_error: None,
-            };
-            // A push to all waits only for nodes that accept the file; a push to named nodes waits for each of them.
-            if all && self.files.held.generation(&entry.id, &push.name).is_none() {
-                continue;
-            }
-            if self.files.held.has(&entry.id, &push.name, push.generation) {
-                let view = push.view(&entry, Progress::Done, push.size);
-                push.last.push_back(view);
-            } else {
-                push.wait_for(entry);
-            }
+            unicast.push_back((node.source(), message.clone()));
         }
+        push.add_nodes(&recipients.nodes, &self.files.held, all);
         let terminals = recipients.terminals;
-        for terminal in &terminals {
-            push.wait_for(Waiting {
-                id: terminal.id,
-                name: terminal.name.clone(),
-                last_error: None,
-            });
-        }
+        push.add_terminals(&terminals);
         tracing::info!(file = %push.name, generation = push.generation, nodes = push.waiting.len(), "pushing");
         if let Some(caller) = caller
             && (all || !terminals.is_empty())
@@ -239,6 +218,37 @@ impl Node {
 }
 
 impl Push {
+    /// Adds the nodes that were notified. A push to all waits only for nodes that accept the file; a push to named nodes
+    /// waits for each of them.
+    fn add_nodes(&mut self, nodes: &[NodeRef<'_>], held: &Held, all: bool) {
+        for node in nodes {
+            let entry = Waiting {
+                id: node.id(),
+                name: node.name().clone(),
+                last_error: None,
+            };
+            if all && held.generation(&entry.id, &self.name).is_none() {
+                continue;
+            }
+            if held.has(&entry.id, &self.name, self.generation) {
+                let view = self.view(&entry, Progress::Done, self.size);
+                self.last.push_back(view);
+            } else {
+                self.wait_for(entry);
+            }
+        }
+    }
+
+    fn add_terminals(&mut self, terminals: &[Terminal]) {
+        for terminal in terminals {
+            self.wait_for(Waiting {
+                id: terminal.id,
+                name: terminal.name.clone(),
+                last_error: None,
+            });
+        }
+    }
+
     /// Reports that a node was notified, and waits for it.
     fn wait_for(&mut self, node: Waiting) {
         self.report_progress(self.view(&node, Progress::Notified, 0));

@@ -1,6 +1,7 @@
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::api::request::Request;
 
 const NODE: NodeId = NodeId([1; 32]);
 
