@@ -1,6 +1,6 @@
 //! One-time queries of the network: for servers, for all nodes, for a node, or for the holder of an address.
 //!
-//! Each kind of query decides for itself what an answer is worth ([`Outcome`]); [`super::exchange`] sends and receives.
+//! Each kind of query decides by [`Outcome`] whether to wait for more answers; [`super::exchange`] sends and receives.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

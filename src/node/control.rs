@@ -9,6 +9,8 @@ mod status;
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::event_loop::Node;
 use super::views;
 use crate::api::control::Call;
@@ -180,7 +182,8 @@ impl Node {
             .map(|server| server.address)
             .collect();
         let settings = settings::lookup(&self.config, self.traffic.key_ring.clone());
-        tokio::spawn(async move {
+        let span = tracing::debug_span!("lookup", ?want);
+        let look_up = async move {
             let found = match Requester::open(settings).await {
                 Ok(requester) => requester.look_up(want, &known, LOOK_UP_LIMIT).await,
                 Err(error) => return fail(&call, ErrorKind::Failed, error.to_string()),
@@ -196,7 +199,8 @@ impl Node {
                     "no node on the network knows it",
                 ),
             }
-        });
+        };
+        tokio::spawn(look_up.instrument(span));
     }
 }
 

@@ -156,7 +156,7 @@ fn method(status: discovery::MethodStatus) -> MethodView {
         ),
         discovery::MethodState::Asking => (
             MethodState::Trying,
-            failure.or(Some(format!("queried {times}"))),
+            failure.or(Some(format!("asked {times}"))),
             0,
         ),
         discovery::MethodState::Unanswered => {
@@ -166,11 +166,11 @@ fn method(status: discovery::MethodStatus) -> MethodView {
                     0 => "browsed, and no server is announced on any interface in use".to_owned(),
                     _ => {
                         format!(
-                            "{candidates} addresses are announced; queried {times}, none is a server of this channel"
+                            "{candidates} addresses are announced; asked {times}, none is a server of this channel"
                         )
                     }
                 },
-                None => format!("queried {times}, no server of this channel answered"),
+                None => format!("asked {times}, no server of this channel answered"),
             };
             (MethodState::Failed, Some(reason), 0)
         }

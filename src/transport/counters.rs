@@ -1,4 +1,4 @@
-//! What a node counts, for `status` and metrics.
+//! The counters of a node's traffic, for `status` and metrics.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ counters! {
     queries = "queries",
     /// Answers given.
     answers = "answers",
-    /// Registers looked at.
+    /// Registers handled.
     registers = "registers",
     /// Renewals accepted.
     renewals = "renewals",

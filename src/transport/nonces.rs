@@ -1,4 +1,4 @@
-//! Randomness for what a node sends.
+//! Randomness for the datagrams that a node sends.
 
 use crate::wire::seal::Nonce;
 
@@ -32,7 +32,7 @@ impl Nonces {
     }
 }
 
-/// A random number for jitter and query ids. It is not secret: where the system gives no randomness, a hash stands in.
+/// A random number for jitter and query ids. It is not secret: where the system gives no randomness, a hash replaces it.
 pub(crate) fn random_seed() -> u64 {
     getrandom::u64()
         .unwrap_or_else(|_| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))

@@ -20,7 +20,7 @@ pub struct Via {
     pub interface: u32,
 }
 
-/// Where an answer goes, which way, and how long it may be.
+/// The route of an answer, and the limit of its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReturnPath {
     /// The sender of the request.

@@ -1,4 +1,4 @@
-//! What `status` and `health` show: a snapshot of the node, made at once from its parts.
+//! The answers to `status` and `health`: a snapshot of the node, made from its parts.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What waits for the store: batches under way, and the acknowledgements that leave only after these are durable.
+//! The core's side of the store: batches under way, and the acknowledgements that leave only after these are durable.
 
 use super::{Core, Output};
 use crate::model::{Lease, Now};

@@ -1,4 +1,4 @@
-//! What the core asks the event loop to do, and events for operators.
+//! The core's requests to the event loop, and its events for operators.
 
 use std::net::SocketAddr;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::super::Held;
 use super::super::terminals::{self, Terminal};
@@ -59,9 +60,10 @@ impl Node {
             );
         }
         let (done, outcome) = oneshot::channel();
-        let name = name.as_str().into();
+        let name: Box<str> = name.as_str().into();
         let events = self.files.push_events.clone();
-        tokio::spawn(async move {
+        let span = tracing::debug_span!("push", file = %name);
+        let check = async move {
             let refreshed = async {
                 refreshes.send(Refresh { name, done }).await.ok()?;
                 outcome.await.ok()
@@ -74,7 +76,8 @@ impl Node {
             let _ = events
                 .send(PushEvent::Refreshed(Refreshed { call, outcome }))
                 .await;
-        });
+        };
+        tokio::spawn(check.instrument(span));
     }
 
     /// Notifies the nodes, and begins to wait for them.
