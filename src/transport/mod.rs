@@ -4,6 +4,11 @@
 //! A message goes out sealed into the send batch, and leaves with [`Traffic::flush`]. An answer carries the
 //! [`ReturnPath`] of its request, which limits its length. Nothing here decides which requests are answered.
 
+#![allow(
+    missing_docs,
+    reason = "a room of the program, not a library: names and types say what most fields are"
+)]
+
 mod clock;
 mod counters;
 mod nonces;

@@ -25,6 +25,7 @@ pub struct Via {
 pub struct ReturnPath {
     /// The sender of the request.
     pub to: SocketAddr,
+    /// The local end.
     pub via: Via,
     limit: usize,
 }
