@@ -154,9 +154,11 @@ pub struct AddressesConfig {
     pub ipv4: bool,
     /// Whether IPv6 is used.
     pub ipv6: bool,
-    /// Whether link-local addresses are used: 169.254.0.0/16 and fe80::/10.
+    /// Whether link-local addresses (169.254.0.0/16 and fe80::/10) are announced too. Queries are
+    /// sent from them in any case.
     pub link_local: bool,
-    /// Whether loopback addresses are used: 127.0.0.0/8 and ::1. Useful for tests on one machine.
+    /// Whether the loopback interface (127.0.0.0/8 and ::1) is used. Useful for tests on one
+    /// machine.
     pub loopback: bool,
 }
 
@@ -238,11 +240,12 @@ pub struct MulticastConfig {
     pub ipv4_group: Ipv4Addr,
     /// The IPv6 group, in ff00::/8.
     pub ipv6_group: Ipv6Addr,
-    /// The UDP port of the queries. Every server receives them on this port, whatever its
+    /// The UDP port of the queries. Every node receives them on this port, whatever its
     /// `listen.port` is.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// How many routers a query may pass, plus one: with 1, it stays on the link.
+    /// How many networks a query may cross (the TTL, or the hop limit of IPv6). With 1, it stays on
+    /// the link.
     #[schemars(range(min = 1, max = 255))]
     pub ttl: u8,
 }
@@ -263,7 +266,7 @@ impl Default for MulticastConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Broadcast")]
 pub struct BroadcastConfig {
-    /// The UDP port of the queries. Every server receives them on this port, whatever its
+    /// The UDP port of the queries. Every node receives them on this port, whatever its
     /// `listen.port` is.
     #[schemars(range(min = 1))]
     pub port: u16,
@@ -299,11 +302,11 @@ impl Default for MdnsConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Listen")]
 pub struct ListenConfig {
-    /// The address: `::` stands for every address of both families, `0.0.0.0` for every IPv4
-    /// address, any other address for itself only.
+    /// The address to bind to: `::` stands for every address of both families, `0.0.0.0` for every
+    /// IPv4 address. With any other address, the node receives neither multicast nor broadcast.
     #[schemars(extend("format" = "ip"))]
     pub address: IpAddr,
-    /// The port, for UDP and TCP.
+    /// The UDP port, and on a server also the TCP port for sessions.
     #[schemars(range(min = 1))]
     pub port: u16,
 }
