@@ -6,7 +6,7 @@ use super::document::{escape, line_of};
 use super::load::Loaded;
 
 impl Loaded {
-    /// Every setting as YAML, each with a comment that says where its value came from. The
+    /// Every setting as YAML, each with the origin of its value in a comment. The
     /// configuration names the files of secrets only, so no secret is printed.
     pub fn effective(&self) -> String {
         let mut out = String::new();

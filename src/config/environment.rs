@@ -52,7 +52,7 @@ pub(super) fn own_uid() -> Option<u32> {
         .map(|metadata| metadata.uid())
 }
 
-/// The default state directory, and where it came from; `None` if the environment names no
+/// The default state directory and its origin; `None` if the environment names no
 /// directory.
 pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'static str)> {
     let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());

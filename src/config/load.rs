@@ -19,7 +19,7 @@ use crate::model::Labels;
 /// The environment variable that names the file if no flag does.
 pub const FILE_VARIABLE: &str = "HEREABOUTS_CONFIG";
 /// The paths where the file is searched if neither a flag nor the variable names one.
-pub const SEARCHED: [&str; 2] = ["./hereabouts.yaml", "/etc/hereabouts/hereabouts.yaml"];
+pub const SEARCH_PATHS: [&str; 2] = ["./hereabouts.yaml", "/etc/hereabouts/hereabouts.yaml"];
 
 /// A configuration that has no errors.
 #[derive(Debug)]
@@ -31,23 +31,24 @@ pub struct Loaded {
     pub source: Option<PathBuf>,
     /// The warnings: settings without effect, and settings that are not available yet.
     pub notes: Report,
-    /// Where each value came from.
+    /// The origin of each value.
     pub(super) origins: Origins,
 }
 
-/// What `check --effective` needs to print where each value came from.
+/// The origins of the values, which `check --effective` prints.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     /// The name of the file.
     pub(super) name: String,
     pub(super) text: String,
     pub(super) document: Document,
-    /// Where the default of the state directory came from; empty if the file names the directory.
+    /// The origin of the default of the state directory; empty if the file names the directory.
     pub(super) state_dir: &'static str,
 }
 
 /// Loads the configuration that `run` uses: `explicit` (from `--config`), else
-/// `$HEREABOUTS_CONFIG`, else the first of [`SEARCHED`] that exists, else the built-in defaults.
+/// `$HEREABOUTS_CONFIG`, else the first of [`SEARCH_PATHS`] that exists, else the built-in
+/// defaults.
 pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Loaded, Report> {
     let named = explicit.map(Path::to_owned).or_else(|| {
         environment
@@ -56,7 +57,7 @@ pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Lo
             .map(PathBuf::from)
     });
     let path = named.or_else(|| {
-        SEARCHED
+        SEARCH_PATHS
             .iter()
             .map(PathBuf::from)
             .find(|path| path.exists())

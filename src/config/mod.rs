@@ -8,6 +8,7 @@
 mod document;
 mod effective;
 mod environment;
+mod files;
 mod host;
 mod interpolate;
 mod load;
@@ -29,7 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use document::MAX_BYTES;
 pub use environment::{Environment, SystemEnvironment};
-pub use load::{FILE_VARIABLE, Loaded, SEARCHED, load, parse, parse_untrusted};
+pub use files::{Accept, AfterAction, FilesConfig, Offer, SignalName};
+pub use load::{FILE_VARIABLE, Loaded, SEARCH_PATHS, load, parse, parse_untrusted};
 pub use published::published_schema;
 pub use quantity::{ConfigDuration, DurationError, Size, SizeError};
 pub use report::{Problem, Report};
@@ -41,9 +43,8 @@ pub use sections::{
     SessionsConfig,
 };
 pub use serving::{
-    Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig,
-    HttpConfig, Offer, PublishTarget, PydiscoverConfig, RegistryConfig, SignalName, StoreConfig,
-    TerminalsConfig,
+    CompatConfig, DynipConfig, ExportConfig, ExportFormat, HttpConfig, PublishTarget,
+    PydiscoverConfig, RegistryConfig, StoreConfig, TerminalsConfig,
 };
 pub use text::{
     ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern,

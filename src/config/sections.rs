@@ -89,8 +89,8 @@ impl Default for ChannelConfig {
     }
 }
 
-/// The file of a key. Its path is relative to the directory of this file. A key never stands in the
-/// configuration itself.
+/// The file of a key. Its path is relative to the directory of this file. The configuration itself
+/// never contains a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {

@@ -31,7 +31,7 @@ pub enum HttpUrlError {
     User,
     /// The host is neither a host name nor an IP address.
     #[error(
-        "the host of the URL is not a host name or an IP address; an IPv6 address stands in brackets: https://[2001:db8::1]/reload"
+        "the host of the URL is not a host name or an IP address; put an IPv6 address in brackets: https://[2001:db8::1]/reload"
     )]
     Host,
     /// The port is not a number from 1 to 65535.
