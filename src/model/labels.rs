@@ -106,7 +106,7 @@ pub enum LabelsError {
     #[error("there are too many pairs: at most {max} are allowed", max = Labels::MAX_PAIRS)]
     TooMany,
     /// Keys and values together have more than [`Labels::MAX_BYTES`].
-    #[error("the pairs are too long: keys and values together may have {max} bytes", max = Labels::MAX_BYTES)]
+    #[error("the pairs are too long: keys and values together have at most {max} bytes", max = Labels::MAX_BYTES)]
     TooLong,
 }
 

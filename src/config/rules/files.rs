@@ -109,7 +109,7 @@ fn action(pointer: &str, after: &AfterAction, found: &mut Vec<Violation>) {
     {
         found.push(error(
             format!("{pointer}/limit"),
-            "the time limit of a command or a request is between 1s and 1h",
+            "the time limit of a command or a request must be between 1s and 1h",
         ));
     }
     let AfterAction::Webhook {
@@ -179,7 +179,7 @@ fn header_error(name: &str, value: &str) -> Option<String> {
         ))
     } else if SECRET.contains(&lower.as_str()) {
         Some(
-            "a secret does not belong into the configuration: put the bearer token into a file and name it in token_file"
+            "a secret does not belong in the configuration: put the bearer token into a file and name it in token_file"
                 .into(),
         )
     } else if value.len() > 1024 || !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {

@@ -66,12 +66,12 @@ fn warning(pointer: impl Into<String>, message: impl Into<String>) -> Violation 
 
 fn durations(config: &Config, found: &mut Vec<Violation>) {
     if !LEASE.contains(&config.registry.lease.0) {
-        found.push(error("/registry/lease", "a lease is between 5s and 24h"));
+        found.push(error("/registry/lease", "a lease must be between 5s and 24h"));
     }
     if !SESSION_IDLE.contains(&config.sessions.idle.0) {
         found.push(error(
             "/sessions/idle",
-            "the idle time of a session is between 1s and 1h",
+            "the idle time of a session must be between 1s and 1h",
         ));
     }
     if config.discovery.fallback_after.0.is_zero() {
@@ -84,7 +84,7 @@ fn durations(config: &Config, found: &mut Vec<Violation>) {
     if dynip.is_some_and(|dynip| !DYNIP_LEASE.contains(&dynip.lease.0)) {
         found.push(error(
             "/compat/dynip/lease",
-            "the lease of a DynIP name is between 1m and 30d",
+            "the lease of a DynIP name must be between 1m and 30d",
         ));
     }
     for (i, target) in config.publish.iter().enumerate() {
@@ -93,7 +93,7 @@ fn durations(config: &Config, found: &mut Vec<Violation>) {
         {
             found.push(error(
                 format!("/publish/{i}/every"),
-                "the interval between datagrams to a DynIP server is between 10s and 24h",
+                "the interval between datagrams to a DynIP server must be between 10s and 24h",
             ));
         }
     }
