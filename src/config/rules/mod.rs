@@ -66,7 +66,10 @@ fn warning(pointer: impl Into<String>, message: impl Into<String>) -> Violation 
 
 fn durations(config: &Config, found: &mut Vec<Violation>) {
     if !LEASE.contains(&config.registry.lease.0) {
-        found.push(error("/registry/lease", "a lease must be between 5s and 24h"));
+        found.push(error(
+            "/registry/lease",
+            "a lease must be between 5s and 24h",
+        ));
     }
     if !SESSION_IDLE.contains(&config.sessions.idle.0) {
         found.push(error(
