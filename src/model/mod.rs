@@ -1,5 +1,7 @@
-//! The words of hereabouts as types: parsed once, valid ever after. Pure, but for reading
-//! [`Accounts`] of this machine.
+//! The vocabulary of hereabouts as types: names, ids, addresses, records and times.
+//!
+//! A type here is parsed once and is valid from then on. The module is pure, except that
+//! [`Accounts`] reads the users and groups of this machine. It imports no other room.
 
 #![warn(missing_docs)]
 
@@ -12,6 +14,7 @@ mod node_id;
 mod protocol;
 mod publication;
 mod record;
+mod text;
 mod time;
 mod url;
 
@@ -27,4 +30,5 @@ pub use record::{Lease, Record, Role, State};
 pub use time::{Now, Timestamp, TimestampError};
 pub use url::{HttpUrl, HttpUrlError};
 
+pub(crate) use text::text_type;
 pub(crate) use url::is_host;
