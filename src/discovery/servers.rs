@@ -1,18 +1,24 @@
-//! The servers that a node registers with.
+//! A server that this node registers with, and the state of that registration.
+//!
+//! [`Server`] decides when a register or renewal is sent, and interprets acknowledgements and refusals. It is pure: the
+//! engine passes messages in and sends what [`Server::due`] gives.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tracing::{debug, trace};
+
 use super::Method;
+use super::explain_refusal;
 use super::own::{OwnRecord, renew_after};
 use super::schedule::jittered;
 use crate::model::{Lease, NodeId, NodeName, Now, Timestamp};
 use crate::wire::identity::RenewalKey;
 use crate::wire::v1::{Message, Refusal, Registered};
 
-/// Between tries of a register or renewal that brought no answer; the last one stays.
+/// Pauses between tries of a register or renewal that brings no answer; the last one repeats.
 ///
-/// Several of each length at first: where one datagram in three is lost, more than half of all tries bring nothing.
+/// There are several short ones: where one datagram in three is lost, more than half of all tries fail.
 const RETRY: [Duration; 10] = [
     Duration::from_millis(500),
     Duration::from_millis(500),
@@ -25,34 +31,30 @@ const RETRY: [Duration; 10] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
 ];
-/// Tries to register with a server that never acknowledged anything, before it is forgotten.
-const CANDIDATE_TRIES: usize = RETRY.len();
-/// Until a refused register is tried again.
+/// The most tries to register with a server that does not hold this node's record, before the server is dropped.
+const MAX_REGISTER_TRIES: usize = RETRY.len();
+/// The pause after a refusal before the next register.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
-/// A server that answered, and how this node stands with it.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it is asked and registered with.
+    /// Where registers and renewals are sent.
     pub address: SocketAddr,
-    /// Who it is.
     pub id: NodeId,
-    /// Its name.
     pub name: NodeName,
-    /// The best method that brought it.
+    /// The best method that found it.
     pub found_by: Method,
-    /// Where a newer record of its own came from, which is tried when `address` stays silent.
-    elsewhere: Option<SocketAddr>,
-    /// Whether it was heard without having been asked, and nothing better than that is known.
-    pub(super) overheard: bool,
-    /// The newest record of its own that was heard.
+    /// Where a newer record of the server came from; it is tried when `address` does not answer.
+    other_address: Option<SocketAddr>,
+    /// Whether the server was found by an announcement alone, without a query.
+    pub(super) unsolicited: bool,
+    /// The order of the server's own newest record.
     pub(super) order: (u64, u64),
-    /// What it acknowledged.
+    /// The last acknowledgement, as long as its lease runs.
     pub held: Option<Held>,
     /// The last refusal, until the next acknowledgement.
     pub refusal: Option<Refusal>,
     key: RenewalKey,
-    /// Sequence numbers sent since the last acknowledgement: register first, renewals after it.
     pending: Option<Pending>,
     tries: usize,
     next: Duration,
@@ -61,23 +63,24 @@ pub struct Server {
 /// What a server acknowledged.
 #[derive(Debug, Clone)]
 pub struct Held {
-    /// The sequence number of the full record it holds.
+    /// The sequence number of the full record that the server holds.
     pub(super) base: u64,
-    /// The version of the own record that it holds.
+    /// The version of this node's own record that the server holds.
     version: u64,
-    /// The lease it granted.
+    /// The lease that the server granted.
     pub lease: Lease,
     until: Duration,
     /// This node's address as the server saw it.
     pub seen: SocketAddr,
-    /// When it acknowledged last, by this node's clock.
+    /// When the last acknowledgement came, by this node's clock.
     pub acknowledged: Timestamp,
-    /// The server's clock less this node's, in milliseconds.
+    /// The server's clock minus this node's, in milliseconds.
     pub clock_offset: i64,
-    /// The mark of what it offers.
+    /// A number that stands for the set of files that the server offers.
     offers: Option<u64>,
 }
 
+/// The sequence numbers sent since the last acknowledgement; a register comes before its renewals.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     register: bool,
@@ -86,25 +89,28 @@ struct Pending {
     last: u64,
 }
 
-/// How a node stands with a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerState {
-    /// A register is under way.
-    Registering,
-    /// The server holds the record.
-    Registered,
-    /// The server refused.
-    Refused,
-    /// The last renewals brought no answer; the lease still runs.
-    Silent,
+/// What is due at a server.
+pub(super) enum Due {
+    /// This message is to be sent to it.
+    Send(Box<Message>),
+    /// The server is to be dropped.
+    Lost,
 }
 
-/// What became due.
-pub(super) enum Due {
-    /// Send this.
-    Send(Box<Message>),
-    /// The server is given up.
-    Lost,
+/// The meaning of an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acknowledged {
+    /// Nothing that is pending was acknowledged.
+    Unexpected,
+    /// It is the first acknowledgement of this server.
+    First,
+    /// The server acknowledged before.
+    Again {
+        /// Whether the server sees this node at another address than before.
+        seen_changed: bool,
+        /// Whether the server offers other files than before.
+        files_changed: bool,
+    },
 }
 
 impl Server {
@@ -119,11 +125,11 @@ impl Server {
     ) -> Self {
         Self {
             address,
-            elsewhere: None,
+            other_address: None,
             id,
             name,
             found_by,
-            overheard: false,
+            unsolicited: false,
             order,
             held: None,
             refusal: None,
@@ -134,22 +140,12 @@ impl Server {
         }
     }
 
-    /// How this node stands with the server.
-    pub fn state(&self) -> ServerState {
-        match (&self.held, &self.refusal) {
-            (_, Some(_)) => ServerState::Refused,
-            (Some(_), None) if self.tries > 1 => ServerState::Silent,
-            (Some(_), None) => ServerState::Registered,
-            (None, None) => ServerState::Registering,
-        }
-    }
-
-    /// Whether the server can be reached at another address just as well.
-    pub(super) fn wavers(&self) -> bool {
+    /// Whether another address of the server may replace the current one: nothing is held there, or it does not answer.
+    pub(super) fn may_change_address(&self) -> bool {
         self.held.is_none() || self.tries > 1
     }
 
-    /// Whether it acknowledged what the own record says now.
+    /// Whether the server acknowledged the current version of the own record.
     pub fn has_current(&self, own: &OwnRecord) -> bool {
         self.held
             .as_ref()
@@ -160,7 +156,7 @@ impl Server {
         self.next
     }
 
-    /// What is due, if anything.
+    /// Returns what is due, if anything.
     pub(super) fn due(
         &mut self,
         now: Now,
@@ -170,42 +166,26 @@ impl Server {
         if now.elapsed < self.next {
             return None;
         }
-        let lost = match &self.held {
-            Some(held) => now.elapsed >= held.until,
-            // One that refused, too: it is not there any more.
-            None => self.tries >= CANDIDATE_TRIES,
-        };
-        if lost {
+        if self.is_lost(now) {
             return Some(Due::Lost);
         }
-        if let Some(address) = self.elsewhere.take_if(|_| self.tries > 1) {
-            self.moved(now, address);
+        if self.tries > 1
+            && let Some(address) = self.other_address.take()
+        {
+            debug!(server = %self.name, old = %self.address, new = %address,
+                "the server does not answer at its old address; trying the address of its newer record");
+            self.set_address(now, address);
         }
         let wait = RETRY[self.tries.min(RETRY.len() - 1)];
         self.tries += 1;
         self.next = now.elapsed + jittered(wait, rng);
-        let renews = self
-            .held
-            .as_ref()
-            .filter(|held| held.version == own.version())
-            .map(|held| held.base);
-        let (message, register, sequence) = match renews {
-            Some(base) => {
-                let renewal = own.renewal(base, &self.key, &self.id);
-                let sequence = renewal.sequence;
-                (Message::Renew(renewal), false, sequence)
-            }
-            None => {
-                let signed = own.for_registering().clone();
-                (Message::Register(signed), true, own.record().sequence)
-            }
-        };
+        let (message, register, sequence) = self.next_message(own);
         if let Some(held) = &self.held {
             self.next = self.next.min(held.until.max(now.elapsed + RETRY[0]));
         }
         match &mut self.pending {
             Some(pending) if pending.register == register && pending.version == own.version() => {
-                pending.last = sequence
+                pending.last = sequence;
             }
             pending => {
                 *pending = Some(Pending {
@@ -216,11 +196,56 @@ impl Server {
                 });
             }
         }
+        trace!(
+            server = %self.name,
+            address = %self.address,
+            attempt = self.tries,
+            sequence,
+            message = if register { "register" } else { "renewal" },
+            next = ?self.next.saturating_sub(now.elapsed),
+            "sending to a server"
+        );
         Some(Due::Send(Box::new(message)))
     }
 
-    /// Takes an acknowledgement; whether it is the first of this server.
-    pub(super) fn acknowledged(&mut self, now: Now, registered: &Registered) -> Acknowledged {
+    fn is_lost(&self, now: Now) -> bool {
+        match &self.held {
+            Some(held) if now.elapsed >= held.until => {
+                debug!(server = %self.name, address = %self.address, attempts = self.tries, lease = %held.lease,
+                    "dropping a server: it acknowledged nothing for a whole lease");
+                true
+            }
+            // This drops a server that refused before, too: it does not answer any more.
+            None if self.tries >= MAX_REGISTER_TRIES => {
+                debug!(server = %self.name, address = %self.address, attempts = self.tries,
+                    "dropping a server: it answered no register");
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Creates a renewal if the server holds the current record, else a register. Returns the message, whether it is a
+    /// register, and its sequence number.
+    fn next_message(&self, own: &mut OwnRecord) -> (Message, bool, u64) {
+        match &self.held {
+            Some(held) if held.version == own.version() => {
+                let renewal = own.renewal(held.base, &self.key, &self.id);
+                let sequence = renewal.sequence;
+                (Message::Renew(renewal), false, sequence)
+            }
+            _ => {
+                let signed = own.for_registering().clone();
+                (Message::Register(signed), true, own.record().sequence)
+            }
+        }
+    }
+
+    pub(super) fn on_acknowledgement(
+        &mut self,
+        now: Now,
+        registered: &Registered,
+    ) -> Acknowledged {
         let Registered {
             sequence,
             seen,
@@ -228,15 +253,21 @@ impl Server {
             clock,
             offers,
         } = *registered;
-        // No lease is none: taking it for one would begin a search at once, again and again.
-        let awaited = |p: &Pending| (p.first..=p.last).contains(&sequence) && lease != Lease::ZERO;
-        let Some(pending) = self.pending.filter(awaited) else {
-            return Acknowledged::Stray;
+        // A lease of zero is no acknowledgement: it would end, and begin a search, at once, again and again.
+        let Some(pending) = self
+            .pending
+            .filter(|pending| pending.contains(sequence) && lease != Lease::ZERO)
+        else {
+            debug!(server = %self.name, sequence, %lease,
+                "ignored an acknowledgement: nothing with this sequence number is pending, or its lease is zero");
+            return Acknowledged::Unexpected;
         };
+        trace!(server = %self.name, address = %self.address, sequence, %lease, %seen, attempts = self.tries,
+            "acknowledged");
         self.pending = None;
         self.tries = 0;
         self.refusal = None;
-        self.elsewhere = None;
+        self.other_address = None;
         self.next = now.elapsed + renew_after(lease);
         let base = if pending.register {
             sequence
@@ -257,26 +288,26 @@ impl Server {
         match before {
             None => Acknowledged::First,
             Some(before) => Acknowledged::Again {
-                elsewhere: before.seen != seen,
-                newer_files: offers.is_some() && before.offers != offers,
+                seen_changed: before.seen != seen,
+                files_changed: offers.is_some() && before.offers != offers,
             },
         }
     }
 
-    /// The sequence number sent last, if it is under way.
+    /// The sequence number of the last message that is pending.
     #[cfg(test)]
-    pub(super) fn awaited(&self) -> Option<u64> {
+    pub(super) fn last_pending(&self) -> Option<u64> {
         self.pending.map(|pending| pending.last)
     }
 
-    /// Whether a refusal with this sequence number is about something under way.
-    pub(super) fn awaits(&self, sequence: u64) -> bool {
+    /// Whether a message with this sequence number is pending.
+    pub(super) fn is_pending(&self, sequence: u64) -> bool {
         self.pending
-            .is_some_and(|p| (p.first..=p.last).contains(&sequence))
+            .is_some_and(|pending| pending.contains(sequence))
     }
 
-    /// Takes a refusal of something under way.
-    pub(super) fn refused(&mut self, now: Now, refusal: Refusal, rng: &mut fastrand::Rng) {
+    /// Processes a refusal of a pending message.
+    pub(super) fn on_refusal(&mut self, now: Now, refusal: Refusal, rng: &mut fastrand::Rng) {
         self.pending = None;
         self.tries = 0;
         self.next = now.elapsed
@@ -285,10 +316,11 @@ impl Server {
                 Refusal::Rate { wait } => jittered((*wait).clamp(RETRY[0], AFTER_REFUSAL), rng),
                 _ => jittered(AFTER_REFUSAL, rng),
             };
+        let reason = explain_refusal(&refusal);
         match refusal {
             Refusal::UnknownRecord | Refusal::Outdated { .. } => {
-                // The server has no use for renewals of what it does not hold: the next try is a register. A server that
-                // keeps saying so is tried at the pace of retries, not in a loop.
+                // The server does not hold the record that a renewal builds on, so the next try is a register. A server
+                // that keeps refusing so is tried at the pace of retries, not in a loop.
                 self.tries = if self.held.is_none() {
                     RETRY.len() / 2
                 } else {
@@ -300,23 +332,28 @@ impl Server {
             }
             refusal => self.refusal = Some(refusal),
         }
+        debug!(server = %self.name, address = %self.address, reason,
+            next = ?self.next.saturating_sub(now.elapsed), "a server refused a register or renewal");
     }
 
-    /// Asks at once whether it is still there, and goes elsewhere if two tries bring no answer.
-    pub(super) fn doubt(&mut self, now: Now, elsewhere: SocketAddr) {
-        self.elsewhere = Some(elsewhere);
+    /// Checks at once whether the server still answers at its address. It is tried at `other_address` if two tries
+    /// bring no answer.
+    pub(super) fn check_address(&mut self, now: Now, other_address: SocketAddr) {
+        debug!(server = %self.name, address = %self.address, other = %other_address,
+            "a server announced itself from another address; checking the known one first");
+        self.other_address = Some(other_address);
         self.register_now(now);
     }
 
-    /// Takes another address, as this one went silent.
-    pub(super) fn moved(&mut self, now: Now, address: SocketAddr) {
+    /// Replaces an address at which the server does not answer.
+    pub(super) fn set_address(&mut self, now: Now, address: SocketAddr) {
         self.address = address;
-        self.elsewhere = None;
+        self.other_address = None;
         self.next = now.elapsed;
         self.tries = 0;
     }
 
-    /// Registers or renews at once.
+    /// Makes a register or renewal due now.
     pub(super) fn register_now(&mut self, now: Now) {
         self.next = now.elapsed;
         self.tries = 0;
@@ -324,18 +361,8 @@ impl Server {
     }
 }
 
-/// What an acknowledgement means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Acknowledged {
-    /// Of nothing that is under way.
-    Stray,
-    /// The first of this server.
-    First,
-    /// One of many.
-    Again {
-        /// Whether the server sees this node at another address than before.
-        elsewhere: bool,
-        /// Whether the server offers something else than before.
-        newer_files: bool,
-    },
+impl Pending {
+    fn contains(&self, sequence: u64) -> bool {
+        (self.first..=self.last).contains(&sequence)
+    }
 }
