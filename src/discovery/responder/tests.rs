@@ -39,7 +39,7 @@ fn ask(
 }
 
 #[test]
-fn a_server_answers_at_once_and_a_client_not_at_all() {
+fn server_answers_at_once_and_client_not_at_all() {
     let ask = |role| {
         ask(
             &mut responder(role),
@@ -55,7 +55,7 @@ fn a_server_answers_at_once_and_a_client_not_at_all() {
 }
 
 #[test]
-fn a_nonce_is_answered_once() {
+fn nonce_is_answered_once() {
     let mut responder = responder(Role::Server);
     assert_eq!(
         ask(
@@ -80,13 +80,13 @@ fn a_nonce_is_answered_once() {
 }
 
 #[test]
-fn a_wrong_clock_is_told_once_a_second() {
+fn wrong_clock_is_refused_once_a_second() {
     let mut responder = responder(Role::Server);
     let late = at(1).wall.plus(SECOND * 21);
-    let told = ask(&mut responder, at(1), Want::Servers, late, 1, "10.0.0.1:9");
+    let first = ask(&mut responder, at(1), Want::Servers, late, 1, "10.0.0.1:9");
     let refusal = Refusal::Clock { clock: at(1).wall };
     assert_eq!(
-        told,
+        first,
         Verdict::Refuse(Refused {
             regarding: Regarding::Query(5),
             refusal
@@ -106,7 +106,7 @@ fn a_wrong_clock_is_told_once_a_second() {
 }
 
 #[test]
-fn a_source_that_asks_too_often_waits_and_others_do_not() {
+fn source_that_asks_too_often_is_ignored_and_others_are_answered() {
     let mut responder = responder(Role::Server);
     let mut answered = 0;
     for nonce in 0..10 {
@@ -147,7 +147,7 @@ fn a_source_that_asks_too_often_waits_and_others_do_not() {
 }
 
 #[test]
-fn a_crowd_of_forged_sources_takes_bounded_memory() {
+fn many_forged_sources_take_bounded_memory() {
     let mut responder = responder(Role::Server);
     for i in 0..20_000u32 {
         let from = SocketAddr::new(IpAddr::from((0x0a00_0000 + i).to_be_bytes()), 9);
@@ -184,7 +184,7 @@ fn answers_to_all_are_spread_over_the_window() {
 }
 
 #[test]
-fn a_name_is_looked_up_by_servers_and_answered_by_its_node() {
+fn name_is_looked_up_by_servers_and_answered_by_its_node() {
     let other = || Want::Name(NodeName::parse("other").unwrap());
     let own = || Want::Name(NodeName::parse("own").unwrap());
     let ask = |role, want| {
