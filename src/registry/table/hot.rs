@@ -189,6 +189,19 @@ impl SeenImage {
         self.mark(page);
     }
 
+    /// Begins the entry of a slot's new node. Its tag differs from that of the slot's last node, so that times stored for
+    /// that node are never used for this one.
+    pub(super) fn begin(&mut self, slot: u32) {
+        let tag = self.entry(slot).tag.wrapping_add(1);
+        self.set(
+            slot,
+            SeenEntry {
+                tag,
+                ..SeenEntry::default()
+            },
+        );
+    }
+
     /// The page of a slot, and the index of its entry there.
     fn place_of(slot: u32) -> (usize, usize) {
         let slot = slot as usize;

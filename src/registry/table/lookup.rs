@@ -159,11 +159,11 @@ impl Table {
     fn named(&self, name: &NodeName) -> impl Iterator<Item = (NodeRef<'_>, Option<Timestamp>)> {
         let holder = self.names.get(name).copied();
         let holds = holder.into_iter().map(|slot| self.node(slot));
-        let had = self
+        let past_names = self
             .formerly_named(name)
             .filter(move |node| Some(node.slot) != holder);
         let wanted = name.clone();
-        had.chain(holds).map(move |node| {
+        past_names.chain(holds).map(move |node| {
             let until = node
                 .former_names()
                 .find(|(former, _)| **former == wanted)
@@ -175,7 +175,7 @@ impl Table {
     /// Nodes that had a name before.
     fn formerly_named(&self, name: &NodeName) -> impl Iterator<Item = NodeRef<'_>> {
         let range = (name.clone(), 0)..=(name.clone(), u32::MAX);
-        self.had.range(range).map(|(_, slot)| self.node(*slot))
+        self.past_names.range(range).map(|(_, slot)| self.node(*slot))
     }
 
     /// Nodes that have or had an address.

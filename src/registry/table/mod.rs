@@ -104,13 +104,13 @@ pub struct Table {
     /// The holder of each name, as its current name or as a former one that is still reserved for it.
     names: BTreeMap<NodeName, u32>,
     /// Nodes that had a name before: former names of renamed nodes, and names that another node took over.
-    had: BTreeSet<(NodeName, u32)>,
+    past_names: BTreeSet<(NodeName, u32)>,
     /// One entry for each address, kind and slot that has an interval in the history.
     addresses: BTreeSet<AddressKey>,
     /// When each slot has something due, in ms by the monotonic clock.
     wakes: BTreeSet<(i64, u32)>,
     /// Nodes that are not present, by the end of their lease.
-    gone: BTreeSet<(i64, u32)>,
+    absent: BTreeSet<(i64, u32)>,
     /// Slots of nodes that are known by a legacy protocol only.
     unverified: BTreeSet<u32>,
     /// The renewal times in the form of the store, always up to date.
@@ -129,10 +129,10 @@ impl Table {
             cold: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
-            had: BTreeSet::new(),
+            past_names: BTreeSet::new(),
             addresses: BTreeSet::new(),
             wakes: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            absent: BTreeSet::new(),
             unverified: BTreeSet::new(),
             seen: SeenImage::default(),
             dirty: VecDeque::new(),
@@ -160,7 +160,7 @@ impl Table {
 
     /// The number of present nodes.
     pub fn present(&self) -> usize {
-        self.ids.len() - self.gone.len()
+        self.ids.len() - self.absent.len()
     }
 
     /// The key that proves a node's renewals, if it was set since the start and the node is known.
@@ -250,7 +250,7 @@ impl Table {
 
     /// Removes a node with its names and history.
     fn remove(&mut self, slot: u32) {
-        self.unlist_all(slot);
+        self.release_all(slot);
         let id = self.hot(slot).id;
         if let Ok(entry) = self.ids.find_entry(hash_of(&id), |other| *other == slot) {
             entry.remove();
@@ -259,7 +259,7 @@ impl Table {
             return;
         };
         self.wakes.remove(&(cold.wake, slot));
-        self.gone.remove(&(cold.ended, slot));
+        self.absent.remove(&(cold.ended, slot));
         self.unverified.remove(&slot);
         for span in &cold.history {
             self.addresses.remove(&span.key(slot));

@@ -385,7 +385,7 @@ fn nobody_hoards_names() {
         table.register(now(sequence), next);
     }
     assert_eq!(table.names.len(), 1 + MAX_FORMER);
-    assert_eq!(table.had.len(), MAX_FORMER);
+    assert_eq!(table.past_names.len(), MAX_FORMER);
     assert_eq!(table.counters().names_dropped, 19 - MAX_FORMER as u64);
     assert!(table.by_name(&name("name-2")).is_none());
     assert!(table.by_name(&name("name-19")).is_some());
@@ -583,7 +583,7 @@ fn old_history_goes_and_then_the_node() {
         table.addresses.is_empty()
             && table.names.is_empty()
             && table.wakes.is_empty()
-            && table.gone.is_empty()
+            && table.absent.is_empty()
     );
     assert_eq!(table.next_deadline(), None);
     let deleted = table.take_dirty();
@@ -921,7 +921,7 @@ fn check(table: &Table) {
         assert_eq!(table.slot_of(&table.hot(slot).id), Some(slot));
         present += usize::from(table.is_present(slot));
         assert_eq!(
-            table.gone.contains(&(cold.ended, slot)),
+            table.absent.contains(&(cold.ended, slot)),
             !table.is_present(slot)
         );
         assert_eq!(table.names.get(&cold.name) == Some(&slot), cold.bound);
@@ -966,7 +966,7 @@ fn check(table: &Table) {
         let spans = &table.cold(key.slot()).history;
         assert!(spans.iter().any(|span| span.key(key.slot()) == *key));
     }
-    for (name, slot) in &table.had {
+    for (name, slot) in &table.past_names {
         let cold = table.cold(*slot);
         assert!(cold.name == *name || cold.former.iter().any(|former| former.name == *name));
     }

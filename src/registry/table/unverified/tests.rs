@@ -273,7 +273,7 @@ fn one_address_has_some_names_and_no_more() {
     for index in 0..100 {
         table.hear(now(0), &claim(&format!("name-{index}"), 9));
     }
-    assert_eq!(table.unverified(), NAMES_PER_SOURCE);
+    assert_eq!(table.unverified(), MAX_NAMES_PER_SOURCE);
     assert_eq!(
         table.hear(now(1), &claim("name-0", 9)),
         ClaimOutcome::Taken(Change::Same)

@@ -1,13 +1,16 @@
-//! What came by an ancestor's wire: a name and a source address, and nobody proved anything.
+//! Claims by legacy protocols: a name and a source address without any proof.
 //!
-//! A row of hearsay is its name: its node id is a stand-in made of the name ([`stand_in`]), whatever wire it came by. Such
-//! a row
+//! Such a row is identified by its name: its node id is a stand-in computed from the name ([`stand_in`]), whichever
+//! legacy protocol the claim came by. The row
 //!
-//! - never takes a name from a node that proves who it is, as long as the name is kept for that node;
-//! - gives its name to such a node at once, and is over then; its history is still found under the name;
-//! - counts against a limit of its own, in all and for each source address, so that made-up names displace nobody else.
+//! - never takes a name from an authenticated node, as long as the name is reserved for that node;
+//! - yields its name to such a node at once and expires then; its history is still found under the name;
+//! - counts against a limit of its own, in total and for each source address, so that invented names displace no other
+//!   node.
 
 use std::net::{IpAddr, SocketAddr};
+
+use tracing::debug;
 
 use super::cold::{Cold, Packed};
 use super::history::Span;
@@ -19,95 +22,91 @@ use crate::wire::KeyId;
 use crate::wire::stand_in::stand_in;
 use crate::wire::v1::SignedRecord;
 
-/// Names that one source address may have at a time: a home or an office behind one router.
-const NAMES_PER_SOURCE: usize = 64;
+/// The most names that one source address may have at a time: a home or an office behind one router.
+const MAX_NAMES_PER_SOURCE: usize = 64;
 
-/// A claim that came by an ancestor's wire.
+/// A claim by a legacy protocol: the name is at the source address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnverifiedClaim {
-    /// The name.
     pub name: NodeName,
-    /// The wire.
     pub protocol: Protocol,
-    /// Where it came from.
     pub source: SocketAddr,
-    /// How long it counts as present.
+    /// How long the name counts as present.
     pub lease: Lease,
 }
 
-/// What became of a claim.
+/// The outcome of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimOutcome {
-    /// Taken.
+    /// The claim is accepted.
     Taken(Change),
-    /// A node that proves who it is holds the name.
-    Owned {
-        /// Which.
-        holder: NodeId,
-    },
-    /// There are too many such names, in all or from this address.
+    /// An authenticated node holds the name.
+    Owned { holder: NodeId },
+    /// There are too many such names, in total or from this address.
     Full,
 }
 
-/// What became of a record of an ancestor's file.
+/// The outcome of a record imported from the file of a legacy program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Imported {
     /// The name was not known.
     Added,
-    /// It brought a newer time, another address, or a piece of history.
+    /// The record had a newer time, another address, or an interval that the history lacked.
     Updated,
-    /// All of it was known, or it is older than what the history keeps.
+    /// Everything was known, or the record is older than the history goes back.
     Same,
-    /// A node that proves who it is holds the name.
+    /// An authenticated node holds the name.
     Owned,
     /// There are too many such names.
     Full,
 }
 
 impl Table {
-    /// Takes a claim. One that repeats name and source address touches memory alone, as a renewal does.
-    pub fn hear(&mut self, now: Now, heard: &UnverifiedClaim) -> ClaimOutcome {
-        if let Some(holder) = self.owner(now, &heard.name) {
+    /// Processes a claim. If it repeats name and source address, it changes memory alone, as a renewal does.
+    pub fn hear(&mut self, now: Now, claim: &UnverifiedClaim) -> ClaimOutcome {
+        if let Some(holder) = self.authenticated_holder(now, &claim.name) {
+            debug!(name = %claim.name, peer = %claim.source, protocol = %claim.protocol, ?holder,
+                "an unverified claim is refused: an authenticated node holds the name");
             self.counters.unverified_owned += 1;
             return ClaimOutcome::Owned { holder };
         }
-        let id = stand_in(&heard.name);
+        let id = stand_in(&claim.name);
         let known = self.slot_of(&id);
         let moves = known.is_none_or(|slot| {
-            self.hot(slot).source.ip != packed(heard.source.ip().to_canonical())
+            self.hot(slot).source.ip != packed(claim.source.ip().to_canonical())
         });
-        if (moves && self.is_crowded(heard.source.ip()))
+        if (moves && self.source_has_too_many_names(claim.source.ip()))
             || (known.is_none() && !self.has_room_for_unverified(now))
         {
+            debug!(name = %claim.name, peer = %claim.source, protocol = %claim.protocol,
+                "an unverified claim is refused: there are too many names, in total or from this address");
             self.counters.unverified_full += 1;
             return ClaimOutcome::Full;
         }
         self.counters.unverified_taken += 1;
-        let slot = known.unwrap_or_else(|| self.add_unverified(id, heard, now.wall));
-        let (present, confirmed) = (
-            known.is_some() && self.is_present(slot),
-            self.seen.entry(slot).last_seen,
-        );
+        let slot = known.unwrap_or_else(|| self.add_unverified(id, claim, now.wall));
+        let present = known.is_some() && self.is_present(slot);
+        let confirmed = self.seen.entry(slot).last_seen;
         if !present && known.is_some() {
             let ended = self.cold(slot).ended;
-            self.gone.remove(&(ended, slot));
+            self.absent.remove(&(ended, slot));
         }
         let mut changed = !present;
         if !self.cold(slot).bound {
-            self.bind(now, slot, &heard.name);
+            self.bind(now, slot, &claim.name);
             changed = true;
         }
-        changed |= self.set_wire(slot, heard);
+        changed |= self.set_protocol(slot, claim);
         let hot = self.hot_mut(slot);
-        hot.source = Source::of(heard.source);
-        hot.expires = now_ms(now).saturating_add(millis(heard.lease.duration()));
+        hot.source = Source::of(claim.source);
+        hot.expires = now_ms(now).saturating_add(millis(claim.lease.duration()));
         hot.presence = Presence::Present;
         self.touch(now, slot);
         let moved = self.follow_addresses(
             now,
             slot,
             &[],
-            heard.source,
+            claim.source,
             if present { confirmed } else { now.wall },
         );
         if changed || moved {
@@ -122,7 +121,8 @@ impl Table {
         })
     }
 
-    /// Takes a record of an ancestor's file: the name was at an address at a time. Taking it again changes nothing.
+    /// Imports a record from the file of a legacy program: the name was at an address at a time. A second import of the
+    /// same record changes nothing.
     pub fn import(
         &mut self,
         now: Now,
@@ -132,11 +132,11 @@ impl Table {
         at: Timestamp,
         lease: Lease,
     ) -> Imported {
-        if self.owner(now, name).is_some() {
+        if self.authenticated_holder(now, name).is_some() {
             return Imported::Owned;
         }
         let at = at.min(now.wall);
-        let heard = UnverifiedClaim {
+        let claim = UnverifiedClaim {
             name: name.clone(),
             protocol,
             source: SocketAddr::new(ip.to_canonical(), 0),
@@ -147,9 +147,9 @@ impl Table {
             if !self.has_room_for_unverified(now) {
                 return Imported::Full;
             }
-            let slot = self.add_unverified(id, &heard, at);
+            let slot = self.add_unverified(id, &claim, at);
             self.bind(now, slot, name);
-            self.set_seen(now, slot, &heard, at);
+            self.set_seen(now, slot, &claim, at);
             self.note_interval(now, slot, ip, at);
             self.mark(slot);
             self.plan(now, slot);
@@ -163,15 +163,15 @@ impl Table {
         if newer {
             if !self.is_present(slot) {
                 let ended = self.cold(slot).ended;
-                self.gone.remove(&(ended, slot));
+                self.absent.remove(&(ended, slot));
             }
             let confirmed = self.seen.entry(slot).last_seen;
             self.close_all(now, slot, confirmed);
             if !self.cold(slot).bound {
                 self.bind(now, slot, name);
             }
-            self.set_wire(slot, &heard);
-            self.set_seen(now, slot, &heard, at);
+            self.set_protocol(slot, &claim);
+            self.set_seen(now, slot, &claim, at);
         }
         let noted = self.note_interval(now, slot, ip, at);
         if newer || earlier || noted {
@@ -182,45 +182,47 @@ impl Table {
         Imported::Same
     }
 
-    /// How many nodes are known by an unauthenticated wire alone.
+    /// The number of nodes that are known by a legacy protocol only.
     pub fn unverified(&self) -> usize {
         self.unverified.len()
     }
 
-    /// A row of hearsay whose name went to a node that proves who it is: it is over.
-    pub(super) fn outrank(&mut self, now: Now, slot: u32) {
-        if !self.proves_itself(slot) && self.is_present(slot) {
+    /// Ends an unverified row whose name an authenticated node took over.
+    pub(super) fn end_unverified(&mut self, now: Now, slot: u32) {
+        if !self.is_authenticated(slot) && self.is_present(slot) {
             let confirmed = self.seen.entry(slot).last_seen;
             self.end(now, slot, Presence::Expired, now_ms(now), confirmed);
         }
     }
 
-    /// Who holds a name, if that node proves who it is and the name is still kept for it.
-    fn owner(&self, now: Now, name: &NodeName) -> Option<NodeId> {
+    /// The holder of a name, if it is authenticated and the name is still reserved for it.
+    fn authenticated_holder(&self, now: Now, name: &NodeName) -> Option<NodeId> {
         self.name_holder(now, None, name)
     }
 
-    /// Whether so many names come from one address that no further one is taken.
-    fn is_crowded(&self, ip: IpAddr) -> bool {
+    /// Whether so many names come from one address that no further one is accepted.
+    fn source_has_too_many_names(&self, ip: IpAddr) -> bool {
         let wanted = packed(ip.to_canonical());
-        let here = |slot: u32| {
-            !self.proves_itself(slot) && self.is_present(slot) && self.hot(slot).source.ip == wanted
-        };
         self.unverified
             .iter()
-            .filter(|slot| here(**slot))
-            .nth(NAMES_PER_SOURCE - 1)
+            .filter(|&&slot| {
+                !self.is_authenticated(slot)
+                    && self.is_present(slot)
+                    && self.hot(slot).source.ip == wanted
+            })
+            .nth(MAX_NAMES_PER_SOURCE - 1)
             .is_some()
     }
 
-    /// Makes room for one more row; whoever is gone longest goes.
+    /// Makes room for one more row. If the limit is reached, the row that is absent longest is removed. Returns false if
+    /// there is no room.
     fn has_room_for_unverified(&mut self, now: Now) -> bool {
         if self.unverified.len() >= self.settings.max_unverified {
-            let gone = self
+            let absent = self
                 .unverified
                 .iter()
                 .filter(|slot| !self.is_present(**slot));
-            let Some(slot) = gone.min_by_key(|slot| self.cold(**slot).ended).copied() else {
+            let Some(slot) = absent.min_by_key(|slot| self.cold(**slot).ended).copied() else {
                 return false;
             };
             self.counters.evicted += 1;
@@ -229,59 +231,51 @@ impl Table {
         self.len() < self.capacity() || self.evict(now)
     }
 
-    /// Puts a new row into the table, neither bound nor present yet.
+    /// Adds a new row to the table, neither bound nor present yet.
     fn add_unverified(
         &mut self,
         id: NodeId,
-        heard: &UnverifiedClaim,
+        claim: &UnverifiedClaim,
         first_seen: Timestamp,
     ) -> u32 {
-        let registration = unproved(id, heard);
+        let registration = unsigned_registration(id, claim);
         let hot = Hot {
             id,
             presence: Presence::Present,
-            lease: heard.lease,
+            lease: claim.lease,
             ..Hot::free()
         };
         let cold = Cold {
             bound: false,
-            protocol: heard.protocol,
+            protocol: claim.protocol,
             ..Cold::new(&registration, first_seen)
         };
         let slot = self.occupy(None, hot, cold);
         self.unverified.insert(slot);
-        // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
-        let tag = self.seen.entry(slot).tag.wrapping_add(1);
-        self.seen.set(
-            slot,
-            SeenEntry {
-                tag,
-                ..SeenEntry::default()
-            },
-        );
-        self.hot_mut(slot).source = Source::of(heard.source);
+        self.seen.begin(slot);
+        self.hot_mut(slot).source = Source::of(claim.source);
         slot
     }
 
-    /// Takes wire and lease; whether either is another.
-    fn set_wire(&mut self, slot: u32, heard: &UnverifiedClaim) -> bool {
-        if self.cold(slot).protocol == heard.protocol && self.hot(slot).lease == heard.lease {
+    /// Sets protocol and lease. Returns whether either changed.
+    fn set_protocol(&mut self, slot: u32, claim: &UnverifiedClaim) -> bool {
+        if self.cold(slot).protocol == claim.protocol && self.hot(slot).lease == claim.lease {
             return false;
         }
-        let Registration { record, signed, .. } = unproved(self.hot(slot).id, heard);
-        self.hot_mut(slot).lease = heard.lease;
+        let Registration { record, signed, .. } = unsigned_registration(self.hot(slot).id, claim);
+        self.hot_mut(slot).lease = claim.lease;
         let cold = self.cold_mut(slot);
-        cold.protocol = heard.protocol;
+        cold.protocol = claim.protocol;
         cold.signed = Packed::new(&record, &signed);
         true
     }
 
-    /// Takes the time and place of an imported record that is the newest: present if its lease still runs.
-    fn set_seen(&mut self, now: Now, slot: u32, heard: &UnverifiedClaim, at: Timestamp) {
-        let left = heard.lease.duration().saturating_sub(now.wall.since(at));
+    /// Sets the time and address of an imported record that is the newest. The node is present if its lease still runs.
+    fn set_seen(&mut self, now: Now, slot: u32, claim: &UnverifiedClaim, at: Timestamp) {
+        let left = claim.lease.duration().saturating_sub(now.wall.since(at));
         let present = !left.is_zero();
         let hot = self.hot_mut(slot);
-        hot.source = Source::of(heard.source);
+        hot.source = Source::of(claim.source);
         hot.expires = now_ms(now).saturating_add(millis(left));
         hot.presence = if present {
             Presence::Present
@@ -298,14 +292,15 @@ impl Table {
             },
         );
         if !present {
-            // Its name is kept from the import on: a file of years ago is not imported to be forgotten at once.
+            // The name is reserved from the import on. Otherwise the rows of an old file would be removed at once.
             let cold = self.cold_mut(slot);
-            (cold.ended, cold.ended_at) = (now_ms(now), now.wall);
-            self.gone.insert((now_ms(now), slot));
+            cold.ended = now_ms(now);
+            cold.ended_at = now.wall;
+            self.absent.insert((now_ms(now), slot));
         }
     }
 
-    /// Adds a moment to the history, in its place; false if the history has it, or does not reach back so far.
+    /// Inserts a moment into the history. Returns false if the history has it, or does not go back so far.
     fn note_interval(&mut self, now: Now, slot: u32, ip: IpAddr, at: Timestamp) -> bool {
         let keep = self.settings.history;
         let ip = ip.to_canonical();
@@ -333,14 +328,14 @@ impl Table {
     }
 }
 
-/// A record with a name and nothing else, which nobody signed.
-fn unproved(node: NodeId, heard: &UnverifiedClaim) -> Registration {
+/// A record with a name and nothing else, which no node signed.
+fn unsigned_registration(node: NodeId, claim: &UnverifiedClaim) -> Registration {
     let record = Record {
-        name: heard.name.clone(),
+        name: claim.name.clone(),
         epoch: 0,
         sequence: 0,
         boot: 0,
-        lease: heard.lease,
+        lease: claim.lease,
         addresses: Vec::new(),
         port: 0,
         role: Role::Client,
@@ -356,11 +351,10 @@ fn unproved(node: NodeId, heard: &UnverifiedClaim) -> Registration {
     Registration {
         record,
         signed,
-        source: heard.source,
+        source: claim.source,
         key,
     }
 }
 
 #[cfg(test)]
-#[path = "unverified_tests.rs"]
 mod tests;
