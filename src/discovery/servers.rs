@@ -241,11 +241,7 @@ impl Server {
         }
     }
 
-    pub(super) fn on_acknowledgement(
-        &mut self,
-        now: Now,
-        registered: &Registered,
-    ) -> Acknowledged {
+    pub(super) fn on_acknowledgement(&mut self, now: Now, registered: &Registered) -> Acknowledged {
         let Registered {
             sequence,
             seen,

@@ -148,7 +148,10 @@ impl Engine {
 
     /// Registers with every server again, now. Begins a search if there is none.
     pub fn register_now(&mut self, now: Now) {
-        debug!(servers = self.servers.len(), "registering with all servers now");
+        debug!(
+            servers = self.servers.len(),
+            "registering with all servers now"
+        );
         for server in &mut self.servers {
             server.register_now(now);
         }

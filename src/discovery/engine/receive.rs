@@ -167,13 +167,7 @@ impl Engine {
         }
     }
 
-    fn on_record_refused(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        sequence: u64,
-        refusal: &Refusal,
-    ) {
+    fn on_record_refused(&mut self, now: Now, from: SocketAddr, sequence: u64, refusal: &Refusal) {
         let Some(index) = self.position_of_pending(from, sequence) else {
             trace!(peer = %from, sequence, reason = explain_refusal(refusal),
                 "ignored a refusal: nothing is pending at a server of this address");

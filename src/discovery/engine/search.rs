@@ -65,12 +65,7 @@ impl Engine {
                 } else {
                     0
                 };
-                attempt.status(
-                    now.elapsed,
-                    self.settings.fallback_after,
-                    found,
-                    candidates,
-                )
+                attempt.status(now.elapsed, self.settings.fallback_after, found, candidates)
             })
             .collect()
     }
@@ -78,14 +73,11 @@ impl Engine {
     /// When the search has something to do.
     pub(super) fn search_deadline(&self) -> Option<Duration> {
         let connected = self.connected();
-        let attempts = self
-            .attempts
-            .iter()
-            .map(|attempt| match &attempt.schedule {
-                Some(schedule) => schedule.next(),
-                None if connected => Duration::MAX,
-                None => attempt.starts,
-            });
+        let attempts = self.attempts.iter().map(|attempt| match &attempt.schedule {
+            Some(schedule) => schedule.next(),
+            None if connected => Duration::MAX,
+            None => attempt.starts,
+        });
         let configured = self
             .configured
             .iter()
@@ -122,7 +114,10 @@ impl Engine {
         };
         entry.resolving = false;
         if addresses.is_empty() {
-            debug!(configured, "the name of a configured server gave no address; it is looked up again later");
+            debug!(
+                configured,
+                "the name of a configured server gave no address; it is looked up again later"
+            );
         } else {
             trace!(configured, ?addresses, "asking a configured server");
         }
@@ -273,7 +268,10 @@ impl Engine {
             }
             // The name is looked up each time, because the addresses it had before did not answer.
             configured.resolving = true;
-            trace!(configured = index, "looking up the name of a configured server");
+            trace!(
+                configured = index,
+                "looking up the name of a configured server"
+            );
             self.output.push_back(Output::Resolve { configured: index });
         }
     }
@@ -308,7 +306,13 @@ impl Engine {
         self.send(to, Message::Query(query));
     }
 
-    pub(super) fn on_query_refused(&mut self, now: Now, from: SocketAddr, id: u64, refusal: &Refusal) {
+    pub(super) fn on_query_refused(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        id: u64,
+        refusal: &Refusal,
+    ) {
         if let Refusal::Channel { name } = refusal {
             // It comes from a server that could not open the query, so it carries no id.
             debug!(peer = %from, channel = %name, "a server of another channel refused a query");

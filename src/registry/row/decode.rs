@@ -72,10 +72,7 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
 }
 
 /// Decodes the fields of a record that [`encode_detail`](super::encode_detail) wrote.
-pub(in crate::registry) fn decode_detail(
-    bytes: &[u8],
-    name: NodeName,
-) -> Result<Record, RowError> {
+pub(in crate::registry) fn decode_detail(bytes: &[u8], name: NodeName) -> Result<Record, RowError> {
     let d = &mut Decoder::new(bytes);
     array(d, 8, "the record")?;
     let epoch = d.u64()?;
@@ -243,7 +240,9 @@ fn decode_protocol(d: &mut Decoder<'_>) -> Result<Protocol, RowError> {
         0 => Ok(Protocol::Hereabouts),
         1 => Ok(Protocol::Dynip),
         2 => Ok(Protocol::Terminals),
-        _ => Err(RowError::Damaged { what: "the protocol" }),
+        _ => Err(RowError::Damaged {
+            what: "the protocol",
+        }),
     }
 }
 

@@ -175,7 +175,9 @@ impl Table {
     /// Nodes that had a name before.
     fn formerly_named(&self, name: &NodeName) -> impl Iterator<Item = NodeRef<'_>> {
         let range = (name.clone(), 0)..=(name.clone(), u32::MAX);
-        self.past_names.range(range).map(|(_, slot)| self.node(*slot))
+        self.past_names
+            .range(range)
+            .map(|(_, slot)| self.node(*slot))
     }
 
     /// Nodes that have or had an address.

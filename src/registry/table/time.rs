@@ -45,7 +45,10 @@ impl Table {
     /// Gives all present nodes a fresh lease. This server was suspended and could not receive their renewals, so missing
     /// renewals prove nothing, as after a start ([`Self::load`]).
     pub fn refresh_leases(&mut self, now: Now) {
-        debug!(nodes = self.present(), "all present nodes get a fresh lease");
+        debug!(
+            nodes = self.present(),
+            "all present nodes get a fresh lease"
+        );
         for hot in self
             .hot
             .iter_mut()
@@ -69,10 +72,9 @@ impl Table {
             self.end(now, slot, Presence::Expired, expires, confirmed);
         }
         let clone_sighting = &mut self.cold_mut(slot).clone_sighting;
-        if clone_sighting
-            .as_ref()
-            .is_some_and(|clone_sighting| clone_sighting.last_refused.saturating_add(quiet) <= now_ms(now))
-        {
+        if clone_sighting.as_ref().is_some_and(|clone_sighting| {
+            clone_sighting.last_refused.saturating_add(quiet) <= now_ms(now)
+        }) {
             *clone_sighting = None;
         }
         let mut pruned = self.prune(now, slot);

@@ -10,7 +10,11 @@ fn engine_that_does_not_register_knows_no_server() {
     assert!(engine.servers().is_empty());
     engine.settings.registers = true;
     engine.handle(at(1), address(SERVER), Method::Multicast, &announcement());
-    assert_eq!(engine.servers().len(), 1, "the same announcement counts once the node registers");
+    assert_eq!(
+        engine.servers().len(),
+        1,
+        "the same announcement counts once the node registers"
+    );
 }
 
 #[test]
@@ -21,11 +25,7 @@ fn answers_to_no_query_and_of_clients_are_ignored() {
     engine.queries.back_mut().unwrap().id ^= 1;
     let asked = engine.queries.back().unwrap().id;
     answer(&mut engine, at(1), SERVER, 2, Role::Server);
-    assert_eq!(
-        engine.servers().len(),
-        1,
-        "only the outstanding id counts"
-    );
+    assert_eq!(engine.servers().len(), 1, "only the outstanding id counts");
     engine.servers.clear();
     engine.queries.clear();
     let record = own(3, "server", Role::Server, 1).signed().clone();
@@ -178,8 +178,7 @@ fn silent_server_is_followed_to_another_address_only_by_its_signed_record_and_no
 }
 
 #[test]
-fn server_that_announces_itself_from_another_address_is_checked_at_once_and_followed_if_it_moved()
- {
+fn server_that_announces_itself_from_another_address_is_checked_at_once_and_followed_if_it_moved() {
     let elsewhere = address("10.0.0.66:24373");
     // The server started again, or has another address in the same run.
     for (epoch, changed) in [(2, false), (1, true)] {

@@ -60,7 +60,10 @@ fn lease_is_renewed_at_a_third_and_a_silent_server_is_lost_at_its_end() {
         .map(|(at, _)| *at)
         .collect();
     assert!((30_000..30_100).contains(&renewals[0]), "{renewals:?}");
-    assert!(renewals.len() > 3, "the renewal is tried again: {renewals:?}");
+    assert!(
+        renewals.len() > 3,
+        "the renewal is tried again: {renewals:?}"
+    );
     let lost = pass(&mut engine, 95_000);
     assert!(
         lost.iter()

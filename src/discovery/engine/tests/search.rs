@@ -100,7 +100,10 @@ fn unused_interfaces_come_and_go_and_the_methods_continue() {
         .iter()
         .filter(|(_, output)| matches!(output, Output::Resolve { .. }))
         .count();
-    assert!((7..=9).contains(&resolves), "one look-up for each change: {resolves}");
+    assert!(
+        (7..=9).contains(&resolves),
+        "one look-up for each change: {resolves}"
+    );
 }
 
 #[test]
