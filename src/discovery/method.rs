@@ -10,7 +10,8 @@ use crate::model::Method;
 pub struct MethodStatus {
     pub method: Method,
     pub state: MethodState,
-    /// Queries sent since the search began; with [`Method::Mdns`] the rounds in which all candidates were asked.
+    /// Queries sent since the search began; with [`Method::Mdns`] the rounds in which all
+    /// candidates were asked.
     pub asked: u32,
     /// Addresses that the method found and this node asks; always 0 except with [`Method::Mdns`].
     pub candidates: usize,

@@ -1,7 +1,7 @@
 //! This node's own record: it goes in as settings and addresses, and comes out signed.
 //!
-//! [`OwnRecord`] signs again whenever the content changes, and hands out each sequence number once. It must never sign
-//! two different records under the same epoch and sequence number.
+//! [`OwnRecord`] signs again whenever the content changes, and hands out each sequence number once.
+//! It must never sign two different records under the same epoch and sequence number.
 
 use std::time::Duration;
 
@@ -88,7 +88,8 @@ impl OwnRecord {
         &self.record
     }
 
-    /// The signed record for answers; its sequence number may be older than that of the last renewal.
+    /// The signed record for answers; its sequence number may be older than that of the last
+    /// renewal.
     pub fn signed(&self) -> &SignedRecord {
         &self.signed
     }
@@ -99,7 +100,8 @@ impl OwnRecord {
 
     /// Replaces the addresses. Returns whether the record changed.
     pub fn set_addresses(&mut self, mut addresses: Vec<Address>) -> bool {
-        // Addresses that did not fit last time must not look like a change each time, so only those that fit count.
+        // Addresses that did not fit last time must not look like a change each time, so only those
+        // that fit count.
         addresses.truncate(Record::MAX_ADDRESSES);
         let same = self.record.addresses == addresses
             || (addresses.len() > self.record.addresses.len()
@@ -122,10 +124,11 @@ impl OwnRecord {
         &self.signed
     }
 
-    /// Moves past an epoch and sequence number that a server has on record. Returns whether the epoch was raised.
+    /// Moves past an epoch and sequence number that a server has on record. Returns whether the
+    /// epoch was raised.
     ///
-    /// A refusal is not signed. A number that no node ever reaches must be forged, and is ignored: following it would
-    /// use up all numbers.
+    /// A refusal is not signed. A number that no node ever reaches must be forged, and is ignored:
+    /// following it would use up all numbers.
     pub fn overtake(&mut self, epoch: u64, sequence: u64) -> bool {
         let own = (self.record.epoch, self.last_sequence);
         if (epoch, sequence) < own || epoch > MAX_EPOCH {
@@ -151,7 +154,8 @@ impl OwnRecord {
         false
     }
 
-    /// Begins an epoch that is greater than `past` and than the current one. Returns whether that is possible.
+    /// Begins an epoch that is greater than `past` and than the current one. Returns whether that
+    /// is possible.
     pub(super) fn begin_epoch(&mut self, past: u64) -> bool {
         let past = past.max(self.record.epoch);
         if past > MAX_EPOCH {
@@ -202,25 +206,28 @@ impl OwnRecord {
 
 /// The greatest plausible epoch: epochs are counts of starts, or seconds since 1970.
 const MAX_EPOCH: u64 = 1 << 48;
-/// The greatest sequence number that this node moves past within an epoch: a million messages a second for centuries
-/// stay below it.
+/// The greatest sequence number that this node moves past within an epoch: a million messages a
+/// second for centuries stay below it.
 const MAX_SEQUENCE: u64 = 1 << 56;
 /// No address takes more bytes of CBOR than this.
 const MAX_ADDRESS_BYTES: usize = 48;
 
-/// Signs a record. Where it is too long, the last addresses are left out, since they are the least useful ones.
+/// Signs a record. Where it is too long, the last addresses are left out, since they are the least
+/// useful ones.
 fn sign(record: &mut Record, identity: &Identity, key: KeyId) -> SignedRecord {
     loop {
         match SignedRecord::sign(record, identity, key) {
             Ok(signed) => return signed,
-            // Without addresses the limits of names and labels keep a body under MAX_BODY, so the loop ends.
+            // Without addresses the limits of names and labels keep a body under MAX_BODY, so the
+            // loop ends.
             Err(_) if record.addresses.pop().is_some() => {}
             Err(_) => record.labels = Labels::default(),
         }
     }
 }
 
-/// How long after an acknowledgement the first renewal is sent: two thirds of the lease remain for further tries.
+/// How long after an acknowledgement the first renewal is sent: two thirds of the lease remain for
+/// further tries.
 pub fn renew_after(lease: Lease) -> Duration {
     (lease.duration() / 3).max(Duration::from_secs(1))
 }

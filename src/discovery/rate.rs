@@ -7,11 +7,12 @@ use std::time::Duration;
 pub struct Rate {
     /// Tokens that are added each second.
     pub per_second: u32,
-    /// The most tokens that the bucket holds.
+    /// The maximum number of tokens that the bucket holds.
     pub burst: u32,
 }
 
-/// A token bucket. It counts thousandths of a token, so that a rate below one token per millisecond is exact.
+/// A token bucket. It counts thousandths of a token, so that a rate below one token per millisecond
+/// is exact.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
     millitokens: u64,
@@ -41,8 +42,8 @@ impl Bucket {
     /// Takes a token. Returns false if there is none.
     pub(crate) fn take(&mut self, now: Duration, rate: Rate) -> bool {
         let level = self.level(now, rate);
-        // A time step that is too short to add a thousandth must not be forgotten, or frequent requests would add
-        // nothing.
+        // A time step that is too short to add a thousandth must not be forgotten, or frequent
+        // requests would add nothing.
         if level > self.millitokens || level == u64::from(rate.burst) * 1000 {
             self.millitokens = level;
             self.at = now;

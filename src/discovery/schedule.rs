@@ -9,8 +9,9 @@ const FIRST_QUERIES: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
-/// Pauses between the queries that follow. They grow slowly, so that on a link that loses one datagram in three a
-/// server is found within seconds, not after half a minute. Afterwards the pause is [`QuerySchedule::STEADY`].
+/// Pauses between the queries that follow. They grow slowly, so that on a link that loses one
+/// datagram in three a server is found within seconds, not after half a minute. Afterwards the
+/// pause is [`QuerySchedule::STEADY`].
 const GROWING_PAUSES: [Duration; 8] = [
     Duration::from_secs(1),
     Duration::from_secs(1),
@@ -22,8 +23,8 @@ const GROWING_PAUSES: [Duration; 8] = [
     Duration::from_secs(21),
 ];
 
-/// Queries are frequent at first, then steady with jitter, so that a fleet that lost its server does not send its
-/// queries at the same moments.
+/// Queries are frequent at first, then steady with jitter, so that a fleet that lost its server
+/// does not send its queries at the same moments.
 #[derive(Debug, Clone)]
 pub(super) struct QuerySchedule {
     start: Duration,
@@ -32,7 +33,8 @@ pub(super) struct QuerySchedule {
 }
 
 impl QuerySchedule {
-    /// The pause between queries once all earlier ones brought nothing; jittered by a fifth either way.
+    /// The pause between queries once all earlier ones brought nothing; jittered by a fifth either
+    /// way.
     pub(super) const STEADY: Duration = Duration::from_secs(30);
     /// The pause between queries for further servers once there is one; jittered likewise.
     pub(super) const CONNECTED: Duration = Duration::from_secs(60);
@@ -65,8 +67,8 @@ impl QuerySchedule {
         };
     }
 
-    /// Postpones the next query because a server was found. The first queries are sent nevertheless, since there may be
-    /// other servers.
+    /// Postpones the next query because a server was found. The first queries are sent
+    /// nevertheless, since there may be other servers.
     pub(super) fn on_server_found(&mut self, now: Duration, rng: &mut fastrand::Rng) {
         if self.sent >= FIRST_QUERIES.len() {
             self.postpone(now, rng);

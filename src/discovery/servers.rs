@@ -1,7 +1,7 @@
 //! A server that this node registers with, and the state of that registration.
 //!
-//! [`Server`] decides when a register or renewal is sent, and interprets acknowledgements and refusals. It is pure: the
-//! engine passes messages in and sends what [`Server::due`] gives.
+//! [`Server`] decides when a register or renewal is sent, and interprets acknowledgements and
+//! refusals. It is pure: the engine passes messages in and sends what [`Server::due`] gives.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::wire::v1::{Message, Refusal, Registered};
 
 /// Pauses between tries of a register or renewal that brings no answer; the last one repeats.
 ///
-/// There are several short ones: where one datagram in three is lost, more than half of all tries fail.
+/// There are several short ones: where one datagram in three is lost, more than half of all tries
+/// fail.
 const RETRY: [Duration; 10] = [
     Duration::from_millis(500),
     Duration::from_millis(500),
@@ -31,7 +32,8 @@ const RETRY: [Duration; 10] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
 ];
-/// The most tries to register with a server that does not hold this node's record, before the server is dropped.
+/// The maximum number of tries to register with a server that does not hold this node's record,
+/// before the server is dropped.
 const MAX_REGISTER_TRIES: usize = RETRY.len();
 /// The pause after a refusal before the next register.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
@@ -140,7 +142,8 @@ impl Server {
         }
     }
 
-    /// Whether another address of the server may replace the current one: nothing is held there, or it does not answer.
+    /// Whether another address of the server may replace the current one: nothing is held there, or
+    /// it does not answer.
     pub(super) fn may_change_address(&self) -> bool {
         self.held.is_none() || self.tries > 1
     }
@@ -172,8 +175,12 @@ impl Server {
         if self.tries > 1
             && let Some(address) = self.other_address.take()
         {
-            debug!(server = %self.name, old = %self.address, new = %address,
-                "the server does not answer at its old address; trying the address of its newer record");
+            debug!(
+                server = %self.name,
+                old = %self.address,
+                new = %address,
+                "the server does not answer at its old address; trying the address of its newer record"
+            );
             self.set_address(now, address);
         }
         let wait = RETRY[self.tries.min(RETRY.len() - 1)];
@@ -211,22 +218,31 @@ impl Server {
     fn is_lost(&self, now: Now) -> bool {
         match &self.held {
             Some(held) if now.elapsed >= held.until => {
-                debug!(server = %self.name, address = %self.address, attempts = self.tries, lease = %held.lease,
-                    "dropping a server: it acknowledged nothing for a whole lease");
+                debug!(
+                    server = %self.name,
+                    address = %self.address,
+                    attempts = self.tries,
+                    lease = %held.lease,
+                    "dropping a server: it acknowledged nothing for a whole lease"
+                );
                 true
             }
             // This drops a server that refused before, too: it does not answer any more.
             None if self.tries >= MAX_REGISTER_TRIES => {
-                debug!(server = %self.name, address = %self.address, attempts = self.tries,
-                    "dropping a server: it answered no register");
+                debug!(
+                    server = %self.name,
+                    address = %self.address,
+                    attempts = self.tries,
+                    "dropping a server: it answered no register"
+                );
                 true
             }
             _ => false,
         }
     }
 
-    /// Creates a renewal if the server holds the current record, else a register. Returns the message, whether it is a
-    /// register, and its sequence number.
+    /// Creates a renewal if the server holds the current record, else a register. Returns the
+    /// message, whether it is a register, and its sequence number.
     fn next_message(&self, own: &mut OwnRecord) -> (Message, bool, u64) {
         match &self.held {
             Some(held) if held.version == own.version() => {
@@ -249,17 +265,29 @@ impl Server {
             clock,
             offers,
         } = *registered;
-        // A lease of zero is no acknowledgement: it would end, and begin a search, at once, again and again.
+        // A lease of zero is no acknowledgement: it would end, and begin a search, at once, again
+        // and again.
         let Some(pending) = self
             .pending
             .filter(|pending| pending.contains(sequence) && lease != Lease::ZERO)
         else {
-            debug!(server = %self.name, sequence, %lease,
-                "ignored an acknowledgement: nothing with this sequence number is pending, or its lease is zero");
+            debug!(
+                server = %self.name,
+                sequence,
+                %lease,
+                "ignored an acknowledgement: nothing with this sequence number is pending, or its lease is zero"
+            );
             return Acknowledged::Unexpected;
         };
-        trace!(server = %self.name, address = %self.address, sequence, %lease, %seen, attempts = self.tries,
-            "acknowledged");
+        trace!(
+            server = %self.name,
+            address = %self.address,
+            sequence,
+            %lease,
+            %seen,
+            attempts = self.tries,
+            "acknowledged"
+        );
         self.pending = None;
         self.tries = 0;
         self.refusal = None;
@@ -315,8 +343,9 @@ impl Server {
         let reason = explain_refusal(&refusal);
         match refusal {
             Refusal::UnknownRecord | Refusal::Outdated { .. } => {
-                // The server does not hold the record that a renewal builds on, so the next try is a register. A server
-                // that keeps refusing so is tried at the pace of retries, not in a loop.
+                // The server does not hold the record that a renewal builds on, so the next try is
+                // a register. A server that keeps refusing so is tried at the pace of retries, not
+                // in a loop.
                 self.tries = if self.held.is_none() {
                     RETRY.len() / 2
                 } else {
@@ -328,15 +357,24 @@ impl Server {
             }
             refusal => self.refusal = Some(refusal),
         }
-        debug!(server = %self.name, address = %self.address, reason,
-            next = ?self.next.saturating_sub(now.elapsed), "a server refused a register or renewal");
+        debug!(
+            server = %self.name,
+            address = %self.address,
+            reason,
+            next = ?self.next.saturating_sub(now.elapsed),
+            "a server refused a register or renewal"
+        );
     }
 
-    /// Checks at once whether the server still answers at its address. It is tried at `other_address` if two tries
-    /// bring no answer.
+    /// Checks at once whether the server still answers at its address. It is tried at
+    /// `other_address` if two tries bring no answer.
     pub(super) fn check_address(&mut self, now: Now, other_address: SocketAddr) {
-        debug!(server = %self.name, address = %self.address, other = %other_address,
-            "a server announced itself from another address; checking the known one first");
+        debug!(
+            server = %self.name,
+            address = %self.address,
+            other = %other_address,
+            "a server announced itself from another address; checking the known one first"
+        );
         self.other_address = Some(other_address);
         self.register_now(now);
     }

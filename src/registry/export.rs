@@ -1,9 +1,9 @@
 //! The registry as a file for other programs, written whole or not at all.
 //!
-//! [`Export::begin`] opens a file beside the target. [`Export::push`] adds one node. [`Export::finish`] syncs the file,
-//! renames it over the target and syncs the directory. Nodes pass through a buffer, so the export of a large registry
-//! needs little memory. The caller decides how often to export, and may push nodes in portions with
-//! [`super::Table::nodes`] and its cursor.
+//! [`Export::begin`] opens a file beside the target. [`Export::push`] adds one node.
+//! [`Export::finish`] syncs the file, renames it over the target and syncs the directory. Nodes
+//! pass through a buffer, so the export of a large registry needs little memory. The caller decides
+//! how often to export, and may push nodes in portions with [`super::Table::nodes`] and its cursor.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -22,16 +22,17 @@ const VERSION: u32 = 1;
 /// The shape of an export file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object: `version`, `generated`, and `nodes` in the order of their names, each with `name`, `id`,
-    /// `state`, `protocol`, `addresses`, `source`, `last_seen` and `labels`. Times are RFC 3339 in UTC.
+    /// One JSON object: `version`, `generated`, and `nodes` in the order of their names, each with
+    /// `name`, `id`, `state`, `protocol`, `addresses`, `source`, `last_seen` and `labels`. Times
+    /// are RFC 3339 in UTC.
     Hereabouts,
-    /// The file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the source address and the
-    /// time of the last message in local time, as DynIP's server wrote it.
+    /// The file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the
+    /// source address and the time of the last message in local time, as DynIP's server wrote it.
     Dynip,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("write {}: {source}; the directory must exist and be writable; the file before this export is unchanged", path.display())]
+#[error("write {}: {source}; the directory must exist and be writable; the previous file is unchanged", path.display())]
 pub struct ExportError {
     pub path: PathBuf,
     pub source: io::Error,
@@ -93,8 +94,8 @@ impl Export {
             path: path.to_owned(),
             source,
         };
-        // A file that a crash left behind is removed. The new file is never opened through a link that another user
-        // created under its name.
+        // A file that a crash left behind is removed. The new file is never opened through a link
+        // that another user created under its name.
         if let Err(source) = std::fs::remove_file(&temporary)
             && source.kind() != io::ErrorKind::NotFound
         {
@@ -210,7 +211,8 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        // After a rename there is no file of that name; after an error the incomplete file is removed.
+        // After a rename there is no file of that name; after an error the incomplete file is
+        // removed.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }

@@ -56,7 +56,8 @@ pub(crate) fn registration(index: u32, epoch: u64, sequence: u64) -> Registratio
     signed(index, record)
 }
 
-/// Signs a changed record again: the body depends on the record's content, as that of the real codec does.
+/// Signs a changed record again: the body depends on the record's content, as that of the real
+/// codec does.
 pub(crate) fn signed(index: u32, record: Record) -> Registration {
     let body = format!("{record:?}").into_bytes();
     let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {

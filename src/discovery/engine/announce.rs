@@ -15,8 +15,8 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Replaces this node's addresses by those that the interfaces hold now. A change is announced, and registered at
-    /// once. Returns whether the record changed.
+    /// Replaces this node's addresses by those that the interfaces hold now. A change is announced,
+    /// and registered at once. Returns whether the record changed.
     pub fn set_addresses(&mut self, now: Now, addresses: Vec<Address>) -> bool {
         if self.stopped || !self.own.set_addresses(addresses) {
             return false;
@@ -30,8 +30,8 @@ impl Engine {
         true
     }
 
-    /// Says goodbye to all nodes and to each server; nothing is sent afterwards. Returns `None` if it was called
-    /// before.
+    /// Says goodbye to all nodes and to each server; nothing is sent afterwards. Returns `None` if
+    /// it was called before.
     pub fn stop(&mut self) -> Option<SignedRecord> {
         if std::mem::replace(&mut self.stopped, true) {
             return None;
@@ -71,7 +71,8 @@ impl Engine {
         }
     }
 
-    /// All methods that reach nodes with unknown addresses: nodes that listen by any of them receive the message.
+    /// All methods that reach nodes with unknown addresses: nodes that listen by any of them
+    /// receive the message.
     fn announcing_methods(&self) -> Vec<Method> {
         self.settings
             .methods

@@ -1,4 +1,5 @@
-//! The servers that the engine knows: how one is added, which method is said to have found it, and when it is dropped.
+//! The servers that the engine knows: how one is added, which method is said to have found it, and
+//! when it is dropped.
 
 use std::net::SocketAddr;
 
@@ -11,8 +12,8 @@ use crate::model::{Lease, NodeId, Now, Record};
 use crate::wire::v1::SignedRecord;
 
 impl Engine {
-    /// Processes the record of a server that an answer or announcement brought: adds the server if it is new, and
-    /// follows it to another address if it does not answer at the known one.
+    /// Processes the record of a server that an answer or announcement brought: adds the server if
+    /// it is new, and follows it to another address if it does not answer at the known one.
     pub(super) fn on_server_record(
         &mut self,
         now: Now,
@@ -21,7 +22,11 @@ impl Engine {
         found_by: Method,
     ) {
         if !self.registers() {
-            trace!(node = ?signed.node, peer = %from, "not used as a server: this node does not register with any");
+            trace!(
+                node = ?signed.node,
+                peer = %from,
+                "not used as a server: this node does not register with any"
+            );
             return;
         }
         match self.position_of(&signed.node) {
@@ -34,17 +39,26 @@ impl Engine {
     fn follow_server(&mut self, now: Now, index: usize, from: SocketAddr, signed: &SignedRecord) {
         let server = &self.servers[index];
         if server.address == from || !server.may_change_address() || server.held.is_none() {
-            trace!(server = %server.name, address = %server.address, peer = %from,
-                "the server is known, and its address stays");
+            trace!(
+                server = %server.name,
+                address = %server.address,
+                peer = %from,
+                "the server is known, and its address stays"
+            );
             return;
         }
-        // A record that is older than one received before is a replay, and a record that is not signed proves nothing.
+        // A record that is older than one received before is a replay, and a record that is not
+        // signed proves nothing.
         if self
             .verified_present(signed)
             .is_some_and(|record| record.order() >= server.order)
         {
-            debug!(server = %server.name, old = %server.address, new = %from,
-                "the server does not answer at its old address, and answered from a new one; using the new one");
+            debug!(
+                server = %server.name,
+                old = %server.address,
+                new = %from,
+                "the server does not answer at its old address, and answered from a new one; using the new one"
+            );
             self.servers[index].set_address(now, from);
         }
     }
@@ -57,27 +71,44 @@ impl Engine {
         found_by: Method,
     ) {
         if self.servers.len() >= self.settings.max_servers {
-            trace!(node = ?signed.node, peer = %address, limit = self.settings.max_servers,
-                "not used as a server: the limit discovery.max_servers is reached");
+            trace!(
+                node = ?signed.node,
+                peer = %address,
+                limit = self.settings.max_servers,
+                "not used as a server: the limit discovery.max_servers is reached"
+            );
             return;
         }
         let Some(record) = self.verified_present(signed) else {
             return;
         };
         if !record.role.serves() {
-            trace!(node = %record.name, peer = %address, "not used as a server: the node is a client");
+            trace!(
+                node = %record.name,
+                peer = %address,
+                "not used as a server: the node is a client"
+            );
             return;
         }
         let key = match self.own.identity().renewal_key_with_server(&signed.node) {
             Ok(key) => key,
             Err(error) => {
-                debug!(server = %record.name, %address, %error,
-                    "not used as a server: no renewal key can be derived from its node id");
+                debug!(
+                    server = %record.name,
+                    %address,
+                    %error,
+                    "not used as a server: no renewal key can be derived from its node id"
+                );
                 return;
             }
         };
-        debug!(server = %record.name, node = ?signed.node, %address, method = %found_by,
-            "found a server; registering with it");
+        debug!(
+            server = %record.name,
+            node = ?signed.node,
+            %address,
+            method = %found_by,
+            "found a server; registering with it"
+        );
         self.servers.push(Server::new(
             now,
             address,
@@ -90,8 +121,8 @@ impl Engine {
         self.advance_servers(now);
     }
 
-    /// Updates by which method a server was found: the best one that brought an answer from it, or an announcement
-    /// (`unsolicited`), in whichever order they came.
+    /// Updates by which method a server was found: the best one that brought an answer from it, or
+    /// an announcement (`unsolicited`), in whichever order they came.
     pub(super) fn note_method(&mut self, node: &NodeId, by: Method, unsolicited: bool) {
         let Some(index) = self.position_of(node) else {
             return;
@@ -111,8 +142,12 @@ impl Engine {
             (None, _) => !unsolicited,
         };
         if better {
-            trace!(server = %server.name, method = %by, before = %server.found_by,
-                "a better method finds this server, too");
+            trace!(
+                server = %server.name,
+                method = %by,
+                before = %server.found_by,
+                "a better method finds this server, too"
+            );
             let server = &mut self.servers[index];
             server.found_by = by;
             server.unsolicited = unsolicited;

@@ -1,15 +1,16 @@
 //! The requesting side of a node: it finds servers and keeps this node registered with them. Pure.
 //!
-//! A search begins with the first method. Each further method starts when the methods before it found no server for
-//! `fallback_after`. Servers of the configuration are asked by unicast from the start. Multicast DNS is a method, too,
-//! but it finds addresses only: each address is asked by a sealed query, and counts once it answers.
+//! A search begins with the first method. Each further method starts when the methods before it
+//! found no server for `fallback_after`. Servers of the configuration are asked by unicast from the
+//! start. Multicast DNS is a method, too, but it finds addresses only: each address is asked by a
+//! sealed query, and counts once it answers.
 //!
-//! A node that answers with the record of a server becomes a [`Server`]. This node registers with it, and renews at a
-//! third of the lease. A server that acknowledges nothing for a whole lease is dropped, and a new search begins when no
-//! other server is left.
+//! A node that answers with the record of a server becomes a [`Server`]. This node registers with
+//! it, and renews at a third of the lease. A server that acknowledges nothing for a whole lease is
+//! dropped, and a new search begins when no other server is left.
 //!
-//! The event loop calls [`Engine::handle`] for each opened message and [`Engine::advance`] at [`Engine::deadline`].
-//! After each call it carries out [`Engine::output`] until there is none.
+//! The event loop calls [`Engine::handle`] for each opened message and [`Engine::advance`] at
+//! [`Engine::deadline`]. After each call it carries out [`Engine::output`] until there is none.
 
 mod announce;
 mod known;
@@ -37,13 +38,14 @@ use crate::wire::v1::Message;
 
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
-    /// Whether this node looks for servers and registers with them; otherwise it only announces itself.
+    /// Whether this node looks for servers and registers with them; otherwise it only announces
+    /// itself.
     pub registers: bool,
     /// The methods, in order; [`Method::Unicast`] is not one of them.
     pub methods: Vec<Method>,
     /// How long a method has before the next one starts.
     pub fallback_after: Duration,
-    /// The most servers that this node registers with.
+    /// The maximum number of servers that this node registers with.
     pub max_servers: usize,
     /// How many servers the configuration names; outputs and inputs use their index.
     pub configured: usize,
@@ -165,8 +167,8 @@ impl Engine {
         self.own.next_sequence()
     }
 
-    /// Begins an epoch that is greater than `past`, which an earlier start used, and than the current one. Returns
-    /// whether that is possible.
+    /// Begins an epoch that is greater than `past`, which an earlier start used, and than the
+    /// current one. Returns whether that is possible.
     pub fn begin_epoch(&mut self, past: u64) -> bool {
         let begun = self.own.begin_epoch(past);
         if begun {

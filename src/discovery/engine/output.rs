@@ -18,12 +18,14 @@ pub enum To {
 pub enum Output {
     /// Seal the message and send it.
     Send { to: To, message: Message },
-    /// Look up the addresses of a configured server, then call [`Engine::resolved`](super::Engine::resolved).
+    /// Look up the addresses of a configured server, then call
+    /// [`Engine::resolved`](super::Engine::resolved).
     Resolve {
         /// Its index in the configuration.
         configured: usize,
     },
-    /// Start to browse by multicast DNS and pass results to [`Engine::candidate`](super::Engine::candidate), or stop.
+    /// Start to browse by multicast DNS and pass results to
+    /// [`Engine::candidate`](super::Engine::candidate), or stop.
     Browse {
         /// Whether to start.
         on: bool,

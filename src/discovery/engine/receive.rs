@@ -1,4 +1,5 @@
-//! The messages that the engine receives from servers: answers, announcements, goodbyes, acknowledgements, refusals.
+//! The messages that the engine receives from servers: answers, announcements, goodbyes,
+//! acknowledgements, refusals.
 
 use std::net::SocketAddr;
 
@@ -13,8 +14,8 @@ use crate::wire::v1::{
 };
 
 impl Engine {
-    /// Processes an opened message and the method by which it was received. Queries, registers and renewals are for the
-    /// answering side, and ignored here.
+    /// Processes an opened message and the method by which it was received. Queries, registers and
+    /// renewals are for the answering side, and ignored here.
     pub fn handle(&mut self, now: Now, from: SocketAddr, received_by: Method, message: &Message) {
         if self.stopped {
             return;
@@ -31,12 +32,22 @@ impl Engine {
 
     fn on_answer(&mut self, now: Now, from: SocketAddr, answer: &Answer) {
         let Some(query) = self.queries.iter().find(|query| query.id == answer.id) else {
-            trace!(peer = %from, id = answer.id, "ignored an answer: no query with this id is outstanding");
+            trace!(
+                peer = %from,
+                id = answer.id,
+                "ignored an answer: no query with this id is outstanding"
+            );
             return;
         };
         let found_by = query.method;
         if let Subject::Own { record, .. } = &answer.subject {
-            trace!(peer = %from, node = ?record.node, method = %found_by, id = answer.id, "a node answered a query");
+            trace!(
+                peer = %from,
+                node = ?record.node,
+                method = %found_by,
+                id = answer.id,
+                "a node answered a query"
+            );
             self.on_server_record(now, from, record, found_by);
             self.note_method(&record.node, found_by, false);
         }
@@ -44,8 +55,11 @@ impl Engine {
 
     fn on_acknowledgement(&mut self, now: Now, from: SocketAddr, registered: &Registered) {
         let Some(index) = self.position_of_pending(from, registered.sequence) else {
-            trace!(peer = %from, sequence = registered.sequence,
-                "ignored an acknowledgement: nothing is pending at a server of this address");
+            trace!(
+                peer = %from,
+                sequence = registered.sequence,
+                "ignored an acknowledgement: nothing is pending at a server of this address"
+            );
             return;
         };
         let server = &mut self.servers[index];
@@ -91,7 +105,11 @@ impl Engine {
             return;
         };
         if !record.role.serves() || record.port == 0 {
-            trace!(node = %record.name, peer = %from, "ignored an announcement: the node is no server");
+            trace!(
+                node = %record.name,
+                peer = %from,
+                "ignored an announcement: the node is no server"
+            );
             return;
         }
         let address = with_scope_of(SocketAddr::new(from.ip(), record.port), from);
@@ -109,8 +127,8 @@ impl Engine {
         }
     }
 
-    /// Processes the announcement of a known server: a restart is registered with at once, and another address is
-    /// followed once the known one does not answer.
+    /// Processes the announcement of a known server: a restart is registered with at once, and
+    /// another address is followed once the known one does not answer.
     fn on_known_server_announcement(
         &mut self,
         now: Now,
@@ -120,7 +138,11 @@ impl Engine {
     ) {
         let server = &mut self.servers[index];
         if record.order() <= server.order {
-            trace!(server = %server.name, peer = %address, "an announcement of a known server is not newer");
+            trace!(
+                server = %server.name,
+                peer = %address,
+                "an announcement of a known server is not newer"
+            );
             return;
         }
         let restarted = record.epoch > server.order.0;
@@ -128,13 +150,20 @@ impl Engine {
         server.name = record.name;
         if server.address == address || (restarted && server.address.ip() == address.ip()) {
             if restarted {
-                debug!(server = %server.name, address = %server.address,
-                    "a server started again; registering with it");
+                debug!(
+                    server = %server.name,
+                    address = %server.address,
+                    "a server started again; registering with it"
+                );
                 server.register_now(now);
             }
         } else if server.may_change_address() {
-            debug!(server = %server.name, old = %server.address, new = %address,
-                "a server that does not answer announced itself from another address; using that one");
+            debug!(
+                server = %server.name,
+                old = %server.address,
+                new = %address,
+                "a server that does not answer announced itself from another address; using that one"
+            );
             server.set_address(now, address);
         } else {
             // The server moved, or has several addresses.
@@ -153,8 +182,10 @@ impl Engine {
             debug!(server = %record.name, "dropping a server: it said goodbye");
             self.drop_server(now, index, true);
         } else {
-            debug!(server = %record.name,
-                "ignored a goodbye: it is older than the server's last record, or has a lease");
+            debug!(
+                server = %record.name,
+                "ignored a goodbye: it is older than the server's last record, or has a lease"
+            );
         }
     }
 
@@ -169,8 +200,12 @@ impl Engine {
 
     fn on_record_refused(&mut self, now: Now, from: SocketAddr, sequence: u64, refusal: &Refusal) {
         let Some(index) = self.position_of_pending(from, sequence) else {
-            trace!(peer = %from, sequence, reason = explain_refusal(refusal),
-                "ignored a refusal: nothing is pending at a server of this address");
+            trace!(
+                peer = %from,
+                sequence,
+                reason = explain_refusal(refusal),
+                "ignored a refusal: nothing is pending at a server of this address"
+            );
             return;
         };
         let server = &mut self.servers[index];
@@ -193,8 +228,9 @@ impl Engine {
         }
     }
 
-    /// The server of an address at which a message with this sequence number is pending. A machine that was set up again
-    /// is two servers at one address for a while, so the address alone is not enough.
+    /// The server of an address at which a message with this sequence number is pending. A machine
+    /// that was set up again is two servers at one address for a while, so the address alone is not
+    /// enough.
     fn position_of_pending(&self, from: SocketAddr, sequence: u64) -> Option<usize> {
         self.servers
             .iter()

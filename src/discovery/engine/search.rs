@@ -1,5 +1,5 @@
-//! The search for servers: by methods in their order, by the names of the configuration, and by the addresses that
-//! multicast DNS finds.
+//! The search for servers: by methods in their order, by the names of the configuration, and by the
+//! addresses that multicast DNS finds.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,17 +13,19 @@ use crate::discovery::schedule::QuerySchedule;
 use crate::model::{Method, Now};
 use crate::wire::v1::{Message, Query, Refusal, Want};
 
-/// The most queries whose answers are still accepted; the oldest is forgotten first.
+/// The maximum number of queries whose answers are still accepted; the oldest is forgotten first.
 const MAX_OUTSTANDING_QUERIES: usize = 64;
-/// The most addresses that are used of one configured server's name.
+/// The maximum number of addresses that are used of one configured server's name.
 const MAX_ADDRESSES_PER_NAME: usize = 8;
-/// The most addresses from multicast DNS that are asked: any machine can announce a service there.
+/// The maximum number of addresses from multicast DNS that are asked: any machine can announce a
+/// service there.
 pub(super) const MAX_CANDIDATES: usize = 32;
 /// The number of rounds in which a candidate is asked before a new one may replace it.
 const ROUNDS_PER_CANDIDATE: u32 = 2;
 /// The time over which answers to a query for servers are spread: they are sent at once.
 const NO_WINDOW: Duration = Duration::ZERO;
-/// The most clock corrections for one query, so that no server can keep this node busy.
+/// The maximum number of clock corrections for one query, so that no server can keep this node
+/// busy.
 pub(super) const MAX_CLOCK_RETRIES: u8 = 8;
 
 /// A server that the configuration names.
@@ -86,8 +88,8 @@ impl Engine {
         attempts.chain(configured).min()
     }
 
-    /// Searches again because the interfaces that this node uses changed: a server that could not be reached before may
-    /// be reachable now.
+    /// Searches again because the interfaces that this node uses changed: a server that could not
+    /// be reached before may be reachable now.
     pub fn network_changed(&mut self, now: Now) {
         if !self.stopped && !self.connected() {
             debug!("the interfaces changed and no server is held");
@@ -95,9 +97,9 @@ impl Engine {
         }
     }
 
-    /// Asks the servers of the configuration again because an interface that this node does not use changed: the route
-    /// to them may use it. The methods continue where they are. Otherwise containers that come and go would make them
-    /// start again for ever.
+    /// Asks the servers of the configuration again because an interface that this node does not use
+    /// changed: the route to them may use it. The methods continue where they are. Otherwise
+    /// containers that come and go would make them start again for ever.
     pub fn routes_changed(&mut self, now: Now) {
         if !self.stopped && !self.connected() {
             trace!("the routes changed and no server is held; asking the configured servers again");
@@ -107,7 +109,8 @@ impl Engine {
         }
     }
 
-    /// Asks a configured server at the addresses that a look-up of its name gave; there are none if it failed.
+    /// Asks a configured server at the addresses that a look-up of its name gave; there are none if
+    /// it failed.
     pub fn resolved(&mut self, now: Now, configured: usize, mut addresses: Vec<SocketAddr>) {
         let Some(entry) = self.configured.get_mut(configured) else {
             return;
@@ -135,20 +138,26 @@ impl Engine {
             || !self.browsing
             || self.candidates.iter().any(|known| known.address == address)
         {
-            trace!(peer = %address, browsing = self.browsing,
-                "ignored an address from mdns: it is known, or this node does not browse now");
+            trace!(
+                peer = %address,
+                browsing = self.browsing,
+                "ignored an address from mdns: it is known, or this node does not browse now"
+            );
             return;
         }
         if self.candidates.len() == MAX_CANDIDATES {
-            // A peer that announces a thousand services must neither make this node ask without end nor hide the true
-            // server.
+            // A peer that announces a thousand services must neither make this node ask without end
+            // nor hide the true server.
             let Some(spent) = self
                 .candidates
                 .iter()
                 .position(|known| known.rounds >= ROUNDS_PER_CANDIDATE)
             else {
-                debug!(peer = %address, limit = MAX_CANDIDATES,
-                    "ignored an address from mdns: too many others are being asked");
+                debug!(
+                    peer = %address,
+                    limit = MAX_CANDIDATES,
+                    "ignored an address from mdns: too many others are being asked"
+                );
                 return;
             };
             self.candidates.remove(spent);
@@ -158,7 +167,8 @@ impl Engine {
         self.send_query(now, Method::Mdns, To::One(address));
     }
 
-    /// Records whether the last query by this method could be sent on any interface; `failure` says why not.
+    /// Records whether the last query by this method could be sent on any interface; `failure` says
+    /// why not.
     pub fn sent(&mut self, method: Method, failure: Option<String>) {
         if let Some(error) = &failure {
             debug!(%method, error, "a query could not be sent");
@@ -181,7 +191,11 @@ impl Engine {
         if !self.registers() {
             return;
         }
-        debug!(methods = ?self.settings.methods, configured = self.configured.len(), "searching for a server");
+        debug!(
+            methods = ?self.settings.methods,
+            configured = self.configured.len(),
+            "searching for a server"
+        );
         let mut starts = now.elapsed;
         let mut attempts = Vec::with_capacity(self.settings.methods.len());
         for method in &self.settings.methods {
@@ -200,8 +214,8 @@ impl Engine {
             let attempt = &mut self.attempts[index];
             let method = attempt.method;
             if attempt.schedule.is_none() && !connected && attempt.starts <= now.elapsed {
-                // The schedule begins at the planned moment. However late this call is, the method's last frequent query
-                // is then not sent after the next method's first.
+                // The schedule begins at the planned moment. However late this call is, the
+                // method's last frequent query is then not sent after the next method's first.
                 attempt.schedule = Some(QuerySchedule::new(attempt.starts));
                 debug!(%method, "a method starts");
                 if index > 0 {
@@ -221,7 +235,8 @@ impl Engine {
                 schedule.on_server_found(now.elapsed, &mut self.rng);
             }
             if method == Method::Mdns {
-                // A node with a server does not browse: the earlier methods would find other servers.
+                // A node with a server does not browse: the earlier methods would find other
+                // servers.
                 if !connected {
                     attempt.asked = attempt.asked.saturating_add(1);
                     self.browse(true);
@@ -261,8 +276,8 @@ impl Engine {
                 server.held.is_some() && configured.addresses.contains(&server.address)
             });
             if reached {
-                // Not `on_server_found`, which leaves the first queries due: no query is sent here, so they would stay
-                // due for ever.
+                // Not `on_server_found`, which leaves the first queries due: no query is sent here,
+                // so they would stay due for ever.
                 configured.schedule.postpone(now.elapsed, &mut self.rng);
                 continue;
             }
@@ -331,8 +346,12 @@ impl Engine {
             return;
         };
         if query.clock_retries == MAX_CLOCK_RETRIES {
-            debug!(peer = %from, id, limit = MAX_CLOCK_RETRIES,
-                "ignored a refusal: the clock of this query was corrected too often");
+            debug!(
+                peer = %from,
+                id,
+                limit = MAX_CLOCK_RETRIES,
+                "ignored a refusal: the clock of this query was corrected too often"
+            );
             return;
         }
         query.clock_retries += 1;

@@ -1,8 +1,9 @@
-//! The answering side of a node: it decides whether, when and with which record a query is answered. Pure.
+//! The answering side of a node: it decides whether, when and with which record a query is
+//! answered. Pure.
 //!
-//! Opened queries go in, a [`Verdict`] comes out; [`Responder::due`] gives answers that were delayed. All queries that
-//! come here were opened with the channel's key. No query may be answered twice, with a clock outside the window, or
-//! faster than the token buckets allow.
+//! Opened queries go in, a [`Verdict`] comes out; [`Responder::due`] gives answers that were
+//! delayed. All queries that come here were opened with the channel's key. No query may be answered
+//! twice, with a clock outside the window, or faster than the token buckets allow.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,10 +19,11 @@ use crate::wire::replay::{Freshness, ReplayWindow};
 use crate::wire::seal::Nonce;
 use crate::wire::v1::{Query, Refusal, Refused, Regarding, Want};
 
-/// The most sources with a bucket of their own. Further ones share one bucket, so many forged sources gain nothing.
+/// The maximum number of sources with a bucket of their own. Further ones share one bucket, so many
+/// forged sources gain nothing.
 const MAX_SOURCES: usize = 4096;
-/// The most delayed answers. A node answers each query for all nodes once, so this is the number of clients that ask at
-/// about the same time.
+/// The maximum number of delayed answers. A node answers each query for all nodes once, so this is
+/// the number of clients that ask at about the same time.
 const MAX_WAITING_ANSWERS: usize = 1024;
 /// The shortest pause between clock refusals to one source.
 const CLOCK_REFUSAL_EVERY: Duration = Duration::from_secs(1);
@@ -35,7 +37,7 @@ pub struct ResponderSettings {
     /// The rate of answers to one source.
     pub per_source: Rate,
     /// The rate of answers to all sources together.
-    pub in_all: Rate,
+    pub all_sources: Rate,
     /// The seed of the random delays; from the system's randomness.
     pub seed: u64,
 }
@@ -45,13 +47,13 @@ impl ResponderSettings {
     pub fn new(seed: u64) -> Self {
         Self {
             window: Duration::from_secs(20),
-            // A person, or a script with a loop, stays far below. A flood is cut to what one core does in a
-            // millisecond.
+            // A person, or a script with a loop, stays far below. A flood is cut to what one core
+            // does in a millisecond.
             per_source: Rate {
                 per_second: 500,
                 burst: 1000,
             },
-            in_all: Rate {
+            all_sources: Rate {
                 per_second: 100_000,
                 burst: 100_000,
             },
@@ -112,12 +114,11 @@ pub struct Responder {
     role: Role,
     replay: ReplayWindow,
     sources: HashMap<IpAddr, Source>,
-    /// The bucket that sources beyond [`MAX_SOURCES`] share. Its `clock_refused` is the time of the last cleaning of
-    /// `sources`.
-    /// The bucket that sources beyond [`MAX_SOURCES`] share. Its `clock_refused` is the time of the last cleaning of
-    /// `sources`.
+    /// The bucket that sources beyond [`MAX_SOURCES`] share. Its `clock_refused` is the time of the
+    /// last cleaning of `sources`. The bucket that sources beyond [`MAX_SOURCES`] share. Its
+    /// `clock_refused` is the time of the last cleaning of `sources`.
     overflow: Source,
-    in_all: Bucket,
+    all_sources: Bucket,
     waiting: BinaryHeap<Reverse<Waiting>>,
     rng: fastrand::Rng,
 }
@@ -158,7 +159,7 @@ impl Responder {
                 bucket: Bucket::full(now.elapsed, settings.per_source),
                 clock_refused: None,
             },
-            in_all: Bucket::full(now.elapsed, settings.in_all),
+            all_sources: Bucket::full(now.elapsed, settings.all_sources),
             waiting: BinaryHeap::new(),
             rng: fastrand::Rng::with_seed(settings.seed),
             settings,
@@ -197,10 +198,16 @@ impl Responder {
         if !wanted {
             return Verdict::Ignore(Ignored::NotAsked);
         }
-        // The clock is checked first. Otherwise a peer that recorded old queries could fill the replay window with them.
+        // The clock is checked first. Otherwise a peer that recorded old queries could fill the
+        // replay window with them.
         let distance = now.wall.distance(query.clock);
         if distance > self.settings.window {
-            debug!(peer = %from, ?distance, window = ?self.settings.window, "the clock of a query differs too much");
+            debug!(
+                peer = %from,
+                ?distance,
+                window = ?self.settings.window,
+                "the clock of a query differs too much"
+            );
             return self.on_clock_outside_window(now, query, from);
         }
         match self.replay.check(now.elapsed, nonce) {
@@ -260,8 +267,8 @@ impl Responder {
         Verdict::AnswerLater
     }
 
-    /// Refuses a query with this node's time. The sender proved that it holds the key; a replay of a captured query gets
-    /// one short answer.
+    /// Refuses a query with this node's time. The sender proved that it holds the key; a replay of
+    /// a captured query gets one short answer.
     fn on_clock_outside_window(&mut self, now: Now, query: &Query, from: SocketAddr) -> Verdict {
         let source = self.source(now, from);
         if source
@@ -287,10 +294,15 @@ impl Responder {
             debug!(peer = %from, limit = rate.per_second, "this source sent too many messages");
             return false;
         }
-        let allowed = self.in_all.take(now.elapsed, self.settings.in_all);
+        let allowed = self
+            .all_sources
+            .take(now.elapsed, self.settings.all_sources);
         if !allowed {
-            debug!(peer = %from, limit = self.settings.in_all.per_second,
-                "all sources together sent too many messages");
+            debug!(
+                peer = %from,
+                limit = self.settings.all_sources.per_second,
+                "all sources together sent too many messages"
+            );
         }
         allowed
     }

@@ -9,7 +9,8 @@ use super::{Interval, ROW_VERSION, Seen};
 use crate::model::{Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State, Timestamp};
 use crate::wire::KeyId;
 
-/// The fields of a row, borrowed: the table encodes a row without building a [`StoredNode`](super::StoredNode).
+/// The fields of a row, borrowed: the table encodes a row without building a
+/// [`StoredNode`](super::StoredNode).
 pub(in crate::registry) struct RowParts<'a> {
     pub(in crate::registry) tag: u16,
     pub(in crate::registry) id: &'a NodeId,
@@ -17,7 +18,8 @@ pub(in crate::registry) struct RowParts<'a> {
     pub(in crate::registry) body: &'a [u8],
     pub(in crate::registry) signature: &'a [u8],
     pub(in crate::registry) name: &'a NodeName,
-    /// The record's own epoch, sequence, boot and requested lease, its addresses, port, role and labels.
+    /// The record's own epoch, sequence, boot and requested lease, its addresses, port, role and
+    /// labels.
     pub(in crate::registry) detail: &'a [u8],
     pub(in crate::registry) key: KeyId,
     pub(in crate::registry) epoch: u64,

@@ -1,7 +1,7 @@
 //! A node as a row of the store: CBOR with a version and limits of its own. Pure.
 //!
-//! [`encode`] writes a row from borrowed parts, and [`decode`] reads it into a [`StoredNode`]. Decoding must never panic
-//! or allocate without a limit, whatever the bytes are.
+//! [`encode`] writes a row from borrowed parts, and [`decode`] reads it into a [`StoredNode`].
+//! Decoding must never panic or allocate without a limit, whatever the bytes are.
 
 mod decode;
 mod encode;
@@ -17,13 +17,15 @@ use crate::model::{Lease, NodeName, Protocol, Record, State, Timestamp};
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
-/// The version with which each row begins. Version 2 ends with the protocol; a row of version 1 is of our own protocol.
+/// The version with which each row begins. Version 2 ends with the protocol; a row of version 1 is
+/// of our own protocol.
 pub const ROW_VERSION: u8 = 2;
-/// The longest row, in bytes: a body, a record and [`MAX_INTERVALS`] intervals of at most 40 bytes each fit into it.
+/// The longest row, in bytes: a body, a record and [`MAX_INTERVALS`] intervals of at most 40 bytes
+/// each fit into it.
 const MAX_ROW: usize = 256 * 1024;
-/// The most intervals of a row: above every setting of the table.
+/// The maximum number of intervals of a row: above every setting of the table.
 const MAX_INTERVALS: u64 = 4096;
-/// The most former names of a row: above the table's own limit.
+/// The maximum number of former names of a row: above the table's own limit.
 const MAX_FORMER: u64 = 64;
 
 /// A time over which a node had an address.
@@ -34,7 +36,8 @@ pub struct Interval {
     pub seen: Seen,
     /// When the server first received it.
     pub from: Timestamp,
-    /// When the server received it last; `None` while the node is present and has it. Never before `from`.
+    /// When the server received it last; `None` while the node is present and has it. Never before
+    /// `from`.
     pub to: Option<Timestamp>,
 }
 
@@ -53,7 +56,8 @@ pub enum Seen {
 /// A node as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredNode {
-    /// The node's place in the table. Slots are dense from 0 and are used again after a node is forgotten.
+    /// The node's place in the table. Slots are dense from 0 and are used again after a node is
+    /// forgotten.
     pub slot: u32,
     /// Distinguishes this use of the slot from the one before.
     pub tag: u16,

@@ -1,8 +1,8 @@
 //! The embedded store: one redb file.
 //!
-//! `meta_v1` identifies the file and the server that created it. `nodes_v1` has a row for each slot, and `seen_v1` a page
-//! of renewal times for each [`SeenPage::SLOTS`] slots. A later format uses other table names; values begin with a
-//! version of their own.
+//! `meta_v1` identifies the file and the server that created it. `nodes_v1` has a row for each
+//! slot, and `seen_v1` a page of renewal times for each [`SeenPage::SLOTS`] slots. A later format
+//! uses other table names; values begin with a version of their own.
 
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions, Permissions};
@@ -31,7 +31,8 @@ const APP: &str = "hereabouts registry";
 const FORMAT: u32 = 1;
 /// The version with which a page of renewal times begins.
 const PAGE_VERSION: u8 = 1;
-/// Memory for pages of the file. The table answers look-ups, so the store reads at start and where it writes only.
+/// Memory for pages of the file. The table answers look-ups, so the store reads at start and where
+/// it writes only.
 const CACHE_BYTES: usize = 32 << 20;
 
 /// What was found when the file was opened.
@@ -55,10 +56,12 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the file, or creates it with mode 0600, and passes each node to `load` in the order of slots.
+    /// Opens the file, or creates it with mode 0600, and passes each node to `load` in the order of
+    /// slots.
     ///
-    /// A file that is damaged, foreign or of a newer format is refused and not changed. A new file is created under
-    /// another name and renamed when it is complete, so that a crash leaves no incomplete file.
+    /// A file that is damaged, foreign or of a newer format is refused and not changed. A new file
+    /// is created under another name and renamed when it is complete, so that a crash leaves no
+    /// incomplete file.
     pub fn open(
         path: &Path,
         server: NodeId,
@@ -162,7 +165,8 @@ fn write(database: &Database, batches: &[&Batch]) -> Result<(), Box<redb::Error>
 fn create(path: &Path, server: NodeId) -> Result<Database, StoreError> {
     let temporary = beside(path);
     let io = |error: std::io::Error| StoreError::from_io(path, &error);
-    // A file that an interrupted start left under that name is overwritten, unless its process still runs.
+    // A file that an interrupted start left under that name is overwritten, unless its process
+    // still runs.
     let mut options = OpenOptions::new();
     let file = options
         .read(true)
@@ -214,8 +218,9 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
         });
     }
     guarded(path, || {
-        // The file is checked read-only first: opening a database for writing may change it, and a foreign one must not
-        // be changed. After a crash redb may refuse to open it read-only; then the next step reports any problem.
+        // The file is checked read-only first: opening a database for writing may change it, and a
+        // foreign one must not be changed. After a crash redb may refuse to open it read-only; then
+        // the next step reports any problem.
         if let Ok(database) = builder().open_read_only(path) {
             check_meta(path, &database)?;
         }
@@ -269,7 +274,8 @@ fn encode_meta(server: NodeId, out: &mut Vec<u8>) -> Written {
         .ok()
 }
 
-/// Checks that this program wrote the file and can read it. Returns the id of the server that created it.
+/// Checks that this program wrote the file and can read it. Returns the id of the server that
+/// created it.
 fn check_meta(path: &Path, database: &impl ReadableDatabase) -> Result<NodeId, StoreError> {
     let foreign = |reason: &str| StoreError::Foreign {
         path: path.to_owned(),

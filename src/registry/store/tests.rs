@@ -25,12 +25,12 @@ fn error(path: &Path) -> StoreError {
     open(path).map(drop).expect_err("it must be refused")
 }
 
-fn wait_for(writer: &Writer, what: impl Fn(&Progress) -> bool) -> Progress {
+fn wait_for(writer: &Writer, condition: impl Fn(&Progress) -> bool) -> Progress {
     let progress = writer.progress();
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end {
         let state = progress.borrow().clone();
-        if what(&state) {
+        if condition(&state) {
             return state;
         }
         std::thread::yield_now();
@@ -347,7 +347,8 @@ impl Store for Scripted {
     }
 }
 
-/// The gate is the first field, so that it is dropped, and opens, before the writer waits for its thread.
+/// The gate is the first field, so that it is dropped, and opens, before the writer waits for its
+/// thread.
 struct Script {
     gate: mpsc::Sender<()>,
     writer: Writer,

@@ -1,7 +1,7 @@
 //! The thread that owns the store, and the queue of batches in front of it.
 //!
-//! [`Writer::submit`] takes batches without blocking, and [`Progress`] reports which of them are durable. A batch must
-//! never be reported as durable before it is synced.
+//! [`Writer::submit`] takes batches without blocking, and [`Progress`] reports which of them are
+//! durable. A batch must never be reported as durable before it is synced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -18,12 +18,14 @@ use super::{Store, StoreError};
 use crate::model::NodeId;
 use crate::registry::{Batch, StoredNode};
 
-/// The most batches that wait: far more than are submitted during one commit, so that the bytes are the real limit.
+/// The maximum number of batches that wait: far more than are submitted during one commit, so that
+/// the bytes are the real limit.
 const MAX_QUEUE_BATCHES: usize = 4096;
-/// The most bytes that wait, the running commit included: the renewal times of a million nodes and some seconds of
-/// changes.
+/// The maximum number of bytes that wait, the running commit included: the renewal times of a
+/// million nodes and some seconds of changes.
 const MAX_QUEUE_BYTES: usize = 64 << 20;
-/// The most bytes of one commit: more bytes make a sync no cheaper, and nodes should not wait a second for a commit.
+/// The maximum number of bytes of one commit: more bytes make a sync no cheaper, and nodes should
+/// not wait a second for a commit.
 const MAX_GROUP_BYTES: usize = 8 << 20;
 /// The pause is doubled with each failed commit, beginning with twice this one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -120,8 +122,8 @@ impl Writer {
 
     /// Submits a batch without blocking. An empty batch gets the ticket of the batch before.
     ///
-    /// When the queue is full, the batch is returned: pass it to [`crate::registry::Table::put_back`], and refuse changes
-    /// until there is room.
+    /// When the queue is full, the batch is returned: pass it to
+    /// [`crate::registry::Table::put_back`], and refuse changes until there is room.
     pub fn submit(&mut self, batch: Batch) -> Result<Ticket, Full> {
         if batch.is_empty() {
             return Ok(self.last);
@@ -265,8 +267,9 @@ impl Actor {
         let store = &mut self.store;
         let run = || {
             if again {
-                // After a failed commit the database accepts no other until it is opened again. Rows are written as a
-                // whole, so a commit that did reach the disk may be written again.
+                // After a failed commit the database accepts no other until it is opened again.
+                // Rows are written as a whole, so a commit that did reach the disk may be written
+                // again.
                 store.reopen()?;
             }
             store.commit(batches)

@@ -11,9 +11,11 @@ use super::{Change, Outcome, Registration, RenewOutcome, Table, millis, now_ms};
 use crate::model::{Lease, NodeId, Now, Record, Timestamp};
 use crate::wire::v1::Refusal;
 
-/// How long a node waits that found the table full: a place becomes free when a node is removed, which is rare.
+/// How long a node waits that found the table full: a place becomes free when a node is removed,
+/// which is rare.
 const FULL_WAIT: Duration = Duration::from_secs(60);
-/// After this many leases without a message, one of two machines that share a node id counts as switched off.
+/// After this many leases without a message, one of two machines that share a node id counts as
+/// switched off.
 pub(super) const CLONE_LEASES: u32 = 3;
 
 impl Table {
@@ -41,8 +43,13 @@ impl Table {
                 }
             }
             Err(refusal) => {
-                debug!(?node, name = %record.name, peer = %registration.source, ?refusal,
-                    "a register is refused");
+                debug!(
+                    ?node,
+                    name = %record.name,
+                    peer = %registration.source,
+                    ?refusal,
+                    "a register is refused"
+                );
                 Outcome::Refused(refusal)
             }
         }
@@ -81,7 +88,8 @@ impl Table {
     ) -> Result<(u32, Change), Refusal> {
         let record = &registration.record;
         let present = self.is_present(slot);
-        // The acknowledgement of the held register was lost. The lease is not extended: this may be a replay.
+        // The acknowledgement of the held register was lost. The lease is not extended: this may be
+        // a replay.
         if present && *self.cold(slot).signed.body() == *registration.signed.body {
             return Ok((slot, Change::Same));
         }
@@ -174,8 +182,9 @@ impl Table {
 
     /// Detects a second machine with the node's id.
     ///
-    /// A restart has a new boot and a higher epoch. Two machines run at once if a superseded boot sends a newer message,
-    /// or if two boots have the same epoch. A message that is not newer proves nothing, since it may be a replay.
+    /// A restart has a new boot and a higher epoch. Two machines run at once if a superseded boot
+    /// sends a newer message, or if two boots have the same epoch. A message that is not newer
+    /// proves nothing, since it may be a replay.
     fn check_clone(
         &mut self,
         now: Now,
@@ -227,7 +236,8 @@ impl Table {
         Err(Refusal::Cloned)
     }
 
-    /// Removes the node that is absent longest, if its name is free. Returns whether a node was removed.
+    /// Removes the node that is absent longest, if its name is free. Returns whether a node was
+    /// removed.
     pub(super) fn evict(&mut self, now: Now) -> bool {
         let Some(&(ended, slot)) = self.absent.first() else {
             return false;
@@ -241,8 +251,8 @@ impl Table {
         true
     }
 
-    /// Renews a lease; the proof of the renewal was checked before. It allocates nothing while neither source nor state
-    /// changes.
+    /// Renews a lease; the proof of the renewal was checked before. It allocates nothing while
+    /// neither source nor state changes.
     pub fn renew(
         &mut self,
         now: Now,
@@ -276,7 +286,8 @@ impl Table {
         }
         let lease = hot.lease;
         if repeated {
-            // The acknowledgement was lost, or this is a replay: neither the lease nor the source changes.
+            // The acknowledgement was lost, or this is a replay: neither the lease nor the source
+            // changes.
             return RenewOutcome::Renewed {
                 lease,
                 changed: false,
@@ -303,7 +314,8 @@ impl Table {
         RenewOutcome::Renewed { lease, changed }
     }
 
-    /// Makes a node present again whose renewal came after the end of its lease. New intervals begin.
+    /// Makes a node present again whose renewal came after the end of its lease. New intervals
+    /// begin.
     fn revive(&mut self, now: Now, slot: u32) {
         let ended = self.cold(slot).ended;
         self.absent.remove(&(ended, slot));
@@ -313,7 +325,8 @@ impl Table {
         self.plan(now, slot);
     }
 
-    /// Processes a verified goodbye. The last full record stays for look-ups, but a renewal can't build on it any more.
+    /// Processes a verified goodbye. The last full record stays for look-ups, but a renewal can't
+    /// build on it any more.
     pub fn goodbye(&mut self, now: Now, registration: Registration) -> Outcome {
         let Some(slot) = self.slot_of(&registration.signed.node) else {
             return Outcome::Refused(Refusal::UnknownRecord);
@@ -334,7 +347,11 @@ impl Table {
         {
             return Outcome::Refused(refusal);
         }
-        trace!(node = ?registration.signed.node, name = %registration.record.name, "a goodbye is accepted");
+        trace!(
+            node = ?registration.signed.node,
+            name = %registration.record.name,
+            "a goodbye is accepted"
+        );
         let present = self.is_present(slot);
         let hot = self.hot_mut(slot);
         hot.epoch = registration.record.epoch;

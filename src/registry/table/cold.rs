@@ -24,7 +24,8 @@ pub(super) struct Cold {
     pub(super) boot: u64,
     pub(super) previous_boot: Option<u64>,
     pub(super) first_seen: Timestamp,
-    /// When the lease ended, in ms by the monotonic clock; without meaning while the node is present.
+    /// When the lease ended, in ms by the monotonic clock; without meaning while the node is
+    /// present.
     pub(super) ended: i64,
     /// The same time by the wall clock.
     pub(super) ended_at: Timestamp,
@@ -70,7 +71,8 @@ impl Packed {
     pub(super) fn new(record: &Record, signed: &SignedRecord) -> Self {
         let mut bytes = Vec::with_capacity(Self::SIGNATURE + signed.body.len() + 128);
         bytes.extend_from_slice(&signed.signature);
-        // A verified body is at most SignedRecord::MAX_BODY bytes long. A longer one is cut, so that `body` fits.
+        // A verified body is at most SignedRecord::MAX_BODY bytes long. A longer one is cut, so
+        // that `body` fits.
         let body = &signed.body[..signed.body.len().min(SignedRecord::MAX_BODY)];
         bytes.extend_from_slice(body);
         row::encode_detail(record, &mut bytes);

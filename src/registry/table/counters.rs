@@ -29,6 +29,7 @@ pub struct Counters {
     pub unverified_taken: u64,
     /// Unverified claims refused because an authenticated node holds the name.
     pub unverified_owned: u64,
-    /// Unverified claims refused because there are too many such names, in total or from one address.
+    /// Unverified claims refused because there are too many such names, in total or from one
+    /// address.
     pub unverified_full: u64,
 }

@@ -8,7 +8,8 @@ use super::{Table, millis, now_ms};
 use crate::model::{Address, Now, Timestamp};
 use crate::registry::row::{Interval, Seen};
 
-/// An address, how it is known, and a slot that has or had it. Announced addresses sort before observed ones.
+/// An address, how it is known, and a slot that has or had it. Announced addresses sort before
+/// observed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AddressKey([u8; 21]);
 
@@ -105,7 +106,8 @@ impl Span {
 }
 
 impl Table {
-    /// Makes the open intervals those of a record and a source. Intervals of other addresses end at `confirmed`.
+    /// Makes the open intervals those of a record and a source. Intervals of other addresses end at
+    /// `confirmed`.
     ///
     /// Returns whether any interval was opened or closed.
     pub(super) fn follow_addresses(
@@ -171,7 +173,8 @@ impl Table {
     /// Opens an interval, unless one is open for this address. Returns whether it was opened.
     pub(super) fn open(&mut self, now: Now, slot: u32, ip: [u8; 16], seen: Seen) -> bool {
         let cold = self.cold_mut(slot);
-        // If the wall clock was set back, the new interval begins where the last one ended, so that they do not overlap.
+        // If the wall clock was set back, the new interval begins where the last one ended, so that
+        // they do not overlap.
         let mut from = now.wall.0 & !Span::OBSERVED;
         for span in cold.history.iter().filter(|span| span.is(ip, seen)) {
             match span.to() {
@@ -194,7 +197,8 @@ impl Table {
         true
     }
 
-    /// Drops closed intervals of one node that are too old or too many. Returns whether any was dropped.
+    /// Drops closed intervals of one node that are too old or too many. Returns whether any was
+    /// dropped.
     pub(super) fn prune(&mut self, now: Now, slot: u32) -> bool {
         let keep = self.settings.history;
         let before = self.cold(slot).history.len();

@@ -118,11 +118,12 @@ pub(super) fn unpacked(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
 
-/// The renewal times of all slots as the bytes that the store keeps, with a bit for each page that is not stored yet. A
-/// flush copies pages and computes nothing.
+/// The renewal times of all slots as the bytes that the store keeps, with a bit for each page that
+/// is not stored yet. A flush copies pages and computes nothing.
 ///
-/// An entry is the slot's tag (2 bytes), the time when the node was last seen (6 bytes, ms since 1970), and the
-/// difference of its sequence number and the base (4 bytes), each with the low byte first.
+/// An entry is the slot's tag (2 bytes), the time when the node was last seen (6 bytes, ms since
+/// 1970), and the difference of its sequence number and the base (4 bytes), each with the low byte
+/// first.
 #[derive(Default)]
 #[allow(
     clippy::vec_box,
@@ -164,7 +165,8 @@ impl SeenEntry {
 }
 
 impl SeenImage {
-    /// The slots of a page: a page of this size, its key and its CBOR head fit into one 4 KiB page of the store.
+    /// The slots of a page: a page of this size, its key and its CBOR head fit into one 4 KiB page
+    /// of the store.
     pub(super) const SLOTS: usize = 256;
     pub(super) const PAGE_BYTES: usize = Self::SLOTS * SeenEntry::BYTES;
 
@@ -189,8 +191,8 @@ impl SeenImage {
         self.mark(page);
     }
 
-    /// Begins the entry of a slot's new node. Its tag differs from that of the slot's last node, so that times stored for
-    /// that node are never used for this one.
+    /// Begins the entry of a slot's new node. Its tag differs from that of the slot's last node, so
+    /// that times stored for that node are never used for this one.
     pub(super) fn begin(&mut self, slot: u32) {
         let tag = self.entry(slot).tag.wrapping_add(1);
         self.set(

@@ -9,8 +9,8 @@ use super::{CloneSighting, NodeRef, Table};
 use crate::model::{NodeId, NodeName, Timestamp};
 use crate::registry::row::{Interval, Seen};
 
-/// The most nodes that are compared for the best holder of one address: a million machines behind one router have one
-/// source address.
+/// The maximum number of nodes that are compared for the best holder of one address: a million
+/// machines behind one router have one source address.
 const MAX_HOLDERS_COMPARED: usize = 1024;
 
 /// The nodes that a listing shows.
@@ -52,9 +52,10 @@ impl Table {
         }
     }
 
-    /// Finds the best holder of an address. In this order: a node that has it now, an authenticated node, a node that
-    /// announces it rather than one whose datagrams come from it, the one that had it last, the one seen last. With
-    /// more than a thousand nodes, the best of the first thousand.
+    /// Finds the best holder of an address. In this order: a node that has it now, an authenticated
+    /// node, a node that announces it rather than one whose datagrams come from it, the one that
+    /// had it last, the one seen last. With more than a thousand nodes, the best of the first
+    /// thousand.
     pub fn holder(&self, ip: IpAddr) -> Option<NodeRef<'_>> {
         let rank = |(seen, node): &(Seen, NodeRef<'_>)| {
             let cold = self.cold(node.slot);
@@ -109,8 +110,8 @@ impl Table {
             })
     }
 
-    /// Finds the addresses at a time of all nodes that hold or had a name. A node that took another name since counts
-    /// until then.
+    /// Finds the addresses at a time of all nodes that hold or had a name. A node that took another
+    /// name since counts until then.
     pub fn at(
         &self,
         name: &NodeName,
@@ -130,7 +131,8 @@ impl Table {
             .flat_map(|(node, _)| node.history().map(move |interval| (node, interval)))
     }
 
-    /// Lists nodes in the order of their names, after the name `after`, which is the last one of the call before.
+    /// Lists nodes in the order of their names, after the name `after`, which is the last one of
+    /// the call before.
     ///
     /// A node whose name another node took over is not listed; [`Self::history`] finds it.
     pub fn nodes(

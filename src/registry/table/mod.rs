@@ -1,27 +1,34 @@
 //! The table: all nodes that a server knows, in memory. Pure.
 //!
-//! Registers, renewals, goodbyes and unverified claims go in. Outcomes, look-ups, and rows for the store come out. The
-//! table must never block, read a clock, or walk over all nodes to process one message.
+//! Registers, renewals, goodbyes and unverified claims go in. Outcomes, look-ups, and rows for the
+//! store come out. The table must never block, read a clock, or walk over all nodes to process one
+//! message.
 //!
 //! # Rules
 //!
-//! - A node is identified by its id, whatever its name or address. Its messages are ordered by `(epoch, sequence)`. A
-//!   message that is not newer is refused, except that a repetition of the register that is held is acknowledged again.
-//! - A name is bound to the first node id that registers it. It is free once its holder's lease has been over for
-//!   `release_after` (at once if that is zero), or after [`Table::forget`]. A node has one current name. When it takes
-//!   another, the old one stays bound to it for `release_after`. A node keeps at most four such names, so that it can't
-//!   hoard names. History belongs to the node id; look-ups by an old name still find it.
-//! - A lease runs by the monotonic clock. The wall clock is only shown, so its jumps expire no node.
-//! - A claim by a legacy protocol proves nothing ([`unverified`]). Its row is identified by its name. It never takes a
-//!   name from an authenticated node, and yields its name to such a node at once. Such rows have a limit of their own.
-//! - A node is present, expired or left. It is removed once neither its name nor any history is to be kept. A full table
-//!   removes nodes earlier: those whose name is free, the longest absent first. A present node is never evicted.
+//! - A node is identified by its id, whatever its name or address. Its messages are ordered by
+//!   `(epoch, sequence)`. A message that is not newer is refused, except that a repetition of the
+//!   register that is held is acknowledged again.
+//! - A name is bound to the first node id that registers it. It is free once its holder's lease has
+//!   been over for `release_after` (at once if that is zero), or after [`Table::forget`]. A node
+//!   has one current name. When it takes another, the old one stays bound to it for
+//!   `release_after`. A node keeps four such names or fewer, so that it can't hoard names. History
+//!   belongs to the node id; look-ups by an old name still find it.
+//! - A lease runs by the monotonic clock. The wall clock is only shown, so its jumps expire no
+//!   node.
+//! - A claim by a legacy protocol proves nothing ([`unverified`]). Its row is identified by its
+//!   name. It never takes a name from an authenticated node, and yields its name to such a node at
+//!   once. Such rows have a limit of their own.
+//! - A node is present, expired or left. It is removed once neither its name nor any history is to
+//!   be kept. A full table removes nodes earlier: those whose name is free, the longest absent
+//!   first. A present node is never evicted.
 //!
 //! # Memory layout
 //!
-//! A node has a dense *slot*. The fields that a renewal changes are in [`hot::Hot`] (two cache lines) and in the page
-//! image for the store; all others are in [`cold::Cold`]. Each slot has at most one entry in the time index, its next
-//! *wake*. A renewal does not change it; a wake that comes too early is planned again.
+//! A node has a dense *slot*. The fields that a renewal changes are in [`hot::Hot`] (two cache
+//! lines) and in the page image for the store; all others are in [`cold::Cold`]. Each slot has at
+//! most one entry in the time index, its next *wake*. A renewal does not change it; a wake that
+//! comes too early is planned again.
 
 mod admit;
 mod cold;
@@ -58,9 +65,11 @@ use cold::Cold;
 use history::AddressKey;
 use hot::{Hot, Presence, SeenImage};
 
-/// The most names that a node keeps beside its current one; the oldest is dropped first.
+/// The maximum number of names that a node keeps beside its current one; the oldest is dropped
+/// first.
 pub(super) const MAX_FORMER: usize = 4;
-/// The most slots of any table: it limits the memory that a damaged store or a setting can make the table allocate.
+/// The maximum number of slots of any table: it limits the memory that a damaged store or a setting
+/// can make the table allocate.
 pub(super) const MAX_SLOTS: usize = 1 << 24;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +80,12 @@ pub struct Settings {
     pub history: Duration,
     /// How long a name stays reserved for its holder after the end of the holder's lease.
     pub release_after: Duration,
-    /// The most nodes, present and absent together.
+    /// The maximum number of nodes, present and absent together.
     pub max_nodes: usize,
-    /// The most history intervals of one node; the oldest closed one is dropped first.
+    /// The maximum number of history intervals of one node; the oldest closed one is dropped first.
     pub max_intervals_per_node: usize,
-    /// The most nodes that are known by a legacy protocol only, present and absent together.
+    /// The maximum number of nodes that are known by a legacy protocol only, present and absent
+    /// together.
     pub max_unverified: usize,
 }
 
@@ -87,7 +97,8 @@ impl Default for Settings {
             release_after: Duration::from_secs(30 * 86_400),
             max_nodes: 1 << 20,
             max_intervals_per_node: 512,
-            // A household or an office has hundreds. A peer that invents names fills this many rows and no more.
+            // A household or an office has hundreds. A peer that invents names fills this many rows
+            // and no more.
             max_unverified: 4096,
         }
     }
@@ -101,9 +112,11 @@ pub struct Table {
     /// One per slot; `None` if the slot is free.
     cold: Vec<Option<Cold>>,
     free: Vec<u32>,
-    /// The holder of each name, as its current name or as a former one that is still reserved for it.
+    /// The holder of each name, as its current name or as a former one that is still reserved for
+    /// it.
     names: BTreeMap<NodeName, u32>,
-    /// Nodes that had a name before: former names of renamed nodes, and names that another node took over.
+    /// Nodes that had a name before: former names of renamed nodes, and names that another node
+    /// took over.
     past_names: BTreeSet<(NodeName, u32)>,
     /// One entry for each address, kind and slot that has an interval in the history.
     addresses: BTreeSet<AddressKey>,
@@ -153,7 +166,7 @@ impl Table {
         self.ids.len()
     }
 
-    /// The most nodes that the table accepts.
+    /// The maximum number of nodes that the table accepts.
     pub fn capacity(&self) -> usize {
         self.settings.max_nodes.min(MAX_SLOTS)
     }
@@ -303,8 +316,8 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// Hashes a node id. It is a curve point, as good as random, so a fast hash without a secret suffices. The hash
-/// multiplies, so that the bits that [`HashTable`] uses differ as well.
+/// Hashes a node id. It is a curve point, as good as random, so a fast hash without a secret
+/// suffices. The hash multiplies, so that the bits that [`HashTable`] uses differ as well.
 fn hash_of(node: &NodeId) -> u64 {
     use std::hash::BuildHasher;
     rustc_hash::FxBuildHasher.hash_one(node.0)

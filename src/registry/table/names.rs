@@ -7,8 +7,8 @@ use super::{MAX_FORMER, Table, millis, now_ms};
 use crate::model::{NodeId, NodeName, Now};
 
 impl Table {
-    /// The authenticated node that keeps a name from `slot`, if any. A `slot` of `None` is a node that is not in the
-    /// table yet.
+    /// The authenticated node that keeps a name from `slot`, if any. A `slot` of `None` is a node
+    /// that is not in the table yet.
     pub(super) fn name_holder(
         &self,
         now: Now,
@@ -48,8 +48,12 @@ impl Table {
         if let Some(before) = self.names.insert(name.clone(), slot)
             && before != slot
         {
-            debug!(%name, node = ?self.hot(slot).id, before = ?self.hot(before).id,
-                "a node takes over a name");
+            debug!(
+                %name,
+                node = ?self.hot(slot).id,
+                before = ?self.hot(before).id,
+                "a node takes over a name"
+            );
             self.unbind(before, name);
             self.end_unverified(now, before);
         }

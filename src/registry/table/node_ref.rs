@@ -50,8 +50,8 @@ impl<'a> NodeRef<'a> {
             .map(|former| (&former.name, former.until))
     }
 
-    /// The protocol by which the node is known. If it is a legacy protocol, the id is a stand-in and the record is
-    /// empty.
+    /// The protocol by which the node is known. If it is a legacy protocol, the id is a stand-in
+    /// and the record is empty.
     pub fn protocol(&self) -> Protocol {
         self.table.cold(self.slot).protocol
     }

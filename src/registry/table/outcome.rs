@@ -26,8 +26,9 @@ pub enum Outcome {
         slot: u32,
         /// The lease that is granted.
         lease: Lease,
-        /// Whether there is something new to store. If not, it is a retransmission. It is to be acknowledged once all
-        /// batches submitted before are durable, since the first copy may not have reached the disk yet.
+        /// Whether there is something new to store. If not, it is a retransmission. It is to be
+        /// acknowledged once all batches submitted before are durable, since the first copy may not
+        /// have reached the disk yet.
         changed: bool,
         change: Change,
     },
@@ -72,6 +73,7 @@ pub enum RenewOutcome {
 pub struct Forgotten {
     /// The node that held the name.
     pub node: NodeId,
-    /// Whether its record and history were removed, too. If not, only the name was freed, since the node has another.
+    /// Whether its record and history were removed, too. If not, only the name was freed, since the
+    /// node has another.
     pub record: bool,
 }

@@ -13,9 +13,10 @@ use crate::registry::row::{self, RowParts, StoredNode};
 
 /// How often renewal times are stored: a crash loses less than a second of them.
 pub const SEEN_EVERY: Duration = Duration::from_millis(500);
-/// The most rows of one batch: even with the longest rows a batch has megabytes, not more.
+/// The maximum number of rows of one batch: even with the longest rows a batch has megabytes, not
+/// more.
 const MAX_BATCH_ROWS: usize = 4096;
-/// The most pages of renewal times in one batch: 12 MiB, the times of a million nodes.
+/// The maximum number of pages of renewal times in one batch: 12 MiB, the times of a million nodes.
 const MAX_BATCH_PAGES: usize = 4096;
 
 /// Rows for the store, to be committed together.
@@ -83,7 +84,8 @@ pub(crate) fn merge_seen(node: &mut StoredNode, page: &[u8]) {
 }
 
 impl Table {
-    /// Takes rows that changed and were not taken yet: at most some thousands, so call it until the batch is empty.
+    /// Takes rows that changed and were not taken yet: at most some thousands, so call it until the
+    /// batch is empty.
     ///
     /// Return a batch that the store does not accept by [`Self::put_back`].
     pub fn take_dirty(&mut self) -> Batch {
@@ -106,7 +108,8 @@ impl Table {
         }
     }
 
-    /// Takes renewal times that changed. Call it every [`SEEN_EVERY`], once the last such batch is durable.
+    /// Takes renewal times that changed. Call it every [`SEEN_EVERY`], once the last such batch is
+    /// durable.
     pub fn take_seen(&mut self) -> Batch {
         let pages = self.seen.take(MAX_BATCH_PAGES);
         Batch {
@@ -185,17 +188,24 @@ impl Table {
         )
     }
 
-    /// Loads a node from the store at start; to be called in the order of slots, before anything else.
+    /// Loads a node from the store at start; to be called in the order of slots, before anything
+    /// else.
     ///
-    /// A node that was present when the server stopped gets a fresh lease, so that a short outage of the server
-    /// interrupts no history. A row that contradicts rows loaded before is corrected or skipped, and counted.
+    /// A node that was present when the server stopped gets a fresh lease, so that a short outage
+    /// of the server interrupts no history. A row that contradicts rows loaded before is corrected
+    /// or skipped, and counted.
     pub fn load(&mut self, now: Now, stored: StoredNode) {
         let known = self.slot_of(&stored.signed.node).is_some();
         let wanted = stored.slot as usize;
         let fits = wanted >= self.hot.len() && wanted < MAX_SLOTS;
         if known || (!fits && self.hot.len() >= MAX_SLOTS) {
-            debug!(node = ?stored.signed.node, name = %stored.record.name, slot = stored.slot, known,
-                "skipped a row of the store: its node is known, or no slot is left");
+            debug!(
+                node = ?stored.signed.node,
+                name = %stored.record.name,
+                slot = stored.slot,
+                known,
+                "skipped a row of the store: its node is known, or no slot is left"
+            );
             self.counters.load_conflicts += 1;
             return;
         }
@@ -230,18 +240,16 @@ impl Table {
                 past_base,
             },
         );
-        for span in self.cold(slot).history.clone() {
-            self.addresses.insert(span.key(slot));
-        }
-        if presence != Presence::Present
-            && self.cold(slot).history.iter().any(|span| span.is_open())
-        {
-            self.close_all(now, slot, stored.last_seen);
-        }
+        self.load_history(now, slot, stored.last_seen);
         self.load_names(now, slot, &stored);
         if !fits {
-            debug!(node = ?stored.signed.node, name = %stored.record.name, slot, stored_slot = stored.slot,
-                "moved a row of the store to another slot");
+            debug!(
+                node = ?stored.signed.node,
+                name = %stored.record.name,
+                slot,
+                stored_slot = stored.slot,
+                "moved a row of the store to another slot"
+            );
             self.counters.load_conflicts += 1;
             self.mark(slot);
             if wanted < self.hot.len() {
@@ -249,6 +257,16 @@ impl Table {
             }
         }
         self.plan(now, slot);
+    }
+
+    fn load_history(&mut self, now: Now, slot: u32, last_seen: Timestamp) {
+        for span in self.cold(slot).history.clone() {
+            self.addresses.insert(span.key(slot));
+        }
+        let open = self.cold(slot).history.iter().any(|span| span.is_open());
+        if open && !self.is_present(slot) {
+            self.close_all(now, slot, last_seen);
+        }
     }
 
     fn load_names(&mut self, now: Now, slot: u32, stored: &StoredNode) {

@@ -1,4 +1,5 @@
-//! Changes by time alone: leases end, names are released, old history is dropped, nodes are removed.
+//! Changes by time alone: leases end, names are released, old history is dropped, nodes are
+//! removed.
 
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use super::hot::Presence;
 use super::{Table, millis, now_ms};
 use crate::model::{NodeId, Now};
 
-/// The most wakes of one call, so that a call takes milliseconds even when a million leases end at once. Further wakes
-/// stay due.
+/// The maximum number of wakes of one call, so that a call takes milliseconds even when a million
+/// leases end at once. Further wakes stay due.
 const MAX_WAKES_PER_CALL: usize = 10_000;
-/// The shortest wait before old history is dropped, in ms: intervals that end soon after each other are dropped together.
+/// The shortest wait before old history is dropped, in ms: intervals that end soon after each other
+/// are dropped together.
 const MIN_PRUNE_WAIT: i64 = 60_000;
 
 impl Table {
@@ -24,8 +26,8 @@ impl Table {
             .map(|(at, _)| Duration::from_millis(u64::try_from(*at).unwrap_or(0)))
     }
 
-    /// Does everything that is due, and returns the nodes whose lease ended. One call handles at most ten thousand
-    /// nodes: call it again while [`Self::next_deadline`] is not later than now.
+    /// Does everything that is due, and returns the nodes whose lease ended. One call handles at
+    /// most ten thousand nodes: call it again while [`Self::next_deadline`] is not later than now.
     pub fn expire(&mut self, now: Now) -> Vec<NodeId> {
         let mut expired = Vec::new();
         for _ in 0..MAX_WAKES_PER_CALL {
@@ -42,8 +44,8 @@ impl Table {
         expired
     }
 
-    /// Gives all present nodes a fresh lease. This server was suspended and could not receive their renewals, so missing
-    /// renewals prove nothing, as after a start ([`Self::load`]).
+    /// Gives all present nodes a fresh lease. This server was suspended and could not receive their
+    /// renewals, so missing renewals prove nothing, as after a start ([`Self::load`]).
     pub fn refresh_leases(&mut self, now: Now) {
         debug!(
             nodes = self.present(),
@@ -66,7 +68,12 @@ impl Table {
         let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
         let expired = hot.presence == Presence::Present && expires <= now_ms(now);
         if expired {
-            trace!(node = ?hot.id, name = %self.cold(slot).name, lease = %hot.lease, "the lease of a node ended");
+            trace!(
+                node = ?hot.id,
+                name = %self.cold(slot).name,
+                lease = %hot.lease,
+                "the lease of a node ended"
+            );
             self.counters.expired += 1;
             let confirmed = self.seen.entry(slot).last_seen;
             self.end(now, slot, Presence::Expired, expires, confirmed);
@@ -102,8 +109,11 @@ impl Table {
             .saturating_add(millis(self.settings.release_after))
             <= now_ms(now);
         if !self.is_present(slot) && cold.history.is_empty() && cold.former.is_empty() && released {
-            trace!(node = ?self.hot(slot).id, name = %self.cold(slot).name,
-                "removing a node: its name is released and its history is too old");
+            trace!(
+                node = ?self.hot(slot).id,
+                name = %self.cold(slot).name,
+                "removing a node: its name is released and its history is too old"
+            );
             self.remove(slot);
         } else {
             self.plan(now, slot);

@@ -34,7 +34,8 @@ fn answer_of_an_announced_server_sets_its_method() {
 #[test]
 fn best_answered_method_wins_in_any_order() {
     let mut engine = engine();
-    // The event loop is late, as on a busy machine, and the server did not run at the first queries.
+    // The event loop is late, as on a busy machine, and the server did not run at the first
+    // queries.
     engine.advance(at(40));
     let asked = pass(&mut engine, 3_100);
     let id = |method| {

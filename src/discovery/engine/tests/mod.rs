@@ -77,7 +77,8 @@ fn queries(engine: &mut Engine) -> Vec<(To, Query)> {
     queries.collect()
 }
 
-/// Advances the engine at each of its deadlines up to a moment. Returns its outputs with their times.
+/// Advances the engine at each of its deadlines up to a moment. Returns its outputs with their
+/// times.
 fn pass(engine: &mut Engine, until: u64) -> Vec<(u64, Output)> {
     let mut all = Vec::new();
     while let Some(deadline) = engine.deadline()

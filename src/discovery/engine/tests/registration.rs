@@ -359,7 +359,8 @@ fn numbers_that_no_node_reaches_are_ignored() {
 #[test]
 fn two_servers_at_one_address_are_distinguished_by_the_acknowledged_sequence() {
     let mut engine = registered();
-    // The machine was set up again and has another identity; the old one is not dropped before its lease ends.
+    // The machine was set up again and has another identity; the old one is not dropped before its
+    // lease ends.
     let record = own(3, "server", Role::Server, 1).signed().clone();
     engine.handle(
         at(1000),

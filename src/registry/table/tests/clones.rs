@@ -11,7 +11,8 @@ fn two_machines_with_one_id_are_reported_as_clones() {
     accepted(table.register(now(0), boot(1, 111, 1)));
     // The copy starts. For a server this looks like a restart.
     accepted(table.register(now(10), boot(2, 222, 2)));
-    // The first machine was refused as outdated and registers with a higher epoch: it never stopped.
+    // The first machine was refused as outdated and registers with a higher epoch: it never
+    // stopped.
     assert_eq!(
         refused(table.register(now(20), boot(3, 111, 1))),
         Refusal::Cloned

@@ -29,6 +29,7 @@ fn expired_node_is_kept_as_absent_and_comes_back() {
     assert_eq!((table.present(), table.len()), (0, 1));
     let node = table.by_name(&name("node-1")).unwrap();
     assert_eq!((node.state(), node.last_seen()), (State::Expired, START));
+    assert_eq!(table.cold(node.slot).ended_at, now(90).wall);
     assert!(node.history().all(|interval| interval.to == Some(START)));
     assert_eq!(
         accepted(table.register(now(100), registration(1, 1, 2))),

@@ -123,8 +123,8 @@ proptest! {
                     if let Some(entry) = known.get_mut(&id) {
                         let order = (entry.order.0, entry.order.1 + 1);
                         let outcome = table.goodbye(moment, goodbye(node, order.0, order.1));
-                        let taken = matches!(outcome, Outcome::Accepted { changed: true, .. });
-                        if taken {
+                        let accepted = matches!(outcome, Outcome::Accepted { changed: true, .. });
+                        if accepted {
                             (entry.order, entry.base, entry.present) = (order, order.1, false);
                         }
                     }

@@ -1,12 +1,13 @@
 //! Claims by legacy protocols: a name and a source address without any proof.
 //!
-//! Such a row is identified by its name: its node id is a stand-in computed from the name ([`stand_in`]), whichever
-//! legacy protocol the claim came by. The row
+//! Such a row is identified by its name: its node id is a stand-in computed from the name
+//! ([`stand_in`]), whichever legacy protocol the claim came by. The row
 //!
 //! - never takes a name from an authenticated node, as long as the name is reserved for that node;
-//! - yields its name to such a node at once and expires then; its history is still found under the name;
-//! - counts against a limit of its own, in total and for each source address, so that invented names displace no other
-//!   node.
+//! - yields its name to such a node at once and expires then; its history is still found under the
+//!   name;
+//! - counts against a limit of its own, in total and for each source address, so that invented
+//!   names displace no other node.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,7 +23,8 @@ use crate::wire::KeyId;
 use crate::wire::stand_in::stand_in;
 use crate::wire::v1::SignedRecord;
 
-/// The most names that one source address may have at a time: a home or an office behind one router.
+/// The maximum number of names that one source address may have at a time: a home or an office
+/// behind one router.
 const MAX_NAMES_PER_SOURCE: usize = 64;
 
 /// A claim by a legacy protocol: the name is at the source address.
@@ -62,11 +64,17 @@ pub enum Imported {
 }
 
 impl Table {
-    /// Processes a claim. If it repeats name and source address, it changes memory alone, as a renewal does.
+    /// Processes a claim. If it repeats name and source address, it changes memory alone, as a
+    /// renewal does.
     pub fn hear(&mut self, now: Now, claim: &UnverifiedClaim) -> ClaimOutcome {
         if let Some(holder) = self.authenticated_holder(now, &claim.name) {
-            debug!(name = %claim.name, peer = %claim.source, protocol = %claim.protocol, ?holder,
-                "an unverified claim is refused: an authenticated node holds the name");
+            debug!(
+                name = %claim.name,
+                peer = %claim.source,
+                protocol = %claim.protocol,
+                ?holder,
+                "an unverified claim is refused: an authenticated node holds the name"
+            );
             self.counters.unverified_owned += 1;
             return ClaimOutcome::Owned { holder };
         }
@@ -78,8 +86,12 @@ impl Table {
         if (moves && self.source_has_too_many_names(claim.source.ip()))
             || (known.is_none() && !self.has_room_for_unverified(now))
         {
-            debug!(name = %claim.name, peer = %claim.source, protocol = %claim.protocol,
-                "an unverified claim is refused: there are too many names, in total or from this address");
+            debug!(
+                name = %claim.name,
+                peer = %claim.source,
+                protocol = %claim.protocol,
+                "an unverified claim is refused: there are too many names, in total or from this address"
+            );
             self.counters.unverified_full += 1;
             return ClaimOutcome::Full;
         }
@@ -121,8 +133,8 @@ impl Table {
         })
     }
 
-    /// Imports a record from the file of a legacy program: the name was at an address at a time. A second import of the
-    /// same record changes nothing.
+    /// Imports a record from the file of a legacy program: the name was at an address at a time. A
+    /// second import of the same record changes nothing.
     pub fn import(
         &mut self,
         now: Now,
@@ -214,8 +226,8 @@ impl Table {
             .is_some()
     }
 
-    /// Makes room for one more row. If the limit is reached, the row that is absent longest is removed. Returns false if
-    /// there is no room.
+    /// Makes room for one more row. If the limit is reached, the row that is absent longest is
+    /// removed. Returns false if there is no room.
     fn has_room_for_unverified(&mut self, now: Now) -> bool {
         if self.unverified.len() >= self.settings.max_unverified {
             let absent = self
@@ -270,7 +282,8 @@ impl Table {
         true
     }
 
-    /// Sets the time and address of an imported record that is the newest. The node is present if its lease still runs.
+    /// Sets the time and address of an imported record that is the newest. The node is present if
+    /// its lease still runs.
     fn set_seen(&mut self, now: Now, slot: u32, claim: &UnverifiedClaim, at: Timestamp) {
         let left = claim.lease.duration().saturating_sub(now.wall.since(at));
         let present = !left.is_zero();
@@ -292,7 +305,8 @@ impl Table {
             },
         );
         if !present {
-            // The name is reserved from the import on. Otherwise the rows of an old file would be removed at once.
+            // The name is reserved from the import on. Otherwise the rows of an old file would be
+            // removed at once.
             let cold = self.cold_mut(slot);
             cold.ended = now_ms(now);
             cold.ended_at = now.wall;
@@ -300,7 +314,8 @@ impl Table {
         }
     }
 
-    /// Inserts a moment into the history. Returns false if the history has it, or does not go back so far.
+    /// Inserts a moment into the history. Returns false if the history has it, or does not go back
+    /// so far.
     fn note_interval(&mut self, now: Now, slot: u32, ip: IpAddr, at: Timestamp) -> bool {
         let keep = self.settings.history;
         let ip = ip.to_canonical();
