@@ -57,7 +57,7 @@ impl Engine {
                 server = %server.name,
                 old = %server.address,
                 new = %from,
-                "the server does not answer at its old address, and answered from a new one; using the new one"
+                "the server does not answer at its old address; using the new one"
             );
             self.servers[index].set_address(now, from);
         }

@@ -162,7 +162,7 @@ impl Engine {
                 server = %server.name,
                 old = %server.address,
                 new = %address,
-                "a server that does not answer announced itself from another address; using that one"
+                "a server that does not answer announced another address; using that one"
             );
             server.set_address(now, address);
         } else {

@@ -4,16 +4,16 @@
 //! slot, and `seen_v1` a page of renewal times for each [`SeenPage::SLOTS`] slots. A later format
 //! uses other table names; values begin with a version of their own.
 
-use std::convert::Infallible;
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use minicbor::{Decoder, Encoder};
+use minicbor::Decoder;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use tracing::debug;
 
+use super::format::{APP, FORMAT, decode_page, encode_meta, encode_page};
 use super::{Store, StoreError};
 use crate::model::NodeId;
 use crate::registry::row::{self, RowError, StoredNode};
@@ -25,12 +25,6 @@ const SEEN: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("seen_v1");
 
 /// The key of the one value in `meta_v1`.
 const FILE: &str = "file";
-/// Distinguishes our files from other redb files.
-const APP: &str = "hereabouts registry";
-/// The format that this program writes, and the newest that it reads.
-const FORMAT: u32 = 1;
-/// The version with which a page of renewal times begins.
-const PAGE_VERSION: u8 = 1;
 /// Memory for pages of the file. The table answers look-ups, so the store reads at start and where
 /// it writes only.
 const CACHE_BYTES: usize = 32 << 20;
@@ -45,8 +39,6 @@ pub struct Opened {
     /// The node id of the server that created the file.
     pub server: NodeId,
 }
-
-type Written = Result<(), minicbor::encode::Error<Infallible>>;
 
 /// A registry in one file.
 pub struct Embedded {
@@ -265,15 +257,6 @@ fn write_meta(database: &Database, server: NodeId) -> Result<(), Box<redb::Error
     transaction.commit().map_err(|error| boxed(error.into()))
 }
 
-fn encode_meta(server: NodeId, out: &mut Vec<u8>) -> Written {
-    Encoder::new(out)
-        .array(3)?
-        .str(APP)?
-        .u32(FORMAT)?
-        .bytes(&server.0)?
-        .ok()
-}
-
 /// Checks that this program wrote the file and can read it. Returns the id of the server that
 /// created it.
 fn check_meta(path: &Path, database: &impl ReadableDatabase) -> Result<NodeId, StoreError> {
@@ -367,22 +350,6 @@ fn load_all(
         count += 1;
     }
     Ok(count)
-}
-
-fn encode_page(entries: &[u8], out: &mut Vec<u8>) -> Written {
-    Encoder::new(out)
-        .array(2)?
-        .u8(PAGE_VERSION)?
-        .bytes(entries)?
-        .ok()
-}
-
-/// Decodes a page into its entries; `None` if it is no valid page.
-pub(super) fn decode_page(bytes: &[u8]) -> Option<&[u8]> {
-    let d = &mut Decoder::new(bytes);
-    let known = d.array().ok()? == Some(2) && d.u8().ok()? == PAGE_VERSION;
-    let entries = d.bytes().ok()?;
-    (known && entries.len() == SeenPage::BYTES && d.position() == bytes.len()).then_some(entries)
 }
 
 /// The directory of a file; `.` if the path has none.

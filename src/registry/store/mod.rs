@@ -11,6 +11,7 @@
 
 mod embedded;
 mod error;
+mod format;
 mod writer;
 
 #[cfg(test)]

@@ -514,7 +514,7 @@ proptest! {
     #[test]
     fn row_decode_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let _ = row::decode(0, &bytes);
-        let _ = embedded::decode_page(&bytes);
+        let _ = format::decode_page(&bytes);
     }
 
     #[test]
@@ -539,6 +539,6 @@ proptest! {
     #[test]
     fn seen_page_roundtrip(fill in any::<u8>(), length in 0usize..4000) {
         let bytes = vec![fill; length];
-        prop_assert!(embedded::decode_page(&bytes).is_none_or(|entries| entries.len() == SeenPage::BYTES));
+        prop_assert!(format::decode_page(&bytes).is_none_or(|entries| entries.len() == SeenPage::BYTES));
     }
 }

@@ -211,17 +211,7 @@ impl Table {
         }
         let presence = Presence::of(stored.state);
         let ended = elapsed_at(now, stored.ended);
-        let hot = Hot {
-            id: stored.signed.node,
-            epoch: stored.epoch,
-            base: stored.base,
-            sequence: stored.sequence,
-            expires: now_ms(now).saturating_add(millis(stored.lease.duration())),
-            source: Source::of(stored.source),
-            lease: stored.lease,
-            presence,
-            ..Hot::free()
-        };
+        let hot = stored_hot(now, &stored);
         let cold = stored_cold(&stored, ended);
         let slot = self.occupy(fits.then_some(stored.slot), hot, cold);
         if !stored.protocol.is_authenticated() {
@@ -298,6 +288,21 @@ impl Table {
                 bound,
             });
         }
+    }
+}
+
+/// The hot part of a stored node, with a fresh lease.
+fn stored_hot(now: Now, stored: &StoredNode) -> Hot {
+    Hot {
+        id: stored.signed.node,
+        epoch: stored.epoch,
+        base: stored.base,
+        sequence: stored.sequence,
+        expires: now_ms(now).saturating_add(millis(stored.lease.duration())),
+        source: Source::of(stored.source),
+        lease: stored.lease,
+        presence: Presence::of(stored.state),
+        ..Hot::free()
     }
 }
 

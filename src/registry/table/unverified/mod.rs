@@ -67,33 +67,10 @@ impl Table {
     /// Processes a claim. If it repeats name and source address, it changes memory alone, as a
     /// renewal does.
     pub fn hear(&mut self, now: Now, claim: &UnverifiedClaim) -> ClaimOutcome {
-        if let Some(holder) = self.authenticated_holder(now, &claim.name) {
-            debug!(
-                name = %claim.name,
-                peer = %claim.source,
-                protocol = %claim.protocol,
-                ?holder,
-                "an unverified claim is refused: an authenticated node holds the name"
-            );
-            self.counters.unverified_owned += 1;
-            return ClaimOutcome::Owned { holder };
-        }
         let id = stand_in(&claim.name);
         let known = self.slot_of(&id);
-        let moves = known.is_none_or(|slot| {
-            self.hot(slot).source.ip != packed(claim.source.ip().to_canonical())
-        });
-        if (moves && self.source_has_too_many_names(claim.source.ip()))
-            || (known.is_none() && !self.has_room_for_unverified(now))
-        {
-            debug!(
-                name = %claim.name,
-                peer = %claim.source,
-                protocol = %claim.protocol,
-                "an unverified claim is refused: there are too many names, in total or from this address"
-            );
-            self.counters.unverified_full += 1;
-            return ClaimOutcome::Full;
+        if let Some(refusal) = self.check_claim(now, claim, known) {
+            return refusal;
         }
         self.counters.unverified_taken += 1;
         let slot = known.unwrap_or_else(|| self.add_unverified(id, claim, now.wall));
@@ -131,6 +108,41 @@ impl Table {
             (Some(_), true, true) => Change::Moved,
             (Some(_), true, false) => Change::Same,
         })
+    }
+
+    /// Returns the refusal of a claim; `None` if it is to be accepted.
+    fn check_claim(
+        &mut self,
+        now: Now,
+        claim: &UnverifiedClaim,
+        known: Option<u32>,
+    ) -> Option<ClaimOutcome> {
+        if let Some(holder) = self.authenticated_holder(now, &claim.name) {
+            debug!(
+                name = %claim.name,
+                peer = %claim.source,
+                protocol = %claim.protocol,
+                ?holder,
+                "an unverified claim is refused: an authenticated node holds the name"
+            );
+            self.counters.unverified_owned += 1;
+            return Some(ClaimOutcome::Owned { holder });
+        }
+        let source = packed(claim.source.ip().to_canonical());
+        let moves = known.is_none_or(|slot| self.hot(slot).source.ip != source);
+        if (moves && self.source_has_too_many_names(claim.source.ip()))
+            || (known.is_none() && !self.has_room_for_unverified(now))
+        {
+            debug!(
+                name = %claim.name,
+                peer = %claim.source,
+                protocol = %claim.protocol,
+                "an unverified claim is refused: too many names, in total or from this address"
+            );
+            self.counters.unverified_full += 1;
+            return Some(ClaimOutcome::Full);
+        }
+        None
     }
 
     /// Imports a record from the file of a legacy program: the name was at an address at a time. A
