@@ -12,7 +12,7 @@ use tracing::{debug, trace};
 
 pub(super) use self::reply::Acknowledged;
 use super::Method;
-use super::own::{OwnRecord, renew_after};
+use super::own::OwnRecord;
 use super::schedule::jittered;
 use crate::model::{Lease, NodeId, NodeName, Now, Timestamp};
 use crate::wire::identity::RenewalKey;
