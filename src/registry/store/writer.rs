@@ -226,10 +226,7 @@ impl Actor {
         let batches: Vec<&Batch> = group.iter().map(|job| &job.batch).collect();
         let durable = group.last().map_or(Ticket(0), |job| job.ticket);
         let mut attempts = 0;
-        loop {
-            let Err(error) = self.attempt(attempts > 0, &batches) else {
-                break;
-            };
+        while let Err(error) = self.attempt(attempts > 0, &batches) {
             attempts += 1;
             tracing::warn!(
                 attempts,
