@@ -1,4 +1,4 @@
-//! History: which address a node had from when to when.
+//! History: which address a node had, from when and until when.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,8 @@ use super::{Table, millis, now_ms};
 use crate::model::{Address, Now, Timestamp};
 use crate::registry::row::{Interval, Seen};
 
-/// An address, how it is known, and a slot that has or had it; announced ones stand first.
+/// An address, how it is known, and a slot that has or had it. Announced addresses sort before
+/// observed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AddressKey([u8; 21]);
 
@@ -31,9 +32,9 @@ impl AddressKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) ip: [u8; 16],
-    /// When it began; the highest bit tells an observed address.
+    /// When the interval began; the highest bit is set for an observed address.
     from: u64,
-    /// When it ended; [`Span::OPEN`] while it runs.
+    /// When the interval ended; [`Span::OPEN`] while it is open.
     to: u64,
 }
 
@@ -105,9 +106,10 @@ impl Span {
 }
 
 impl Table {
-    /// Makes the open intervals those of a record and a source; what is no longer held ends at `confirmed`.
+    /// Makes the open intervals those of a record and a source. Intervals of other addresses end at
+    /// `confirmed`.
     ///
-    /// Returns whether anything was opened or closed.
+    /// Returns whether any interval was opened or closed.
     pub(super) fn follow_addresses(
         &mut self,
         now: Now,
@@ -117,21 +119,18 @@ impl Table {
         confirmed: Timestamp,
     ) -> bool {
         let source = packed(source.ip().to_canonical());
-        let kept = |span: &Span| match span.seen() {
-            Seen::Announced => addresses
-                .iter()
-                .any(|address| packed(address.ip) == span.ip),
-            Seen::Observed => span.ip == source,
-        };
         let mut changed = false;
-        for span in self
-            .cold_mut(slot)
-            .history
-            .iter_mut()
-            .filter(|span| span.is_open() && !kept(span))
-        {
-            span.close(confirmed);
-            changed = true;
+        for span in &mut self.cold_mut(slot).history {
+            let held = match span.seen() {
+                Seen::Announced => addresses
+                    .iter()
+                    .any(|address| packed(address.ip) == span.ip),
+                Seen::Observed => span.ip == source,
+            };
+            if span.is_open() && !held {
+                span.close(confirmed);
+                changed = true;
+            }
         }
         for address in addresses {
             changed |= self.open(now, slot, packed(address.ip), Seen::Announced);
@@ -143,7 +142,7 @@ impl Table {
         changed
     }
 
-    /// A source address that is another than before.
+    /// Makes the open observed interval that of a source address, which changed.
     pub(super) fn follow_source(
         &mut self,
         now: Now,
@@ -161,7 +160,7 @@ impl Table {
         self.prune(now, slot);
     }
 
-    /// Closes all that is open.
+    /// Closes all open intervals.
     pub(super) fn close_all(&mut self, now: Now, slot: u32, confirmed: Timestamp) {
         self.cold_mut(slot)
             .history
@@ -171,10 +170,11 @@ impl Table {
         self.prune(now, slot);
     }
 
-    /// Opens the intervals again that a record had when its node was last present.
+    /// Opens an interval, unless one is open for this address. Returns whether it was opened.
     pub(super) fn open(&mut self, now: Now, slot: u32, ip: [u8; 16], seen: Seen) -> bool {
         let cold = self.cold_mut(slot);
-        // A wall clock that went back must not make intervals overlap: the new one begins where the last one ended.
+        // If the wall clock was set back, the new interval begins where the last one ended, so that
+        // they do not overlap.
         let mut from = now.wall.0 & !Span::OBSERVED;
         for span in cold.history.iter().filter(|span| span.is(ip, seen)) {
             match span.to() {
@@ -197,21 +197,21 @@ impl Table {
         true
     }
 
-    /// Drops closed intervals that are too old or too many. Work on one node only.
+    /// Drops closed intervals of one node that are too old or too many. Returns whether any was
+    /// dropped.
     pub(super) fn prune(&mut self, now: Now, slot: u32) -> bool {
         let keep = self.settings.history;
         let before = self.cold(slot).history.len();
-        let too_old = |span: &Span| {
-            span.to()
-                .is_some_and(|to| keep.is_zero() || to.plus(keep) <= now.wall)
-        };
         let mut dropped: Vec<Span> = self
             .cold_mut(slot)
             .history
-            .extract_if(.., |span| too_old(span))
+            .extract_if(.., |span| {
+                span.to()
+                    .is_some_and(|to| keep.is_zero() || to.plus(keep) <= now.wall)
+            })
             .collect();
-        let most = self.settings.max_intervals_per_node;
-        while self.cold(slot).history.len() > most {
+        let limit = self.settings.max_intervals_per_node;
+        while self.cold(slot).history.len() > limit {
             let Some(oldest) = self.oldest_closed(slot) else {
                 break;
             };
@@ -219,13 +219,8 @@ impl Table {
             self.counters.intervals_dropped += 1;
         }
         for span in &dropped {
-            let (ip, seen) = (span.ip, span.seen());
-            if !self
-                .cold(slot)
-                .history
-                .iter()
-                .any(|other| other.is(ip, seen))
-            {
+            let history = &self.cold(slot).history;
+            if !history.iter().any(|other| other.is(span.ip, span.seen())) {
                 self.addresses.remove(&span.key(slot));
             }
         }
@@ -242,7 +237,7 @@ impl Table {
         closed.min().map(|(_, index)| index)
     }
 
-    /// When the oldest closed interval is old enough to go, in ms by the monotonic clock.
+    /// When the oldest closed interval is old enough to be dropped, in ms by the monotonic clock.
     pub(super) fn prune_at(&self, now: Now, cold: &Cold) -> Option<i64> {
         let oldest = cold.history.iter().filter_map(|span| span.to()).min()?;
         let wait = oldest.plus(self.settings.history).since(now.wall);

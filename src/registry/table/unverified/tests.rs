@@ -32,7 +32,7 @@ fn joined(outcome: &Outcome) -> bool {
     )
 }
 
-/// What the store would hold, in a table of its own.
+/// A new table with the rows that the store would hold.
 fn reloaded(table: &mut Table, at: u64) -> Table {
     let mut rows = Vec::new();
     while table.is_dirty() {
@@ -114,7 +114,7 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
 }
 
 #[test]
-fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
+fn claim_never_takes_a_name_from_an_authenticated_node() {
     let mut table = table();
     assert!(joined(&table.register(now(0), registration(1, 1, 1))));
     let before = table.by_name(&name("node-1")).unwrap().signed();
@@ -122,7 +122,7 @@ fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
         table.hear(now(1), &claim("node-1", 66)),
         ClaimOutcome::Owned { holder: node_id(1) }
     );
-    // Not even when the node is gone, as long as the name is kept for it.
+    // The same holds while the node is absent, as long as the name is reserved for it.
     table.expire(now(100));
     assert_eq!(
         table.hear(now(200), &claim("node-1", 66)),
@@ -152,7 +152,7 @@ fn claim_never_takes_a_name_from_a_node_that_proves_itself() {
 }
 
 #[test]
-fn former_name_of_a_node_is_kept_from_claims() {
+fn former_name_of_a_node_is_reserved_against_claims() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
     table.register(
@@ -166,7 +166,7 @@ fn former_name_of_a_node_is_kept_from_claims() {
 }
 
 #[test]
-fn node_that_proves_itself_takes_the_name_at_once() {
+fn authenticated_node_takes_over_the_name_at_once() {
     let mut table = table();
     table.hear(now(0), &claim("node-1", 66));
     assert!(joined(&table.register(now(10), registration(1, 1, 1))));
@@ -180,13 +180,13 @@ fn node_that_proves_itself_takes_the_name_at_once() {
         table.hear(now(11), &claim("node-1", 66)),
         ClaimOutcome::Owned { holder: node_id(1) }
     );
-    // Where the name was before is still told.
+    // The earlier address of the name is still found.
     let past: Vec<_> = table
         .at(&name("node-1"), now(0).wall)
         .map(|(_, interval)| interval.ip)
         .collect();
     assert_eq!(past, [ip(66)]);
-    // Once the name is free again, a claim counts again.
+    // Once the name is free again, a claim is accepted again.
     table.forget(&name("node-1"));
     assert_eq!(
         table.hear(now(12), &claim("node-1", 67)),
@@ -199,7 +199,7 @@ fn node_that_proves_itself_takes_the_name_at_once() {
 }
 
 #[test]
-fn nobody_can_register_or_renew_under_a_stand_in() {
+fn stand_in_can_neither_register_nor_renew() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     let id = table.by_name(&name("laptop")).unwrap().id();
@@ -215,7 +215,7 @@ fn nobody_can_register_or_renew_under_a_stand_in() {
 }
 
 #[test]
-fn another_wire_speaks_for_the_same_name() {
+fn another_protocol_claims_the_same_name() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     table.take_dirty();
@@ -242,7 +242,7 @@ fn another_wire_speaks_for_the_same_name() {
 }
 
 #[test]
-fn names_made_up_fill_their_own_room_and_no_more() {
+fn invented_names_fill_their_own_limit_only() {
     let mut table = Table::new(Settings {
         max_unverified: 100,
         ..Settings::default()
@@ -255,7 +255,7 @@ fn names_made_up_fill_their_own_room_and_no_more() {
         (100, 900)
     );
     assert!(joined(&table.register(now(1), registration(1, 1, 1))));
-    // Who is present stays; who is gone makes room.
+    // Present rows stay; absent rows make room.
     assert!(table.by_name(&name("made-up-0")).is_some());
     table.expire(now(600));
     table.register(now(600), registration(1, 1, 2));
@@ -268,12 +268,12 @@ fn names_made_up_fill_their_own_room_and_no_more() {
 }
 
 #[test]
-fn one_address_has_some_names_and_no_more() {
+fn names_of_one_address_are_limited() {
     let mut table = table();
     for index in 0..100 {
         table.hear(now(0), &claim(&format!("name-{index}"), 9));
     }
-    assert_eq!(table.unverified(), NAMES_PER_SOURCE);
+    assert_eq!(table.unverified(), MAX_NAMES_PER_SOURCE);
     assert_eq!(
         table.hear(now(1), &claim("name-0", 9)),
         ClaimOutcome::Taken(Change::Same)
@@ -282,7 +282,7 @@ fn one_address_has_some_names_and_no_more() {
         table.hear(now(1), &claim("elsewhere", 10)),
         ClaimOutcome::Taken(Change::Joined)
     );
-    // Nor can names be moved there.
+    // No further name can move there.
     assert_eq!(
         table.hear(now(1), &claim("elsewhere", 9)),
         ClaimOutcome::Full
@@ -290,7 +290,7 @@ fn one_address_has_some_names_and_no_more() {
 }
 
 #[test]
-fn full_table_takes_no_claim_and_evicts_nobody_for_it() {
+fn full_table_accepts_no_claim_and_evicts_no_node_for_it() {
     let mut table = Table::new(Settings {
         max_nodes: 2,
         ..Settings::default()
@@ -314,7 +314,7 @@ fn claims_survive_a_restart() {
         },
     );
     let mut loaded = reloaded(&mut table, 10);
-    let wires: Vec<_> = loaded
+    let protocols: Vec<_> = loaded
         .nodes(Filter::ALL, None)
         .map(|node| (node.name().to_string(), node.protocol()))
         .collect();
@@ -324,7 +324,7 @@ fn claims_survive_a_restart() {
         ("node-1", Protocol::Hereabouts),
     ];
     assert_eq!(
-        wires,
+        protocols,
         expected.map(|(name, protocol)| (name.to_owned(), protocol))
     );
     assert_eq!(loaded.unverified(), 2);
@@ -339,11 +339,11 @@ fn claims_survive_a_restart() {
 }
 
 #[test]
-fn row_of_version_1_is_read_as_our_own() {
+fn row_of_version_1_is_of_our_own_protocol() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
     let mut bytes = table.take_dirty().rows[0].value.clone().unwrap().into_vec();
-    // A head of 20 elements (RFC 8949 §3.1) and the version; the wire is the last byte.
+    // A head of 20 elements (RFC 8949 §3.1) and the version; the protocol is the last byte.
     assert_eq!((bytes[0], bytes[1], bytes.last()), (0x94, 2, Some(&0)));
     (bytes[0], bytes[1]) = (0x93, 1);
     bytes.pop();
@@ -355,7 +355,7 @@ fn row_of_version_1_is_read_as_our_own() {
 }
 
 #[test]
-fn imported_file_is_taken_once() {
+fn imported_file_is_applied_once() {
     let mut table = table();
     let day = 86_400;
     let now = fixture::now(200 * day);
@@ -407,7 +407,7 @@ fn imported_file_is_taken_once() {
         before
     );
 
-    // What is known better is not made worse by an older file.
+    // An older file does not replace newer data.
     table.hear(now, &claim("recent", 9));
     assert_eq!(
         table.import(
@@ -434,20 +434,20 @@ fn imported_file_is_taken_once() {
 }
 
 #[test]
-fn holder_of_an_address_is_who_proves_itself() {
+fn authenticated_node_is_the_holder_of_an_address() {
     let mut table = table();
     table.register(now(0), changed(1, 1, 1, |record| record.addresses.clear()));
     table.hear(now(50), &claim("laptop", 1));
     assert_eq!(
         table.holder(ip(1)).unwrap().id(),
         node_id(1),
-        "though the claim is the later one"
+        "although the claim is newer"
     );
     assert_eq!(table.holders(ip(1), None).count(), 2);
 }
 
 #[test]
-fn refusal_of_a_second_real_node_stays_as_it_was() {
+fn second_authenticated_node_is_refused_as_before() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
     let other = fixture::signed(2, registration(1, 1, 1).record);
@@ -458,7 +458,7 @@ fn refusal_of_a_second_real_node_stays_as_it_was() {
 }
 
 #[test]
-fn nothing_is_left_after_all_is_over() {
+fn table_is_empty_after_all_has_expired() {
     let mut table = table();
     table.hear(now(0), &claim("laptop", 7));
     table.import(
