@@ -65,7 +65,7 @@ pub(super) struct Verdict {
     /// Whether the rule set decides it beyond doubt.
     pub(super) certain: bool,
     /// What the rules that decide it look at.
-    pub(super) by: By,
+    pub(super) criteria: Criteria,
     /// Table and chain, as `nft` takes them: `inet filter input`.
     pub(super) chain: String,
     /// The rule's handle; `None` where the chain's policy drops.
@@ -74,14 +74,14 @@ pub(super) struct Verdict {
 
 /// What else than the datagram's kind and port rules look at: restrictions that a mend is to keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct By {
+pub(super) struct Criteria {
     /// Where it comes from.
     pub(super) source: bool,
     /// By which interface it comes.
     pub(super) interface: bool,
 }
 
-impl By {
+impl Criteria {
     fn or(self, other: Self) -> Self {
         Self {
             source: self.source || other.source,
@@ -106,7 +106,7 @@ impl By {
 
 /// A program that makes the rules, so that a rule added by hand would not last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeper {
+pub(super) enum Manager {
     /// Its chains are called `ufw-…`.
     Ufw,
     /// Its table is called `firewalld`.
@@ -154,7 +154,7 @@ pub(super) fn flows(
 }
 
 /// What drops, or may drop, each of the flows, and who keeps the rules; `None` if the text is no rule set.
-pub(super) fn evaluate(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Keeper>)> {
+pub(super) fn evaluate(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Manager>)> {
     let parsed: Value = serde_json::from_str(ruleset).ok()?;
     let objects = parsed.get("nftables")?.as_array()?;
     let rules = Rules::new(objects);
@@ -169,7 +169,7 @@ pub(super) fn evaluate(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, O
         // Each chain of a hook has its say: one that drops is enough.
         found.extend(bases.filter_map(|base| rules.verdict(base, flow)));
     }
-    Some((found, rules.kept_by()))
+    Some((found, rules.manager()))
 }
 
 struct Rules<'a> {
@@ -264,7 +264,7 @@ impl May {
 struct Walk<'a> {
     flow: &'a Flow,
     /// What a rule that decides, or may decide, looks at.
-    by: By,
+    criteria: Criteria,
     steps: u32,
 }
 
@@ -282,7 +282,7 @@ impl Place<'_> {
         Verdict {
             flow: *flow,
             certain: true,
-            by: By::default(),
+            criteria: Criteria::default(),
             chain: name(self.chain),
             handle,
         }
@@ -311,12 +311,12 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn kept_by(&self) -> Option<Keeper> {
+    fn manager(&self) -> Option<Manager> {
         self.chains
             .iter()
             .find_map(|chain| match (text(chain, "table"), text(chain, "name")) {
-                ("firewalld", _) => Some(Keeper::Firewalld),
-                (_, name) if name.starts_with("ufw-") => Some(Keeper::Ufw),
+                ("firewalld", _) => Some(Manager::Firewalld),
+                (_, name) if name.starts_with("ufw-") => Some(Manager::Ufw),
                 _ => None,
             })
     }
@@ -324,7 +324,7 @@ impl<'a> Rules<'a> {
     fn verdict(&self, base: &Value, flow: &Flow) -> Option<Verdict> {
         let mut walk = Walk {
             flow,
-            by: By::default(),
+            criteria: Criteria::default(),
             steps: 0,
         };
         let mut may = self.walk(base, &mut walk, 0);
@@ -334,7 +334,7 @@ impl<'a> Rules<'a> {
                 May::dropped(Verdict {
                     flow: *flow,
                     certain,
-                    by: By::default(),
+                    criteria: Criteria::default(),
                     chain: name(base),
                     handle: None,
                 })
@@ -347,7 +347,7 @@ impl<'a> Rules<'a> {
         let certain = !may.accepted && !elsewhere;
         may.dropped.map(|verdict| Verdict {
             certain,
-            by: walk.by,
+            criteria: walk.criteria,
             ..verdict
         })
     }
@@ -384,7 +384,7 @@ impl<'a> Rules<'a> {
 
     fn apply(&self, place: Place<'_>, statements: &[Value], walk: &mut Walk<'_>) -> May {
         let mut fits = Fits::Yes;
-        let mut by = By::default();
+        let mut criteria = Criteria::default();
         for statement in statements {
             let Some((kind, content)) = first(statement) else {
                 continue;
@@ -396,17 +396,17 @@ impl<'a> Rules<'a> {
                         Fits::Maybe => fits = Fits::Maybe,
                         Fits::Yes => {}
                     }
-                    by = by.and(content.get("left"));
+                    criteria = criteria.and(content.get("left"));
                 }
                 // A count, a log line or a mark changes no verdict.
                 "counter" | "log" | "mangle" | "notrack" | "ct helper" | "ct timeout" => {}
                 "vmap" => {
-                    walk.by = walk.by.or(by.and(content.get("key")));
+                    walk.criteria = walk.criteria.or(criteria.and(content.get("key")));
                     return self.vmap(place, content, walk).where_it(fits);
                 }
                 _ => match self.decides(place, kind, content, walk) {
                     Some(may) => {
-                        walk.by = walk.by.or(by);
+                        walk.criteria = walk.criteria.or(criteria);
                         return may.where_it(fits);
                     }
                     // Rates and foreign extensions: not to be known from the rule.

@@ -323,22 +323,22 @@ fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
 
 #[test]
 fn what_the_deciding_rules_look_at_is_told() {
-    let by = |policy: &str, rules: &[&str]| {
+    let criteria = |policy: &str, rules: &[&str]| {
         let (verdicts, _) = evaluate(&ruleset("input", policy, rules), &all()).unwrap();
         let first = verdicts.first().unwrap();
-        (first.by.source, first.by.interface)
+        (first.criteria.source, first.criteria.interface)
     };
-    assert_eq!(by("drop", &[]), (false, false));
+    assert_eq!(criteria("drop", &[]), (false, false));
     assert_eq!(
-        by("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
+        criteria("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
         (true, false)
     );
     assert_eq!(
-        by("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]),
+        criteria("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]),
         (true, false)
     );
     assert_eq!(
-        by(
+        criteria(
             "drop",
             &[&accept(r#"{"meta": {"key": "iifname"}}"#, r#""eth1""#)]
         ),
@@ -348,7 +348,7 @@ fn what_the_deciding_rules_look_at_is_told() {
     let tcp = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}"#;
     let other = rule("==", SADDR, LOCAL_NETWORK, "accept")
         .replace(r#"{"accept""#, &format!(r#"{tcp}, {{"accept""#));
-    assert_eq!(by("drop", &[&other]), (false, false));
+    assert_eq!(criteria("drop", &[&other]), (false, false));
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn who_keeps_the_rules_is_known_by_their_names() {
         );
         evaluate(&text, &all()).unwrap().1
     };
-    assert_eq!(kept("filter", "ufw-user-input"), Some(Keeper::Ufw));
-    assert_eq!(kept("firewalld", "filter_INPUT"), Some(Keeper::Firewalld));
+    assert_eq!(kept("filter", "ufw-user-input"), Some(Manager::Ufw));
+    assert_eq!(kept("firewalld", "filter_INPUT"), Some(Manager::Firewalld));
     assert_eq!(kept("filter", "INPUT"), None);
 }

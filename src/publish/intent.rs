@@ -55,7 +55,11 @@ impl Intent {
         current_state: &BTreeMap<Target, CurrentState>,
         network: Option<&Network>,
     ) -> Vec<(Target, Change)> {
-        plan(current_state, &self.wanted(current_state, network))
+        let changes = plan(current_state, &self.wanted(current_state, network));
+        for (target, change) in &changes {
+            tracing::debug!(%target, ?change, "the publication changes");
+        }
+        changes
     }
 
     /// What each target has to publish. A target with addresses is unknown without the network, and stays

@@ -12,6 +12,8 @@
 //! further target (DNS UPDATE, a hosts file, a webhook) is one more variant of [`Target`] and one more
 //! carrier; the rules here stay the same.
 
+#![allow(missing_docs, reason = "the room is used by this program alone")]
+
 mod claim;
 mod dns_sd;
 mod intent;

@@ -1,6 +1,6 @@
 //! What can be wrong on this machine alone: files, the node, the port, interfaces.
 
-use super::super::observations::{KeySeen, NodeSeen, Observations, PortSeen, StateSeen};
+use super::super::observations::{KeyState, NodeState, Observations, PortState, StateDirState};
 use super::{counted, ok, problem, some_of, warning};
 use crate::api::view::{Code, FindingView, PublicationState, PublicationView, StatusView};
 use crate::model::Role;
@@ -10,26 +10,26 @@ const NEEDED_MTU_IPV4: u32 = 1228;
 /// What every link that carries IPv6 has to have (RFC 8200 §5).
 const NEEDED_MTU_IPV6: u32 = 1280;
 
-pub(super) fn diagnose(seen: &Observations, findings: &mut Vec<FindingView>) {
-    config(seen, findings);
+pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>) {
+    config(observed, findings);
     // Another user's node shows neither to this one, and advice to hand them over would break it.
-    let foreign = matches!(seen.node, NodeSeen::Unreachable { foreign: true, .. });
-    if !(foreign && matches!(seen.key, KeySeen::Unusable(_))) {
-        findings.push(key(&seen.key, &seen.setup.channel));
+    let foreign = matches!(observed.node, NodeState::Unreachable { foreign: true, .. });
+    if !(foreign && matches!(observed.key, KeyState::Unusable(_))) {
+        findings.push(key(&observed.key, &observed.setup.channel));
     }
-    if !(foreign && matches!(seen.state, StateSeen::Unusable(_))) {
-        findings.push(state(&seen.state));
+    if !(foreign && matches!(observed.state, StateDirState::Unusable(_))) {
+        findings.push(state(&observed.state));
     }
-    node(seen, findings);
-    port(seen, findings);
-    interfaces(seen, findings);
-    mtu(seen, findings);
-    match &seen.mdns {
+    node(observed, findings);
+    port(observed, findings);
+    interfaces(observed, findings);
+    mtu(observed, findings);
+    match &observed.mdns {
         Some(Ok(())) => findings.push(ok(Code::Mdns, "port 5353/udp can be shared with other mDNS programs")),
-        Some(Err(why)) => findings.push(problem(
+        Some(Err(reason)) => findings.push(problem(
             Code::MdnsPortTaken,
             // What to do follows.
-            format!("failed to {}", why.rsplit_once(": ").map_or(why.as_str(), |(why, _)| why)),
+            format!("failed to {}", reason.rsplit_once(": ").map_or(reason.as_str(), |(reason, _)| reason)),
             "stop that program, let it share the port (avahi-daemon and systemd-resolved do), or take mdns out of \
              discovery.methods and publish",
         )),
@@ -37,8 +37,8 @@ pub(super) fn diagnose(seen: &Observations, findings: &mut Vec<FindingView>) {
     }
 }
 
-fn config(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let setup = &seen.setup;
+fn config(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let setup = &observed.setup;
     let name = setup.source.as_ref().map_or_else(
         || "built-in defaults".to_owned(),
         |path| path.display().to_string(),
@@ -64,9 +64,9 @@ fn config(seen: &Observations, findings: &mut Vec<FindingView>) {
     }
 }
 
-fn key(key: &KeySeen, channel: &str) -> FindingView {
+fn key(key: &KeyState, channel: &str) -> FindingView {
     match key {
-        KeySeen::Usable(ids) => ok(
+        KeyState::Usable(ids) => ok(
             Code::Key,
             format!(
                 "{} of channel '{channel}' can be used: {}",
@@ -74,41 +74,41 @@ fn key(key: &KeySeen, channel: &str) -> FindingView {
                 ids.join(", ")
             ),
         ),
-        KeySeen::None => warning(
+        KeyState::Missing => warning(
             Code::KeyNone,
             "there is no key yet, so the network could not be asked; 'hereabouts run' would make one that no other \
              machine has",
             "on the first machine: hereabouts run; on each further one: hereabouts init --key with the first one's key",
         ),
-        KeySeen::Unusable(why) => {
-            let (why, remedy) = why.trim().rsplit_once("; mend it: ").unwrap_or((
-                why.trim(),
+        KeyState::Unusable(reason) => {
+            let (reason, remedy) = reason.trim().rsplit_once("; mend it: ").unwrap_or((
+                reason.trim(),
                 "give the file to the user that runs hereabouts, with mode 0600 and a key of 'hereabouts keygen'",
             ));
-            problem(Code::KeyUnusable, why, remedy)
+            problem(Code::KeyUnusable, reason, remedy)
         }
     }
 }
 
-fn state(state: &StateSeen) -> FindingView {
+fn state(state: &StateDirState) -> FindingView {
     match state {
-        StateSeen::Usable(path) => {
+        StateDirState::Usable(path) => {
             ok(Code::State, "the state directory can be written").about(path.display())
         }
-        StateSeen::ToBeMade(path) => ok(
+        StateDirState::Creatable(path) => ok(
             Code::State,
             "the state directory will be made at the first start",
         )
         .about(path.display()),
-        StateSeen::Unusable(why) => {
+        StateDirState::Unusable(reason) => {
             // Such an error has its mend as a sentence of its own.
-            let (why, remedy) = why.rsplit_once(". ").unwrap_or((
-                why,
+            let (reason, remedy) = reason.rsplit_once(". ").unwrap_or((
+                reason,
                 "give the directory to the user that runs hereabouts, or set node.state_dir",
             ));
-            problem(Code::StateUnusable, format!("failed to {why}"), remedy)
+            problem(Code::StateUnusable, format!("failed to {reason}"), remedy)
         }
-        StateSeen::Held(path) => problem(
+        StateDirState::Held(path) => problem(
             Code::StateHeld,
             "a hereabouts holds the state directory, and its control socket does not answer",
             "wait if it starts or stops just now; else end it and look into its log",
@@ -117,24 +117,24 @@ fn state(state: &StateSeen) -> FindingView {
     }
 }
 
-fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let status = match &seen.node {
-        NodeSeen::Running(status) => status,
-        NodeSeen::Absent => {
+fn node(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let status = match &observed.node {
+        NodeState::Running(status) => status,
+        NodeState::Absent => {
             findings.push(ok(
                 Code::NodeAbsent,
                 "no node runs here with this state directory; looked without it",
             ));
             return;
         }
-        NodeSeen::Unreachable {
-            why,
+        NodeState::Unreachable {
+            reason,
             remedy,
             foreign: _,
         } => {
             findings.push(warning(
                 Code::NodeUnreachable,
-                format!("the node of this machine can't be asked: {why}"),
+                format!("the node of this machine can't be asked: {reason}"),
                 *remedy,
             ));
             return;
@@ -156,12 +156,12 @@ fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
                 status.node.name,
                 status.health.reasons.join("; ")
             ),
-            not_ready_mend(seen, status),
+            not_ready_mend(observed, status),
         ));
     }
-    outdated(seen, status, findings);
+    outdated(observed, status, findings);
     told_by_node(status, findings);
-    not_published(seen, status, findings);
+    not_published(observed, status, findings);
     files(status, findings);
 }
 
@@ -227,9 +227,9 @@ fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
 }
 
 /// What was asked here with the configuration says nothing of a node that runs with another one.
-fn outdated(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
+fn outdated(observed: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
     let mut differs = Vec::new();
-    if let KeySeen::Usable(ids) = &seen.key
+    if let KeyState::Usable(ids) = &observed.key
         && *ids != status.node.key_ids
     {
         differs.push(format!(
@@ -238,10 +238,10 @@ fn outdated(seen: &Observations, status: &StatusView, findings: &mut Vec<Finding
             ids.join(", ")
         ));
     }
-    if status.node.channel != seen.setup.channel {
+    if status.node.channel != observed.setup.channel {
         differs.push(format!(
             "its channel is '{}', not '{}'",
-            status.node.channel, seen.setup.channel
+            status.node.channel, observed.setup.channel
         ));
     }
     if !differs.is_empty() {
@@ -278,10 +278,10 @@ fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
 }
 
 /// Where the node's own record is to stand, and does not.
-fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
+fn not_published(observed: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
     let elsewhere = |view: &&PublicationView| match view.target.as_str() {
         "server" => true,
-        "mdns" => view.state == PublicationState::Failed && matches!(seen.mdns, Some(Err(_))),
+        "mdns" => view.state == PublicationState::Failed && matches!(observed.mdns, Some(Err(_))),
         _ => false,
     };
     for view in status.publications.iter().filter(|view| !elsewhere(view)) {
@@ -293,8 +293,8 @@ fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<Fi
             PublicationState::Conflict => {
                 // It has its mend as a sentence of its own.
                 let default = "give one of the two another name; the node tries again by itself within a minute";
-                let (why, remedy) = reason.split_once(". ").unwrap_or((reason, default));
-                (why.to_owned(), remedy)
+                let (reason, remedy) = reason.split_once(". ").unwrap_or((reason, default));
+                (reason.to_owned(), remedy)
             }
             PublicationState::Failed => (
                 format!("this node's name is not told to {}: {reason}", view.target),
@@ -314,19 +314,19 @@ fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<Fi
 }
 
 /// What to do about a node that is not ready.
-fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
+fn not_ready_mend(observed: &Observations, status: &StatusView) -> &'static str {
     let unheard = status
         .servers
         .iter()
         .all(|server| server.last_acknowledged.is_none() && server.last_refusal.is_none());
-    let server = seen.network.peers.iter().any(|(_, serves)| *serves);
-    let heard = seen
+    let server = observed.network.peers.iter().any(|(_, serves)| *serves);
+    let heard = observed
         .network
         .targets
         .iter()
-        .all(|target| target.looped != Some(false));
+        .all(|target| target.returned != Some(false));
     // Nothing else that is found here tells of it.
-    if seen.setup.role == Role::Client && unheard && server && heard {
+    if observed.setup.role == Role::Client && unheard && server && heard {
         "if it lasts: a server answers questions and acknowledges nothing, as one whose disk is full; run hereabouts \
          doctor on the server"
     } else {
@@ -334,49 +334,49 @@ fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
     }
 }
 
-fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let port = seen.setup.listen.port();
-    findings.push(match &seen.port {
-        PortSeen::Free => ok(Code::Port, format!("port {port}/udp is free")),
-        PortSeen::Own => ok(Code::Port, format!("the node holds port {port}/udp")),
-        PortSeen::Taken(_) if matches!(seen.node, NodeSeen::Unreachable { .. }) => {
+fn port(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let port = observed.setup.listen.port();
+    findings.push(match &observed.port {
+        PortState::Free => ok(Code::Port, format!("port {port}/udp is free")),
+        PortState::Own => ok(Code::Port, format!("the node holds port {port}/udp")),
+        PortState::InUse(_) if matches!(observed.node, NodeState::Unreachable { .. }) => {
             ok(Code::Port, format!("port {port}/udp is held, as it is where a node runs"))
         }
-        PortSeen::Taken(why) if why.contains("(hereabouts)") => problem(
+        PortState::InUse(reason) if reason.contains("(hereabouts)") => problem(
             Code::PortTaken,
-            format!("failed to {why}"),
+            format!("failed to {reason}"),
             "that is a node with another state directory: ask it by its own --config, stop it if it should not run, or \
              give this one another listen.port, which is all that two nodes on one machine need",
         ),
-        PortSeen::Taken(why) => problem(
+        PortState::InUse(reason) => problem(
             Code::PortTaken,
-            format!("failed to {why}"),
+            format!("failed to {reason}"),
             "stop that program; or, if it can't share the port, set listen.port, discovery.multicast.port and \
              discovery.broadcast.port to another one, the latter two on every node",
         ),
-        PortSeen::Unusable(why) => problem(
+        PortState::Unusable(reason) => problem(
             Code::PortUnusable,
-            format!("failed to {why}"),
+            format!("failed to {reason}"),
             "set listen.address to '::', which is every address, and listen.port to 1024 or more",
         ),
     });
-    if let Some(why) = &seen.deaf {
+    if let Some(reason) = &observed.deaf {
         findings.push(warning(
             Code::PortTaken,
-            format!("this client does not hear what is sent to everybody, failed to {why}: it asks servers itself"),
+            format!("this client does not hear what is sent to everybody, failed to {reason}: it asks servers itself"),
             "stop the program that has that port, or live with it: a server that comes back is found a little later",
         ));
     }
 }
 
-fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let taken: Vec<_> = seen
+fn interfaces(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let taken: Vec<_> = observed
         .interfaces
         .iter()
         .filter(|interface| interface.taken)
         .collect();
     if taken.is_empty() {
-        let left: Vec<_> = seen
+        let left: Vec<_> = observed
             .interfaces
             .iter()
             .map(|interface| format!("{} {}", interface.name, interface.rule))
@@ -399,13 +399,13 @@ fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
             format!("{} taken: {names}", counted(taken.len(), "interface")),
         ));
     }
-    if seen.polled
-        || seen
+    if observed.polled
+        || observed
             .node
             .running()
             .is_some_and(|status| status.interfaces_polled)
     {
-        let mdns = if seen.mdns.is_some() {
+        let mdns = if observed.mdns.is_some() {
             ", and mDNS finds no interface"
         } else {
             ""
@@ -418,8 +418,8 @@ fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
     }
 }
 
-fn mtu(seen: &Observations, findings: &mut Vec<FindingView>) {
-    for interface in seen
+fn mtu(observed: &Observations, findings: &mut Vec<FindingView>) {
+    for interface in observed
         .interfaces
         .iter()
         .filter(|interface| interface.taken && !interface.loopback)

@@ -9,10 +9,10 @@ use super::observations::Observations;
 use crate::api::view::{Code, FindingView, Severity};
 
 /// Judges all that was seen; what is told first is what others may follow from.
-pub(super) fn diagnose(seen: &Observations) -> Vec<FindingView> {
+pub(super) fn diagnose(observed: &Observations) -> Vec<FindingView> {
     let mut findings = Vec::new();
-    machine::diagnose(seen, &mut findings);
-    network::diagnose(seen, &mut findings);
+    machine::diagnose(observed, &mut findings);
+    network::diagnose(observed, &mut findings);
     findings
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::firewall::{By, Direction, Keeper, Kind, Verdict};
+use super::super::firewall::{Criteria, Direction, Manager, Kind, Verdict};
 use super::super::observations::{
-    FirewallSeen, KeySeen, NetworkSeen, NotJoined, Observations, Outcome, PortSeen, Sent,
-    Surroundings, TargetSeen,
+    FirewallState, KeyState, ProbedNetwork, NotJoined, Observations, Outcome, PortState, Sent,
+    Environment, ProbedTarget,
 };
 use super::{counted, ok, problem, some_of, warning};
 use crate::api::view::{Code, FindingView, ServerView};
@@ -15,29 +15,29 @@ use crate::net::{Family, FanoutMethod};
 
 const OPEN_FIREWALL: &str = "open the firewall of this machine for UDP";
 
-pub(super) fn diagnose(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let not_joined = not_joined(seen);
+pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let not_joined = not_joined(observed);
     findings.extend(
         not_joined
             .iter()
-            .map(|group| not_joined_finding(group, seen.node.running().is_some())),
+            .map(|group| not_joined_finding(group, observed.node.running().is_some())),
     );
-    loops(seen, &not_joined, findings);
-    firewall(seen, findings);
-    if seen.network.asked {
-        peers(seen, findings);
-        unanswered_multicast(&seen.network, findings);
-        surroundings(seen, findings);
+    loops(observed, &not_joined, findings);
+    firewall(observed, findings);
+    if observed.network.asked {
+        peers(observed, findings);
+        unanswered_multicast(&observed.network, findings);
+        environment(observed, findings);
     }
-    strangers(seen, findings);
-    clocks(&seen.network, findings);
-    servers(seen, findings);
+    strangers(observed, findings);
+    clocks(&observed.network, findings);
+    servers(observed, findings);
 }
 
 /// The groups that could not be joined: by the node, or by this program where none runs.
-fn not_joined(seen: &Observations) -> Vec<NotJoined> {
-    let Some(status) = seen.node.running() else {
-        return seen.network.not_joined.clone();
+fn not_joined(observed: &Observations) -> Vec<NotJoined> {
+    let Some(status) = observed.node.running() else {
+        return observed.network.not_joined.clone();
     };
     let taken = status.interfaces.iter().filter(|interface| interface.taken);
     let groups = taken.flat_map(|interface| {
@@ -49,14 +49,14 @@ fn not_joined(seen: &Observations) -> Vec<NotJoined> {
     let failed = groups
         .filter(|(_, group)| !group.joined)
         .map(|(interface, group)| {
-            let why = group
+            let reason = group
                 .error
                 .clone()
                 .unwrap_or_else(|| "for a reason that is not known".to_owned());
             NotJoined {
                 interface,
                 group: group.group,
-                why,
+                reason,
             }
         });
     failed.collect()
@@ -66,16 +66,16 @@ fn not_joined_finding(
     NotJoined {
         interface,
         group,
-        why,
+        reason,
     }: &NotJoined,
     node: bool,
 ) -> FindingView {
-    let remedy = match why {
-        why if why.contains("igmp_max_memberships") => {
+    let remedy = match reason {
+        reason if reason.contains("igmp_max_memberships") => {
             "sysctl -w net.ipv4.igmp_max_memberships=100, and the same in /etc/sysctl.d; or leave interfaces out by \
              interfaces.exclude"
         }
-        why if why.contains("optmem_max") => {
+        reason if reason.contains("optmem_max") => {
             "sysctl -w net.core.optmem_max=131072, and the same in /etc/sysctl.d; or leave interfaces out by \
              interfaces.exclude"
         }
@@ -88,26 +88,26 @@ fn not_joined_finding(
     };
     problem(
         Code::MulticastNotJoined,
-        format!("{group} can't be joined, so that what others send there is not heard: {why}"),
+        format!("{group} can't be joined, so that what others send there is not heard: {reason}"),
         format!("{remedy}{again}"),
     )
     .about(interface)
 }
 
 /// Whether what this machine sends comes back to it, for each interface.
-fn loops(seen: &Observations, not_joined: &[NotJoined], findings: &mut Vec<FindingView>) {
-    let taken = seen.interfaces.iter().filter(|interface| interface.taken);
+fn loops(observed: &Observations, not_joined: &[NotJoined], findings: &mut Vec<FindingView>) {
+    let taken = observed.interfaces.iter().filter(|interface| interface.taken);
     for interface in taken {
-        let targets: Vec<_> = seen
+        let targets: Vec<_> = observed
             .network
             .targets
             .iter()
             .filter(|target| target.interface == interface.name)
             .collect();
-        if seen.setup.multicast {
+        if observed.setup.multicast {
             if interface.multicast {
                 for family in [Family::Ipv4, Family::Ipv6] {
-                    let of_family = |target: &&&TargetSeen| {
+                    let of_family = |target: &&&ProbedTarget| {
                         target.method == FanoutMethod::Multicast && target.family == family
                     };
                     let targets: Vec<_> = targets.iter().filter(of_family).copied().collect();
@@ -121,7 +121,7 @@ fn loops(seen: &Observations, not_joined: &[NotJoined], findings: &mut Vec<Findi
                         continue;
                     }
                     let what = format!("{family} multicast");
-                    findings.extend(looped(
+                    findings.extend(returned(
                         FanoutMethod::Multicast,
                         interface.name,
                         &what,
@@ -142,13 +142,13 @@ fn loops(seen: &Observations, not_joined: &[NotJoined], findings: &mut Vec<Findi
                 );
             }
         }
-        if seen.setup.broadcast {
+        if observed.setup.broadcast {
             let targets: Vec<_> = targets
                 .iter()
                 .filter(|target| target.method == FanoutMethod::Broadcast)
                 .copied()
                 .collect();
-            findings.extend(looped(
+            findings.extend(returned(
                 FanoutMethod::Broadcast,
                 interface.name,
                 "broadcast",
@@ -158,11 +158,11 @@ fn loops(seen: &Observations, not_joined: &[NotJoined], findings: &mut Vec<Findi
     }
 }
 
-fn looped(
+fn returned(
     method: FanoutMethod,
     interface: InterfaceName,
     what: &str,
-    targets: &[&TargetSeen],
+    targets: &[&ProbedTarget],
 ) -> Option<FindingView> {
     let (fine, not_sent, not_heard) = match method {
         FanoutMethod::Multicast => (
@@ -177,7 +177,7 @@ fn looped(
         ),
     };
     let port = targets.first()?.to.port();
-    let finding = if targets.iter().any(|target| target.looped == Some(true)) {
+    let finding = if targets.iter().any(|target| target.returned == Some(true)) {
         ok(fine, format!("{what} is sent and comes back"))
     } else if targets
         .iter()
@@ -188,16 +188,16 @@ fn looped(
             format!("{what} can't be sent: a firewall of this machine forbids it"),
             format!("{OPEN_FIREWALL} to port {port}, outgoing"),
         )
-    } else if let Some(why) = targets.iter().find_map(|target| match &target.sent {
-        Sent::Failed(why) => Some(why),
+    } else if let Some(reason) = targets.iter().find_map(|target| match &target.sent {
+        Sent::Failed(reason) => Some(reason),
         Sent::Yes | Sent::NotPermitted => None,
     }) {
         problem(
             not_sent,
-            format!("{what} can't be sent: {why}"),
+            format!("{what} can't be sent: {reason}"),
             "give the interface an address and a route, or leave it out by interfaces.exclude",
         )
-    } else if targets.iter().all(|target| target.looped.is_some()) {
+    } else if targets.iter().all(|target| target.returned.is_some()) {
         let others: BTreeSet<_> = targets
             .iter()
             .flat_map(|target| &target.answered_by)
@@ -220,14 +220,14 @@ fn looped(
     Some(finding.about(interface))
 }
 
-fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let FirewallSeen::Read { verdicts, kept_by } = &seen.firewall else {
+fn firewall(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let FirewallState::Read { verdicts, manager } = &observed.firewall else {
         return;
     };
-    let counts = |verdict: &&Verdict| matters(seen, verdict) && !contradicted(seen, verdict);
+    let counts = |verdict: &&Verdict| matters(observed, verdict) && !contradicted(observed, verdict);
     // What was heard says more than the rules, which may have been read wrongly; yet they may have let pass only answers.
     let doubted = |verdict: &Verdict| Verdict {
-        certain: verdict.certain && !heard(seen, verdict),
+        certain: verdict.certain && !heard(observed, verdict),
         ..verdict.clone()
     };
     let mut left: Vec<Verdict> = verdicts.iter().filter(counts).map(doubted).collect();
@@ -246,38 +246,38 @@ fn firewall(seen: &Observations, findings: &mut Vec<FindingView>) {
         let (mut of_rule, rest): (Vec<Verdict>, Vec<Verdict>) = left.into_iter().partition(same);
         left = rest;
         let certain = of_rule.iter().any(|verdict| verdict.certain);
-        let remedy = opening(seen, &first, &of_rule, *kept_by);
+        let remedy = opening(observed, &first, &of_rule, *manager);
         of_rule.retain(|verdict| verdict.certain == certain);
         findings.push(firewall_finding(&first, certain, &of_rule, remedy));
     }
 }
 
 /// Whether a kind of datagram is used at all.
-fn matters(seen: &Observations, verdict: &Verdict) -> bool {
+fn matters(observed: &Observations, verdict: &Verdict) -> bool {
     // What comes to a group passes by a socket that is bound to one address.
-    let hears = verdict.flow.direction == Direction::Out || seen.setup.listen.ip().is_unspecified();
+    let hears = verdict.flow.direction == Direction::Out || observed.setup.listen.ip().is_unspecified();
     match verdict.flow.kind {
-        Kind::Multicast => seen.setup.multicast && hears,
-        Kind::Broadcast => seen.setup.broadcast && hears,
+        Kind::Multicast => observed.setup.multicast && hears,
+        Kind::Broadcast => observed.setup.broadcast && hears,
         Kind::Unicast => true,
     }
 }
 
 /// Whether such a datagram was seen to pass, or a doubtful rule can be taken to let it pass.
-fn contradicted(seen: &Observations, verdict: &Verdict) -> bool {
-    let network = &seen.network;
+fn contradicted(observed: &Observations, verdict: &Verdict) -> bool {
+    let network = &observed.network;
     let (method, family) = match (verdict.flow.kind, verdict.flow.ipv6) {
         (Kind::Multicast, false) => (FanoutMethod::Multicast, Family::Ipv4),
         (Kind::Multicast, true) => (FanoutMethod::Multicast, Family::Ipv6),
         (Kind::Broadcast, _) => (FanoutMethod::Broadcast, Family::Ipv4),
         // Unicast to this machine is something that it can't send to itself.
         (Kind::Unicast, _) => {
-            let answered = seen
+            let answered = observed
                 .servers
                 .iter()
                 .any(|server| matches!(server.outcome, Outcome::Answered(_)));
             return !verdict.certain
-                && (answered || !network.peers.is_empty() || heard(seen, verdict));
+                && (answered || !network.peers.is_empty() || heard(observed, verdict));
         }
     };
     let such = network
@@ -286,16 +286,16 @@ fn contradicted(seen: &Observations, verdict: &Verdict) -> bool {
         .filter(|target| target.method == method && target.family == family);
     let (passed, others): (Vec<_>, Vec<_>) =
         such.partition(|target| match verdict.flow.direction {
-            Direction::In => target.looped == Some(true),
-            Direction::Out => target.looped == Some(true) || !target.answered_by.is_empty(),
+            Direction::In => target.returned == Some(true),
+            Direction::Out => target.returned == Some(true) || !target.answered_by.is_empty(),
         });
     // What drops beyond doubt drops on every interface; what may drop may do so on one of them alone.
-    let stopped = |target: &&TargetSeen| target.looped == Some(false) || target.sent != Sent::Yes;
+    let stopped = |target: &&ProbedTarget| target.returned == Some(false) || target.sent != Sent::Yes;
     !passed.is_empty() && (verdict.certain || !others.iter().any(stopped))
 }
 
 /// Whether unicast was seen to come to the node's port, or to leave it.
-fn heard(seen: &Observations, verdict: &Verdict) -> bool {
+fn heard(observed: &Observations, verdict: &Verdict) -> bool {
     if verdict.flow.kind != Kind::Unicast {
         return false;
     }
@@ -305,9 +305,9 @@ fn heard(seen: &Observations, verdict: &Verdict) -> bool {
         Family::Ipv4
     };
     // Where no node runs, the questions went out from its port, and answers are unicast.
-    let answers = |target: &TargetSeen| target.family == family && !target.answered_by.is_empty();
-    let asked = seen.port == PortSeen::Free && seen.network.targets.iter().any(answers);
-    let told = seen.node.running().is_some_and(|status| {
+    let answers = |target: &ProbedTarget| target.family == family && !target.answered_by.is_empty();
+    let asked = observed.port == PortState::Free && observed.network.targets.iter().any(answers);
+    let told = observed.node.running().is_some_and(|status| {
         let counted = |name| {
             status
                 .counters
@@ -369,21 +369,21 @@ fn firewall_finding(
 
 /// The command that lets pass what a rule drops, and no more than whoever made the rules may have meant to.
 fn opening(
-    seen: &Observations,
+    observed: &Observations,
     verdict: &Verdict,
     all: &[Verdict],
-    kept_by: Option<Keeper>,
+    manager: Option<Manager>,
 ) -> String {
     let ports: &BTreeSet<_> = &all.iter().map(|other| other.flow.port).collect();
     let incoming = verdict.flow.direction == Direction::In;
     let taken = || {
-        seen.interfaces
+        observed.interfaces
             .iter()
             .filter(|interface| interface.taken && !interface.loopback)
     };
-    let by = |is: fn(&By) -> bool| incoming && all.iter().any(|other| is(&other.by));
+    let criteria = |is: fn(&Criteria) -> bool| incoming && all.iter().any(|other| is(&other.criteria));
     // `None` stands for everybody.
-    let sources: Vec<Option<(bool, BTreeSet<String>)>> = if by(|by| by.source) {
+    let sources: Vec<Option<(bool, BTreeSet<String>)>> = if criteria(|criteria| criteria.source) {
         let families: BTreeSet<_> = all.iter().map(|other| other.flow.ipv6).collect();
         let networks = |ipv6| -> BTreeSet<String> {
             let all = taken().flat_map(|interface| &interface.networks);
@@ -418,25 +418,25 @@ fn opening(
                 .map(|(network, port)| command(ipv6, network, port))
                 .collect::<Vec<_>>()
         };
-        commands.extend(match (kept_by, incoming, source) {
-            (Some(Keeper::Ufw), true, Some((ipv6, networks))) => each(*ipv6, networks, &|_, network, port| {
+        commands.extend(match (manager, incoming, source) {
+            (Some(Manager::Ufw), true, Some((ipv6, networks))) => each(*ipv6, networks, &|_, network, port| {
                 format!("ufw allow from {network} to any port {port} proto udp")
             }),
-            (Some(Keeper::Ufw), true, None) => ports.iter().map(|port| format!("ufw allow {port}/udp")).collect(),
-            (Some(Keeper::Ufw), false, _) => ports.iter().map(|port| format!("ufw allow out {port}/udp")).collect(),
-            (Some(Keeper::Firewalld), true, Some((ipv6, networks))) => each(*ipv6, networks, &|ipv6, network, port| {
+            (Some(Manager::Ufw), true, None) => ports.iter().map(|port| format!("ufw allow {port}/udp")).collect(),
+            (Some(Manager::Ufw), false, _) => ports.iter().map(|port| format!("ufw allow out {port}/udp")).collect(),
+            (Some(Manager::Firewalld), true, Some((ipv6, networks))) => each(*ipv6, networks, &|ipv6, network, port| {
                 let family = if ipv6 { "ipv6" } else { "ipv4" };
                 format!(
                     "firewall-cmd --permanent --add-rich-rule='rule family={family} source address={network} port \
                      port={port} protocol=udp accept'"
                 )
             }),
-            (Some(Keeper::Firewalld), true, None) => {
+            (Some(Manager::Firewalld), true, None) => {
                 ports.iter().map(|port| format!("firewall-cmd --permanent --add-port={port}/udp")).collect()
             }
             _ => {
                 let mut rule = format!("nft insert rule {}", verdict.chain);
-                if by(|by| by.interface) && taken().next().is_some() {
+                if criteria(|criteria| criteria.interface) && taken().next().is_some() {
                     rule += &format!(" iifname {}", braced(taken().map(|interface| interface.name)));
                 }
                 if let Some((ipv6, networks)) = source {
@@ -446,7 +446,7 @@ fn opening(
             }
         });
     }
-    if kept_by == Some(Keeper::Firewalld) && incoming {
+    if manager == Some(Manager::Firewalld) && incoming {
         commands.push("firewall-cmd --reload".to_owned());
     }
     let commands = commands.join(" && ");
@@ -477,8 +477,8 @@ fn braced<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     }
 }
 
-fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let network = &seen.network;
+fn peers(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let network = &observed.network;
     let servers = network.peers.iter().filter(|(_, serves)| *serves).count();
     if !network.peers.is_empty() {
         findings.push(ok(
@@ -489,7 +489,7 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
                 counted(servers, "server")
             ),
         ));
-    } else if let held @ 1.. = held_by_everybody(seen) {
+    } else if let held @ 1.. = held_by_everybody(observed) {
         // A firewall that lets in what comes to the node's port may drop answers to the port that asked here.
         let servers = counted(held, "server");
         findings.push(ok(
@@ -500,15 +500,15 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
         ));
     } else if !network.targets.is_empty() {
         // Without an interface, or with no method but known servers, nobody was asked.
-        findings.push(peers_none(seen));
+        findings.push(peers_none(observed));
     }
-    let registered = seen.node.running().is_some_and(|status| {
+    let registered = observed.node.running().is_some_and(|status| {
         status
             .servers
             .iter()
             .any(|server| server.last_acknowledged.is_some() && server.last_refusal.is_none())
     });
-    if seen.setup.role == Role::Client && servers == 0 && !registered {
+    if observed.setup.role == Role::Client && servers == 0 && !registered {
         findings.push(problem(
             Code::ServerNone,
             "this node is a client, and no server answered",
@@ -518,21 +518,21 @@ fn peers(seen: &Observations, findings: &mut Vec<FindingView>) {
 }
 
 /// How many servers have the running node in their registry that answered its own question to everybody.
-fn held_by_everybody(seen: &Observations) -> usize {
-    let by = ["multicast", "broadcast"];
+fn held_by_everybody(observed: &Observations) -> usize {
+    let criteria = ["multicast", "broadcast"];
     let held = |server: &&ServerView| {
         server.last_acknowledged.is_some()
             && server.last_refusal.is_none()
-            && by.contains(&server.found_by.as_str())
+            && criteria.contains(&server.found_by.as_str())
     };
-    seen.node
+    observed.node
         .running()
         .map_or(0, |status| status.servers.iter().filter(held).count())
 }
 
-fn peers_none(seen: &Observations) -> FindingView {
+fn peers_none(observed: &Observations) -> FindingView {
     // A server has itself in its registry.
-    let registered = seen
+    let registered = observed
         .node
         .running()
         .and_then(|status| status.registry.as_ref());
@@ -554,9 +554,9 @@ fn peers_none(seen: &Observations) -> FindingView {
             )
         }
     };
-    let ids = match &seen.key {
-        KeySeen::Usable(ids) => ids.join(", "),
-        KeySeen::None | KeySeen::Unusable(_) => "-".to_owned(),
+    let ids = match &observed.key {
+        KeyState::Usable(ids) => ids.join(", "),
+        KeyState::Missing | KeyState::Unusable(_) => "-".to_owned(),
     };
     warning(
         Code::PeersNone,
@@ -565,13 +565,13 @@ fn peers_none(seen: &Observations) -> FindingView {
             "nothing is wrong if {fine}. Else compare with the other machine: channel.name ('{}'), the \
              key ids that 'hereabouts status' shows there ({ids} here), its firewall, and that both are on one network; \
              across networks set discovery.servers",
-            seen.setup.channel
+            observed.setup.channel
         ),
     )
 }
 
 /// Nodes on an interface that hear broadcast and not multicast.
-fn unanswered_multicast(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
+fn unanswered_multicast(network: &ProbedNetwork, findings: &mut Vec<FindingView>) {
     let interfaces: BTreeSet<_> = network
         .targets
         .iter()
@@ -620,29 +620,29 @@ fn unanswered_multicast(network: &NetworkSeen, findings: &mut Vec<FindingView>) 
     }
 }
 
-fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let virtual_only = seen
+fn environment(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let virtual_only = observed
         .interfaces
         .iter()
         .filter(|interface| interface.taken && !interface.loopback)
         .all(|interface| interface.kind.is_some());
-    let targets = &seen.network.targets;
+    let targets = &observed.network.targets;
     let answered = targets.iter().any(|target| !target.answered_by.is_empty());
     // What does not even leave this machine, or reach it again, is not stopped by the network.
     let left = targets
         .iter()
-        .any(|target| target.sent == Sent::Yes && target.looped != Some(false));
-    if answered || !virtual_only || !left || held_by_everybody(seen) > 0 {
+        .any(|target| target.sent == Sent::Yes && target.returned != Some(false));
+    if answered || !virtual_only || !left || held_by_everybody(observed) > 0 {
         return;
     }
-    match seen.surroundings {
-        Surroundings::Host => {}
-        Surroundings::Pod => findings.push(warning(
+    match observed.environment {
+        Environment::Host => {}
+        Environment::Pod => findings.push(warning(
             Code::PodNetwork,
             "this is a Kubernetes pod, and nobody answered: most pod networks carry neither multicast nor broadcast",
             "set hostNetwork: true (a DaemonSet), or name a Service of a server in discovery.servers",
         )),
-        Surroundings::Container => findings.push(warning(
+        Environment::Container => findings.push(warning(
             Code::ContainerNetwork,
             "this is a container on a bridge, and nobody answered: multicast and broadcast reach only containers on the \
              same bridge",
@@ -652,22 +652,22 @@ fn surroundings(seen: &Observations, findings: &mut Vec<FindingView>) {
 }
 
 /// Other keys and other channels.
-fn strangers(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let network = &seen.network;
+fn strangers(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let network = &observed.network;
     for (from, name) in &network.channels {
         findings.push(
             problem(
                 Code::ChannelDiffers,
                 format!(
                     "a node holds our key, but its channel is called '{name}', not '{}'",
-                    seen.setup.channel
+                    observed.setup.channel
                 ),
                 "set channel.name alike on both",
             )
             .about(from),
         );
     }
-    let counted_by_node = seen.node.running().and_then(|status| {
+    let counted_by_node = observed.node.running().and_then(|status| {
         let dropped = status.counters.get("dropped")?;
         dropped
             .get("unknown_key")
@@ -695,7 +695,7 @@ fn strangers(seen: &Observations, findings: &mut Vec<FindingView>) {
     }
 }
 
-fn clocks(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
+fn clocks(network: &ProbedNetwork, findings: &mut Vec<FindingView>) {
     let differs = |node: &NodeId| network.clocks.iter().any(|clock| clock.node == Some(*node));
     let alone = network.peers.iter().all(|(node, _)| differs(node));
     // Who did not answer afterwards may be one of the others, by another of its addresses.
@@ -729,14 +729,14 @@ fn clocks(network: &NetworkSeen, findings: &mut Vec<FindingView>) {
     }
 }
 
-fn servers(seen: &Observations, findings: &mut Vec<FindingView>) {
-    for server in &seen.servers {
+fn servers(observed: &Observations, findings: &mut Vec<FindingView>) {
+    for server in &observed.servers {
         let finding = match &server.outcome {
             Outcome::Answered(from) => ok(Code::Server, format!("it answers from {from}")),
             Outcome::NotAsked => continue,
-            Outcome::Unresolved(why) => problem(
+            Outcome::Unresolved(reason) => problem(
                 Code::ServerUnresolved,
-                format!("failed to {why}"),
+                format!("failed to {reason}"),
                 "correct the name in discovery.servers, or mend this machine's DNS (/etc/resolv.conf)",
             ),
             Outcome::Silent(addresses) => problem(

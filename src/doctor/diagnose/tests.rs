@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::firewall::{By, Direction, Flow, Keeper, Kind, Verdict};
+use super::super::firewall::{Criteria, Direction, Flow, Manager, Kind, Verdict};
 use super::super::observations::*;
 use super::diagnose;
 use crate::api::view::*;
@@ -16,21 +16,21 @@ fn name(text: &str) -> InterfaceName {
     InterfaceName::parse(text).unwrap()
 }
 
-fn target(method: FanoutMethod, family: Family, to: &str) -> TargetSeen {
-    TargetSeen {
+fn target(method: FanoutMethod, family: Family, to: &str) -> ProbedTarget {
+    ProbedTarget {
         interface: name("eth0"),
         family,
         method,
         to: to.parse().unwrap(),
         sent: Sent::Yes,
-        looped: Some(true),
+        returned: Some(true),
         answered_by: BTreeSet::from([OTHER]),
     }
 }
 
 /// A machine where all is well, beside one other node.
 fn well() -> Observations {
-    let eth0 = InterfaceSeen {
+    let eth0 = ObservedInterface {
         name: name("eth0"),
         taken: true,
         rule: "fits '*' in interfaces.include".to_owned(),
@@ -59,15 +59,15 @@ fn well() -> Observations {
                 "ff12::4373".parse().unwrap(),
             ],
         },
-        key: KeySeen::Usable(vec!["1a2b3c4d".to_owned()]),
-        state: StateSeen::Usable("/var/lib/hereabouts".into()),
-        node: NodeSeen::Absent,
-        port: PortSeen::Free,
+        key: KeyState::Usable(vec!["1a2b3c4d".to_owned()]),
+        state: StateDirState::Usable("/var/lib/hereabouts".into()),
+        node: NodeState::Absent,
+        port: PortState::Free,
         deaf: None,
         interfaces: vec![eth0],
         polled: false,
-        surroundings: Surroundings::Host,
-        network: NetworkSeen {
+        environment: Environment::Host,
+        network: ProbedNetwork {
             asked: true,
             targets: vec![
                 target(FanoutMethod::Multicast, Family::Ipv4, "239.255.43.73:24373"),
@@ -80,13 +80,13 @@ fn well() -> Observations {
                 ),
             ],
             peers: BTreeSet::from([(OTHER, true)]),
-            ..NetworkSeen::default()
+            ..ProbedNetwork::default()
         },
-        firewall: FirewallSeen::Read {
+        firewall: FirewallState::Read {
             verdicts: Vec::new(),
-            kept_by: None,
+            manager: None,
         },
-        servers: vec![ServerSeen {
+        servers: vec![ProbedServer {
             name: "hub:24373".to_owned(),
             outcome: Outcome::Answered("10.0.0.9:24373".parse().unwrap()),
         }],
@@ -154,9 +154,9 @@ fn registry(present: u64, error: Option<&str>) -> RegistryView {
     }
 }
 
-fn unreachable(foreign: bool) -> NodeSeen {
-    NodeSeen::Unreachable {
-        why: "no permission".to_owned(),
+fn unreachable(foreign: bool) -> NodeState {
+    NodeState::Unreachable {
+        reason: "no permission".to_owned(),
         remedy: "as root",
         foreign,
     }
@@ -165,27 +165,27 @@ fn unreachable(foreign: bool) -> NodeSeen {
 fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observations) {
     let mut status = status();
     change(&mut status);
-    |seen| {
-        seen.node = NodeSeen::Running(Box::new(status));
-        seen.port = PortSeen::Own;
+    |observed| {
+        observed.node = NodeState::Running(Box::new(status));
+        observed.port = PortState::Own;
     }
 }
 
 /// Nobody answers, and nothing else is wrong.
-fn unanswered(seen: &mut Observations) {
-    seen.setup.role = Role::Both;
-    seen.network.peers.clear();
-    seen.network
+fn unanswered(observed: &mut Observations) {
+    observed.setup.role = Role::Both;
+    observed.network.peers.clear();
+    observed.network
         .targets
         .iter_mut()
         .for_each(|target| target.answered_by.clear());
-    seen.servers.clear();
+    observed.servers.clear();
 }
 
 fn findings(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
-    let mut seen = well();
-    change(&mut seen);
-    diagnose(&seen)
+    let mut observed = well();
+    change(&mut observed);
+    diagnose(&observed)
 }
 
 /// The findings that are not fine.
@@ -217,13 +217,13 @@ fn ill(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -
 
 fn each_multicast(
     family: Family,
-    change: impl Fn(&mut TargetSeen),
+    change: impl Fn(&mut ProbedTarget),
 ) -> impl FnOnce(&mut Observations) {
-    move |seen| {
-        let such = |target: &&mut TargetSeen| {
+    move |observed| {
+        let such = |target: &&mut ProbedTarget| {
             target.method == FanoutMethod::Multicast && target.family == family
         };
-        seen.network
+        observed.network
             .targets
             .iter_mut()
             .filter(such)
@@ -231,7 +231,7 @@ fn each_multicast(
     }
 }
 
-fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
+fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallState {
     let flow = Flow {
         kind,
         direction: Direction::In,
@@ -242,13 +242,13 @@ fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
     let verdicts = vec![Verdict {
         flow,
         certain,
-        by: By::default(),
+        criteria: Criteria::default(),
         chain: "inet filter input".to_owned(),
         handle,
     }];
-    FirewallSeen::Read {
+    FirewallState::Read {
         verdicts,
-        kept_by: None,
+        manager: None,
     }
 }
 
@@ -285,48 +285,48 @@ fn where_all_is_well_every_finding_says_so() {
 
 #[test]
 fn files_and_settings() {
-    ill(Severity::Problem, Code::ConfigUnavailable, |seen| {
-        seen.setup.unavailable = vec!["files.offer".to_owned()]
+    ill(Severity::Problem, Code::ConfigUnavailable, |observed| {
+        observed.setup.unavailable = vec!["files.offer".to_owned()]
     });
-    ill(Severity::Warning, Code::ListensOnOneAddress, |seen| {
-        seen.setup.listen = "10.0.0.1:24373".parse().unwrap()
+    ill(Severity::Warning, Code::ListensOnOneAddress, |observed| {
+        observed.setup.listen = "10.0.0.1:24373".parse().unwrap()
     });
     let open = "others may read /k; mend it: chmod 600 /k";
-    let text = ill(Severity::Problem, Code::KeyUnusable, |seen| {
-        seen.key = KeySeen::Unusable(open.to_owned())
+    let text = ill(Severity::Problem, Code::KeyUnusable, |observed| {
+        observed.key = KeyState::Unusable(open.to_owned())
     });
     assert_eq!(text, ": others may read /k | chmod 600 /k");
     let full = "use /x: no space left. Make room on its disk, or set node.state_dir";
-    let text = ill(Severity::Problem, Code::StateUnusable, |seen| {
-        seen.state = StateSeen::Unusable(full.to_owned())
+    let text = ill(Severity::Problem, Code::StateUnusable, |observed| {
+        observed.state = StateDirState::Unusable(full.to_owned())
     });
     assert_eq!(
         text,
         ": failed to use /x: no space left | Make room on its disk, or set node.state_dir"
     );
-    ill(Severity::Problem, Code::StateHeld, |seen| {
-        seen.state = StateSeen::Held("/x".into())
+    ill(Severity::Problem, Code::StateHeld, |observed| {
+        observed.state = StateDirState::Held("/x".into())
     });
-    let without_key = |seen: &mut Observations| {
-        seen.key = KeySeen::None;
-        seen.network = NetworkSeen::default();
-        seen.servers[0].outcome = Outcome::NotAsked;
+    let without_key = |observed: &mut Observations| {
+        observed.key = KeyState::Missing;
+        observed.network = ProbedNetwork::default();
+        observed.servers[0].outcome = Outcome::NotAsked;
     };
     ill(Severity::Warning, Code::KeyNone, without_key);
-    assert!(ills(|seen| seen.state = StateSeen::ToBeMade("/x".into())).is_empty());
+    assert!(ills(|observed| observed.state = StateDirState::Creatable("/x".into())).is_empty());
 }
 
 #[test]
 fn what_the_node_of_this_machine_tells() {
-    ill(Severity::Warning, Code::NodeUnreachable, |seen| {
-        seen.node = unreachable(false)
+    ill(Severity::Warning, Code::NodeUnreachable, |observed| {
+        observed.node = unreachable(false)
     });
     // Another user may read neither key nor state, and that is as it should be.
-    ill(Severity::Warning, Code::NodeUnreachable, |seen| {
-        seen.node = unreachable(true);
-        seen.key = KeySeen::Unusable("permission denied".to_owned());
-        seen.state = StateSeen::Unusable("permission denied".to_owned());
-        seen.port = PortSeen::Taken("listen: taken".to_owned());
+    ill(Severity::Warning, Code::NodeUnreachable, |observed| {
+        observed.node = unreachable(true);
+        observed.key = KeyState::Unusable("permission denied".to_owned());
+        observed.state = StateDirState::Unusable("permission denied".to_owned());
+        observed.port = PortState::InUse("listen: taken".to_owned());
     });
     let unready = |status: &mut StatusView| status.health.ready = false;
     let text = ill(Severity::Problem, Code::NodeNotReady, running(unready));
@@ -334,12 +334,12 @@ fn what_the_node_of_this_machine_tells() {
         text.contains("run hereabouts doctor on the server"),
         "{text}"
     );
-    let deaf = ills(|seen| {
-        running(unready)(seen);
-        seen.network
+    let deaf = ills(|observed| {
+        running(unready)(observed);
+        observed.network
             .targets
             .iter_mut()
-            .for_each(|target| target.looped = Some(false));
+            .for_each(|target| target.returned = Some(false));
     });
     assert!(
         deaf[0]
@@ -509,9 +509,9 @@ fn what_the_node_tells_and_nobody_has_there() {
     ill(Severity::Problem, Code::NotPublished, with(failed("mdns")));
     // Each of these is told by a finding of its own.
     assert!(ills(with(failed("server"))).is_empty());
-    ill(Severity::Problem, Code::MdnsPortTaken, |seen| {
-        with(failed("mdns"))(seen);
-        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    ill(Severity::Problem, Code::MdnsPortTaken, |observed| {
+        with(failed("mdns"))(observed);
+        observed.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
     });
     for state in [
         PublicationState::Waiting,
@@ -524,24 +524,24 @@ fn what_the_node_tells_and_nobody_has_there() {
 
 #[test]
 fn ports() {
-    ill(Severity::Problem, Code::PortTaken, |seen| {
-        seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned())
+    ill(Severity::Problem, Code::PortTaken, |observed| {
+        observed.port = PortState::InUse("listen: taken by PID 7".to_owned())
     });
-    let deaf = |seen: &mut Observations| {
-        seen.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
-        seen.network
+    let deaf = |observed: &mut Observations| {
+        observed.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
+        observed.network
             .targets
             .iter_mut()
-            .for_each(|target| target.looped = None);
+            .for_each(|target| target.returned = None);
     };
     assert!(
         ill(Severity::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself")
     );
-    ill(Severity::Problem, Code::PortUnusable, |seen| {
-        seen.port = PortSeen::Unusable("listen: no".to_owned())
+    ill(Severity::Problem, Code::PortUnusable, |observed| {
+        observed.port = PortState::Unusable("listen: no".to_owned())
     });
-    let mdns = |seen: &mut Observations| {
-        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
+    let mdns = |observed: &mut Observations| {
+        observed.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
     };
     let text = ill(Severity::Problem, Code::MdnsPortTaken, mdns);
     assert!(
@@ -552,20 +552,20 @@ fn ports() {
 
 #[test]
 fn interfaces() {
-    let text = ill(Severity::Problem, Code::InterfacesNone, |seen| {
-        seen.interfaces[0].taken = false;
-        seen.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
-        seen.network.targets.clear();
+    let text = ill(Severity::Problem, Code::InterfacesNone, |observed| {
+        observed.interfaces[0].taken = false;
+        observed.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
+        observed.network.targets.clear();
         // Nobody was asked, so that nobody answered is no news.
-        seen.network.peers.clear();
-        seen.setup.role = Role::Both;
+        observed.network.peers.clear();
+        observed.setup.role = Role::Both;
     });
     assert!(
         text.contains("eth0 fits 'eth*' in interfaces.exclude"),
         "{text}"
     );
-    ill(Severity::Warning, Code::InterfacesPolled, |seen| {
-        seen.polled = true
+    ill(Severity::Warning, Code::InterfacesPolled, |observed| {
+        observed.polled = true
     });
     ill(
         Severity::Warning,
@@ -578,9 +578,9 @@ fn interfaces() {
         (1228, false, false),
         (1227, false, true),
     ] {
-        let change = |seen: &mut Observations| {
-            seen.interfaces[0].mtu = Some(mtu);
-            seen.interfaces[0].ipv6 = ipv6;
+        let change = |observed: &mut Observations| {
+            observed.interfaces[0].mtu = Some(mtu);
+            observed.interfaces[0].ipv6 = ipv6;
         };
         assert_eq!(
             ills(change).iter().any(|ill| ill.code == Code::MtuSmall),
@@ -588,22 +588,22 @@ fn interfaces() {
             "{mtu}"
         );
     }
-    ill(Severity::Warning, Code::MtuSmall, |seen| {
-        seen.interfaces[0].mtu = Some(1000)
+    ill(Severity::Warning, Code::MtuSmall, |observed| {
+        observed.interfaces[0].mtu = Some(1000)
     });
 }
 
 #[test]
 fn multicast_that_does_not_come_back() {
-    let text = ill(Severity::Warning, Code::MulticastOff, |seen| {
-        seen.interfaces[0].multicast = false;
-        seen.network
+    let text = ill(Severity::Warning, Code::MulticastOff, |observed| {
+        observed.interfaces[0].multicast = false;
+        observed.network
             .targets
             .retain(|target| target.method == FanoutMethod::Broadcast);
     });
     assert!(text.contains("ip link set dev eth0 multicast on"), "{text}");
     let refused = each_multicast(Family::Ipv6, |target| {
-        target.looped = Some(false);
+        target.returned = Some(false);
         target.sent = Sent::NotPermitted;
     });
     let text = ill(Severity::Problem, Code::MulticastNotSent, refused);
@@ -612,28 +612,28 @@ fn multicast_that_does_not_come_back() {
         "{text}"
     );
     let failed = each_multicast(Family::Ipv6, |target| {
-        target.looped = Some(false);
+        target.returned = Some(false);
         target.sent = Sent::Failed("network is unreachable".to_owned());
     });
     assert!(
         ill(Severity::Problem, Code::MulticastNotSent, failed).contains("network is unreachable")
     );
-    let deaf = each_multicast(Family::Ipv4, |target| target.looped = Some(false));
+    let deaf = each_multicast(Family::Ipv4, |target| target.returned = Some(false));
     let text = ill(Severity::Problem, Code::MulticastNotReceived, deaf);
     assert!(
         text.contains("1 node on the network answered") && text.contains("24373, incoming"),
         "{text}"
     );
     // Where a stranger holds the port, nothing can be told.
-    assert!(ills(each_multicast(Family::Ipv4, |target| target.looped = None)).is_empty());
+    assert!(ills(each_multicast(Family::Ipv4, |target| target.returned = None)).is_empty());
 }
 
 #[test]
 fn broadcast_that_does_not_come_back() {
-    let each = |change: fn(&mut TargetSeen)| {
-        move |seen: &mut Observations| {
-            let such = |target: &&mut TargetSeen| target.method == FanoutMethod::Broadcast;
-            seen.network
+    let each = |change: fn(&mut ProbedTarget)| {
+        move |observed: &mut Observations| {
+            let such = |target: &&mut ProbedTarget| target.method == FanoutMethod::Broadcast;
+            observed.network
                 .targets
                 .iter_mut()
                 .filter(such)
@@ -643,20 +643,20 @@ fn broadcast_that_does_not_come_back() {
     ill(
         Severity::Problem,
         Code::BroadcastNotReceived,
-        each(|target| target.looped = Some(false)),
+        each(|target| target.returned = Some(false)),
     );
     let refused = each(|target| {
-        target.looped = Some(false);
+        target.returned = Some(false);
         target.sent = Sent::NotPermitted;
     });
     ill(Severity::Problem, Code::BroadcastNotSent, refused);
     // One of the two ways is enough.
-    assert!(ills(|seen| seen.network.targets[3].looped = Some(false)).is_empty());
+    assert!(ills(|observed| observed.network.targets[3].returned = Some(false)).is_empty());
     // What is not used is not judged.
-    let unused = |seen: &mut Observations| {
-        seen.setup.broadcast = false;
-        seen.network.targets[2].looped = Some(false);
-        seen.network.targets[3].looped = Some(false);
+    let unused = |observed: &mut Observations| {
+        observed.setup.broadcast = false;
+        observed.network.targets[2].returned = Some(false);
+        observed.network.targets[3].returned = Some(false);
     };
     assert!(ills(unused).is_empty());
 }
@@ -664,9 +664,9 @@ fn broadcast_that_does_not_come_back() {
 #[test]
 fn firewalls() {
     // A node holds the port, and nobody was heard by it.
-    let deaf = |seen: &mut Observations| {
-        running(|_| {})(seen);
-        seen.firewall = verdict(Kind::Unicast, true, Some(7));
+    let deaf = |observed: &mut Observations| {
+        running(|_| {})(observed);
+        observed.firewall = verdict(Kind::Unicast, true, Some(7));
     };
     let text = ill(Severity::Problem, Code::FirewallDrops, deaf);
     assert!(
@@ -677,9 +677,9 @@ fn firewalls() {
         text.contains("nft insert rule inet filter input udp dport 24373 accept"),
         "{text}"
     );
-    let doubtful = |seen: &mut Observations| {
-        unanswered(seen);
-        seen.firewall = verdict(Kind::Unicast, false, None);
+    let doubtful = |observed: &mut Observations| {
+        unanswered(observed);
+        observed.firewall = verdict(Kind::Unicast, false, None);
     };
     let codes: Vec<_> = ills(doubtful)
         .iter()
@@ -693,10 +693,10 @@ fn firewalls() {
         ]
     );
     // What was seen to pass is not dropped, whatever the rules look like; and a doubt ends where others answer.
-    assert!(ills(|seen| seen.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
-    assert!(ills(|seen| seen.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
+    assert!(ills(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
+    assert!(ills(|observed| observed.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
     assert!(
-        !findings(|seen| seen.firewall = FirewallSeen::Unknown("no nft".to_owned()))
+        !findings(|observed| observed.firewall = FirewallState::Unknown("no nft".to_owned()))
             .iter()
             .any(|finding| finding.code == Code::Firewall)
     );
@@ -704,20 +704,20 @@ fn firewalls() {
 
 /// The mend of a rule set that drops for sure, where it was decided by these.
 fn firewall_mend(
-    by: By,
-    kept_by: Option<Keeper>,
+    criteria: Criteria,
+    manager: Option<Manager>,
     change: impl Fn(&mut Observations, &mut Verdict),
 ) -> String {
-    let text = ill(Severity::Problem, Code::FirewallDrops, |seen| {
-        running(|_| {})(seen);
-        let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
+    let text = ill(Severity::Problem, Code::FirewallDrops, |observed| {
+        running(|_| {})(observed);
+        let FirewallState::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
             return;
         };
         verdicts.iter_mut().for_each(|verdict| {
-            verdict.by = by;
-            change(seen, verdict);
+            verdict.criteria = criteria;
+            change(observed, verdict);
         });
-        seen.firewall = FirewallSeen::Read { verdicts, kept_by };
+        observed.firewall = FirewallState::Read { verdicts, manager };
     });
     text.split_once(" | ").unwrap().1.to_owned()
 }
@@ -738,7 +738,7 @@ fn acknowledged(address: &str, found_by: &str) -> ServerView {
 
 #[test]
 fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
-    let certain = |seen: &mut Observations| seen.firewall = verdict(Kind::Unicast, true, Some(7));
+    let certain = |observed: &mut Observations| observed.firewall = verdict(Kind::Unicast, true, Some(7));
     // The answers came to the node's port.
     ill(Severity::Warning, Code::FirewallMayDrop, certain);
     let server = |address: &str| acknowledged(address, "multicast");
@@ -746,17 +746,17 @@ fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
         ("10.0.0.9:24373", Severity::Warning, Code::FirewallMayDrop),
         ("[fe80::9]:24373", Severity::Problem, Code::FirewallDrops),
     ] {
-        ill(severity, code, |seen| {
-            running(|status| status.servers = vec![server(address)])(seen);
-            certain(seen);
+        ill(severity, code, |observed| {
+            running(|status| status.servers = vec![server(address)])(observed);
+            certain(observed);
         });
     }
-    ill(Severity::Warning, Code::FirewallMayDrop, |seen| {
+    ill(Severity::Warning, Code::FirewallMayDrop, |observed| {
         let counts = BTreeMap::from([("registers".to_owned(), 2)]);
         running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(
-            seen,
+            observed,
         );
-        certain(seen);
+        certain(observed);
     });
 }
 
@@ -764,11 +764,11 @@ fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
 fn a_mend_keeps_whom_the_rules_let_in() {
     let nothing = |_: &mut Observations, _: &mut Verdict| {};
     let (source, interface) = (
-        By {
+        Criteria {
             source: true,
             interface: false,
         },
-        By {
+        Criteria {
             source: false,
             interface: true,
         },
@@ -790,7 +790,7 @@ fn a_mend_keeps_whom_the_rules_let_in() {
         "{remedy}"
     );
     // Without an address of the family, the network is left to whoever reads it.
-    let remedy = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
+    let remedy = firewall_mend(source, None, |observed, _| observed.interfaces[0].networks.clear());
     assert!(
         remedy.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
         "{remedy}"
@@ -800,21 +800,21 @@ fn a_mend_keeps_whom_the_rules_let_in() {
         remedy,
         "nft insert rule inet filter input iifname eth0 udp dport 24373 accept"
     );
-    let remedy = firewall_mend(source, Some(Keeper::Ufw), nothing);
+    let remedy = firewall_mend(source, Some(Manager::Ufw), nothing);
     assert!(
         remedy.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"),
         "{remedy}"
     );
     assert_eq!(
-        firewall_mend(By::default(), Some(Keeper::Ufw), nothing),
+        firewall_mend(Criteria::default(), Some(Manager::Ufw), nothing),
         "ufw allow 24373/udp"
     );
-    let remedy = firewall_mend(source, Some(Keeper::Firewalld), nothing);
+    let remedy = firewall_mend(source, Some(Manager::Firewalld), nothing);
     assert!(
         remedy.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"),
         "{remedy}"
     );
-    let remedy = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
+    let remedy = firewall_mend(Criteria::default(), Some(Manager::Firewalld), nothing);
     assert_eq!(
         remedy,
         "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload"
@@ -823,12 +823,12 @@ fn a_mend_keeps_whom_the_rules_let_in() {
 
 #[test]
 fn a_mend_opens_every_port_that_is_shut() {
-    let text = ill(Severity::Problem, Code::FirewallDrops, |seen| {
-        running(|_| {})(seen);
-        seen.network
+    let text = ill(Severity::Problem, Code::FirewallDrops, |observed| {
+        running(|_| {})(observed);
+        observed.network
             .targets
             .iter_mut()
-            .for_each(|target| target.looped = None);
+            .for_each(|target| target.returned = None);
         let verdicts =
             [(Kind::Multicast, 24373), (Kind::Unicast, 24400)].map(|(kind, port)| Verdict {
                 flow: Flow {
@@ -839,13 +839,13 @@ fn a_mend_opens_every_port_that_is_shut() {
                     ipv6: false,
                 },
                 certain: true,
-                by: By::default(),
+                criteria: Criteria::default(),
                 chain: "inet filter input".to_owned(),
                 handle: None,
             });
-        seen.firewall = FirewallSeen::Read {
+        observed.firewall = FirewallState::Read {
             verdicts: verdicts.to_vec(),
-            kept_by: None,
+            manager: None,
         };
     });
     assert!(
@@ -862,9 +862,9 @@ fn nobody_answers() {
         text.contains("1a2b3c4d here") && text.contains("'home'"),
         "{text}"
     );
-    let elsewhere = |seen: &mut Observations| {
-        running(|status| status.registry = Some(registry(3, None)))(seen);
-        unanswered(seen);
+    let elsewhere = |observed: &mut Observations| {
+        running(|status| status.registry = Some(registry(3, None)))(observed);
+        unanswered(observed);
     };
     let text = ill(Severity::Warning, Code::PeersNone, elsewhere);
     assert!(
@@ -873,41 +873,41 @@ fn nobody_answers() {
     );
     // The node found it by asking everybody: what keeps answers from the doctor does not keep them from the node.
     let held = |found_by: &'static str| {
-        move |seen: &mut Observations| {
-            unanswered(seen);
-            seen.surroundings = Surroundings::Container;
-            seen.interfaces[0].kind = Some("veth".into());
-            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(seen);
+        move |observed: &mut Observations| {
+            unanswered(observed);
+            observed.environment = Environment::Container;
+            observed.interfaces[0].kind = Some("veth".into());
+            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(observed);
         }
     };
     assert!(ills(held("broadcast")).is_empty());
     let codes: Vec<_> = ills(held("unicast")).iter().map(|ill| ill.code).collect();
     assert_eq!(codes, [Code::PeersNone, Code::ContainerNetwork]);
-    let client = |seen: &mut Observations| {
-        unanswered(seen);
-        seen.setup.role = Role::Client;
+    let client = |observed: &mut Observations| {
+        unanswered(observed);
+        observed.setup.role = Role::Client;
     };
     let codes: Vec<_> = ills(client).iter().map(|ill| ill.code).collect();
     assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
-    ill(Severity::Problem, Code::ServerNone, |seen| {
-        seen.network.peers = BTreeSet::from([(OTHER, false)])
+    ill(Severity::Problem, Code::ServerNone, |observed| {
+        observed.network.peers = BTreeSet::from([(OTHER, false)])
     });
 }
 
 #[test]
 fn a_pod_or_a_container_where_nobody_answers() {
-    for (surroundings, code, says) in [
-        (Surroundings::Pod, Code::PodNetwork, "hostNetwork"),
+    for (environment, code, says) in [
+        (Environment::Pod, Code::PodNetwork, "hostNetwork"),
         (
-            Surroundings::Container,
+            Environment::Container,
             Code::ContainerNetwork,
             "network_mode: host",
         ),
     ] {
-        let alone = |seen: &mut Observations| {
-            unanswered(seen);
-            seen.surroundings = surroundings;
-            seen.interfaces[0].kind = Some("veth".into());
+        let alone = |observed: &mut Observations| {
+            unanswered(observed);
+            observed.environment = environment;
+            observed.interfaces[0].kind = Some("veth".into());
         };
         let told = ills(alone);
         let finding = told.iter().find(|ill| ill.code == code).unwrap();
@@ -916,21 +916,21 @@ fn a_pod_or_a_container_where_nobody_answers() {
             "{finding:?}"
         );
         // On the host's network, or with an answer, the container is not to blame.
-        let on_host = |seen: &mut Observations| {
-            alone(seen);
-            seen.interfaces[0].kind = None;
+        let on_host = |observed: &mut Observations| {
+            alone(observed);
+            observed.interfaces[0].kind = None;
         };
         assert!(!ills(on_host).iter().any(|ill| ill.code == code));
-        assert!(ills(|seen| seen.surroundings = surroundings).is_empty());
+        assert!(ills(|observed| observed.environment = environment).is_empty());
     }
 }
 
 #[test]
 fn broadcast_is_answered_and_multicast_is_not() {
     let silent = |family| each_multicast(family, |target| target.answered_by.clear());
-    let text = ill(Severity::Warning, Code::MulticastUnanswered, |seen| {
-        silent(Family::Ipv4)(seen);
-        silent(Family::Ipv6)(seen);
+    let text = ill(Severity::Warning, Code::MulticastUnanswered, |observed| {
+        silent(Family::Ipv4)(observed);
+        silent(Family::Ipv6)(observed);
     });
     assert!(text.contains("IGMP snooping"), "{text}");
     let text = ill(
@@ -948,9 +948,9 @@ fn broadcast_is_answered_and_multicast_is_not() {
 #[test]
 fn other_keys_and_channels() {
     let stranger: SocketAddr = "10.0.0.66:24373".parse().unwrap();
-    let foreign = |seen: &mut Observations| {
-        unanswered(seen);
-        seen.network.foreign = BTreeSet::from([stranger]);
+    let foreign = |observed: &mut Observations| {
+        unanswered(observed);
+        observed.network.foreign = BTreeSet::from([stranger]);
     };
     let told = ills(foreign);
     assert_eq!(
@@ -958,48 +958,48 @@ fn other_keys_and_channels() {
         [Code::PeersNone, Code::KeyDiffers]
     );
     assert!(told[1].finding.contains("10.0.0.66:24373"), "{told:?}");
-    let counted = |seen: &mut Observations| {
-        unanswered(seen);
+    let counted = |observed: &mut Observations| {
+        unanswered(observed);
         running(|status| {
             status.counters =
                 [("dropped".to_owned(), [("unknown_key".to_owned(), 3)].into())].into();
-        })(seen);
+        })(observed);
     };
     assert_eq!(ills(counted).last().unwrap().code, Code::KeyDiffers);
     // Where ours answer, strangers are nobody's ill.
-    assert!(ills(|seen| seen.network.foreign = BTreeSet::from([stranger])).is_empty());
-    let text = ill(Severity::Problem, Code::ChannelDiffers, |seen| {
-        seen.network.channels = vec![(stranger, "work".to_owned())]
+    assert!(ills(|observed| observed.network.foreign = BTreeSet::from([stranger])).is_empty());
+    let text = ill(Severity::Problem, Code::ChannelDiffers, |observed| {
+        observed.network.channels = vec![(stranger, "work".to_owned())]
     });
     assert!(text.contains("called 'work', not 'home'"), "{text}");
 }
 
 #[test]
 fn clocks() {
-    let clock = |last: u8, node: Option<NodeId>| ClockSeen {
+    let clock = |last: u8, node: Option<NodeId>| DifferingClock {
         from: ([10, 0, 0, last], 24373).into(),
         node,
         millis: -3_600_000,
     };
-    let text = ill(Severity::Problem, Code::ClockDiffers, |seen| {
-        seen.network.clocks = vec![clock(9, Some(OTHER))]
+    let text = ill(Severity::Problem, Code::ClockDiffers, |observed| {
+        observed.network.clocks = vec![clock(9, Some(OTHER))]
     });
     assert!(
         text.contains("3600 s behind") && text.contains("one of the two is wrong"),
         "{text}"
     );
-    let two = |seen: &mut Observations| {
-        seen.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
-        seen.network.peers.insert((NodeId([8; 32]), false));
+    let two = |observed: &mut Observations| {
+        observed.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
+        observed.network.peers.insert((NodeId([8; 32]), false));
     };
     assert!(
         ills(two)
             .iter()
             .all(|ill| ill.finding.contains("this machine's clock is wrong"))
     );
-    let one_of_two = |seen: &mut Observations| {
-        seen.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
-        seen.network.peers.insert((NodeId([8; 32]), false));
+    let one_of_two = |observed: &mut Observations| {
+        observed.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
+        observed.network.peers.insert((NodeId([8; 32]), false));
     };
     assert!(ill(Severity::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
 }
@@ -1007,12 +1007,12 @@ fn clocks() {
 #[test]
 fn servers() {
     let outcome =
-        |outcome: Outcome| move |seen: &mut Observations| seen.servers[0].outcome = outcome;
-    let why = "look up 'hub:24373': unknown".to_owned();
+        |outcome: Outcome| move |observed: &mut Observations| observed.servers[0].outcome = outcome;
+    let reason = "look up 'hub:24373': unknown".to_owned();
     ill(
         Severity::Problem,
         Code::ServerUnresolved,
-        outcome(Outcome::Unresolved(why)),
+        outcome(Outcome::Unresolved(reason)),
     );
     let text = ill(
         Severity::Problem,

@@ -39,7 +39,6 @@ use host_addresses::HostAddresses;
 use link_state::LinkState;
 
 pub(crate) use browse::{Browser, found};
-pub(crate) use report::LinkPublication;
 
 /// Events of links that wait to be handled; further events are dropped.
 const EVENT_QUEUE: usize = 256;
