@@ -1,4 +1,4 @@
-//! Each finding, caused by what it is found from.
+//! Each finding, from the observation that causes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -28,11 +28,11 @@ fn target(method: FanoutMethod, family: Family, to: &str) -> ProbedTarget {
     }
 }
 
-/// A machine where all is well, beside one other node.
+/// A machine where all is well, with one other node on its network.
 fn well() -> Observations {
     let eth0 = ObservedInterface {
         name: name("eth0"),
-        taken: true,
+        used: true,
         rule: "fits '*' in interfaces.include".to_owned(),
         loopback: false,
         multicast: true,
@@ -63,7 +63,7 @@ fn well() -> Observations {
         state: StateDirState::Usable("/var/lib/hereabouts".into()),
         node: NodeState::Absent,
         port: PortState::Free,
-        deaf: None,
+        group_ports_failure: None,
         interfaces: vec![eth0],
         polled: false,
         environment: Environment::Host,
@@ -171,7 +171,7 @@ fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observation
     }
 }
 
-/// Nobody answers, and nothing else is wrong.
+/// No node answers, and nothing else is wrong.
 fn unanswered(observed: &mut Observations) {
     observed.setup.role = Role::Both;
     observed.network.peers.clear();
@@ -188,19 +188,19 @@ fn findings(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
     diagnose(&observed)
 }
 
-/// The findings that are not fine.
-fn ills(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
+/// The findings that are not `ok`.
+fn problems(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
     findings(change)
         .into_iter()
         .filter(|finding| finding.severity != Severity::Ok)
         .collect()
 }
 
-/// The one finding that is not fine, with the mark and code that it has to have.
-fn ill(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -> String {
-    let ills = ills(change);
-    let [finding] = &ills[..] else {
-        panic!("{code}: {ills:#?}")
+/// The only finding that is not `ok`, which must have this severity and code.
+fn only_problem(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -> String {
+    let problems = problems(change);
+    let [finding] = &problems[..] else {
+        panic!("{code}: {problems:#?}")
     };
     assert_eq!(
         (finding.code, finding.severity),
@@ -211,7 +211,7 @@ fn ill(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -
     format!(
         "{about}: {} | {}",
         finding.finding,
-        finding.remedy.as_ref().expect("every ill has its mend")
+        finding.remedy.as_ref().expect("every problem has a remedy")
     )
 }
 
@@ -253,14 +253,14 @@ fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallState {
 }
 
 #[test]
-fn where_all_is_well_every_finding_says_so() {
-    let told = findings(|_| {});
+fn every_finding_is_ok_where_all_is_well() {
+    let findings = findings(|_| {});
     assert!(
-        told.iter()
+        findings.iter()
             .all(|finding| finding.severity == Severity::Ok && finding.remedy.is_none()),
-        "{told:#?}"
+        "{findings:#?}"
     );
-    let codes: BTreeSet<_> = told.iter().map(|finding| finding.code).collect();
+    let codes: BTreeSet<_> = findings.iter().map(|finding| finding.code).collect();
     let expected = [
         Code::Config,
         Code::Key,
@@ -284,27 +284,27 @@ fn where_all_is_well_every_finding_says_so() {
 }
 
 #[test]
-fn files_and_settings() {
-    ill(Severity::Problem, Code::ConfigUnavailable, |observed| {
+fn problems_of_files_and_settings() {
+    only_problem(Severity::Problem, Code::ConfigUnavailable, |observed| {
         observed.setup.unavailable = vec!["files.offer".to_owned()]
     });
-    ill(Severity::Warning, Code::ListensOnOneAddress, |observed| {
+    only_problem(Severity::Warning, Code::ListensOnOneAddress, |observed| {
         observed.setup.listen = "10.0.0.1:24373".parse().unwrap()
     });
-    let open = "others may read /k; mend it: chmod 600 /k";
-    let text = ill(Severity::Problem, Code::KeyUnusable, |observed| {
+    let open = "others may read /k; remedy: chmod 600 /k";
+    let text = only_problem(Severity::Problem, Code::KeyUnusable, |observed| {
         observed.key = KeyState::Unusable(open.to_owned())
     });
     assert_eq!(text, ": others may read /k | chmod 600 /k");
     let full = "use /x: no space left. Make room on its disk, or set node.state_dir";
-    let text = ill(Severity::Problem, Code::StateUnusable, |observed| {
+    let text = only_problem(Severity::Problem, Code::StateUnusable, |observed| {
         observed.state = StateDirState::Unusable(full.to_owned())
     });
     assert_eq!(
         text,
         ": failed to use /x: no space left | Make room on its disk, or set node.state_dir"
     );
-    ill(Severity::Problem, Code::StateHeld, |observed| {
+    only_problem(Severity::Problem, Code::StateHeld, |observed| {
         observed.state = StateDirState::Held("/x".into())
     });
     let without_key = |observed: &mut Observations| {
@@ -312,29 +312,29 @@ fn files_and_settings() {
         observed.network = ProbedNetwork::default();
         observed.servers[0].outcome = Outcome::NotAsked;
     };
-    ill(Severity::Warning, Code::KeyNone, without_key);
-    assert!(ills(|observed| observed.state = StateDirState::Creatable("/x".into())).is_empty());
+    only_problem(Severity::Warning, Code::KeyNone, without_key);
+    assert!(problems(|observed| observed.state = StateDirState::Creatable("/x".into())).is_empty());
 }
 
 #[test]
-fn what_the_node_of_this_machine_tells() {
-    ill(Severity::Warning, Code::NodeUnreachable, |observed| {
+fn reports_of_the_node_of_this_machine() {
+    only_problem(Severity::Warning, Code::NodeUnreachable, |observed| {
         observed.node = unreachable(false)
     });
-    // Another user may read neither key nor state, and that is as it should be.
-    ill(Severity::Warning, Code::NodeUnreachable, |observed| {
+    // Another user can read neither key nor state, as it should be.
+    only_problem(Severity::Warning, Code::NodeUnreachable, |observed| {
         observed.node = unreachable(true);
         observed.key = KeyState::Unusable("permission denied".to_owned());
         observed.state = StateDirState::Unusable("permission denied".to_owned());
         observed.port = PortState::InUse("listen: taken".to_owned());
     });
     let unready = |status: &mut StatusView| status.health.ready = false;
-    let text = ill(Severity::Problem, Code::NodeNotReady, running(unready));
+    let text = only_problem(Severity::Problem, Code::NodeNotReady, running(unready));
     assert!(
         text.contains("run hereabouts doctor on the server"),
         "{text}"
     );
-    let deaf = ills(|observed| {
+    let not_returned = problems(|observed| {
         running(unready)(observed);
         observed.network
             .targets
@@ -342,13 +342,13 @@ fn what_the_node_of_this_machine_tells() {
             .for_each(|target| target.returned = Some(false));
     });
     assert!(
-        deaf[0]
+        not_returned[0]
             .remedy
             .as_ref()
             .is_some_and(|remedy| remedy.contains("see the findings below")),
-        "{deaf:#?}"
+        "{not_returned:#?}"
     );
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::MulticastNotJoined,
         running(|status| {
@@ -372,7 +372,7 @@ fn what_the_node_of_this_machine_tells() {
         }),
     );
     assert!(text.contains("igmp_max_memberships"), "{text}");
-    ill(
+    only_problem(
         Severity::Problem,
         Code::ServerRefuses,
         running(|status| {
@@ -388,7 +388,7 @@ fn what_the_node_of_this_machine_tells() {
             }];
         }),
     );
-    ill(
+    only_problem(
         Severity::Warning,
         Code::NameConflict,
         running(|status| {
@@ -401,7 +401,7 @@ fn what_the_node_of_this_machine_tells() {
             }];
         }),
     );
-    ill(
+    only_problem(
         Severity::Problem,
         Code::Clone,
         running(|status| {
@@ -413,7 +413,7 @@ fn what_the_node_of_this_machine_tells() {
             }];
         }),
     );
-    ill(
+    only_problem(
         Severity::Problem,
         Code::StoreFails,
         running(|status| {
@@ -423,8 +423,8 @@ fn what_the_node_of_this_machine_tells() {
 }
 
 #[test]
-fn what_the_node_was_started_with_and_what_it_fails_at() {
-    let text = ill(
+fn outdated_configuration_and_failing_files() {
+    let text = only_problem(
         Severity::Warning,
         Code::NodeOutdated,
         running(|status| {
@@ -444,7 +444,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         digest: None,
         error: Some("no such file".to_owned()),
     };
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::FileFails,
         running(|status| status.offers = vec![offer]),
@@ -459,7 +459,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         error: Some("no space left".to_owned()),
         ..AcceptView::default()
     };
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::FileFails,
         running(|status| status.accepts = vec![accept]),
@@ -471,7 +471,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
 }
 
 #[test]
-fn what_the_node_tells_and_nobody_has_there() {
+fn record_that_is_not_published() {
     let publication = |target: &str, state, reason: Option<&str>| PublicationView {
         target: target.to_owned(),
         name: "laptop.local".to_owned(),
@@ -482,12 +482,12 @@ fn what_the_node_tells_and_nobody_has_there() {
     };
     let with =
         |publication: PublicationView| running(|status| status.publications = vec![publication]);
-    let taken =
+    let conflict =
         "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::NotPublished,
-        with(publication("mdns", PublicationState::Conflict, Some(taken))),
+        with(publication("mdns", PublicationState::Conflict, Some(conflict))),
     );
     assert!(
         text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"),
@@ -501,15 +501,15 @@ fn what_the_node_tells_and_nobody_has_there() {
             Some("failed to share port 5353/udp"),
         )
     };
-    let text = ill(Severity::Problem, Code::NotPublished, with(failed("dynip")));
+    let text = only_problem(Severity::Problem, Code::NotPublished, with(failed("dynip")));
     assert!(
-        text.contains("not told to dynip: failed to share"),
+        text.contains("not published by dynip: failed to share"),
         "{text}"
     );
-    ill(Severity::Problem, Code::NotPublished, with(failed("mdns")));
-    // Each of these is told by a finding of its own.
-    assert!(ills(with(failed("server"))).is_empty());
-    ill(Severity::Problem, Code::MdnsPortTaken, |observed| {
+    only_problem(Severity::Problem, Code::NotPublished, with(failed("mdns")));
+    // Each of these has a finding of its own.
+    assert!(problems(with(failed("server"))).is_empty());
+    only_problem(Severity::Problem, Code::MdnsPortTaken, |observed| {
         with(failed("mdns"))(observed);
         observed.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
     });
@@ -518,32 +518,32 @@ fn what_the_node_tells_and_nobody_has_there() {
         PublicationState::Asking,
         PublicationState::Published,
     ] {
-        assert!(ills(with(publication("mdns", state, None))).is_empty());
+        assert!(problems(with(publication("mdns", state, None))).is_empty());
     }
 }
 
 #[test]
-fn ports() {
-    ill(Severity::Problem, Code::PortTaken, |observed| {
+fn problems_of_ports() {
+    only_problem(Severity::Problem, Code::PortTaken, |observed| {
         observed.port = PortState::InUse("listen: taken by PID 7".to_owned())
     });
-    let deaf = |observed: &mut Observations| {
-        observed.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
+    let not_returned = |observed: &mut Observations| {
+        observed.group_ports_failure = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
         observed.network
             .targets
             .iter_mut()
             .for_each(|target| target.returned = None);
     };
     assert!(
-        ill(Severity::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself")
+        only_problem(Severity::Warning, Code::PortTaken, not_returned).contains("by PID 7: it asks servers itself")
     );
-    ill(Severity::Problem, Code::PortUnusable, |observed| {
+    only_problem(Severity::Problem, Code::PortUnusable, |observed| {
         observed.port = PortState::Unusable("listen: no".to_owned())
     });
     let mdns = |observed: &mut Observations| {
         observed.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
     };
-    let text = ill(Severity::Problem, Code::MdnsPortTaken, mdns);
+    let text = only_problem(Severity::Problem, Code::MdnsPortTaken, mdns);
     assert!(
         text.contains("failed to share port 5353/udp with PID 7 | stop that program"),
         "{text}"
@@ -551,12 +551,12 @@ fn ports() {
 }
 
 #[test]
-fn interfaces() {
-    let text = ill(Severity::Problem, Code::InterfacesNone, |observed| {
-        observed.interfaces[0].taken = false;
+fn problems_of_interfaces() {
+    let text = only_problem(Severity::Problem, Code::InterfacesNone, |observed| {
+        observed.interfaces[0].used = false;
         observed.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
         observed.network.targets.clear();
-        // Nobody was asked, so that nobody answered is no news.
+        // No query was sent, so the missing answers have no finding.
         observed.network.peers.clear();
         observed.setup.role = Role::Both;
     });
@@ -564,10 +564,10 @@ fn interfaces() {
         text.contains("eth0 fits 'eth*' in interfaces.exclude"),
         "{text}"
     );
-    ill(Severity::Warning, Code::InterfacesPolled, |observed| {
+    only_problem(Severity::Warning, Code::InterfacesPolled, |observed| {
         observed.polled = true
     });
-    ill(
+    only_problem(
         Severity::Warning,
         Code::InterfacesPolled,
         running(|status| status.interfaces_polled = true),
@@ -583,19 +583,19 @@ fn interfaces() {
             observed.interfaces[0].ipv6 = ipv6;
         };
         assert_eq!(
-            ills(change).iter().any(|ill| ill.code == Code::MtuSmall),
+            problems(change).iter().any(|only_problem| only_problem.code == Code::MtuSmall),
             small,
             "{mtu}"
         );
     }
-    ill(Severity::Warning, Code::MtuSmall, |observed| {
+    only_problem(Severity::Warning, Code::MtuSmall, |observed| {
         observed.interfaces[0].mtu = Some(1000)
     });
 }
 
 #[test]
 fn multicast_that_does_not_come_back() {
-    let text = ill(Severity::Warning, Code::MulticastOff, |observed| {
+    let text = only_problem(Severity::Warning, Code::MulticastOff, |observed| {
         observed.interfaces[0].multicast = false;
         observed.network
             .targets
@@ -606,7 +606,7 @@ fn multicast_that_does_not_come_back() {
         target.returned = Some(false);
         target.sent = Sent::NotPermitted;
     });
-    let text = ill(Severity::Problem, Code::MulticastNotSent, refused);
+    let text = only_problem(Severity::Problem, Code::MulticastNotSent, refused);
     assert!(
         text.contains("firewall of this machine forbids it") && text.contains("IPv6"),
         "{text}"
@@ -616,16 +616,16 @@ fn multicast_that_does_not_come_back() {
         target.sent = Sent::Failed("network is unreachable".to_owned());
     });
     assert!(
-        ill(Severity::Problem, Code::MulticastNotSent, failed).contains("network is unreachable")
+        only_problem(Severity::Problem, Code::MulticastNotSent, failed).contains("network is unreachable")
     );
-    let deaf = each_multicast(Family::Ipv4, |target| target.returned = Some(false));
-    let text = ill(Severity::Problem, Code::MulticastNotReceived, deaf);
+    let not_returned = each_multicast(Family::Ipv4, |target| target.returned = Some(false));
+    let text = only_problem(Severity::Problem, Code::MulticastNotReceived, not_returned);
     assert!(
         text.contains("1 node on the network answered") && text.contains("24373, incoming"),
         "{text}"
     );
-    // Where a stranger holds the port, nothing can be told.
-    assert!(ills(each_multicast(Family::Ipv4, |target| target.returned = None)).is_empty());
+    // Where another program holds the port, nothing can be observed.
+    assert!(problems(each_multicast(Family::Ipv4, |target| target.returned = None)).is_empty());
 }
 
 #[test]
@@ -640,7 +640,7 @@ fn broadcast_that_does_not_come_back() {
                 .for_each(change);
         }
     };
-    ill(
+    only_problem(
         Severity::Problem,
         Code::BroadcastNotReceived,
         each(|target| target.returned = Some(false)),
@@ -649,26 +649,26 @@ fn broadcast_that_does_not_come_back() {
         target.returned = Some(false);
         target.sent = Sent::NotPermitted;
     });
-    ill(Severity::Problem, Code::BroadcastNotSent, refused);
-    // One of the two ways is enough.
-    assert!(ills(|observed| observed.network.targets[3].returned = Some(false)).is_empty());
-    // What is not used is not judged.
+    only_problem(Severity::Problem, Code::BroadcastNotSent, refused);
+    // One of the two destinations is enough.
+    assert!(problems(|observed| observed.network.targets[3].returned = Some(false)).is_empty());
+    // A method that is not used has no finding.
     let unused = |observed: &mut Observations| {
         observed.setup.broadcast = false;
         observed.network.targets[2].returned = Some(false);
         observed.network.targets[3].returned = Some(false);
     };
-    assert!(ills(unused).is_empty());
+    assert!(problems(unused).is_empty());
 }
 
 #[test]
-fn firewalls() {
-    // A node holds the port, and nobody was heard by it.
-    let deaf = |observed: &mut Observations| {
+fn problems_of_firewalls() {
+    // A node holds the port, and received nothing.
+    let not_returned = |observed: &mut Observations| {
         running(|_| {})(observed);
         observed.firewall = verdict(Kind::Unicast, true, Some(7));
     };
-    let text = ill(Severity::Problem, Code::FirewallDrops, deaf);
+    let text = only_problem(Severity::Problem, Code::FirewallDrops, not_returned);
     assert!(
         text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"),
         "{text}"
@@ -681,9 +681,9 @@ fn firewalls() {
         unanswered(observed);
         observed.firewall = verdict(Kind::Unicast, false, None);
     };
-    let codes: Vec<_> = ills(doubtful)
+    let codes: Vec<_> = problems(doubtful)
         .iter()
-        .map(|ill| (ill.code, ill.severity))
+        .map(|only_problem| (only_problem.code, only_problem.severity))
         .collect();
     assert_eq!(
         codes,
@@ -692,9 +692,10 @@ fn firewalls() {
             (Code::PeersNone, Severity::Warning)
         ]
     );
-    // What was seen to pass is not dropped, whatever the rules look like; and a doubt ends where others answer.
-    assert!(ills(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
-    assert!(ills(|observed| observed.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
+    // A datagram that passed is not dropped, whatever the rules are; and no doubt remains where other
+    // nodes answer.
+    assert!(problems(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
+    assert!(problems(|observed| observed.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
     assert!(
         !findings(|observed| observed.firewall = FirewallState::Unknown("no nft".to_owned()))
             .iter()
@@ -702,13 +703,13 @@ fn firewalls() {
     );
 }
 
-/// The mend of a rule set that drops for sure, where it was decided by these.
-fn firewall_mend(
+/// The remedy of a rule set that certainly drops, by rules with these criteria.
+fn firewall_remedy(
     criteria: Criteria,
     manager: Option<Manager>,
     change: impl Fn(&mut Observations, &mut Verdict),
 ) -> String {
-    let text = ill(Severity::Problem, Code::FirewallDrops, |observed| {
+    let text = only_problem(Severity::Problem, Code::FirewallDrops, |observed| {
         running(|_| {})(observed);
         let FirewallState::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
             return;
@@ -737,21 +738,21 @@ fn acknowledged(address: &str, found_by: &str) -> ServerView {
 }
 
 #[test]
-fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
+fn received_unicast_makes_a_dropping_rule_uncertain() {
     let certain = |observed: &mut Observations| observed.firewall = verdict(Kind::Unicast, true, Some(7));
     // The answers came to the node's port.
-    ill(Severity::Warning, Code::FirewallMayDrop, certain);
+    only_problem(Severity::Warning, Code::FirewallMayDrop, certain);
     let server = |address: &str| acknowledged(address, "multicast");
     for (address, severity, code) in [
         ("10.0.0.9:24373", Severity::Warning, Code::FirewallMayDrop),
         ("[fe80::9]:24373", Severity::Problem, Code::FirewallDrops),
     ] {
-        ill(severity, code, |observed| {
+        only_problem(severity, code, |observed| {
             running(|status| status.servers = vec![server(address)])(observed);
             certain(observed);
         });
     }
-    ill(Severity::Warning, Code::FirewallMayDrop, |observed| {
+    only_problem(Severity::Warning, Code::FirewallMayDrop, |observed| {
         let counts = BTreeMap::from([("registers".to_owned(), 2)]);
         running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(
             observed,
@@ -761,7 +762,7 @@ fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
 }
 
 #[test]
-fn a_mend_keeps_whom_the_rules_let_in() {
+fn remedy_keeps_the_restrictions_of_the_rules() {
     let nothing = |_: &mut Observations, _: &mut Verdict| {};
     let (source, interface) = (
         Criteria {
@@ -773,7 +774,7 @@ fn a_mend_keeps_whom_the_rules_let_in() {
             interface: true,
         },
     );
-    let remedy = firewall_mend(source, None, nothing);
+    let remedy = firewall_remedy(source, None, nothing);
     assert!(
         remedy.contains("if other machines are meant to be let in"),
         "{remedy}"
@@ -784,37 +785,37 @@ fn a_mend_keeps_whom_the_rules_let_in() {
         ),
         "{remedy}"
     );
-    let remedy = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
+    let remedy = firewall_remedy(source, None, |_, verdict| verdict.flow.ipv6 = true);
     assert!(
         remedy.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"),
         "{remedy}"
     );
-    // Without an address of the family, the network is left to whoever reads it.
-    let remedy = firewall_mend(source, None, |observed, _| observed.interfaces[0].networks.clear());
+    // Without an address of the family, the operator has to fill in the network.
+    let remedy = firewall_remedy(source, None, |observed, _| observed.interfaces[0].networks.clear());
     assert!(
         remedy.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
         "{remedy}"
     );
-    let remedy = firewall_mend(interface, None, nothing);
+    let remedy = firewall_remedy(interface, None, nothing);
     assert_eq!(
         remedy,
         "nft insert rule inet filter input iifname eth0 udp dport 24373 accept"
     );
-    let remedy = firewall_mend(source, Some(Manager::Ufw), nothing);
+    let remedy = firewall_remedy(source, Some(Manager::Ufw), nothing);
     assert!(
         remedy.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"),
         "{remedy}"
     );
     assert_eq!(
-        firewall_mend(Criteria::default(), Some(Manager::Ufw), nothing),
+        firewall_remedy(Criteria::default(), Some(Manager::Ufw), nothing),
         "ufw allow 24373/udp"
     );
-    let remedy = firewall_mend(source, Some(Manager::Firewalld), nothing);
+    let remedy = firewall_remedy(source, Some(Manager::Firewalld), nothing);
     assert!(
         remedy.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"),
         "{remedy}"
     );
-    let remedy = firewall_mend(Criteria::default(), Some(Manager::Firewalld), nothing);
+    let remedy = firewall_remedy(Criteria::default(), Some(Manager::Firewalld), nothing);
     assert_eq!(
         remedy,
         "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload"
@@ -822,8 +823,8 @@ fn a_mend_keeps_whom_the_rules_let_in() {
 }
 
 #[test]
-fn a_mend_opens_every_port_that_is_shut() {
-    let text = ill(Severity::Problem, Code::FirewallDrops, |observed| {
+fn remedy_opens_every_dropped_port() {
+    let text = only_problem(Severity::Problem, Code::FirewallDrops, |observed| {
         running(|_| {})(observed);
         observed.network
             .targets
@@ -856,8 +857,8 @@ fn a_mend_opens_every_port_that_is_shut() {
 }
 
 #[test]
-fn nobody_answers() {
-    let text = ill(Severity::Warning, Code::PeersNone, unanswered);
+fn no_node_answers() {
+    let text = only_problem(Severity::Warning, Code::PeersNone, unanswered);
     assert!(
         text.contains("1a2b3c4d here") && text.contains("'home'"),
         "{text}"
@@ -866,12 +867,13 @@ fn nobody_answers() {
         running(|status| status.registry = Some(registry(3, None)))(observed);
         unanswered(observed);
     };
-    let text = ill(Severity::Warning, Code::PeersNone, elsewhere);
+    let text = only_problem(Severity::Warning, Code::PeersNone, elsewhere);
     assert!(
         text.contains("though 2 others are registered here") && text.contains("on other networks"),
         "{text}"
     );
-    // The node found it by asking everybody: what keeps answers from the doctor does not keep them from the node.
+    // The node found the server by broadcast: what drops answers to the doctor does not drop those to the
+    // node.
     let held = |found_by: &'static str| {
         move |observed: &mut Observations| {
             unanswered(observed);
@@ -880,22 +882,22 @@ fn nobody_answers() {
             running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(observed);
         }
     };
-    assert!(ills(held("broadcast")).is_empty());
-    let codes: Vec<_> = ills(held("unicast")).iter().map(|ill| ill.code).collect();
+    assert!(problems(held("broadcast")).is_empty());
+    let codes: Vec<_> = problems(held("unicast")).iter().map(|only_problem| only_problem.code).collect();
     assert_eq!(codes, [Code::PeersNone, Code::ContainerNetwork]);
     let client = |observed: &mut Observations| {
         unanswered(observed);
         observed.setup.role = Role::Client;
     };
-    let codes: Vec<_> = ills(client).iter().map(|ill| ill.code).collect();
+    let codes: Vec<_> = problems(client).iter().map(|only_problem| only_problem.code).collect();
     assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
-    ill(Severity::Problem, Code::ServerNone, |observed| {
+    only_problem(Severity::Problem, Code::ServerNone, |observed| {
         observed.network.peers = BTreeSet::from([(OTHER, false)])
     });
 }
 
 #[test]
-fn a_pod_or_a_container_where_nobody_answers() {
+fn pod_or_container_where_no_node_answers() {
     for (environment, code, says) in [
         (Environment::Pod, Code::PodNetwork, "hostNetwork"),
         (
@@ -909,31 +911,31 @@ fn a_pod_or_a_container_where_nobody_answers() {
             observed.environment = environment;
             observed.interfaces[0].kind = Some("veth".into());
         };
-        let told = ills(alone);
-        let finding = told.iter().find(|ill| ill.code == code).unwrap();
+        let findings = problems(alone);
+        let finding = findings.iter().find(|only_problem| only_problem.code == code).unwrap();
         assert!(
             finding.remedy.as_ref().unwrap().contains(says),
             "{finding:?}"
         );
-        // On the host's network, or with an answer, the container is not to blame.
+        // On the host's network, or with an answer, the container is not the cause.
         let on_host = |observed: &mut Observations| {
             alone(observed);
             observed.interfaces[0].kind = None;
         };
-        assert!(!ills(on_host).iter().any(|ill| ill.code == code));
-        assert!(ills(|observed| observed.environment = environment).is_empty());
+        assert!(!problems(on_host).iter().any(|only_problem| only_problem.code == code));
+        assert!(problems(|observed| observed.environment = environment).is_empty());
     }
 }
 
 #[test]
 fn broadcast_is_answered_and_multicast_is_not() {
     let silent = |family| each_multicast(family, |target| target.answered_by.clear());
-    let text = ill(Severity::Warning, Code::MulticastUnanswered, |observed| {
+    let text = only_problem(Severity::Warning, Code::MulticastUnanswered, |observed| {
         silent(Family::Ipv4)(observed);
         silent(Family::Ipv6)(observed);
     });
     assert!(text.contains("IGMP snooping"), "{text}");
-    let text = ill(
+    let text = only_problem(
         Severity::Warning,
         Code::MulticastUnanswered,
         silent(Family::Ipv4),
@@ -942,22 +944,22 @@ fn broadcast_is_answered_and_multicast_is_not() {
         text.contains("broadcast and IPv6 multicast, and not IPv4"),
         "{text}"
     );
-    assert!(ills(silent(Family::Ipv6)).is_empty());
+    assert!(problems(silent(Family::Ipv6)).is_empty());
 }
 
 #[test]
-fn other_keys_and_channels() {
-    let stranger: SocketAddr = "10.0.0.66:24373".parse().unwrap();
+fn differing_keys_and_channels() {
+    let foreign_host: SocketAddr = "10.0.0.66:24373".parse().unwrap();
     let foreign = |observed: &mut Observations| {
         unanswered(observed);
-        observed.network.foreign = BTreeSet::from([stranger]);
+        observed.network.foreign = BTreeSet::from([foreign_host]);
     };
-    let told = ills(foreign);
+    let findings = problems(foreign);
     assert_eq!(
-        told.iter().map(|ill| ill.code).collect::<Vec<_>>(),
+        findings.iter().map(|only_problem| only_problem.code).collect::<Vec<_>>(),
         [Code::PeersNone, Code::KeyDiffers]
     );
-    assert!(told[1].finding.contains("10.0.0.66:24373"), "{told:?}");
+    assert!(findings[1].finding.contains("10.0.0.66:24373"), "{findings:?}");
     let counted = |observed: &mut Observations| {
         unanswered(observed);
         running(|status| {
@@ -965,23 +967,23 @@ fn other_keys_and_channels() {
                 [("dropped".to_owned(), [("unknown_key".to_owned(), 3)].into())].into();
         })(observed);
     };
-    assert_eq!(ills(counted).last().unwrap().code, Code::KeyDiffers);
-    // Where ours answer, strangers are nobody's ill.
-    assert!(ills(|observed| observed.network.foreign = BTreeSet::from([stranger])).is_empty());
-    let text = ill(Severity::Problem, Code::ChannelDiffers, |observed| {
-        observed.network.channels = vec![(stranger, "work".to_owned())]
+    assert_eq!(problems(counted).last().unwrap().code, Code::KeyDiffers);
+    // Foreign datagrams are no problem where our own nodes answer.
+    assert!(problems(|observed| observed.network.foreign = BTreeSet::from([foreign_host])).is_empty());
+    let text = only_problem(Severity::Problem, Code::ChannelDiffers, |observed| {
+        observed.network.channels = vec![(foreign_host, "work".to_owned())]
     });
     assert!(text.contains("called 'work', not 'home'"), "{text}");
 }
 
 #[test]
-fn clocks() {
+fn differing_clocks() {
     let clock = |last: u8, node: Option<NodeId>| DifferingClock {
         from: ([10, 0, 0, last], 24373).into(),
         node,
         millis: -3_600_000,
     };
-    let text = ill(Severity::Problem, Code::ClockDiffers, |observed| {
+    let text = only_problem(Severity::Problem, Code::ClockDiffers, |observed| {
         observed.network.clocks = vec![clock(9, Some(OTHER))]
     });
     assert!(
@@ -993,28 +995,28 @@ fn clocks() {
         observed.network.peers.insert((NodeId([8; 32]), false));
     };
     assert!(
-        ills(two)
+        problems(two)
             .iter()
-            .all(|ill| ill.finding.contains("this machine's clock is wrong"))
+            .all(|only_problem| only_problem.finding.contains("this machine's clock is wrong"))
     );
     let one_of_two = |observed: &mut Observations| {
         observed.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
         observed.network.peers.insert((NodeId([8; 32]), false));
     };
-    assert!(ill(Severity::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
+    assert!(only_problem(Severity::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
 }
 
 #[test]
-fn servers() {
+fn silent_and_unresolved_servers() {
     let outcome =
         |outcome: Outcome| move |observed: &mut Observations| observed.servers[0].outcome = outcome;
     let reason = "look up 'hub:24373': unknown".to_owned();
-    ill(
+    only_problem(
         Severity::Problem,
         Code::ServerUnresolved,
         outcome(Outcome::Unresolved(reason)),
     );
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::ServerSilent,
         outcome(Outcome::Silent(vec!["10.0.0.9:24373".parse().unwrap()])),
@@ -1026,11 +1028,11 @@ fn servers() {
 }
 
 #[test]
-fn every_finding_has_a_test_here_and_a_place_in_the_docs() {
+fn every_code_has_a_test_and_documentation() {
     let tests = include_str!("tests.rs");
     let docs = include_str!("../../../docs/reference/troubleshooting.md");
     for code in Code::ALL {
-        // What can't be loaded never comes here: the command line tells it, with a test there.
+        // The command line reports a configuration that cannot be loaded, and has the test for it.
         let tested = tests.contains(&format!("Code::{code:?},"))
             || tests.contains(&format!("Code::{code:?})"));
         assert!(tested || *code == Code::ConfigInvalid, "{code} has no test");
