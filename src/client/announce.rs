@@ -189,7 +189,11 @@ impl Announcement<'_> {
                         .traffic
                         .send_to_all(method, &message, counters)
                         .await;
-                    tracing::debug!(?method, error = sent.as_ref().err(), "a query is sent to all nodes");
+                    tracing::debug!(
+                        ?method,
+                        error = sent.as_ref().err(),
+                        "a query is sent to all nodes"
+                    );
                     self.engine.sent(method, sent.err());
                 }
                 Output::Resolve { configured } => self.resolve(configured).await,

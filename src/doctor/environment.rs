@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::firewall::{self, Flow};
-use super::observations::{FirewallState, Environment};
+use super::observations::{Environment, FirewallState};
 use crate::model::InterfaceName;
 
 /// Where `nft` is installed. `$PATH` is never searched, because this may run as root.

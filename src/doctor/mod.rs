@@ -14,11 +14,11 @@
 //! doctor binds the node's port for a moment, so that a firewall treats it as it would treat the node.
 
 mod diagnose;
+mod environment;
 mod firewall;
 mod observations;
 mod observe;
 mod probe;
-mod environment;
 
 use std::path::PathBuf;
 
@@ -54,7 +54,9 @@ pub async fn examine(
 /// What to do about a node whose control socket does not answer as it should.
 fn remedy(error: &AskError) -> &'static str {
     match error {
-        AskError::NoPermission { .. } => "run hereabouts doctor as the user that runs the node, or as root",
+        AskError::NoPermission { .. } => {
+            "run hereabouts doctor as the user that runs the node, or as root"
+        }
         AskError::TimedOut { .. } => {
             "read its log, and restart it: it hangs, or its machine is too busy"
         }

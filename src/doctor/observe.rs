@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::firewall::{flows, network_of};
 use super::observations::{
-    FirewallState, ObservedInterface, KeyState, ProbedNetwork, NodeState, Observations, Outcome, PortState,
-    ProbedServer, Setup, StateDirState,
+    FirewallState, KeyState, NodeState, Observations, ObservedInterface, Outcome, PortState,
+    ProbedNetwork, ProbedServer, Setup, StateDirState,
 };
-use super::{probe, environment};
+use super::{environment, probe};
 use crate::api::view::{SocketView, StatusView};
 use crate::config::{self, Config, PublishTarget};
 use crate::net::{self, BindError, Decision, Interface, InterfaceSource, Policy, Sockets, Watch};

@@ -108,7 +108,10 @@ fn current_record_is_not_touched_at_any_target() {
     let channel: &[u8] = &[1];
     let links: &[(u32, &[u8])] = &[(1, &[1])];
     assert_eq!(
-        intent().changes(&current_state(channel, links), Some(&network(channel, links))),
+        intent().changes(
+            &current_state(channel, links),
+            Some(&network(channel, links))
+        ),
         []
     );
 }

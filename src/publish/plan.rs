@@ -104,10 +104,7 @@ pub enum Change {
     /// The target publishes nothing, or it is not known what it publishes: publish this.
     Publish(Publication),
     /// The target publishes another record: replace it.
-    Replace {
-        from: Publication,
-        to: Publication,
-    },
+    Replace { from: Publication, to: Publication },
     /// Withdraw what the target publishes, or may publish.
     Withdraw,
 }

@@ -44,7 +44,9 @@ fn config(observed: &Observations, findings: &mut Vec<FindingView>) {
         let settings = setup.unavailable.join("; ");
         problem(
             Code::ConfigUnavailable,
-            format!("the configuration has settings that this version does not support: {settings}"),
+            format!(
+                "the configuration has settings that this version does not support: {settings}"
+            ),
             "remove these settings",
         )
     };
@@ -158,7 +160,10 @@ fn port(observed: &Observations, findings: &mut Vec<FindingView>) {
 }
 
 fn used(observed: &Observations) -> impl Iterator<Item = &ObservedInterface> {
-    observed.interfaces.iter().filter(|interface| interface.used)
+    observed
+        .interfaces
+        .iter()
+        .filter(|interface| interface.used)
 }
 
 fn interfaces(observed: &Observations, findings: &mut Vec<FindingView>) {
@@ -237,7 +242,9 @@ fn mdns(shareable: &Result<(), String>) -> FindingView {
         ),
         Err(error) => {
             // The error ends with a short remedy, and the remedy here says more.
-            let reason = error.rsplit_once(": ").map_or(error.as_str(), |(reason, _)| reason);
+            let reason = error
+                .rsplit_once(": ")
+                .map_or(error.as_str(), |(reason, _)| reason);
             problem(
                 Code::MdnsPortTaken,
                 format!("failed to {reason}"),

@@ -38,7 +38,10 @@ fn readiness(observed: &Observations, status: &StatusView) -> FindingView {
     let name = &status.node.name;
     if status.health.ready {
         let pid = status.node.pid;
-        ok(Code::Node, format!("'{name}' runs (PID {pid}) and is ready"))
+        ok(
+            Code::Node,
+            format!("'{name}' runs (PID {pid}) and is ready"),
+        )
     } else {
         let reasons = status.health.reasons.join("; ");
         problem(
@@ -174,7 +177,8 @@ fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
     for offer in &status.offers {
         if let Some(error) = &offer.error {
             let finding = format!("it is offered, and not served as it is now: {error}");
-            let remedy = "fix the cause that the reason names; the node checks the file again by itself";
+            let remedy =
+                "fix the cause that the reason names; the node checks the file again by itself";
             findings.push(problem(Code::FileFails, finding, remedy).about(&offer.path));
         }
     }

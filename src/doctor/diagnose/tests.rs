@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::firewall::{Criteria, Direction, Flow, Manager, Kind, Verdict};
+use super::super::firewall::{Criteria, Direction, Flow, Kind, Manager, Verdict};
 use super::super::observations::*;
 use super::diagnose;
 use crate::api::view::*;
@@ -175,7 +175,8 @@ fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observation
 fn unanswered(observed: &mut Observations) {
     observed.setup.role = Role::Both;
     observed.network.peers.clear();
-    observed.network
+    observed
+        .network
         .targets
         .iter_mut()
         .for_each(|target| target.answered_by.clear());
@@ -223,7 +224,8 @@ fn each_multicast(
         let such = |target: &&mut ProbedTarget| {
             target.method == FanoutMethod::Multicast && target.family == family
         };
-        observed.network
+        observed
+            .network
             .targets
             .iter_mut()
             .filter(such)
@@ -256,7 +258,8 @@ fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallState {
 fn every_finding_is_ok_where_all_is_well() {
     let findings = findings(|_| {});
     assert!(
-        findings.iter()
+        findings
+            .iter()
             .all(|finding| finding.severity == Severity::Ok && finding.remedy.is_none()),
         "{findings:#?}"
     );
@@ -336,7 +339,8 @@ fn reports_of_the_node_of_this_machine() {
     );
     let not_returned = problems(|observed| {
         running(unready)(observed);
-        observed.network
+        observed
+            .network
             .targets
             .iter_mut()
             .for_each(|target| target.returned = Some(false));
@@ -487,7 +491,11 @@ fn record_that_is_not_published() {
     let text = only_problem(
         Severity::Problem,
         Code::NotPublished,
-        with(publication("mdns", PublicationState::Conflict, Some(conflict))),
+        with(publication(
+            "mdns",
+            PublicationState::Conflict,
+            Some(conflict),
+        )),
     );
     assert!(
         text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"),
@@ -528,14 +536,17 @@ fn problems_of_ports() {
         observed.port = PortState::InUse("listen: taken by PID 7".to_owned())
     });
     let not_returned = |observed: &mut Observations| {
-        observed.group_ports_failure = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
-        observed.network
+        observed.group_ports_failure =
+            Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
+        observed
+            .network
             .targets
             .iter_mut()
             .for_each(|target| target.returned = None);
     };
     assert!(
-        only_problem(Severity::Warning, Code::PortTaken, not_returned).contains("by PID 7: it asks servers itself")
+        only_problem(Severity::Warning, Code::PortTaken, not_returned)
+            .contains("by PID 7: it asks servers itself")
     );
     only_problem(Severity::Problem, Code::PortUnusable, |observed| {
         observed.port = PortState::Unusable("listen: no".to_owned())
@@ -583,7 +594,9 @@ fn problems_of_interfaces() {
             observed.interfaces[0].ipv6 = ipv6;
         };
         assert_eq!(
-            problems(change).iter().any(|only_problem| only_problem.code == Code::MtuSmall),
+            problems(change)
+                .iter()
+                .any(|only_problem| only_problem.code == Code::MtuSmall),
             small,
             "{mtu}"
         );
@@ -597,7 +610,8 @@ fn problems_of_interfaces() {
 fn multicast_that_does_not_come_back() {
     let text = only_problem(Severity::Warning, Code::MulticastOff, |observed| {
         observed.interfaces[0].multicast = false;
-        observed.network
+        observed
+            .network
             .targets
             .retain(|target| target.method == FanoutMethod::Broadcast);
     });
@@ -616,7 +630,8 @@ fn multicast_that_does_not_come_back() {
         target.sent = Sent::Failed("network is unreachable".to_owned());
     });
     assert!(
-        only_problem(Severity::Problem, Code::MulticastNotSent, failed).contains("network is unreachable")
+        only_problem(Severity::Problem, Code::MulticastNotSent, failed)
+            .contains("network is unreachable")
     );
     let not_returned = each_multicast(Family::Ipv4, |target| target.returned = Some(false));
     let text = only_problem(Severity::Problem, Code::MulticastNotReceived, not_returned);
@@ -633,7 +648,8 @@ fn broadcast_that_does_not_come_back() {
     let each = |change: fn(&mut ProbedTarget)| {
         move |observed: &mut Observations| {
             let such = |target: &&mut ProbedTarget| target.method == FanoutMethod::Broadcast;
-            observed.network
+            observed
+                .network
                 .targets
                 .iter_mut()
                 .filter(such)
@@ -694,8 +710,12 @@ fn problems_of_firewalls() {
     );
     // A datagram that passed is not dropped, whatever the rules are; and no doubt remains where other
     // nodes answer.
-    assert!(problems(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
-    assert!(problems(|observed| observed.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
+    assert!(
+        problems(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty()
+    );
+    assert!(
+        problems(|observed| observed.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty()
+    );
     assert!(
         !findings(|observed| observed.firewall = FirewallState::Unknown("no nft".to_owned()))
             .iter()
@@ -739,7 +759,8 @@ fn acknowledged(address: &str, found_by: &str) -> ServerView {
 
 #[test]
 fn received_unicast_makes_a_dropping_rule_uncertain() {
-    let certain = |observed: &mut Observations| observed.firewall = verdict(Kind::Unicast, true, Some(7));
+    let certain =
+        |observed: &mut Observations| observed.firewall = verdict(Kind::Unicast, true, Some(7));
     // The answers came to the node's port.
     only_problem(Severity::Warning, Code::FirewallMayDrop, certain);
     let server = |address: &str| acknowledged(address, "multicast");
@@ -791,7 +812,9 @@ fn remedy_keeps_the_restrictions_of_the_rules() {
         "{remedy}"
     );
     // Without an address of the family, the operator has to fill in the network.
-    let remedy = firewall_remedy(source, None, |observed, _| observed.interfaces[0].networks.clear());
+    let remedy = firewall_remedy(source, None, |observed, _| {
+        observed.interfaces[0].networks.clear()
+    });
     assert!(
         remedy.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
         "{remedy}"
@@ -826,7 +849,8 @@ fn remedy_keeps_the_restrictions_of_the_rules() {
 fn remedy_opens_every_dropped_port() {
     let text = only_problem(Severity::Problem, Code::FirewallDrops, |observed| {
         running(|_| {})(observed);
-        observed.network
+        observed
+            .network
             .targets
             .iter_mut()
             .for_each(|target| target.returned = None);
@@ -879,17 +903,25 @@ fn no_node_answers() {
             unanswered(observed);
             observed.environment = Environment::Container;
             observed.interfaces[0].kind = Some("veth".into());
-            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(observed);
+            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(
+                observed,
+            );
         }
     };
     assert!(problems(held("broadcast")).is_empty());
-    let codes: Vec<_> = problems(held("unicast")).iter().map(|only_problem| only_problem.code).collect();
+    let codes: Vec<_> = problems(held("unicast"))
+        .iter()
+        .map(|only_problem| only_problem.code)
+        .collect();
     assert_eq!(codes, [Code::PeersNone, Code::ContainerNetwork]);
     let client = |observed: &mut Observations| {
         unanswered(observed);
         observed.setup.role = Role::Client;
     };
-    let codes: Vec<_> = problems(client).iter().map(|only_problem| only_problem.code).collect();
+    let codes: Vec<_> = problems(client)
+        .iter()
+        .map(|only_problem| only_problem.code)
+        .collect();
     assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
     only_problem(Severity::Problem, Code::ServerNone, |observed| {
         observed.network.peers = BTreeSet::from([(OTHER, false)])
@@ -912,7 +944,10 @@ fn pod_or_container_where_no_node_answers() {
             observed.interfaces[0].kind = Some("veth".into());
         };
         let findings = problems(alone);
-        let finding = findings.iter().find(|only_problem| only_problem.code == code).unwrap();
+        let finding = findings
+            .iter()
+            .find(|only_problem| only_problem.code == code)
+            .unwrap();
         assert!(
             finding.remedy.as_ref().unwrap().contains(says),
             "{finding:?}"
@@ -922,7 +957,11 @@ fn pod_or_container_where_no_node_answers() {
             alone(observed);
             observed.interfaces[0].kind = None;
         };
-        assert!(!problems(on_host).iter().any(|only_problem| only_problem.code == code));
+        assert!(
+            !problems(on_host)
+                .iter()
+                .any(|only_problem| only_problem.code == code)
+        );
         assert!(problems(|observed| observed.environment = environment).is_empty());
     }
 }
@@ -956,10 +995,16 @@ fn differing_keys_and_channels() {
     };
     let findings = problems(foreign);
     assert_eq!(
-        findings.iter().map(|only_problem| only_problem.code).collect::<Vec<_>>(),
+        findings
+            .iter()
+            .map(|only_problem| only_problem.code)
+            .collect::<Vec<_>>(),
         [Code::PeersNone, Code::KeyDiffers]
     );
-    assert!(findings[1].finding.contains("10.0.0.66:24373"), "{findings:?}");
+    assert!(
+        findings[1].finding.contains("10.0.0.66:24373"),
+        "{findings:?}"
+    );
     let counted = |observed: &mut Observations| {
         unanswered(observed);
         running(|status| {
@@ -969,7 +1014,9 @@ fn differing_keys_and_channels() {
     };
     assert_eq!(problems(counted).last().unwrap().code, Code::KeyDiffers);
     // Foreign datagrams are no problem where our own nodes answer.
-    assert!(problems(|observed| observed.network.foreign = BTreeSet::from([foreign_host])).is_empty());
+    assert!(
+        problems(|observed| observed.network.foreign = BTreeSet::from([foreign_host])).is_empty()
+    );
     let text = only_problem(Severity::Problem, Code::ChannelDiffers, |observed| {
         observed.network.channels = vec![(foreign_host, "work".to_owned())]
     });
@@ -994,16 +1041,19 @@ fn differing_clocks() {
         observed.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
         observed.network.peers.insert((NodeId([8; 32]), false));
     };
-    assert!(
-        problems(two)
-            .iter()
-            .all(|only_problem| only_problem.finding.contains("this machine's clock is wrong"))
-    );
+    assert!(problems(two).iter().all(|only_problem| {
+        only_problem
+            .finding
+            .contains("this machine's clock is wrong")
+    }));
     let one_of_two = |observed: &mut Observations| {
         observed.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
         observed.network.peers.insert((NodeId([8; 32]), false));
     };
-    assert!(only_problem(Severity::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
+    assert!(
+        only_problem(Severity::Problem, Code::ClockDiffers, one_of_two)
+            .contains("its clock is wrong")
+    );
 }
 
 #[test]

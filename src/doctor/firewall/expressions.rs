@@ -49,8 +49,9 @@ pub(super) fn has_part(expression: &Value, is: &dyn Fn(&str, &Value) -> bool) ->
 /// nft adds a match for the protocol or the family before such an expression, and omits that match
 /// from its output.
 pub(super) fn never_matches(expression: &Value, flow: &Flow) -> bool {
-    has_part(expression, &|kind, content| {
-        match (kind, text(content, "protocol")) {
+    has_part(
+        expression,
+        &|kind, content| match (kind, text(content, "protocol")) {
             (
                 "payload",
                 "tcp" | "sctp" | "dccp" | "udplite" | "icmp" | "icmpv6" | "igmp" | "arp" | "esp"
@@ -60,8 +61,8 @@ pub(super) fn never_matches(expression: &Value, flow: &Flow) -> bool {
             ("payload", "ip6") => !flow.ipv6,
             ("tcp option" | "sctp chunk" | "dccp option", _) => true,
             _ => false,
-        }
-    })
+        },
+    )
 }
 
 /// Whether a `match` statement matches a flow.

@@ -239,11 +239,17 @@ fn possible_return_makes_later_rules_uncertain() {
         r#"{"set": ["local", "broadcast", "multicast"]}"#,
         "return",
     );
-    assert_eq!(dropped("accept", &[&returns, r#"{"drop": null}"#]), uncertain);
+    assert_eq!(
+        dropped("accept", &[&returns, r#"{"drop": null}"#]),
+        uncertain
+    );
     // The policy decides, whether the chain returns or ends.
     assert_eq!(dropped("drop", &[&returns]), EVERYTHING);
     // A datagram that is accepted only if the chain did not return may meet the policy.
-    assert_eq!(dropped("drop", &[&returns, r#"{"accept": null}"#]), uncertain);
+    assert_eq!(
+        dropped("drop", &[&returns, r#"{"accept": null}"#]),
+        uncertain
+    );
     let to = |word: &str| format!(r#"{{"{word}": {{"target": "other"}}}}"#);
     let may =
         |word: &str| rule("==", kinds, r#""local""#, "x").replace(r#"{"x": null}"#, &to(word));

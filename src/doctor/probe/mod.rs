@@ -13,9 +13,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::observations::{NotJoined, Outcome, ProbedNetwork, ProbedServer, ProbedTarget};
 use crate::api::view::StatusView;
 use crate::config::Config;
-use crate::net::{
-    self, FanoutMethod, Interface, Membership, SocketSettings, Sockets, Target,
-};
+use crate::net::{self, FanoutMethod, Interface, Membership, SocketSettings, Sockets, Target};
 use crate::settings;
 use crate::transport::Traffic;
 use crate::wire::keyring::KeyRing;

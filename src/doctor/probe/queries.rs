@@ -264,11 +264,7 @@ impl Queries {
 
     fn on_channel_refusal(&mut self, from: SocketAddr, name: &str) {
         tracing::debug!(peer = %from, name, "the channel of the peer has another name");
-        let known = self
-            .network
-            .channels
-            .iter()
-            .any(|(_, known)| known == name);
+        let known = self.network.channels.iter().any(|(_, known)| known == name);
         if !known && self.network.channels.len() < MAX_KEPT {
             self.network.channels.push((from, name.to_owned()));
         }

@@ -31,7 +31,9 @@ fn held() -> Claim {
     let mut claim = asking(1);
     assert_eq!(
         claim.advance(at(1300), false),
-        Some(ClaimEvent::Won { after_conflict: false })
+        Some(ClaimEvent::Won {
+            after_conflict: false
+        })
     );
     claim
 }
@@ -42,7 +44,9 @@ fn beside_responder(addresses: &[IpAddr]) -> Claim {
     assert_eq!(claim.on_answers(at(100), addresses, owner), None);
     assert_eq!(
         claim.advance(at(1300), false),
-        Some(ClaimEvent::Won { after_conflict: false })
+        Some(ClaimEvent::Won {
+            after_conflict: false
+        })
     );
     claim
 }
@@ -54,7 +58,9 @@ fn unanswered_name_is_won() {
     assert_eq!(claim.deadline(), Some(at(1300).elapsed));
     assert_eq!(
         claim.advance(at(1300), false),
-        Some(ClaimEvent::Won { after_conflict: false })
+        Some(ClaimEvent::Won {
+            after_conflict: false
+        })
     );
     assert_eq!(claim.state(), &ClaimState::Held { responder: None });
     assert!(claim.probes());
@@ -126,7 +132,9 @@ fn conflict_is_reported_by_address_and_retried() {
     };
     assert_eq!(
         claim.advance(end, false),
-        Some(ClaimEvent::Won { after_conflict: true })
+        Some(ClaimEvent::Won {
+            after_conflict: true
+        })
     );
 }
 
@@ -142,7 +150,9 @@ fn later_conflict_withdraws_the_name() {
         claim.on_answers(at(6000), &[THIS_HOST, OTHER_HOST], owner),
         Some(ClaimEvent::Lost(vec![OTHER_HOST]))
     );
-    assert!(matches!(claim.state(), ClaimState::Conflict { addresses } if *addresses == [OTHER_HOST]));
+    assert!(
+        matches!(claim.state(), ClaimState::Conflict { addresses } if *addresses == [OTHER_HOST])
+    );
 }
 
 #[test]
@@ -161,7 +171,10 @@ fn responder_of_this_host_is_no_conflict_and_limits_the_addresses() {
 fn own_records_of_another_link_are_no_conflict_and_no_responder() {
     let claim = beside_responder(&[THIS_NODE]);
     assert_eq!(claim.state(), &ClaimState::Held { responder: None });
-    assert!(!claim.probes(), "a probe would collide with our own records");
+    assert!(
+        !claim.probes(),
+        "a probe would collide with our own records"
+    );
     assert_eq!(
         beside_responder(&[THIS_HOST, THIS_NODE]).state(),
         &ClaimState::Held {
@@ -172,8 +185,14 @@ fn own_records_of_another_link_are_no_conflict_and_no_responder() {
 
 #[test]
 fn claim_restarts_when_the_other_responder_ends_or_addresses_change() {
-    assert_eq!(beside_responder(&[THIS_HOST]).on_expired(&[THIS_HOST]), Some(ClaimEvent::Restart));
-    assert_eq!(beside_responder(&[THIS_HOST]).on_expired(&[THIS_NODE]), None);
+    assert_eq!(
+        beside_responder(&[THIS_HOST]).on_expired(&[THIS_HOST]),
+        Some(ClaimEvent::Restart)
+    );
+    assert_eq!(
+        beside_responder(&[THIS_HOST]).on_expired(&[THIS_NODE]),
+        None
+    );
     assert_eq!(
         held().on_expired(&[THIS_HOST]),
         None,
@@ -236,7 +255,9 @@ fn restarted_link_gives_the_query_its_whole_period() {
     assert_eq!(claim.advance(at(1300), false), None);
     assert_eq!(
         claim.advance(at(2300), false),
-        Some(ClaimEvent::Won { after_conflict: false })
+        Some(ClaimEvent::Won {
+            after_conflict: false
+        })
     );
     claim.on_link_started(at(5000));
     assert_eq!(claim.deadline(), None, "a held name is not queried");
@@ -246,7 +267,11 @@ fn restarted_link_gives_the_query_its_whole_period() {
 fn probe_conflict_is_verified_by_a_query() {
     let mut claim = held();
     assert_eq!(claim.on_probe_conflict(), Some(ClaimEvent::Restart));
-    assert_eq!(claim.on_probe_conflict(), None, "the link reports each record");
+    assert_eq!(
+        claim.on_probe_conflict(),
+        None,
+        "the link reports each record"
+    );
     assert_eq!(
         (claim.state(), claim.deadline()),
         (&ClaimState::Asking, None)
@@ -260,7 +285,9 @@ fn probe_conflict_is_verified_by_a_query() {
     claim.on_answers(at(2100), &[THIS_NODE], owner);
     assert_eq!(
         claim.advance(at(3300), false),
-        Some(ClaimEvent::Won { after_conflict: false })
+        Some(ClaimEvent::Won {
+            after_conflict: false
+        })
     );
     assert!(!claim.probes(), "a probe would collide again");
     claim.restart();

@@ -17,11 +17,7 @@ pub(super) const MAX_ADDRESSES_PER_SERVICE: usize = 8;
 ///
 /// Any host on the link may announce any address, so an address that is not on the link is never
 /// queried.
-pub(super) fn candidates(
-    found: &Found,
-    link: &[InterfaceAddress],
-    index: u32,
-) -> Vec<SocketAddr> {
+pub(super) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -> Vec<SocketAddr> {
     let role = found
         .text
         .iter()
@@ -85,7 +81,10 @@ impl Browser {
                 }
                 What::Failed(error) => {
                     let link = self.links.get(&interface).map(|(link, _)| link.name());
-                    tracing::warn!(interface = link.map(tracing::field::display), "failed to {error}");
+                    tracing::warn!(
+                        interface = link.map(tracing::field::display),
+                        "failed to {error}"
+                    );
                 }
                 _ => {}
             }

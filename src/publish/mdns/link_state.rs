@@ -53,10 +53,7 @@ impl LinkState {
     /// Takes the interface as it is now; returns whether its addresses changed.
     pub(super) fn update(&mut self, interface: &Interface, policy: &Policy) -> bool {
         let before = std::mem::replace(&mut self.addresses, interface.addresses.clone());
-        let kept = before
-            .iter()
-            .filter(|address| self.has(address.ip))
-            .count();
+        let kept = before.iter().filter(|address| self.has(address.ip)).count();
         self.announced = policy.on_link(interface);
         // No address is left: the interface is on another network (RFC 6762 §8).
         if kept == 0 && !before.is_empty() {

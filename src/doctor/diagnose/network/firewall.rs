@@ -51,8 +51,8 @@ pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>)
 /// Whether this node uses such a datagram at all.
 fn is_used(observed: &Observations, verdict: &Verdict) -> bool {
     // A socket that is bound to one address receives no group.
-    let receives = verdict.flow.direction == Direction::Out
-        || observed.setup.listen.ip().is_unspecified();
+    let receives =
+        verdict.flow.direction == Direction::Out || observed.setup.listen.ip().is_unspecified();
     match verdict.flow.kind {
         Kind::Multicast => observed.setup.multicast && receives,
         Kind::Broadcast => observed.setup.broadcast && receives,

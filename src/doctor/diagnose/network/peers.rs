@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::observations::{
-    Environment, KeyState, Observations, ProbedNetwork, Sent,
-};
+use super::super::super::observations::{Environment, KeyState, Observations, ProbedNetwork, Sent};
 use super::{counted, ok, problem, warning};
 use crate::api::view::{Code, FindingView, ServerView};
 use crate::model::{NodeId, Role};
@@ -63,9 +61,10 @@ fn registered_by_group(observed: &Observations) -> usize {
     let by_group = |server: &&ServerView| {
         is_acknowledged(server) && ["multicast", "broadcast"].contains(&server.found_by.as_str())
     };
-    observed.node.running().map_or(0, |status| {
-        status.servers.iter().filter(by_group).count()
-    })
+    observed
+        .node
+        .running()
+        .map_or(0, |status| status.servers.iter().filter(by_group).count())
 }
 
 fn peers_none(observed: &Observations) -> FindingView {

@@ -18,7 +18,11 @@ pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>)
             .iter()
             .map(|group| not_joined_finding(group, by_node)),
     );
-    for interface in observed.interfaces.iter().filter(|interface| interface.used) {
+    for interface in observed
+        .interfaces
+        .iter()
+        .filter(|interface| interface.used)
+    {
         if observed.setup.multicast {
             if interface.multicast {
                 multicast(observed, interface, &not_joined, findings);
@@ -105,9 +109,9 @@ fn multicast(
     for family in [Family::Ipv4, Family::Ipv6] {
         let targets = targets(observed, interface, FanoutMethod::Multicast, family);
         // Without the group, the datagram cannot come back; the group has a finding already.
-        let joined = !not_joined.iter().any(|group| {
-            group.interface == interface.name && Family::of(group.group) == family
-        });
+        let joined = !not_joined
+            .iter()
+            .any(|group| group.interface == interface.name && Family::of(group.group) == family);
         if !joined && targets.iter().any(|target| target.sent == Sent::Yes) {
             continue;
         }
