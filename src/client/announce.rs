@@ -103,8 +103,8 @@ struct Announcement<'a> {
 }
 
 impl Announcement<'_> {
-    /// Drives the engine until `limit` after `start`, or until every server has reacted and no further one is
-    /// likely to.
+    /// Drives the engine until `limit` after `start`, or until every server has reacted and no
+    /// further one is likely to.
     async fn run(&mut self, start: Duration, limit: Duration) {
         let browse_at = start + limit.mul_f64(BROWSE_AFTER);
         let deadline = start + limit;

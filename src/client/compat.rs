@@ -50,8 +50,8 @@ pub async fn discover_pydiscover(
         .map_err(ClientError::from)
 }
 
-/// Sends this node's name to DynIP servers, once: to `servers`, or if there are none, to those of the
-/// configuration.
+/// Sends this node's name to DynIP servers, once: to `servers`, or if there are none, to those of
+/// the configuration.
 ///
 /// Must be called within a tokio runtime.
 pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<AnnounceResult> {

@@ -1,9 +1,9 @@
-//! What a command does without a running node: it queries the network, queries a server over a session,
-//! registers this machine, and uses the legacy protocols.
+//! What a command does without a running node: it queries the network, queries a server over a
+//! session, registers this machine, and uses the legacy protocols.
 //!
-//! In goes the configuration; out come the views of [`crate::api::view`]. Each function binds a port of
-//! its own and must be called within a tokio runtime. Nothing here writes to the state directory,
-//! except [`announce()`], which needs its lock.
+//! In goes the configuration; out come the views of [`crate::api::view`]. Each function binds a
+//! port of its own and must be called within a tokio runtime. Nothing here writes to the state
+//! directory, except [`announce()`], which needs its lock.
 
 #![allow(missing_docs, reason = "the room is used by this program alone")]
 
@@ -52,8 +52,8 @@ async fn open(config: &Config) -> Result<Requester, ClientError> {
     Ok(Requester::open(settings::lookup(config, key_ring)).await?)
 }
 
-/// Queries for servers, or with `all` for every node, and passes each answer on as it arrives, each node
-/// once. Ends after `window`, or when `found` breaks.
+/// Queries for servers, or with `all` for every node, and passes each answer on as it arrives, each
+/// node once. Ends after `window`, or when `found` breaks.
 pub async fn discover(
     config: &Config,
     all: bool,
@@ -64,7 +64,8 @@ pub async fn discover(
     Ok(())
 }
 
-/// Queries the servers, and the node itself, for a node by its name; returns the newest of all answers.
+/// Queries the servers, and the node itself, for a node by its name; returns the newest of all
+/// answers.
 pub async fn look_up(
     config: &Config,
     name: &NodeName,

@@ -16,7 +16,8 @@ pub(super) struct Observations {
     pub(super) state: StateDirState,
     pub(super) node: NodeState,
     pub(super) port: PortState,
-    /// Why multicast and broadcast are not received on their ports, where a client works without them.
+    /// Why multicast and broadcast are not received on their ports, where a client works without
+    /// them.
     pub(super) group_ports_failure: Option<String>,
     pub(super) interfaces: Vec<ObservedInterface>,
     /// Whether interfaces are polled because the kernel does not report changes.
@@ -188,8 +189,8 @@ pub(super) struct DifferingClock {
 /// The firewall of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FirewallState {
-    /// What its rule set does to each kind of datagram, and which program manages the rules, if that
-    /// is visible.
+    /// What its rule set does to each kind of datagram, and which program manages the rules, if
+    /// that is visible.
     Read {
         verdicts: Vec<Verdict>,
         manager: Option<Manager>,

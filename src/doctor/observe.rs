@@ -1,5 +1,5 @@
-//! Observes this machine: files, the port, interfaces, the firewall and names. [`super::probe`] queries
-//! the network.
+//! Observes this machine: files, the port, interfaces, the firewall and names. [`super::probe`]
+//! queries the network.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -154,8 +154,8 @@ fn creatable(path: &Path) -> Result<(), StateError> {
     created.map_err(|source| StateError::directory(path, source))
 }
 
-/// Binds the node's port where it is free. Also returns why multicast and broadcast are not received on
-/// their ports, where a client works without them.
+/// Binds the node's port where it is free. Also returns why multicast and broadcast are not
+/// received on their ports, where a client works without them.
 fn port(config: &Config, node: &NodeState) -> (PortState, Option<Sockets>, Option<String>) {
     let own = |socket: &SocketView| socket.address.port() == config.listen.port;
     if let Some(status) = node.running()
@@ -178,8 +178,8 @@ fn port(config: &Config, node: &NodeState) -> (PortState, Option<Sockets>, Optio
     }
 }
 
-/// Why a running node does not receive multicast or broadcast on its port, where that is not the port
-/// that the node listens on.
+/// Why a running node does not receive multicast or broadcast on its port, where that is not the
+/// port that the node listens on.
 fn group_ports_failure(config: &Config, status: &StatusView) -> Option<String> {
     if !config.listen.address.is_unspecified() {
         return None;
@@ -253,8 +253,8 @@ fn interface_seen(interface: &Interface, policy: &Policy) -> ObservedInterface {
     }
 }
 
-/// Counts a server as answering if the running node is registered with it, even if it did not answer the
-/// doctor's own query.
+/// Counts a server as answering if the running node is registered with it, even if it did not
+/// answer the doctor's own query.
 fn confirmed(servers: Vec<ProbedServer>, node: &NodeState) -> Vec<ProbedServer> {
     let held = |address: &SocketAddr| {
         node.running().is_some_and(|status| {

@@ -30,7 +30,8 @@ pub fn text(publication: &Publication) -> Vec<(Box<str>, Box<str>)> {
     )
 }
 
-/// The pairs that fit into a TXT record, in their order. The labels that a node may have always fit.
+/// The pairs that fit into a TXT record, in their order. The labels that a node may have always
+/// fit.
 fn fitting<'a>(wanted: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(Box<str>, Box<str>)> {
     let mut pairs: Vec<(Box<str>, Box<str>)> = Vec::new();
     let mut free = MAX_TEXT;
@@ -127,7 +128,8 @@ mod tests {
 
     #[test]
     fn pairs_that_do_not_fit_are_omitted_and_later_shorter_ones_are_not() {
-        // Each pair has 20 bytes with its length byte, so 20 pairs fill the record to its last byte.
+        // Each pair has 20 bytes with its length byte, so 20 pairs fill the record to its last
+        // byte.
         let keys: Vec<_> = (0..25).map(|n| format!("key{n:02}")).collect();
         let full: Vec<_> = keys
             .iter()
@@ -135,7 +137,8 @@ mod tests {
             .collect();
         let shown = fitting(full.iter().copied());
         assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
-        // With one byte more in the first pair, a twentieth pair fits only if it is one byte shorter.
+        // With one byte more in the first pair, a twentieth pair fits only if it is one byte
+        // shorter.
         let mut behind = full;
         (behind[0].1, behind[24].1) = ("0123456789abcd", "0123456789ab");
         let shown = fitting(behind.iter().copied());

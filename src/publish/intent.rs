@@ -62,8 +62,8 @@ impl Intent {
         changes
     }
 
-    /// What each target has to publish. A target with addresses is unknown without the network, and stays
-    /// as it is.
+    /// What each target has to publish. A target with addresses is unknown without the network, and
+    /// stays as it is.
     fn wanted(
         &self,
         current_state: &BTreeMap<Target, CurrentState>,

@@ -1,8 +1,8 @@
 //! What has to change at each target. Pure.
 //!
 //! Two rules hold at all times. *Unknown* is never treated as *empty*, so no record is withdrawn
-//! because something could not be read. A target that already publishes what is wanted is not touched,
-//! so nothing flaps.
+//! because something could not be read. A target that already publishes what is wanted is not
+//! touched, so nothing flaps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -293,19 +293,31 @@ mod tests {
             current_state in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
             wanted in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
         ) {
-            let mut current_state: BTreeMap<_, _> = current_state.into_iter().map(|(index, what)| (eth(index), match what {
-                0 => CurrentState::Unknown,
-                1 => CurrentState::Nothing,
-                last => CurrentState::This(record(last)),
-            })).collect();
-            let wanted: BTreeMap<_, _> = wanted.into_iter().map(|(index, what)| (eth(index), match what {
-                0 => Wanted::Unknown,
-                1 => Wanted::Nothing,
-                last => Wanted::This(record(last)),
-            })).collect();
+            let mut current_state: BTreeMap<_, _> = current_state
+                .into_iter()
+                .map(|(index, kind)| {
+                    let state = match kind {
+                        0 => CurrentState::Unknown,
+                        1 => CurrentState::Nothing,
+                        last => CurrentState::This(record(last)),
+                    };
+                    (eth(index), state)
+                })
+                .collect();
+            let wanted: BTreeMap<_, _> = wanted
+                .into_iter()
+                .map(|(index, kind)| {
+                    let wanted = match kind {
+                        0 => Wanted::Unknown,
+                        1 => Wanted::Nothing,
+                        last => Wanted::This(record(last)),
+                    };
+                    (eth(index), wanted)
+                })
+                .collect();
             for (target, change) in plan(&current_state, &wanted) {
-                let now = change.into_wanted().map_or(CurrentState::Nothing, CurrentState::This);
-                current_state.insert(target, now);
+                let state = change.into_wanted().map_or(CurrentState::Nothing, CurrentState::This);
+                current_state.insert(target, state);
             }
             proptest::prop_assert_eq!(plan(&current_state, &wanted), Vec::new());
         }

@@ -15,8 +15,8 @@ const REMEDY_SEPARATORS: [&str; 3] = ["; remedy: ", "; fix it: ", "; mend it: "]
 
 pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>) {
     config(observed, findings);
-    // The files of another user's node are closed to this user, as they should be. A remedy that hands
-    // them over would break that node.
+    // The files of another user's node are closed to this user, as they should be. A remedy that
+    // hands them over would break that node.
     let foreign = matches!(observed.node, NodeState::Unreachable { foreign: true, .. });
     if !(foreign && matches!(observed.key, KeyState::Unusable(_))) {
         findings.push(key(&observed.key, &observed.setup.channel));

@@ -18,7 +18,8 @@ pub(super) fn diagnose(observed: &Observations) -> Vec<FindingView> {
     machine::diagnose(observed, &mut findings);
     network::diagnose(observed, &mut findings);
     for finding in &findings {
-        tracing::debug!(code = %finding.code, severity = finding.severity.as_str(), about = finding.about, "a finding");
+        let severity = finding.severity.as_str();
+        tracing::debug!(code = %finding.code, severity, about = finding.about, "a finding");
     }
     findings
 }

@@ -72,8 +72,8 @@ fn not_ready_remedy(observed: &Observations, status: &StatusView) -> &'static st
     }
 }
 
-/// The findings of the doctor are about the configuration as it is now, and not about a node that was
-/// started with another one.
+/// The findings of the doctor are about the configuration as it is now, and not about a node that
+/// was started with another one.
 fn outdated(observed: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
     let mut differences = Vec::new();
     let key_ids = &status.node.key_ids;

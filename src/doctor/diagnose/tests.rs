@@ -256,14 +256,13 @@ fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallState {
 
 #[test]
 fn every_finding_is_ok_where_all_is_well() {
-    let findings = findings(|_| {});
+    let all = findings(|_| {});
     assert!(
-        findings
-            .iter()
+        all.iter()
             .all(|finding| finding.severity == Severity::Ok && finding.remedy.is_none()),
-        "{findings:#?}"
+        "{all:#?}"
     );
-    let codes: BTreeSet<_> = findings.iter().map(|finding| finding.code).collect();
+    let codes: BTreeSet<_> = all.iter().map(|finding| finding.code).collect();
     let expected = [
         Code::Config,
         Code::Key,
@@ -708,8 +707,8 @@ fn problems_of_firewalls() {
             (Code::PeersNone, Severity::Warning)
         ]
     );
-    // A datagram that passed is not dropped, whatever the rules are; and no doubt remains where other
-    // nodes answer.
+    // A datagram that passed is not dropped, whatever the rules are; and no doubt remains where
+    // other nodes answer.
     assert!(
         problems(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty()
     );
@@ -896,8 +895,8 @@ fn no_node_answers() {
         text.contains("though 2 others are registered here") && text.contains("on other networks"),
         "{text}"
     );
-    // The node found the server by broadcast: what drops answers to the doctor does not drop those to the
-    // node.
+    // The node found the server by broadcast: what drops answers to the doctor does not drop those
+    // to the node.
     let held = |found_by: &'static str| {
         move |observed: &mut Observations| {
             unanswered(observed);

@@ -24,8 +24,8 @@ pub(super) struct RuleSet<'a> {
 #[derive(Debug, Default)]
 struct Outcomes {
     accepted: bool,
-    /// What drops it. A rule that certainly matches goes before one that may match, and otherwise the
-    /// first one counts.
+    /// What drops it. A rule that certainly matches goes before one that may match, and otherwise
+    /// the first one counts.
     dropped: Option<Verdict>,
     /// The chain ends without a decision: at its end, or by a `return`.
     undecided: bool,
@@ -189,8 +189,8 @@ impl<'a> RuleSet<'a> {
             };
             outcomes = outcomes.or(policy);
         }
-        // A chain of these hooks belongs to one interface, and it is unknown whether the datagrams use
-        // that interface.
+        // A chain of these hooks belongs to one interface, and it is unknown whether the datagrams
+        // use that interface.
         let one_interface = ["ingress", "egress"].contains(&text(base, "hook"));
         let certain = !outcomes.accepted && !one_interface;
         outcomes.dropped.map(|verdict| Verdict {

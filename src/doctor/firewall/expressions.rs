@@ -147,8 +147,8 @@ fn match_meta(key: &str, right: &Value, flow: &Flow) -> Match {
             };
             any_match(right, &|value| match_word(value, kind))
         }
-        // Discovery does not use the loopback interface. Whether it uses another one does not show in a
-        // rule.
+        // Discovery does not use the loopback interface. Whether it uses another one does not show
+        // in a rule.
         "iifname" | "oifname" | "iif" | "oif" if right.as_str() == Some("lo") => Match::No,
         _ => Match::Unknown,
     }

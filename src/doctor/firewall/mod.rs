@@ -1,10 +1,10 @@
 //! Evaluates a rule set of nftables for the datagrams of discovery. Pure.
 //!
-//! In go the JSON of `nft -j list ruleset` and one made-up datagram of each kind ([`Flow`]); out come
-//! the rules and policies that drop one of them ([`Verdict`]), or may drop it. The rules are evaluated
-//! in the order of the kernel. Whether a rule matches is either certain or unknown, because a named
-//! set, a rate or an interface does not show in the rule itself. What is unknown makes the verdict
-//! uncertain, and never certain.
+//! In go the JSON of `nft -j list ruleset` and one made-up datagram of each kind ([`Flow`]); out
+//! come the rules and policies that drop one of them ([`Verdict`]), or may drop it. The rules are
+//! evaluated in the order of the kernel. Whether a rule matches is either certain or unknown,
+//! because a named set, a rate or an interface does not show in the rule itself. What is unknown
+//! makes the verdict uncertain, and never certain.
 //!
 //! - [`chains`] follows chains, jumps and verdicts.
 //! - [`expressions`] decides whether an expression of a rule matches a datagram.
@@ -77,7 +77,8 @@ pub(super) struct Verdict {
     pub(super) handle: Option<u64>,
 }
 
-/// What rules match on beside the kind and port of a datagram: restrictions that a remedy has to keep.
+/// What rules match on beside the kind and port of a datagram: restrictions that a remedy has to
+/// keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Criteria {
     pub(super) source: bool,
@@ -155,8 +156,8 @@ pub(super) fn flows(
     flows
 }
 
-/// What drops, or may drop, each of the flows, and which program manages the rules; `None` if the text
-/// is no rule set.
+/// What drops, or may drop, each of the flows, and which program manages the rules; `None` if the
+/// text is no rule set.
 pub(super) fn evaluate(ruleset: &str, flows: &[Flow]) -> Option<(Vec<Verdict>, Option<Manager>)> {
     let parsed: Value = serde_json::from_str(ruleset).ok()?;
     let objects = parsed.get("nftables")?.as_array()?;

@@ -1,5 +1,5 @@
-//! Queries the network, with one query for each destination that a node would use, so that each answer
-//! shows which route works.
+//! Queries the network, with one query for each destination that a node would use, so that each
+//! answer shows which route works.
 //!
 //! In go the configuration, the keys and the interfaces; out come a [`ProbedNetwork`] and the
 //! [`ProbedServer`]s. The probe only sends queries. It registers nothing and announces nothing.
@@ -44,7 +44,8 @@ pub(super) async fn network(
     };
     let targets = targets(&traffic);
     let queries = targets.iter().map(|(method, target)| {
-        // Only where a socket of this machine would receive the query does its absence mean something.
+        // Only where a socket of this machine would receive the query does its absence mean
+        // something.
         let received = receivers.receive(*method, target.family, target.to.port());
         ProbeQuery::new(target.to, Some(target.source), received.then_some(false))
     });

@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_millis(300);
 const LIMIT: Duration = Duration::from_millis(1800);
 /// How many items of each kind are kept of what unknown hosts send.
 const MAX_KEPT: usize = 64;
-/// How many peers are told apart.
+/// How many peers are counted.
 const MAX_PEERS: usize = 4096;
 /// How many queries are sent again with a corrected clock.
 const MAX_CORRECTIONS: usize = 64;
@@ -177,10 +177,10 @@ impl Queries {
         let mut counters = Counters::default();
         let received = match self.traffic.open(batch, place, &mut counters) {
             Ok(received) => received,
-            // `Rejected::foreign` excludes short datagrams such as hints, which are the very thing that
-            // is wanted here. So the counter decides.
+            // `Rejected::foreign` excludes short datagrams such as hints, which are the very thing
+            // that is wanted here. So the counter decides.
             Err(Some(rejected)) if counters.all().contains_key("dropped.unknown_key") => {
-                tracing::debug!(peer = %rejected.from, "a datagram was received that no key of ours opens");
+                tracing::debug!(peer = %rejected.from, "no key opens the received datagram");
                 if self.network.foreign.len() < MAX_KEPT {
                     self.network.foreign.insert(rejected.from);
                 }
@@ -218,7 +218,12 @@ impl Queries {
         let Ok(record) = signed.verify(|key| key_ring.by_id(key).is_some()) else {
             return;
         };
-        tracing::debug!(peer = %received.from, node = %signed.node.short(), to = %query.to, "an answer was received");
+        tracing::debug!(
+            peer = %received.from,
+            node = %signed.node.short(),
+            to = %query.to,
+            "an answer was received"
+        );
         if self.own == Some(signed.node) {
             query.returned = Some(true);
             return;

@@ -29,8 +29,8 @@ impl Receivers {
         Self(receiving.map(|socket| socket.address).collect())
     }
 
-    /// Whether a datagram to `port` reaches one of the sockets if nothing stops it. A socket that is
-    /// bound to an address of this machine receives neither multicast nor broadcast.
+    /// Whether a datagram to `port` reaches one of the sockets if nothing stops it. A socket that
+    /// is bound to an address of this machine receives neither multicast nor broadcast.
     pub(super) fn receive(&self, method: FanoutMethod, family: Family, port: u16) -> bool {
         self.0.iter().any(|address| {
             let ip = address.ip();

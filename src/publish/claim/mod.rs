@@ -1,9 +1,9 @@
 //! A node's claim to its host name on one link, from the first query to the loss of the name. Pure.
 //!
 //! A claim decides *whether* `NAME.local` may be announced on a link. It sends nothing itself: the
-//! caller feeds it what the link received and carries out the [`ClaimEvent`]s that come out. There is
-//! one claim per link, and a name is never replaced by another one: it is published as configured or
-//! not at all.
+//! caller feeds it what the link received and carries out the [`ClaimEvent`]s that come out. There
+//! is one claim per link, and a name is never replaced by another one: it is published as
+//! configured or not at all.
 //!
 //! ```text
 //!             no other host answers            another host answers
@@ -14,24 +14,26 @@
 //! ```
 //!
 //! - **Asking.** RFC 6762 §8.1 has a host probe for a name before it announces it. This claim first
-//!   queries the name for [`QUERY_PERIOD`] and announces nothing meanwhile. The period starts when the
-//!   link reports that it works, because a link that cannot receive answers must not win a name.
-//! - **Held.** No other host answered, so the caller may probe (§8.1) and announce (§8.3). Any later
-//!   answer with an address of another host is a conflict (§9), as when two networks are joined.
-//! - **Conflict.** The caller withdraws the record and reports the addresses of the other host. Both
-//!   hosts of a conflict lose the name this way. Each of them queries it again after a random time, so
-//!   that one of them finds the name free.
+//!   queries the name for [`QUERY_PERIOD`] and announces nothing meanwhile. The period starts when
+//!   the link reports that it works, because a link that cannot receive answers must not win a
+//!   name.
+//! - **Held.** No other host answered, so the caller may probe (§8.1) and announce (§8.3). Any
+//!   later answer with an address of another host is a conflict (§9), as when two networks are
+//!   joined.
+//! - **Conflict.** The caller withdraws the record and reports the addresses of the other host.
+//!   Both hosts of a conflict lose the name this way. Each of them queries it again after a random
+//!   time, so that one of them finds the name free.
 //!
 //! Answers with addresses of *this* host are no conflict. They are one of two things:
 //!
-//! - This node's own records, received again through a loop, a reflector or another interface of the
-//!   same link ([`AddressOwner::ThisNode`]).
-//! - Records of another responder on this host, such as avahi-daemon
-//!   ([`AddressOwner::ThisHost`]). That responder already has the name, and it would treat any
-//!   address that it does not announce itself as a conflict. So only the addresses that it announces
-//!   as well may be announced beside it. It may end at any time. So the name is queried again when
-//!   one of its addresses expires, when the addresses of this host change, and every
-//!   [`RECHECK_AFTER`] or so while it keeps an address of this node from being announced.
+//! - This node's own records, received again through a loop, a reflector or another interface of
+//!   the same link ([`AddressOwner::ThisNode`]).
+//! - Records of another responder on this host, such as avahi-daemon ([`AddressOwner::ThisHost`]).
+//!   That responder already has the name, and it would treat any address that it does not announce
+//!   itself as a conflict. So only the addresses that it announces as well may be announced beside
+//!   it. It may end at any time. So the name is queried again when one of its addresses expires,
+//!   when the addresses of this host change, and every [`RECHECK_AFTER`] or so while it keeps an
+//!   address of this node from being announced.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -43,7 +45,8 @@ use crate::model::Now;
 const QUERY_PERIOD: Duration = Duration::from_millis(1300);
 /// The shortest time between a conflict and the next query; the longest is twice that.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
-/// The shortest time until another responder of this host is checked again; the longest is twice that.
+/// The shortest time until another responder of this host is checked again; the longest is twice
+/// that.
 const RECHECK_AFTER: Duration = Duration::from_secs(600);
 /// How many addresses of another host are kept for the report.
 const MAX_REPORTED: usize = 8;
@@ -63,8 +66,8 @@ pub enum AddressOwner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimState {
     Asking,
-    /// With `responder`, another responder of this host announces the name with these addresses, and
-    /// no others may be announced.
+    /// With `responder`, another responder of this host announces the name with these addresses,
+    /// and no others may be announced.
     Held {
         responder: Option<Vec<IpAddr>>,
     },
@@ -137,7 +140,8 @@ impl Claim {
         }
     }
 
-    /// Returns to the query: nothing is announced until the link works and the name was queried on it.
+    /// Returns to the query: nothing is announced until the link works and the name was queried on
+    /// it.
     ///
     /// A conflict stays a conflict until its retry is due.
     pub fn restart(&mut self) {
@@ -205,9 +209,9 @@ impl Claim {
 
     /// Takes that a probe found the name in use.
     ///
-    /// A probe does not say which host uses the name: it may be this node on another interface of the
-    /// same link. So the name is queried again. If no other host answers, it is announced without
-    /// probes.
+    /// A probe does not say which host uses the name: it may be this node on another interface of
+    /// the same link. So the name is queried again. If no other host answers, it is announced
+    /// without probes.
     pub fn on_probe_conflict(&mut self) -> Option<ClaimEvent> {
         // The link reports each record of the name; only the first report finds the name held.
         if !matches!(self.state, ClaimState::Held { .. }) {
@@ -228,8 +232,8 @@ impl Claim {
         ClaimEvent::Lost(addresses)
     }
 
-    /// Does what is due. `partial` says that the other responder of this host keeps an address of this
-    /// node from being announced.
+    /// Does what is due. `partial` says that the other responder of this host keeps an address of
+    /// this node from being announced.
     pub fn advance(&mut self, now: Now, partial: bool) -> Option<ClaimEvent> {
         if self.deadline.is_none_or(|deadline| now.elapsed < deadline) {
             return None;

@@ -69,8 +69,8 @@ impl Browser {
         Self { links, events }
     }
 
-    /// The next addresses that may be servers; waits forever if there are none. May be dropped at any
-    /// time.
+    /// The next addresses that may be servers; waits forever if there are none. May be dropped at
+    /// any time.
     pub(crate) async fn next(&mut self) -> Vec<SocketAddr> {
         while let Some(Heard { interface, what }) = self.events.recv().await {
             match what {

@@ -8,8 +8,8 @@ use super::{AddressOwner, LinkState};
 use crate::model::Now;
 use crate::net::Interface;
 
-/// How long an address that this host had counts as its own. Other hosts may remember it for the TTL
-/// of its records, which is 120 s (RFC 6762 §10).
+/// How long an address that this host had counts as its own. Other hosts may remember it for the
+/// TTL of its records, which is 120 s (RFC 6762 §10).
 const FORMER_LIFETIME: Duration = Duration::from_secs(150);
 /// How many former addresses are remembered.
 const MAX_FORMER: usize = 256;

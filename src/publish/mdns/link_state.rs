@@ -96,7 +96,8 @@ impl LinkState {
         let claim = self.claim.as_ref().map(Claim::state);
         let held = matches!(claim, Some(ClaimState::Held { .. }));
         if let (true, Some(publication)) = (held, &self.wanted) {
-            tracing::debug!(interface = %self.name(), name = %publication.name, "the record is announced");
+            let name = &publication.name;
+            tracing::debug!(interface = %self.name(), %name, "the record is announced");
             self.current_state = CurrentState::This(publication.clone());
         }
     }

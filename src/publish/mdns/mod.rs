@@ -1,13 +1,14 @@
-//! Multicast DNS as a node uses it: it announces a server, publishes the node's record, and browses.
+//! Multicast DNS as a node uses it: it announces a server, publishes the node's record, and
+//! browses.
 //!
 //! In go the interfaces, the changes of the plan ([`crate::publish::plan()`]) and the events of the
-//! links. Out come a [`Wish`] for each link, addresses that may be servers, and the publications for
-//! `status`. There is one link per used interface.
+//! links. Out come a [`Wish`] for each link, addresses that may be servers, and the publications
+//! for `status`. There is one link per used interface.
 //!
 //! - [`Mdns`] owns the links and handles their events.
 //! - [`link_state`] is one interface: its addresses, its claim to the name, and what it publishes.
 //! - [`service`] decides which service a link announces.
-//! - [`host_addresses`] tells addresses of this host from those of others.
+//! - [`host_addresses`] distinguishes addresses of this host from those of other hosts.
 //! - [`report`] describes the publications for `status`.
 //! - [`browse`] finds servers.
 //!
@@ -239,7 +240,7 @@ impl Mdns {
             }
             What::Renamed { from } => {
                 let interface = link.name();
-                tracing::debug!(%interface, name = %from, "a probe found the name in use: querying it");
+                tracing::debug!(%interface, name = %from, "a probe found the name in use");
                 link.claim.as_mut().and_then(Claim::on_probe_conflict)
             }
             What::Flooded { rest, again } => {
@@ -272,7 +273,12 @@ impl Mdns {
         candidates.retain(|address| {
             address.port() != self.settings.port || !self.host_addresses.contains(address.ip())
         });
-        tracing::debug!(interface = %link.name(), name = %found.name, ?candidates, "a service was found");
+        tracing::debug!(
+            interface = %link.name(),
+            name = %found.name,
+            ?candidates,
+            "a service was found"
+        );
         candidates
     }
 
@@ -354,7 +360,8 @@ impl Mdns {
     }
 }
 
-/// The interfaces that multicast DNS is used on: those that the policy uses and that carry multicast.
+/// The interfaces that multicast DNS is used on: those that the policy uses and that carry
+/// multicast.
 pub(crate) fn links(interfaces: &[Interface], policy: &Policy) -> Vec<Interface> {
     policy
         .used(interfaces)

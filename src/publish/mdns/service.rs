@@ -137,13 +137,13 @@ pub(super) fn named_instance(name: &NodeName, opaque: &str) -> Box<str> {
 
 /// Whether an interface looks like one of a host on the Internet with no router between.
 ///
-/// The crate answers unicast questions from any source, which RFC 6762 §11 forbids. So a server must
-/// not be announced to the Internet by default, and must not answer forged questions with longer
-/// answers. Publishing is the operator's own choice and is not affected.
+/// The crate answers unicast questions from any source, which RFC 6762 §11 forbids. So a server
+/// must not be announced to the Internet by default, and must not answer forged questions with
+/// longer answers. Publishing is the operator's own choice and is not affected.
 ///
-/// A global IPv4 address is the sign. A global IPv6 address alone is none, because every home has them
-/// behind a router that lets nothing in (RFC 6092). But it is a sign where the interface has no private
-/// address as well, as on a rented machine.
+/// A global IPv4 address is the sign. A global IPv6 address alone is none, because every home has
+/// them behind a router that lets nothing in (RFC 6092). But it is a sign where the interface has
+/// no private address as well, as on a rented machine.
 pub(super) fn faces_internet(addresses: &[InterfaceAddress]) -> bool {
     let any = |scope, ipv4: bool| {
         addresses

@@ -60,7 +60,8 @@ fn is_used(observed: &Observations, verdict: &Verdict) -> bool {
     }
 }
 
-/// Whether such a datagram was observed to pass, or an uncertain rule can be assumed to let it pass.
+/// Whether such a datagram was observed to pass, or an uncertain rule can be assumed to let it
+/// pass.
 fn is_contradicted(observed: &Observations, verdict: &Verdict) -> bool {
     let network = &observed.network;
     let (method, family) = match (verdict.flow.kind, verdict.flow.ipv6) {

@@ -1,8 +1,8 @@
 //! What can be wrong between this machine and the other nodes.
 //!
 //! - [`returned`] checks whether what this machine sends comes back to it.
-//! - [`firewall`] compares the rules of the firewall with what was observed; [`firewall_remedy`] builds
-//!   the command that opens it.
+//! - [`firewall`] compares the rules of the firewall with what was observed; [`firewall_remedy`]
+//!   builds the command that opens it.
 //! - [`peers`] checks which other nodes answer, and by which method.
 
 mod firewall;
@@ -17,7 +17,7 @@ use super::{counted, ok, problem, some_of, warning};
 use crate::api::view::{Code, FindingView};
 use crate::model::NodeId;
 
-/// What every remedy says that opens a firewall whose rules are not known.
+/// The start of a remedy that opens a firewall whose rules are not known.
 const OPEN_FIREWALL: &str = "open the firewall of this machine for UDP";
 
 pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>) {

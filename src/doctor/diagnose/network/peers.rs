@@ -26,7 +26,8 @@ fn peers(observed: &Observations, findings: &mut Vec<FindingView>) {
             format!("{others} answered, {servers} of them"),
         ));
     } else if registered > 0 {
-        // A firewall that accepts datagrams to the node's port may drop answers to the doctor's port.
+        // A firewall that accepts datagrams to the node's port may drop answers to the doctor's
+        // port.
         let servers = counted(registered, "server");
         findings.push(ok(
             Code::Peers,
@@ -56,7 +57,8 @@ fn is_acknowledged(server: &ServerView) -> bool {
     server.last_acknowledged.is_some() && server.last_refusal.is_none()
 }
 
-/// The number of servers that the running node is registered with and found by multicast or broadcast.
+/// The number of servers that the running node is registered with and found by multicast or
+/// broadcast.
 fn registered_by_group(observed: &Observations) -> usize {
     let by_group = |server: &&ServerView| {
         is_acknowledged(server) && ["multicast", "broadcast"].contains(&server.found_by.as_str())
@@ -161,10 +163,10 @@ fn environment(observed: &Observations, findings: &mut Vec<FindingView>) {
     let answered = targets.iter().any(|target| !target.answered_by.is_empty());
     // A datagram that did not leave this machine, or did not reach it again, was not stopped by the
     // network.
-    let left = targets
+    let reached_network = targets
         .iter()
         .any(|target| target.sent == Sent::Yes && target.returned != Some(false));
-    if answered || !virtual_only || !left || registered_by_group(observed) > 0 {
+    if answered || !virtual_only || !reached_network || registered_by_group(observed) > 0 {
         return;
     }
     match observed.environment {

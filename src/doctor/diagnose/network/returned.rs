@@ -138,8 +138,8 @@ fn targets<'a>(
         .collect()
 }
 
-/// The finding about the datagrams of one method; `subject` names the method. `None` where nothing was
-/// sent, or where nothing can be observed.
+/// The finding about the datagrams of one method; `subject` names the method. `None` where nothing
+/// was sent, or where nothing can be observed.
 fn returned(
     method: FanoutMethod,
     interface: InterfaceName,
@@ -198,7 +198,8 @@ fn not_received_finding(subject: &str, targets: &[&ProbedTarget]) -> String {
         .iter()
         .flat_map(|target| &target.answered_by)
         .collect();
-    // Other nodes received it, so the network works, and only this machine's incoming side is closed.
+    // Other nodes received it, so the network works, and only this machine's incoming side is
+    // closed.
     if others.is_empty() {
         finding
     } else {
