@@ -6,7 +6,7 @@
 //!   the changes. Pure.
 //! - [`Claim`] decides whether a host name may be announced on a link, and handles conflicts. Pure.
 //! - [`host_label`] and [`text`] encode a record for DNS-SD.
-//! - [`mdns`] is the carrier for multicast DNS.
+//! - `mdns` is the carrier for multicast DNS.
 //!
 //! The event loop in [`crate::node`] asks for the changes after each change of the network, and
 //! gives each change to the carrier of its target. The carrier has the timing, the retries and the

@@ -784,16 +784,14 @@ fn received_unicast_makes_a_dropping_rule_uncertain() {
 #[test]
 fn remedy_keeps_the_restrictions_of_the_rules() {
     let nothing = |_: &mut Observations, _: &mut Verdict| {};
-    let (source, interface) = (
-        Criteria {
-            source: true,
-            interface: false,
-        },
-        Criteria {
-            source: false,
-            interface: true,
-        },
-    );
+    let source = Criteria {
+        source: true,
+        interface: false,
+    };
+    let interface = Criteria {
+        source: false,
+        interface: true,
+    };
     let remedy = firewall_remedy(source, None, nothing);
     assert!(
         remedy.contains("if other machines are meant to be let in"),

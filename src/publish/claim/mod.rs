@@ -6,11 +6,12 @@
 //! configured or not at all.
 //!
 //! ```text
-//!             no other host answers            another host answers
-//!  Asking ─────────────────────────▶ Held ─────────────────────────▶ Conflict
-//!    ▲ │        for 1.3 s             │                                │  ▲
-//!    │ └──────────────────────────────┼── another host answers ────────┼──┘
-//!    └────── restart, lost responder ─┴────── after 30 s to 60 s ──────┘
+//! Asking   → Held      no other host answered for 1.3 s
+//! Asking   → Conflict  another host answered
+//! Held     → Conflict  another host answered
+//! Held     → Asking    the link restarted, a probe found the name in use, or another responder of
+//!                      this host may have ended
+//! Conflict → Asking    30 s to 60 s passed
 //! ```
 //!
 //! - **Asking.** RFC 6762 §8.1 has a host probe for a name before it announces it. This claim first
