@@ -38,7 +38,8 @@ fn all() -> Vec<Flow> {
     )
 }
 
-/// What is dropped coming in, as `kind family`, with a question mark where it is in doubt.
+/// The incoming flows that are dropped, as kind and family, with a question mark where that is
+/// uncertain.
 fn dropped(policy: &str, rules: &[&str]) -> Vec<String> {
     let (verdicts, _) = evaluate(&ruleset("input", policy, rules), &all()).unwrap();
     let line = |verdict: &Verdict| {
@@ -76,7 +77,7 @@ const DPORT: &str = r#"{"payload": {"protocol": "udp", "field": "dport"}}"#;
 const DADDR: &str = r#"{"payload": {"protocol": "ip", "field": "daddr"}}"#;
 
 #[test]
-fn an_empty_rule_set_drops_nothing() {
+fn empty_rule_set_drops_nothing() {
     assert_eq!(
         evaluate(r#"{"nftables": [{"metainfo": {}}]}"#, &all()),
         Some((Vec::new(), None))
@@ -85,7 +86,7 @@ fn an_empty_rule_set_drops_nothing() {
 }
 
 #[test]
-fn a_policy_drops_what_no_rule_accepts() {
+fn policy_drops_flows_that_no_rule_accepts() {
     assert_eq!(dropped("drop", &[]), EVERYTHING);
     for right in [
         "24373",
@@ -101,7 +102,7 @@ fn a_policy_drops_what_no_rule_accepts() {
 }
 
 #[test]
-fn answers_that_were_asked_for_do_not_hide_that_the_rest_is_dropped() {
+fn accepted_answers_do_not_hide_that_other_datagrams_are_dropped() {
     let established = r#"{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}, {"accept": null}"#;
     let loopback = accept(r#"{"meta": {"key": "iifname"}}"#, r#""lo""#);
     let tcp = accept(
@@ -112,14 +113,14 @@ fn answers_that_were_asked_for_do_not_hide_that_the_rest_is_dropped() {
 }
 
 #[test]
-fn a_rule_for_the_port_drops_all_and_one_for_another_port_nothing() {
+fn rule_for_the_port_drops_every_flow_and_rule_for_another_port_none() {
     assert_eq!(dropped("accept", &[&drop_port(PORT)]), EVERYTHING);
     assert!(dropped("accept", &[&drop_port(53)]).is_empty());
     assert!(dropped("accept", &[&accept(DPORT, "24373"), &drop_port(PORT)]).is_empty());
 }
 
 #[test]
-fn a_rule_for_groups_drops_multicast_only() {
+fn rule_for_groups_drops_multicast_only() {
     for right in [
         r#""239.255.43.73""#,
         r#"{"prefix": {"addr": "224.0.0.0", "len": 4}}"#,
@@ -133,17 +134,17 @@ fn a_rule_for_groups_drops_multicast_only() {
 }
 
 #[test]
-fn a_rule_that_can_not_be_judged_makes_a_doubt() {
+fn rule_with_unknown_match_makes_the_verdict_uncertain() {
     let random = r#"{"match": {"op": "<", "left": {"numgen": {"mode": "random", "mod": 100}}, "right": 30}}, {"drop": null}"#;
-    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
-    assert_eq!(dropped("accept", &[random]), doubts);
-    assert_eq!(dropped("drop", &[&accept(DPORT, r#""@ports""#)]), doubts);
-    // What comes first and is certain ends the doubt.
+    let uncertain: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+    assert_eq!(dropped("accept", &[random]), uncertain);
+    assert_eq!(dropped("drop", &[&accept(DPORT, r#""@ports""#)]), uncertain);
+    // An earlier rule that certainly matches removes the uncertainty.
     assert!(dropped("accept", &[&accept(DPORT, "24373"), random]).is_empty());
 }
 
 #[test]
-fn jumps_are_followed_and_a_circle_of_them_ends() {
+fn jumps_are_followed_and_a_loop_ends() {
     let jump = r#"{"jump": {"target": "other"}}"#;
     assert_eq!(
         dropped("accept", &[jump, &format!("other {}", drop_port(PORT))]),
@@ -167,7 +168,7 @@ fn jumps_are_followed_and_a_circle_of_them_ends() {
     );
 }
 
-/// A rule as nft tells it.
+/// A rule as nft prints it.
 fn rule(op: &str, left: &str, right: &str, verdict: &str) -> String {
     format!(
         r#"{{"match": {{"op": "{op}", "left": {left}, "right": {right}}}}}, {{"{verdict}": null}}"#
@@ -178,7 +179,7 @@ const SADDR: &str = r#"{"payload": {"protocol": "ip", "field": "saddr"}}"#;
 const LOCAL_NETWORK: &str = r#"{"prefix": {"addr": "192.168.0.0", "len": 16}}"#;
 
 #[test]
-fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
+fn rule_for_another_protocol_or_family_never_matches() {
     let tcp = r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#;
     let icmp = r#"{"payload": {"protocol": "icmpv6", "field": "type"}}"#;
     let flags = r#"{"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn"]]}"#;
@@ -201,7 +202,7 @@ fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
             );
         }
     }
-    // Of the other family it is as nothing; of its own, which source it has can't be told.
+    // A rule of the other family never matches. Whether a source matches is unknown.
     assert_eq!(
         dropped("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
         ["multicast4?", "broadcast4?", "unicast4?"]
@@ -215,7 +216,7 @@ fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
         dropped("accept", &[&rule("!=", protocol, r#""tcp""#, "drop")]),
         ["multicast4", "broadcast4", "unicast4"]
     );
-    // These two look at every datagram.
+    // These two match on a property of every datagram.
     let layer4 = r#"{"meta": {"key": "l4proto"}}"#;
     assert_eq!(
         dropped("accept", &[&rule("!=", layer4, r#""tcp""#, "drop")]),
@@ -229,8 +230,8 @@ fn a_rule_about_another_protocol_or_family_fits_in_no_way() {
 }
 
 #[test]
-fn a_return_that_may_fit_makes_what_follows_doubtful() {
-    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+fn possible_return_makes_later_rules_uncertain() {
+    let uncertain: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
     let kinds = r#"{"fib": {"result": "type", "flags": ["daddr"]}}"#;
     let returns = rule(
         "==",
@@ -238,40 +239,46 @@ fn a_return_that_may_fit_makes_what_follows_doubtful() {
         r#"{"set": ["local", "broadcast", "multicast"]}"#,
         "return",
     );
-    assert_eq!(dropped("accept", &[&returns, r#"{"drop": null}"#]), doubts);
-    // Whether it returns or comes to the end, the policy has it.
+    assert_eq!(
+        dropped("accept", &[&returns, r#"{"drop": null}"#]),
+        uncertain
+    );
+    // The policy decides, whether the chain returns or ends.
     assert_eq!(dropped("drop", &[&returns]), EVERYTHING);
-    // What is accepted only where it did not return is not safe from the policy.
-    assert_eq!(dropped("drop", &[&returns, r#"{"accept": null}"#]), doubts);
+    // A datagram that is accepted only if the chain did not return may meet the policy.
+    assert_eq!(
+        dropped("drop", &[&returns, r#"{"accept": null}"#]),
+        uncertain
+    );
     let to = |word: &str| format!(r#"{{"{word}": {{"target": "other"}}}}"#);
     let may =
         |word: &str| rule("==", kinds, r#""local""#, "x").replace(r#"{"x": null}"#, &to(word));
     assert_eq!(
         dropped("accept", &[&may("goto"), r#"{"drop": null}"#]),
-        doubts
+        uncertain
     );
     assert_eq!(
         dropped("accept", &[&may("jump"), r#"{"drop": null}"#]),
         EVERYTHING
     );
-    // A return leaves its own chain alone.
+    // A return leaves only the chain that contains it.
     let within = format!("other {returns}");
     assert_eq!(
         dropped("accept", &[&to("jump"), r#"{"drop": null}"#, &within]),
         EVERYTHING
     );
     assert!(dropped("accept", &[&to("goto"), r#"{"drop": null}"#, &within]).is_empty());
-    // After a goto the chain does not go on, however doubtful what it went to was.
+    // After a goto the chain does not continue, even if the target chain is uncertain.
     let random =
         r#"other {"match": {"op": "<", "left": {"numgen": {}}, "right": 30}}, {"drop": null}"#;
     assert_eq!(
         dropped("accept", &[&to("goto"), r#"{"drop": null}"#, random]),
-        doubts
+        uncertain
     );
 }
 
 #[test]
-fn verdict_maps_are_looked_into() {
+fn verdict_maps_are_evaluated() {
     let map = |key: &str, data: &str| format!(r#"{{"vmap": {{"key": {key}, "data": {data}}}}}"#);
     let state = map(
         r#"{"ct": {"key": "state"}}"#,
@@ -288,8 +295,8 @@ fn verdict_maps_are_looked_into() {
         r#"{"set": [[{"range": [24000, 25000]}, {"drop": null}], [53, {"accept": null}]]}"#,
     );
     assert_eq!(dropped("accept", &[&ports]), EVERYTHING);
-    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
-    assert_eq!(dropped("accept", &[&map(DPORT, r#""@ports""#)]), doubts);
+    let uncertain: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+    assert_eq!(dropped("accept", &[&map(DPORT, r#""@ports""#)]), uncertain);
     let interfaces = map(
         r#"{"meta": {"key": "iifname"}}"#,
         r#"{"set": [["lo", {"accept": null}], ["eth0", {"jump": {"target": "other"}}]]}"#,
@@ -300,7 +307,7 @@ fn verdict_maps_are_looked_into() {
             "drop",
             &[&interfaces, &format!("other {}", accept(DPORT, "24373"))]
         ),
-        doubts
+        uncertain
     );
     let tcp = map(
         r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#,
@@ -310,9 +317,9 @@ fn verdict_maps_are_looked_into() {
 }
 
 #[test]
-fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
-    let doubts: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
-    assert_eq!(dropped("accept", &[r#"{"queue": {"num": 1}}"#]), doubts);
+fn queue_and_chain_of_one_interface_are_uncertain() {
+    let uncertain: Vec<_> = EVERYTHING.iter().map(|flow| format!("{flow}?")).collect();
+    assert_eq!(dropped("accept", &[r#"{"queue": {"num": 1}}"#]), uncertain);
     let ingress = ruleset("ingress", "accept", &[&drop_port(PORT)]);
     let (verdicts, _) = evaluate(&ingress, &all()).unwrap();
     assert!(
@@ -322,37 +329,37 @@ fn what_a_program_or_a_chain_of_one_interface_decides_is_doubtful() {
 }
 
 #[test]
-fn what_the_deciding_rules_look_at_is_told() {
-    let by = |policy: &str, rules: &[&str]| {
+fn criteria_of_the_deciding_rules_are_reported() {
+    let criteria = |policy: &str, rules: &[&str]| {
         let (verdicts, _) = evaluate(&ruleset("input", policy, rules), &all()).unwrap();
         let first = verdicts.first().unwrap();
-        (first.by.source, first.by.interface)
+        (first.criteria.source, first.criteria.interface)
     };
-    assert_eq!(by("drop", &[]), (false, false));
+    assert_eq!(criteria("drop", &[]), (false, false));
     assert_eq!(
-        by("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
+        criteria("accept", &[&rule("!=", SADDR, LOCAL_NETWORK, "drop")]),
         (true, false)
     );
     assert_eq!(
-        by("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]),
+        criteria("drop", &[&rule("==", SADDR, LOCAL_NETWORK, "accept")]),
         (true, false)
     );
     assert_eq!(
-        by(
+        criteria(
             "drop",
             &[&accept(r#"{"meta": {"key": "iifname"}}"#, r#""eth1""#)]
         ),
         (false, true)
     );
-    // What does not concern such a datagram restricts nothing.
+    // A rule that never matches such a datagram adds no criteria.
     let tcp = r#"{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}"#;
     let other = rule("==", SADDR, LOCAL_NETWORK, "accept")
         .replace(r#"{"accept""#, &format!(r#"{tcp}, {{"accept""#));
-    assert_eq!(by("drop", &[&other]), (false, false));
+    assert_eq!(criteria("drop", &[&other]), (false, false));
 }
 
 #[test]
-fn the_rule_and_its_chain_are_named() {
+fn rule_and_chain_are_reported() {
     let (verdicts, _) =
         evaluate(&ruleset("output", "accept", &[&drop_port(PORT)]), &all()).unwrap();
     assert!(
@@ -372,7 +379,7 @@ fn the_rule_and_its_chain_are_named() {
 }
 
 #[test]
-fn what_is_no_rule_set_is_none() {
+fn invalid_rule_set_is_none() {
     for text in [
         "",
         "{}",
@@ -387,14 +394,14 @@ fn what_is_no_rule_set_is_none() {
 }
 
 #[test]
-fn who_keeps_the_rules_is_known_by_their_names() {
+fn manager_is_known_by_its_names() {
     let kept = |table: &str, name: &str| {
         let text = format!(
             r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "{table}", "name": "{name}"}}}}]}}"#
         );
         evaluate(&text, &all()).unwrap().1
     };
-    assert_eq!(kept("filter", "ufw-user-input"), Some(Keeper::Ufw));
-    assert_eq!(kept("firewalld", "filter_INPUT"), Some(Keeper::Firewalld));
+    assert_eq!(kept("filter", "ufw-user-input"), Some(Manager::Ufw));
+    assert_eq!(kept("firewalld", "filter_INPUT"), Some(Manager::Firewalld));
     assert_eq!(kept("filter", "INPUT"), None);
 }
