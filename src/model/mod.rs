@@ -3,6 +3,7 @@
 
 mod account;
 mod address;
+mod evidence;
 mod labels;
 mod method;
 mod name;
@@ -15,6 +16,7 @@ mod url;
 
 pub use account::{Account, Accounts, Owner, OwnerError};
 pub use address::{Address, InterfaceName, InterfaceNameError, Origin, Scope};
+pub use evidence::Evidence;
 pub use labels::{Labels, LabelsError};
 pub use method::Method;
 pub use name::{NameError, NodeName};
