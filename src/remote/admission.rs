@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promotion_beyond_the_limit_is_refused() {
+    fn promotion_beyond_the_limit_is_refused() {
         let mut admission = Admission::new(Limits {
             sessions: 1,
             ..LIMITS

@@ -10,6 +10,11 @@
 //! without a limit, which their callers set. A server must never send a byte before the caller proved
 //! that it holds the key.
 
+#![allow(
+    missing_docs,
+    reason = "only this program uses them: names and types say what the fields are"
+)]
+
 mod handshake;
 mod peer;
 mod stream;
