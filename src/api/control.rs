@@ -1,18 +1,18 @@
 //! The control socket: a Unix stream socket in the state directory, only for the user that runs the
 //! node.
 //!
-//! In: request lines of [`super::request`]. Out: [`Call`]s for the node, and its answers as lines. The
-//! guarantees, each with a named limit:
+//! In: request lines of [`super::request`]. Out: [`Call`]s for the node, and its answers as lines.
+//! The guarantees, each with a named limit:
 //!
-//! - The socket file has mode 0600 before any process can connect: it is bound, then its mode is set,
-//!   then it listens. The kernel refuses a connection to a bound socket that does not listen, so the
-//!   umask does not matter.
-//! - One node per state directory: the process that binds holds the lock of the directory as long as
-//!   the listener lives. The kernel frees the lock however the process dies, so a stale socket file is
-//!   replaced, and the socket of a running process never is.
-//! - At most [`MAX_CONNECTIONS`] connections; another one gets a `busy` error line. A request line has
-//!   at most [`MAX_REQUEST`] bytes. A connection that sends no whole request, or reads no answer, for
-//!   [`IDLE_LIMIT`] is closed.
+//! - The socket file has mode 0600 before any process can connect: it is bound, then its mode is
+//!   set, then it listens. The kernel refuses a connection to a bound socket that does not listen,
+//!   so the umask does not matter.
+//! - One node per state directory: the process that binds holds the lock of the directory as long
+//!   as the listener lives. The kernel frees the lock however the process dies, so a stale socket
+//!   file is replaced, and the socket of a running process never is.
+//! - At most [`MAX_CONNECTIONS`] connections; another one gets a `busy` error line. A request line
+//!   has at most [`MAX_REQUEST`] bytes. A connection that sends no whole request, or reads no
+//!   answer, for [`IDLE_LIMIT`] is closed.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -44,14 +44,14 @@ pub const MAX_CONNECTIONS: usize = 32;
 pub const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the node may take for one answer: a registration with its retries takes a few seconds.
 pub const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// Limit of the responses that wait for a slow reader. A page and its end fit, so that the node sends a
-/// page by `try_send` and never waits.
+/// Limit of the responses that wait for a slow reader. A page and its end fit, so that the node
+/// sends a page by `try_send` and never waits.
 pub const REPLY_CAPACITY: usize = PAGE + 12;
 
 /// One request, and where its answer goes.
 ///
-/// The node sends items, then [`Response::End`] or [`Response::Error`]. If the reply is dropped before,
-/// the caller gets an error.
+/// The node sends items, then [`Response::End`] or [`Response::Error`]. If the reply is dropped
+/// before, the caller gets an error.
 #[derive(Debug)]
 pub struct Call {
     /// The request.
@@ -71,8 +71,8 @@ const MAX_PATH: usize = 107;
 /// Connects, and waits at most `limit` if the other side accepts no connection.
 fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // On Unix sockets the write limit holds for `connect` too, which waits while the backlog of the other
-    // side is full.
+    // On Unix sockets the write limit holds for `connect` too, which waits while the backlog of the
+    // other side is full.
     socket.set_write_timeout(Some(limit))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())

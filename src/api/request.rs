@@ -12,11 +12,12 @@
 //! ```
 //!
 //! A connection carries one request after the other. Lists come in pages of at most [`PAGE`] items,
-//! so neither side ever holds a whole registry as text: if `next` in the `end` line is not null, the
-//! same request with that text as `after` returns the next page. [`super::control::ask`] follows the
-//! pages by itself.
+//! so neither side ever holds a whole registry as text: if `next` in the `end` line is not null,
+//! the same request with that text as `after` returns the next page. [`super::control::ask`]
+//! follows the pages by itself.
 //!
-//! An unknown type of request is refused. Unknown keys are skipped, so that a newer peer can add one.
+//! An unknown type of request is refused. Unknown keys are skipped, so that a newer peer can add
+//! one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,12 +31,12 @@ use super::view::{
 use crate::model::{NodeName, Protocol, Timestamp};
 pub use crate::wire::session::ErrorKind;
 
-/// Limit of the items before an `end` line: a page and its end fit the reply channel, so a node never
-/// waits for a reader.
+/// Limit of the items before an `end` line: a page and its end fit the reply channel, so a node
+/// never waits for a reader.
 pub const PAGE: usize = 500;
 
-/// Limit of the records of one import: a line of so many records, each with the longest name, is well
-/// below the longest request.
+/// Limit of the records of one import: a line of so many records, each with the longest name, is
+/// well below the longest request.
 pub const IMPORT: usize = 200;
 
 /// One record of a file of a legacy protocol: the name had the address at that time.
@@ -72,8 +73,8 @@ pub enum Request {
     },
     /// One node of the registry. Servers only; an unknown node is [`ErrorKind::NotFound`].
     ///
-    /// Without `at`, answered by one [`Item::Node`]; with it, by the [`Item::History`] intervals that
-    /// hold that time.
+    /// Without `at`, answered by one [`Item::Node`]; with it, by the [`Item::History`] intervals
+    /// that hold that time.
     Node {
         /// The name of the node.
         name: NodeName,
@@ -100,11 +101,11 @@ pub enum Request {
         #[serde(default)]
         after: Option<String>,
     },
-    /// Changes of the registry as they happen: answered by [`Item::Change`]s until the caller leaves.
-    /// Servers only.
+    /// Changes of the registry as they happen: answered by [`Item::Change`]s until the caller
+    /// leaves. Servers only.
     Watch,
-    /// Notifies nodes to pull a file now: answered by [`Item::Pushed`]s as it goes on, until each node
-    /// has the file or failed. Servers only.
+    /// Notifies nodes to pull a file now: answered by [`Item::Pushed`]s as it goes on, until each
+    /// node has the file or failed. Servers only.
     Push {
         /// The name of the offer.
         name: String,
@@ -120,8 +121,8 @@ pub enum Request {
         #[serde(default)]
         name: Option<String>,
     },
-    /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once that
-    /// is synced. Servers only.
+    /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once
+    /// that is synced. Servers only.
     Forget {
         /// The name of the node.
         name: NodeName,

@@ -1,8 +1,8 @@
 //! The part of the API that sessions carry: requests about the registry, and the items that answer
 //! them, as the same JSON texts as on the control socket, each in one frame.
 //!
-//! In: a [`Request`] or an [`Item`], or a text that a peer sent. Out: a text of at most [`MAX_TEXT`]
-//! bytes, or the value. It must never let a request pass that changes the node
+//! In: a [`Request`] or an [`Item`], or a text that a peer sent. Out: a text of at most
+//! [`MAX_TEXT`] bytes, or the value. It must never let a request pass that changes the node
 //! ([`Request::is_remote`]): a caller holds the channel key, but need not be the user of this
 //! machine. Memory is bounded by the text, which is at most a frame; the JSON parser refuses deep
 //! nesting.

@@ -1,6 +1,6 @@
 //! The answers of a node, as types with a stable JSON form: snake_case keys, times in RFC 3339,
-//! durations with their unit in the key. Every key is always present; a value that is unknown or does
-//! not apply is null. `docs/reference/json-output.md` describes each.
+//! durations with their unit in the key. Every key is always present; a value that is unknown or
+//! does not apply is null. `docs/reference/json-output.md` describes each.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,8 +30,8 @@ pub use status::{
 pub struct NodeView {
     /// Its name.
     pub name: NodeName,
-    /// Its Ed25519 public key, 52 base32 characters; a stand-in made of the name unless `protocol` is
-    /// `hereabouts`.
+    /// Its Ed25519 public key, 52 base32 characters; a stand-in made of the name unless `protocol`
+    /// is `hereabouts`.
     pub node_id: NodeId,
     /// `present`, `expired` or `left`.
     pub state: State,
@@ -51,15 +51,16 @@ pub struct NodeView {
     pub last_seen: Timestamp,
     /// How long it counts as present after a message.
     pub lease_seconds: u32,
-    /// How long it still counts as present without another message; null if it is not present, or if
-    /// that is unknown.
+    /// How long it still counts as present without another message; null if it is not present, or
+    /// if that is unknown.
     pub expires_in_seconds: Option<u64>,
-    /// `hereabouts`, or the legacy protocol that brought it: `dynip`, `terminals`. Records of a legacy
-    /// protocol are unverified.
+    /// `hereabouts`, or the legacy protocol that brought it: `dynip`, `terminals`. Records of a
+    /// legacy protocol are unverified.
     #[serde(default)]
     pub protocol: Protocol,
-    /// The id of the channel key under which it seals, 8 hexadecimal digits: a key that a node still
-    /// uses can't be removed from the configuration yet. Null if it came by a legacy protocol.
+    /// The id of the channel key under which it seals, 8 hexadecimal digits: a key that a node
+    /// still uses can't be removed from the configuration yet. Null if it came by a legacy
+    /// protocol.
     pub key: Option<String>,
     /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
     pub epoch: u64,

@@ -1,5 +1,5 @@
-//! `nodes`, `history`, `watch` and others without a node on this machine: finds a server, then queries
-//! it over a session.
+//! `nodes`, `history`, `watch` and others without a node on this machine: finds a server, then
+//! queries it over a session.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -77,7 +77,8 @@ pub enum AskError {
 /// Finds a server within `search` and queries it; passes each item to `each` as it arrives, until
 /// `each` breaks.
 ///
-/// `limit` bounds the whole answer; [`Duration::MAX`] does not. Must be called within a tokio runtime.
+/// `limit` bounds the whole answer; [`Duration::MAX`] does not. Must be called within a tokio
+/// runtime.
 pub async fn ask_network(
     config: &Config,
     request: &RegistryRequest,
@@ -157,10 +158,7 @@ async fn ask(
                     message: message.into(),
                 });
             }
-            Answer::Alive
-            | Answer::Offer(_)
-            | Answer::File { .. }
-            | Answer::Content(_) => {}
+            Answer::Alive | Answer::Offer(_) | Answer::File { .. } | Answer::Content(_) => {}
         }
     }
 }

@@ -58,19 +58,24 @@ impl Admission {
             && count.unauthenticated < UNAUTHENTICATED_PER_SOURCE.min(self.limits.per_source)
             && count.authenticated < self.limits.per_source;
         if accepts {
-            self.sources.entry(network(source)).or_default().unauthenticated += 1;
+            self.sources
+                .entry(network(source))
+                .or_default()
+                .unauthenticated += 1;
             self.total.unauthenticated += 1;
         }
         accepts
     }
 
-    /// Records that a connection proved that it holds the key; false if there is no room for another
-    /// session.
+    /// Records that a connection proved that it holds the key; false if there is no room for
+    /// another session.
     pub(super) fn promote(&mut self, source: IpAddr) -> bool {
         let Some(count) = self.sources.get_mut(&network(source)) else {
             return false;
         };
-        if count.authenticated >= self.limits.per_source || self.total.authenticated >= self.limits.sessions {
+        if count.authenticated >= self.limits.per_source
+            || self.total.authenticated >= self.limits.sessions
+        {
             return false;
         }
         for count in [count, &mut self.total] {
@@ -156,7 +161,10 @@ mod tests {
         let admitted = (0..50)
             .filter(|host| admission.admit(ip(&format!("2001:db8::{host}"))))
             .count();
-        assert_eq!(admitted, UNAUTHENTICATED_PER_SOURCE, "a /64 counts as one source");
+        assert_eq!(
+            admitted, UNAUTHENTICATED_PER_SOURCE,
+            "a /64 counts as one source"
+        );
         assert!(admission.admit(ip("192.0.2.1")) && admission.promote(ip("192.0.2.1")));
         for _ in 0..admitted {
             admission.release(source, false);
@@ -174,7 +182,13 @@ mod tests {
             admission.release(source, authenticated);
         }
         assert!(admission.sources.is_empty());
-        assert_eq!((admission.total.authenticated, admission.total.unauthenticated), (0, 0));
+        assert_eq!(
+            (
+                admission.total.authenticated,
+                admission.total.unauthenticated
+            ),
+            (0, 0)
+        );
     }
 
     #[test]

@@ -20,8 +20,8 @@ const CONTENT: usize = content_frame::HEAD + MAX_CONTENT;
 
 type Block = Result<(Vec<u8>, usize), OfferError>;
 
-/// Reads the next contents, each into its place in the buffer; returns the buffer and how many bytes
-/// of the file it holds.
+/// Reads the next contents, each into its place in the buffer; returns the buffer and how many
+/// bytes of the file it holds.
 fn read(generation: Arc<Generation>, mut buffer: Vec<u8>, offset: u64) -> JoinHandle<Block> {
     spawn_blocking(move || {
         let mut filled = 0;
@@ -40,7 +40,8 @@ fn read(generation: Arc<Generation>, mut buffer: Vec<u8>, offset: u64) -> JoinHa
 
 /// The buffers for the rest of a file: the one to read into, and the one to read into meanwhile.
 ///
-/// A small file needs no room for a large one, because a fleet that pulls at once holds many of these.
+/// A small file needs no room for a large one, because a fleet that pulls at once holds many of
+/// these.
 fn buffers(rest: u64) -> (Vec<u8>, Vec<u8>) {
     let contents = usize::try_from(rest.div_ceil(MAX_CONTENT as u64))
         .unwrap_or(CONTENTS)

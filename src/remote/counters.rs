@@ -9,7 +9,8 @@ pub(crate) struct SessionCounters {
     pub opened: AtomicU64,
     /// Connections closed because too many were open.
     pub turned_away: AtomicU64,
-    /// Connections closed without a byte: no hello in time, another key, a wrong clock, or a replay.
+    /// Connections closed without a byte: no hello in time, another key, a wrong clock, or a
+    /// replay.
     pub unauthenticated: AtomicU64,
     /// Requests received.
     pub requests: AtomicU64,

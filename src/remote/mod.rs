@@ -1,10 +1,10 @@
 //! Serves the sessions of a running node: which connections are accepted, and what is answered.
 //!
-//! In: a TCP listener. Out: answers from the registry and from the offered files, and events for the
-//! node. Sessions have a thread of their own, so that sealing a file for fifty nodes delays no query.
-//! Answers about the registry come from the node, page by page and over the same queue as the control
-//! socket. This module must never send a byte to a peer that does not hold the channel key, and never
-//! pass on a request that changes the node.
+//! In: a TCP listener. Out: answers from the registry and from the offered files, and events for
+//! the node. Sessions have a thread of their own, so that sealing a file for fifty nodes delays no
+//! query. Answers about the registry come from the node, page by page and over the same queue as
+//! the control socket. This module must never send a byte to a peer that does not hold the channel
+//! key, and never pass on a request that changes the node.
 //!
 //! - `admission`: which connections are accepted;
 //! - `serve`: from a connection to a session;

@@ -84,12 +84,12 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 async fn connection(stream: TcpStream, mut ticket: Ticket, shared: Arc<Shared>, clock: Clock) {
-    // Without this option the last frame of an answer waits for an acknowledgement. A failure to set
-    // it costs no more than that.
+    // Without this option the last frame of an answer waits for an acknowledgement. A failure to
+    // set it costs no more than that.
     let _ = stream.set_nodelay(true);
     let is_fresh = |theirs: Timestamp, nonce: &[u8; 24]| {
-        // The clock comes first: otherwise a peer that recorded old hellos could fill the window with
-        // them.
+        // The clock comes first: otherwise a peer that recorded old hellos could fill the window
+        // with them.
         let now = clock.now();
         now.wall.distance(theirs) <= WINDOW
             && lock(&shared.replay).check(now.elapsed, nonce) == Freshness::Fresh

@@ -386,7 +386,10 @@ async fn changes_reach_watchers_until_they_leave() {
         replies.send(call.reply).unwrap();
     });
     let mut session = served.connect().await;
-    session.ask(&registry(&RegistryRequest::Watch)).await.unwrap();
+    session
+        .ask(&registry(&RegistryRequest::Watch))
+        .await
+        .unwrap();
     let reply = timeout(SOON, watchers.recv()).await.unwrap().unwrap();
     let change = ChangeView {
         time: Timestamp(1),
@@ -456,10 +459,7 @@ async fn request_that_changes_the_node_is_refused_and_the_session_continues() {
         r#"{"type":"explode"}"#,
         "nonsense",
     ] {
-        session
-            .ask(&Request::Registry(text.into()))
-            .await
-            .unwrap();
+        session.ask(&Request::Registry(text.into())).await.unwrap();
         assert!(
             matches!(
                 session.answer().await.unwrap(),

@@ -102,7 +102,8 @@ pub enum AcceptError {
     Io(#[from] std::io::Error),
 }
 
-/// Waits for the hello of a caller and replies if the hello is valid, all within [`HANDSHAKE_LIMIT`].
+/// Waits for the hello of a caller and replies if the hello is valid, all within
+/// [`HANDSHAKE_LIMIT`].
 ///
 /// `is_fresh` decides by the clock and the nonce of the hello.
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(

@@ -7,8 +7,8 @@
 //! - [`accept`]: from a stream to a session, on the side of the server.
 //!
 //! `remote` and `transfer` use sessions. Only [`Session::receive`] and [`Session::flush`] may wait
-//! without a limit, which their callers set. A server must never send a byte before the caller proved
-//! that it holds the key.
+//! without a limit, which their callers set. A server must never send a byte before the caller
+//! proved that it holds the key.
 
 #![allow(
     missing_docs,

@@ -26,10 +26,7 @@ pub enum SessionError {
     Closed,
     /// A frame is longer than this side accepts.
     #[error("a frame of {length} bytes was received: at most {limit} are accepted")]
-    TooLong {
-        length: usize,
-        limit: usize,
-    },
+    TooLong { length: usize, limit: usize },
     /// A frame does not open.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -46,9 +43,9 @@ pub enum SessionError {
 
 /// One side of an established session: frames in, frames out.
 ///
-/// Memory: on the side of the server one request; on the side of the caller one frame and what is read
-/// ahead; on both sides one message, and the sealed bytes that wait to be written, at most 256 KiB and
-/// a frame.
+/// Memory: on the side of the server one request; on the side of the caller one frame and what is
+/// read ahead; on both sides one message, and the sealed bytes that wait to be written, at most 256
+/// KiB and a frame.
 #[derive(Debug)]
 pub struct Session<S> {
     stream: S,
@@ -61,8 +58,8 @@ pub struct Session<S> {
     consumed: usize,
     filled: usize,
     message: Vec<u8>,
-    /// Sealed bytes, of which those from `written` to `queued` wait. It never shrinks, so that no byte
-    /// is zeroed twice.
+    /// Sealed bytes, of which those from `written` to `queued` wait. It never shrinks, so that no
+    /// byte is zeroed twice.
     outbox: Vec<u8>,
     queued: usize,
     written: usize,
@@ -117,11 +114,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(Some(&self.message[..opened?]))
     }
 
-    /// Waits for the next message, opens it into the front of `out`, and returns its length; `None` as
-    /// for [`Self::receive`].
+    /// Waits for the next message, opens it into the front of `out`, and returns its length; `None`
+    /// as for [`Self::receive`].
     ///
-    /// `out` has room for the longest message, [`MAX_MESSAGE`]. May be dropped and called again like
-    /// [`Self::receive`].
+    /// `out` has room for the longest message, [`MAX_MESSAGE`]. May be dropped and called again
+    /// like [`Self::receive`].
     pub async fn receive_to(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
         match self.next_frame().await? {
             Some(sealed) => self.open(sealed, out).map(Some),

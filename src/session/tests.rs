@@ -41,7 +41,11 @@ async fn requests_and_answers_pass_a_pipe_of_eight_bytes() {
     };
     tokio::join!(caller_side, answering);
     drop(caller);
-    assert_eq!(server.request().await.unwrap(), None, "the caller closed the session");
+    assert_eq!(
+        server.request().await.unwrap(),
+        None,
+        "the caller closed the session"
+    );
 }
 
 #[tokio::test]

@@ -64,8 +64,8 @@ fn owner_text(owner: Option<u32>) -> String {
     )
 }
 
-/// Sends a request to the node behind a socket file. `limit` bounds the whole answer with all its pages;
-/// [`Duration::MAX`] does not.
+/// Sends a request to the node behind a socket file. `limit` bounds the whole answer with all its
+/// pages; [`Duration::MAX`] does not.
 pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Answers, AskError> {
     let deadline = Instant::now().checked_add(limit);
     let stream = open(socket, limit.min(IDLE_LIMIT))?;

@@ -19,8 +19,8 @@ use crate::api::request::ErrorKind;
 const BACKLOG: i32 = 64;
 /// Responses written in one go.
 const BATCH: usize = 64;
-/// How long to wait after a failed accept: the process has no file descriptor left, and one must become
-/// free.
+/// How long to wait after a failed accept: the process has no file descriptor left, and one must
+/// become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long to wait for a process that holds the socket and accepts no connection.
@@ -78,8 +78,8 @@ fn pid_text(pid: Option<u32>) -> String {
 impl Listener {
     /// Binds the control socket of a state directory that exists, inside a tokio runtime.
     ///
-    /// The caller holds the lock of that directory, and frees it only after it has dropped the listener:
-    /// otherwise two starts at the same time would remove each other's socket.
+    /// The caller holds the lock of that directory, and frees it only after it has dropped the
+    /// listener: otherwise two starts at the same time would remove each other's socket.
     pub fn bind(state_dir: &Path) -> Result<Self, BindError> {
         let path = socket_path(state_dir);
         path_fits(&path).map_err(|length| BindError::TooLong {
@@ -139,8 +139,8 @@ fn clear(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    // The caller holds the lock, so no node with this state directory answers. But the socket of another
-    // running process must not be removed either.
+    // The caller holds the lock, so no node with this state directory answers. But the socket of
+    // another running process must not be removed either.
     if let Some(pid) = serving_process(path) {
         return Err(BindError::Running {
             pid,
@@ -154,7 +154,8 @@ fn clear(path: &Path) -> Result<(), BindError> {
     })
 }
 
-/// The process that serves a socket file, if one does; its PID is unknown in another process namespace.
+/// The process that serves a socket file, if one does; its PID is unknown in another process
+/// namespace.
 fn serving_process(path: &Path) -> Option<Option<u32>> {
     let stream = match connect(path, ALIVE_LIMIT) {
         Ok(stream) => stream,
@@ -188,7 +189,8 @@ pub(super) struct Limits {
     pub(super) call: Duration,
 }
 
-/// Serves connections until `calls` has no receiver any more; dropping the future closes every connection.
+/// Serves connections until `calls` has no receiver any more; dropping the future closes every
+/// connection.
 pub async fn serve(listener: Listener, calls: mpsc::Sender<Call>) {
     serve_within(
         listener,
@@ -223,8 +225,8 @@ pub(super) async fn serve_within(listener: Listener, calls: mpsc::Sender<Call>, 
     }
 }
 
-/// Sends the reason to a caller whose connection is one too many. The line fits the empty buffer of a new
-/// socket, so nothing waits.
+/// Sends the reason to a caller whose connection is one too many. The line fits the empty buffer of
+/// a new socket, so nothing waits.
 fn turn_away(stream: &tokio::net::UnixStream) {
     let message = format!("{MAX_CONNECTIONS} connections are open already: try again");
     let mut line = Vec::new();
@@ -363,8 +365,8 @@ impl Connection {
         }
     }
 
-    /// Hands a request to the node; `None` if the node accepts none until the deadline, of which the
-    /// caller was informed.
+    /// Hands a request to the node; `None` if the node accepts none until the deadline, of which
+    /// the caller was informed.
     async fn call(
         &mut self,
         request: Request,

@@ -98,7 +98,8 @@ pub struct AcceptView {
     pub name: String,
     /// Its target.
     pub path: String,
-    /// The generation held; null until one was pulled, and for a file from an old base, which has none.
+    /// The generation held; null until one was pulled, and for a file from an old base, which has
+    /// none.
     pub generation: Option<u64>,
     /// Its size in bytes.
     pub size: Option<u64>,

@@ -1,5 +1,5 @@
-//! The bytes of [`super::message`], by the rules of [`crate::wire::v1::codec`]: CBOR,
-//! `[type, {field: value, …}]`, fields ascending, unknown fields skipped, every length with a limit.
+//! The bytes of [`super::message`], by the rules of [`crate::wire::v1::codec`]: CBOR, `[type,
+//! {field: value, …}]`, fields ascending, unknown fields skipped, every length with a limit.
 //!
 //! | type | request | fields |
 //! |---|---|---|

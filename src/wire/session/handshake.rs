@@ -55,8 +55,8 @@ pub struct Initiator {
 impl Initiator {
     /// Starts a handshake under a key; `ephemeral` is random and used once.
     ///
-    /// `clock` is the best guess of the server's clock: the own clock, corrected by the difference if
-    /// the server reported one.
+    /// `clock` is the best guess of the server's clock: the own clock, corrected by the difference
+    /// if the server reported one.
     pub fn new(
         key: &ChannelKey,
         channel: &str,
@@ -136,8 +136,8 @@ impl Hello {
         self.clock
     }
 
-    /// A nonce that differs in every hello, for a [`ReplayWindow`](crate::wire::ReplayWindow): a part
-    /// of the ephemeral key.
+    /// A nonce that differs in every hello, for a [`ReplayWindow`](crate::wire::ReplayWindow): a
+    /// part of the ephemeral key.
     pub fn nonce(&self) -> [u8; 24] {
         std::array::from_fn(|index| self.ephemeral[index])
     }
@@ -196,8 +196,8 @@ impl Established {
         &self.binding
     }
 
-    /// Seals a message into the front of `out`, and returns the sealed length: [`TAG`] more than the
-    /// message.
+    /// Seals a message into the front of `out`, and returns the sealed length: [`TAG`] more than
+    /// the message.
     pub fn seal(&mut self, message: &[u8], out: &mut [u8]) -> Result<usize, TransportError> {
         if message.is_empty() || message.len() + TAG > MAX_SEALED {
             return Err(TransportError::Length);
@@ -237,8 +237,8 @@ fn builder(
 ) -> Result<HandshakeState, HandshakeError> {
     let prologue = [CONTEXT, prefix, channel.as_bytes()].concat();
     let psk = key.session_psk();
-    // The pattern is a constant that the tests parse, and all parts are given, so a failure does not
-    // depend on the other side.
+    // The pattern is a constant that the tests parse, and all parts are given, so a failure does
+    // not depend on the other side.
     let built = PATTERN.parse::<NoiseParams>().and_then(|pattern| {
         build(
             Builder::with_resolver(pattern, Box::new(Resolver(ephemeral)))

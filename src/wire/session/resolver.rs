@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::TAG;
 
-/// Provides one ephemeral key, which the caller of the handshake drew; a handshake of the pattern NN
-/// needs no other randomness.
+/// Provides one ephemeral key, which the caller of the handshake drew; a handshake of the pattern
+/// NN needs no other randomness.
 pub(super) struct Resolver(pub(super) Zeroizing<[u8; 32]>);
 
 impl CryptoResolver for Resolver {
@@ -93,8 +93,8 @@ impl Dh for X25519 {
             .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
             .ok_or(Error::Dh)?;
         let shared = StaticSecret::from(*self.secret).diffie_hellman(&PublicKey::from(public));
-        // A point of low order makes the shared secret public: the pre-shared key would still protect
-        // the session, but without forward secrecy.
+        // A point of low order makes the shared secret public: the pre-shared key would still
+        // protect the session, but without forward secrecy.
         if !shared.was_contributory() {
             return Err(Error::Dh);
         }
@@ -134,8 +134,8 @@ impl Hash for Sha {
     }
 }
 
-/// AES-256-GCM by ring, which is three times as fast as the cipher of datagrams: whole files go through
-/// it.
+/// AES-256-GCM by ring, which is three times as fast as the cipher of datagrams: whole files go
+/// through it.
 ///
 /// ring does not zero its key schedule when it is dropped, so this type overwrites it.
 struct Gcm(Box<LessSafeKey>);

@@ -1,4 +1,5 @@
-//! The published vector, the bytes of messages, and properties of the handshake, frames and the codec.
+//! The published vector, the bytes of messages, and properties of the handshake, frames and the
+//! codec.
 
 use proptest::prelude::*;
 use snow::Builder;
@@ -7,9 +8,9 @@ use zeroize::Zeroizing;
 use super::resolver::Resolver;
 use super::*;
 use crate::model::{NodeId, Timestamp};
+use crate::wire::Identity;
 use crate::wire::keyring::{KeyRing, Secret};
 use crate::wire::v1::{EncodeError, Fault, Notice};
-use crate::wire::Identity;
 
 fn hex(text: &str) -> Vec<u8> {
     data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
@@ -340,10 +341,7 @@ fn wrong_messages_are_refused() {
     assert!(Answer::decode(&hex("82045b7fffffffffffffff")).is_err());
     assert!(Answer::decode(&hex("82017b7fffffffffffffff")).is_err());
     // Fields of a later version are skipped.
-    assert_eq!(
-        Request::decode(&hex("8202a1186380")),
-        Ok(Request::Offers)
-    );
+    assert_eq!(Request::decode(&hex("8202a1186380")), Ok(Request::Offers));
 }
 
 #[test]

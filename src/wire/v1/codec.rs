@@ -48,9 +48,7 @@ use minicbor::encode::write::Cursor;
 
 use self::answer::read_answer;
 pub(in crate::wire) use self::notice::{is_offer_name, read_notice};
-pub(in crate::wire) use self::parts::{
-    encode_ip, encode_labels, read_ip, read_labels,
-};
+pub(in crate::wire) use self::parts::{encode_ip, encode_labels, read_ip, read_labels};
 use self::query::{Padded, read_query};
 use self::refused::read_refused;
 use self::registering::{read_registered, read_renewal, read_signed_record};
