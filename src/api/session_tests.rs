@@ -256,7 +256,7 @@ fn largest_node_fits_a_frame() {
         assert_eq!(node.former_names.len(), NodeView::MAX_FORMER_NAMES);
         assert_eq!(node.files.len(), NodeView::MAX_FILES);
         let error = node.files[0].error.as_ref().unwrap();
-        assert!((Report::MAX_ERROR - 3..=Report::MAX_ERROR).contains(&error.len()));
+        assert!(!error.is_empty() && error.len() <= Report::MAX_ERROR);
         assert!(!error.contains(char::is_control));
     }
 }

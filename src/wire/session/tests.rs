@@ -322,7 +322,7 @@ fn wrong_messages_are_refused() {
         ("8203a0", Fault::Missing),
         ("8203bf01616102 00ff", Fault::Indefinite),
         ("8203a2016120 0200", Fault::Text),
-        ("8201 61ff", Fault::Text),
+        ("8201 61ff", Fault::Utf8),
         ("8205a3016161 0200 0502", Fault::Unknown { value: 2 }),
     ] {
         let bytes = hex(&bytes.replace(' ', ""));
