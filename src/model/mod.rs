@@ -7,6 +7,7 @@
 
 mod account;
 mod address;
+mod evidence;
 mod labels;
 mod method;
 mod name;
@@ -20,6 +21,7 @@ mod url;
 
 pub use account::{Account, Accounts, Owner, OwnerError};
 pub use address::{Address, InterfaceName, InterfaceNameError, Origin, Scope};
+pub use evidence::Evidence;
 pub use labels::{Labels, LabelsError};
 pub use method::Method;
 pub use name::{NameError, NodeName};
