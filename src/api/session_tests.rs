@@ -116,12 +116,12 @@ fn history() -> impl Strategy<Value = Item> {
         time(),
         prop::option::of(time()),
     )
-        .prop_map(|(name, node_id, address, seen, from, to)| {
+        .prop_map(|(name, node_id, address, evidence, from, to)| {
             Item::from(HistoryView {
                 name,
                 node_id: NodeId(node_id),
                 address,
-                seen,
+                evidence,
                 from,
                 to,
             })
@@ -137,11 +137,11 @@ fn holder() -> impl Strategy<Value = Item> {
         prop::option::of(time()),
         node(),
     )
-        .prop_map(|(address, current, seen, from, to, node)| {
+        .prop_map(|(address, current, evidence, from, to, node)| {
             Item::from(HolderView {
                 address,
                 current,
-                seen,
+                evidence,
                 from,
                 to,
                 node,
@@ -276,7 +276,7 @@ fn texts_are_stable() {
         name: "laptop".parse().unwrap(),
         node_id: NodeId([0; 32]),
         address: "192.0.2.9".parse().unwrap(),
-        seen: Evidence::Observed,
+        evidence: Evidence::Observed,
         from: Timestamp(1),
         to: None,
     };

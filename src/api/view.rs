@@ -15,8 +15,6 @@ use crate::model::{
 mod finding;
 mod status;
 
-/// The name that other rooms still use.
-pub use crate::model::Evidence as Seen;
 pub use crate::model::{Evidence, PublicationState};
 pub use finding::{Code, FindingView, Severity};
 pub use status::{
@@ -254,8 +252,7 @@ pub struct HistoryView {
     /// The address.
     pub address: IpAddr,
     /// `announced` or `observed`.
-    #[serde(rename = "evidence")]
-    pub seen: Evidence,
+    pub evidence: Evidence,
     /// The first time.
     pub from: Timestamp,
     /// The last time; null if the node still has it.
@@ -270,8 +267,7 @@ pub struct HolderView {
     /// Whether the node has the address now.
     pub current: bool,
     /// `announced` or `observed`; null if the source does not say.
-    #[serde(rename = "evidence")]
-    pub seen: Option<Evidence>,
+    pub evidence: Option<Evidence>,
     /// The first time the node had it; null if the source does not say.
     pub from: Option<Timestamp>,
     /// The last time; null if the node still has it, or if the source does not say.

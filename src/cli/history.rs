@@ -76,7 +76,7 @@ fn add_row(table: &mut Table, interval: &HistoryView) {
     };
     let cells = [
         interval.address.to_string(),
-        interval.seen.word().to_owned(),
+        interval.evidence.word().to_owned(),
         time::local(interval.from),
         to,
     ];

@@ -13,7 +13,7 @@ use super::table::{Emphasis, Table, or_dash};
 use super::time;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
-use crate::api::view::{HolderView, Seen};
+use crate::api::view::{Evidence, HolderView};
 use crate::model::Timestamp;
 
 /// Print which node has an address, or had it last
@@ -147,7 +147,7 @@ fn table(holders: &[HolderView]) -> Table {
             node.name.to_string(),
             node.node_id.short(),
             node.state.to_string(),
-            or_dash(holder.seen.map(Seen::word)),
+            or_dash(holder.evidence.map(Evidence::word)),
             or_dash(holder.from.map(time::local)),
             to,
         ];

@@ -31,7 +31,7 @@ impl FoundNode {
         HolderView {
             address,
             current: self.node.state == State::Present && (announced || observed),
-            seen: None,
+            evidence: None,
             from: None,
             to: None,
             node: self.node.clone(),

@@ -6,7 +6,7 @@ mod publications;
 
 use super::core::Core;
 use crate::api::view::{
-    AddressView, CloneView, HistoryView, HolderView, MethodState, MethodView, NodeView, Seen,
+    AddressView, CloneView, Evidence, HistoryView, HolderView, MethodState, MethodView, NodeView,
     ServerView,
 };
 use crate::discovery::{self, Server, explain_refusal};
@@ -57,7 +57,7 @@ pub(super) fn history(node: &NodeRef<'_>, interval: &Interval) -> HistoryView {
         name: node.name().clone(),
         node_id: node.id(),
         address: interval.ip,
-        seen: seen(interval.seen),
+        evidence: seen(interval.seen),
         from: interval.from,
         to: interval.to,
     }
@@ -68,17 +68,17 @@ pub(super) fn holder(holder: &NodeRef<'_>, interval: &Interval, now: Now) -> Hol
     HolderView {
         address: interval.ip,
         current: interval.to.is_none(),
-        seen: Some(seen(interval.seen)),
+        evidence: Some(seen(interval.seen)),
         from: Some(interval.from),
         to: interval.to,
         node: node(holder, now),
     }
 }
 
-fn seen(seen: registry::Seen) -> Seen {
+fn seen(seen: registry::Seen) -> Evidence {
     match seen {
-        registry::Seen::Announced => Seen::Announced,
-        registry::Seen::Observed => Seen::Observed,
+        registry::Seen::Announced => Evidence::Announced,
+        registry::Seen::Observed => Evidence::Observed,
     }
 }
 

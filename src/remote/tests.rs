@@ -204,7 +204,7 @@ async fn one_node_is_answered_as_it_is_now_or_as_it_was_then() {
         name: "laptop".parse().unwrap(),
         node_id: NodeId([7; 32]),
         address: "192.0.2.9".parse().unwrap(),
-        seen: Evidence::Announced,
+        evidence: Evidence::Announced,
         from: Timestamp(1),
         to: Some(Timestamp(9)),
     };

@@ -106,8 +106,7 @@ pub struct AcceptView {
     /// Its BLAKE3 digest, hexadecimal.
     pub digest: Option<String>,
     /// When it was pulled; null until it was, or if an earlier version pulled it.
-    #[serde(rename = "pulled")]
-    pub taken: Option<Timestamp>,
+    pub pulled: Option<Timestamp>,
     /// The server whose file it is.
     pub server: Option<NodeId>,
     /// The name of that server when the file was pulled.
@@ -229,8 +228,7 @@ pub struct InterfaceView {
     /// The number that the kernel gave it.
     pub index: u32,
     /// Whether the node uses it.
-    #[serde(rename = "used")]
-    pub taken: bool,
+    pub used: bool,
     /// The rule that decided: `interfaces.exclude: docker*`, `down`, `no address`, …
     pub rule: String,
     /// Its addresses.

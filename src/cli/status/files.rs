@@ -37,7 +37,7 @@ pub(super) fn accepts(status: &StatusView, now: Timestamp) -> Table {
         let cells = [
             accept.name.clone(),
             or_dash(accept.generation),
-            or_dash(accept.taken.map(|time| ago(time, now))),
+            or_dash(accept.pulled.map(|time| ago(time, now))),
             or_dash(from.or_else(|| accept.server.map(|server| server.short()))),
             or_dash(accept.last_attempt.map(|time| ago(time, now))),
             accept.path.clone(),

@@ -122,14 +122,14 @@ pub(super) fn interfaces(status: &StatusView) -> Table {
                 errors.push(format!("not in {}: {error}", group.group));
             }
         }
-        let emphasis = match (errors.is_empty(), interface.taken) {
+        let emphasis = match (errors.is_empty(), interface.used) {
             (false, _) => Emphasis::Bad,
             (true, true) => Emphasis::Normal,
             (true, false) => Emphasis::Dim,
         };
         let cells = [
             interface.name.to_string(),
-            if interface.taken { "used" } else { "not used" }.to_owned(),
+            if interface.used { "used" } else { "not used" }.to_owned(),
             interface.rule.clone(),
             interface
                 .addresses

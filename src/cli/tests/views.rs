@@ -91,7 +91,7 @@ pub(crate) fn interval(to: Option<Timestamp>) -> HistoryView {
         name: "laptop".parse().unwrap(),
         node_id: NodeId([7; 32]),
         address: "192.168.1.20".parse().unwrap(),
-        seen: Seen::Announced,
+        evidence: Evidence::Announced,
         from: TIME,
         to,
     }
@@ -101,7 +101,7 @@ pub(crate) fn holder(current: bool) -> HolderView {
     HolderView {
         address: "192.168.1.20".parse().unwrap(),
         current,
-        seen: Some(Seen::Observed),
+        evidence: Some(Evidence::Observed),
         from: Some(TIME),
         to: None,
         node: node("laptop", &["192.168.1.20"]),
@@ -182,7 +182,7 @@ pub(crate) fn status() -> StatusView {
             InterfaceView {
                 name: "eth0".parse().unwrap(),
                 index: 2,
-                taken: true,
+                used: true,
                 rule: "interfaces.include: *".to_owned(),
                 addresses: vec!["192.168.1.2".parse().unwrap()],
                 groups: vec![GroupView {
@@ -195,7 +195,7 @@ pub(crate) fn status() -> StatusView {
             InterfaceView {
                 name: "docker0".parse().unwrap(),
                 index: 3,
-                taken: false,
+                used: false,
                 rule: "interfaces.exclude: docker*".to_owned(),
                 addresses: Vec::new(),
                 groups: Vec::new(),
@@ -240,7 +240,7 @@ pub(crate) fn status() -> StatusView {
             generation: Some(11),
             size: Some(2_097_152),
             digest: Some("cd".repeat(32)),
-            taken: Some(TIME),
+            pulled: Some(TIME),
             server: Some(NodeId([6; 32])),
             server_name: Some("hub".parse().unwrap()),
             last_attempt: Some(TIME),

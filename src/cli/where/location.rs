@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::api::view::{AddressView, HistoryView, NodeView, Seen};
+use crate::api::view::{AddressView, Evidence, HistoryView, NodeView};
 use crate::model::{InterfaceName, NodeId, NodeName, Origin, Protocol, Scope, State, Timestamp};
 use crate::net::rank::{AddressSelector, Links, Reach};
 
@@ -122,9 +122,9 @@ pub(super) fn at(
                 });
                 addresses.len() - 1
             });
-        match interval.seen {
-            Seen::Announced => addresses[index].announced = true,
-            Seen::Observed => addresses[index].seen = true,
+        match interval.evidence {
+            Evidence::Announced => addresses[index].announced = true,
+            Evidence::Observed => addresses[index].seen = true,
         }
     }
     Some(Location {

@@ -363,7 +363,7 @@ fn reports_of_the_node_of_this_machine() {
             status.interfaces = vec![InterfaceView {
                 name: name("eth0"),
                 index: 2,
-                taken: true,
+                used: true,
                 rule: String::new(),
                 addresses: Vec::new(),
                 groups: vec![

@@ -35,7 +35,7 @@ pub(in crate::node) fn interfaces(
         InterfaceView {
             name: interface.name,
             index: interface.index,
-            taken: used,
+            used,
             rule: rule.to_string(),
             addresses: interface
                 .addresses

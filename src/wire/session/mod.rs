@@ -45,9 +45,6 @@ mod tests;
 
 pub use codec::content_frame;
 pub use handshake::{Established, HELLO, HandshakeError, Hello, Initiator, REPLY, TransportError};
-/// The name that `transfer` still uses.
-#[cfg(test)]
-pub use message::ErrorKind as FailureKind;
 pub use message::{Answer, ErrorKind, Report, Request, verify_introduction};
 
 /// Bytes that sealing adds to the message of a frame.

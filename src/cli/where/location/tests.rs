@@ -49,18 +49,18 @@ fn source_that_is_announced_is_one_place() {
 
 #[test]
 fn intervals_of_one_address_are_one_place() {
-    let interval = |address: &str, seen| HistoryView {
+    let interval = |address: &str, evidence| HistoryView {
         name: "laptop".parse().unwrap(),
         node_id: NodeId([7; 32]),
         address: address.parse().unwrap(),
-        seen,
+        evidence,
         from: Timestamp(1),
         to: None,
     };
     let intervals = [
-        interval("203.0.113.7", Seen::Observed),
-        interval("192.168.1.20", Seen::Observed),
-        interval("192.168.1.20", Seen::Announced),
+        interval("203.0.113.7", Evidence::Observed),
+        interval("192.168.1.20", Evidence::Observed),
+        interval("192.168.1.20", Evidence::Announced),
     ];
     let found = at(&intervals, Timestamp(5), &home()).unwrap();
     assert_eq!(order(&found), ["192.168.1.20", "203.0.113.7"]);

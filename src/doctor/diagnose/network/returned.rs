@@ -48,7 +48,7 @@ fn not_joined(observed: &Observations) -> Vec<NotJoined> {
         return observed.network.not_joined.clone();
     };
     let mut failed = Vec::new();
-    for interface in status.interfaces.iter().filter(|view| view.taken) {
+    for interface in status.interfaces.iter().filter(|view| view.used) {
         for group in interface.groups.iter().filter(|group| !group.joined) {
             let unknown = || "the reason is not known".to_owned();
             failed.push(NotJoined {
