@@ -113,9 +113,9 @@ pub(crate) fn sockets(config: &Config) -> SocketSettings {
 }
 
 /// Binds the sockets of a running node. They receive multicast and broadcast on their ports as well, where these differ.
-pub(crate) fn bound(config: &Config) -> Result<Sockets, BindError> {
+pub(crate) fn bind_sockets(config: &Config) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::bind(&self::sockets(config))?;
-    match sockets.hear_groups(&fanout(config)) {
+    match sockets.bind_group_ports(&fanout(config)) {
         // A node that is no server queries from its own port, and gets the answers there.
         Err(error) if !config.role.serves() => {
             tracing::warn!(
@@ -264,7 +264,7 @@ pub(crate) fn lookup(config: &Config, key_ring: KeyRing) -> lookup::Settings {
 /// The publication that a command sends to the servers once. It can't know what they hold, and does not wait for changes.
 ///
 /// `None` where the addresses of the interfaces are unknown: an announcement without them would replace known addresses.
-pub(crate) fn announced_once(
+pub(crate) fn single_announcement(
     config: &Config,
     policy: &Policy,
     interfaces: &[Interface],

@@ -61,7 +61,7 @@ async fn own_record(
     let identity = state.identity()?;
     let epoch = state.next_epoch(now.wall, new_node)?;
     let interfaces = Watch::new().next().await;
-    let announced = settings::announced_once(config, &requester.traffic.policy, &interfaces)
+    let announced = settings::single_announcement(config, &requester.traffic.policy, &interfaces)
         .ok_or(ClientError::Interfaces)?;
     let settings = OwnSettings {
         role: announced.role,
@@ -146,7 +146,7 @@ impl Announcement<'_> {
                     let opened = requester.traffic.open(batch, place, &mut requester.counters);
                     if let Ok(received) = opened {
                         let now = requester.clock.now();
-                        self.engine.handle(now, received.from, received.came_by, &received.message);
+                        self.engine.handle(now, received.from, received.received_by, &received.message);
                     }
                 }
             }

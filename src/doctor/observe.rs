@@ -163,12 +163,12 @@ fn port(config: &Config, node: &NodeState) -> (PortState, Option<Sockets>, Optio
     {
         return (PortState::Own, None, group_ports_failure(config, status));
     }
-    match settings::bound(config) {
+    match settings::bind_sockets(config) {
         Ok(mut sockets) => {
             // `bound` does not report this failure. A port that it bound can be bound once more,
             // because such a port is shared.
             let failure = sockets
-                .hear_groups(&settings::fanout(config))
+                .bind_group_ports(&settings::fanout(config))
                 .err()
                 .map(|error| error.to_string());
             (PortState::Free, Some(sockets), failure)

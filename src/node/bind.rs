@@ -48,7 +48,7 @@ impl Node {
         let lock = state.lock()?;
         let listener = control::Listener::bind(state.path())?;
         let (key_ring, made_key) = settings::key_ring(&config, Some(&state))?;
-        let sockets = settings::bound(&config)?;
+        let sockets = settings::bind_sockets(&config)?;
         let tcp = if config.role.serves() {
             Some(net::bind_tcp(config.listen.address, sockets.port())?)
         } else {

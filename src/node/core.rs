@@ -36,7 +36,7 @@ pub struct Datagram<'a> {
     /// The sender, and the way and the limit of an answer.
     pub path: ReturnPath,
     /// How the datagram was addressed.
-    pub came_by: Method,
+    pub received_by: Method,
     /// The key that opened it.
     pub key: KeyId,
     pub nonce: &'a [u8; 24],
@@ -221,7 +221,7 @@ impl Core {
 
     fn inform_engine(&mut self, now: Now, datagram: Datagram<'_>, message: &Message) {
         self.engine
-            .handle(now, datagram.path.to, datagram.came_by, message);
+            .handle(now, datagram.path.to, datagram.received_by, message);
     }
 
     /// Whether a peer without the channel's key may get an answer now.

@@ -204,7 +204,7 @@ impl Node {
         self.note_group_activity(now, batch, place);
         match self.traffic.open(batch, place, self.core.counters_mut()) {
             Ok(Received {
-                came_by,
+                received_by,
                 return_path,
                 key,
                 nonce,
@@ -213,7 +213,7 @@ impl Node {
             }) => {
                 let datagram = Datagram {
                     path: return_path,
-                    came_by,
+                    received_by,
                     key,
                     nonce: &nonce,
                 };

@@ -57,7 +57,7 @@ pub(super) fn history(node: &NodeRef<'_>, interval: &Interval) -> HistoryView {
         name: node.name().clone(),
         node_id: node.id(),
         address: interval.ip,
-        evidence: seen(interval.seen),
+        evidence: interval.evidence,
         from: interval.from,
         to: interval.to,
     }
@@ -68,17 +68,10 @@ pub(super) fn holder(holder: &NodeRef<'_>, interval: &Interval, now: Now) -> Hol
     HolderView {
         address: interval.ip,
         current: interval.to.is_none(),
-        evidence: Some(seen(interval.seen)),
+        evidence: Some(interval.evidence),
         from: Some(interval.from),
         to: interval.to,
         node: node(holder, now),
-    }
-}
-
-fn seen(seen: registry::Seen) -> Evidence {
-    match seen {
-        registry::Seen::Announced => Evidence::Announced,
-        registry::Seen::Observed => Evidence::Observed,
     }
 }
 

@@ -25,7 +25,7 @@ mod table;
 
 #[cfg(test)]
 pub(crate) use row::decode as decode_row;
-pub use row::{Interval, ROW_VERSION, RowError, Seen, StoredFormer, StoredNode};
+pub use row::{Interval, ROW_VERSION, RowError, StoredFormer, StoredNode};
 pub use store::{Progress, StoreError, Writer};
 pub(crate) use table::merge_seen;
 pub use table::{

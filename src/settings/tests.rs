@@ -104,7 +104,7 @@ fn command_announces_nothing_where_the_interfaces_are_not_known() {
         ..Config::default()
     };
     let policy = policy(&config);
-    assert_eq!(announced_once(&config, &policy, &[]), None);
+    assert_eq!(single_announcement(&config, &policy, &[]), None);
     let addresses = vec![InterfaceAddress::new([10, 0, 0, 7].into(), 24)];
     let name = InterfaceName::parse("eth0").unwrap();
     let eth0 = Interface {
@@ -115,14 +115,14 @@ fn command_announces_nothing_where_the_interfaces_are_not_known() {
         addresses,
         ..loopback()
     };
-    let announced = announced_once(&config, &policy, &[loopback(), eth0]).unwrap();
+    let announced = single_announcement(&config, &policy, &[loopback(), eth0]).unwrap();
     assert_eq!((announced.role, announced.port), (Role::Client, 0));
     assert_eq!(
         announced.ips().collect::<Vec<_>>(),
         [std::net::IpAddr::from([10, 0, 0, 7])]
     );
     assert_eq!(
-        announced_once(&config, &policy, &[loopback()])
+        single_announcement(&config, &policy, &[loopback()])
             .unwrap()
             .addresses,
         [],

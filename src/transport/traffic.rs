@@ -35,7 +35,7 @@ pub(crate) struct Traffic {
 /// A datagram that opened, and where it came from.
 pub(crate) struct Received {
     pub(crate) from: SocketAddr,
-    pub(crate) came_by: Method,
+    pub(crate) received_by: Method,
     pub(crate) return_path: ReturnPath,
     pub(crate) key: KeyId,
     pub(crate) nonce: Nonce,
@@ -139,7 +139,7 @@ impl Traffic {
         tracing::trace!(peer = %from, kind = message.kind(), "message received");
         Ok(Received {
             from,
-            came_by: method_of(&arrival),
+            received_by: method_of(&arrival),
             return_path,
             key: opened.key,
             nonce: opened.nonce,

@@ -99,7 +99,7 @@ fn return_path(to: SocketAddr) -> ReturnPath {
 fn receive(core: &mut Core, now: Now, identity: u8, message: &Message) {
     let datagram = Datagram {
         path: return_path(([10, 0, 0, identity], 24373).into()),
-        came_by: Method::Unicast,
+        received_by: Method::Unicast,
         key: KEY,
         nonce: &[0; 24],
     };

@@ -27,10 +27,10 @@ impl Core {
         let Some(table) = &mut self.table else {
             return ClaimResult::Full;
         };
-        let change = match table.hear(now, claim) {
+        let change = match table.claim(now, claim) {
             ClaimOutcome::Owned { holder } => return ClaimResult::Owned { holder },
             ClaimOutcome::Full => return ClaimResult::Full,
-            ClaimOutcome::Taken(change) => change,
+            ClaimOutcome::Accepted(change) => change,
         };
         let changed = change != Change::Same;
         if changed {

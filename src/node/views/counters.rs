@@ -47,7 +47,7 @@ fn of_registry(table: &Table) -> BTreeMap<String, u64> {
         registered,
         renewed,
         load_conflicts,
-        unverified_taken,
+        unverified_accepted,
         unverified_owned,
         unverified_full,
     } = table.counters();
@@ -63,7 +63,7 @@ fn of_registry(table: &Table) -> BTreeMap<String, u64> {
         ("registered", registered),
         ("renewed", renewed),
         ("load_conflicts", load_conflicts),
-        ("unverified_taken", unverified_taken),
+        ("unverified_accepted", unverified_accepted),
         ("unverified_owned", unverified_owned),
         ("unverified_full", unverified_full),
     ];

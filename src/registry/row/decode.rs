@@ -6,12 +6,11 @@ use minicbor::Decoder;
 use minicbor::decode::Error as CborError;
 
 use super::{
-    Interval, MAX_FORMER, MAX_INTERVALS, MAX_ROW, ROW_VERSION, RowError, Seen, StoredFormer,
-    StoredNode,
+    Interval, MAX_FORMER, MAX_INTERVALS, MAX_ROW, ROW_VERSION, RowError, StoredFormer, StoredNode,
 };
 use crate::model::{
-    Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State,
-    Timestamp,
+    Address, Evidence, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Protocol, Record,
+    Role, State, Timestamp,
 };
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
@@ -216,9 +215,9 @@ fn decode_history(d: &mut Decoder<'_>, row_bytes: usize) -> Result<Vec<Interval>
 fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
     array(d, 4, "an interval")?;
     let ip = decode_ip(d)?;
-    let seen = match d.u8()? {
-        0 => Seen::Announced,
-        1 => Seen::Observed,
+    let evidence = match d.u8()? {
+        0 => Evidence::Announced,
+        1 => Evidence::Observed,
         _ => {
             return Err(RowError::Damaged {
                 what: "an interval",
@@ -232,7 +231,7 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
             what: "an interval",
         });
     }
-    Ok(Interval { ip, seen, from, to })
+    Ok(Interval { ip, evidence, from, to })
 }
 
 fn decode_protocol(d: &mut Decoder<'_>) -> Result<Protocol, RowError> {

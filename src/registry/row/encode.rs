@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use minicbor::Encoder;
 
-use super::{Interval, ROW_VERSION, Seen};
-use crate::model::{Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State, Timestamp};
+use super::{Interval, ROW_VERSION};
+use crate::model::{
+    Evidence, Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State, Timestamp,
+};
 use crate::wire::KeyId;
 
 /// The fields of a row, borrowed: the table encodes a row without building a
@@ -157,7 +159,7 @@ fn encode_ip(e: &mut RowEncoder<'_>, ip: IpAddr) -> Written<()> {
 fn encode_interval(e: &mut RowEncoder<'_>, interval: Interval) -> Written<()> {
     e.array(4)?;
     encode_ip(e, interval.ip)?;
-    e.u8(u8::from(interval.seen == Seen::Observed))?
+    e.u8(u8::from(interval.evidence == Evidence::Observed))?
         .u64(interval.from.0)?;
     match interval.to {
         Some(to) => e.u64(to.0)?.ok(),

@@ -13,7 +13,7 @@ use minicbor::decode::Error as CborError;
 pub(crate) use self::decode::decode;
 pub(in crate::registry) use self::decode::decode_detail;
 pub(in crate::registry) use self::encode::{RowParts, encode, encode_detail};
-use crate::model::{Lease, NodeName, Protocol, Record, State, Timestamp};
+use crate::model::{Evidence, Lease, NodeName, Protocol, Record, State, Timestamp};
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
@@ -33,24 +33,12 @@ const MAX_FORMER: u64 = 64;
 pub struct Interval {
     pub ip: IpAddr,
     /// How the server knows the address.
-    pub seen: Seen,
+    pub evidence: Evidence,
     /// When the server first received it.
     pub from: Timestamp,
     /// When the server received it last; `None` while the node is present and has it. Never before
     /// `from`.
     pub to: Option<Timestamp>,
-}
-
-/// How a server knows that a node has an address.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Seen {
-    /// The node's record contains it.
-    Announced,
-    /// The node's datagrams come from it.
-    Observed,
 }
 
 /// A node as the store holds it.

@@ -26,7 +26,7 @@ pub struct Counters {
     /// Rows of the store that contradicted other rows, and were corrected or skipped.
     pub load_conflicts: u64,
     /// Accepted unverified claims.
-    pub unverified_taken: u64,
+    pub unverified_accepted: u64,
     /// Unverified claims refused because an authenticated node holds the name.
     pub unverified_owned: u64,
     /// Unverified claims refused because there are too many such names, in total or from one

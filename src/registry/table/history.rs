@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::cold::Cold;
 use super::hot::{packed, unpacked};
 use super::{Table, millis, now_ms};
-use crate::model::{Address, Now, Timestamp};
-use crate::registry::row::{Interval, Seen};
+use crate::model::{Address, Evidence, Now, Timestamp};
+use crate::registry::row::Interval;
 
 /// An address, how it is known, and a slot that has or had it. Announced addresses sort before
 /// observed ones.
@@ -14,10 +14,10 @@ use crate::registry::row::{Interval, Seen};
 pub(super) struct AddressKey([u8; 21]);
 
 impl AddressKey {
-    pub(super) fn new(ip: [u8; 16], seen: Seen, slot: u32) -> Self {
+    pub(super) fn new(ip: [u8; 16], seen: Evidence, slot: u32) -> Self {
         let mut key = [0; 21];
         key[..16].copy_from_slice(&ip);
-        key[16] = u8::from(seen == Seen::Observed);
+        key[16] = u8::from(seen == Evidence::Observed);
         key[17..].copy_from_slice(&slot.to_be_bytes());
         Self(key)
     }
@@ -43,7 +43,7 @@ impl Span {
     const OPEN: u64 = u64::MAX;
 
     pub(super) fn of(interval: Interval) -> Self {
-        let kind = if interval.seen == Seen::Observed {
+        let kind = if interval.evidence == Evidence::Observed {
             Self::OBSERVED
         } else {
             0
@@ -62,17 +62,17 @@ impl Span {
     pub(super) fn interval(self) -> Interval {
         Interval {
             ip: unpacked(self.ip),
-            seen: self.seen(),
+            evidence: self.seen(),
             from: self.from(),
             to: (!self.is_open()).then_some(Timestamp(self.to)),
         }
     }
 
-    pub(super) fn seen(self) -> Seen {
+    pub(super) fn seen(self) -> Evidence {
         if self.from & Self::OBSERVED == 0 {
-            Seen::Announced
+            Evidence::Announced
         } else {
-            Seen::Observed
+            Evidence::Observed
         }
     }
 
@@ -88,7 +88,7 @@ impl Span {
         (!self.is_open()).then_some(Timestamp(self.to))
     }
 
-    pub(super) fn is(self, ip: [u8; 16], seen: Seen) -> bool {
+    pub(super) fn is(self, ip: [u8; 16], seen: Evidence) -> bool {
         self.ip == ip && self.seen() == seen
     }
 
@@ -122,10 +122,10 @@ impl Table {
         let mut changed = false;
         for span in &mut self.cold_mut(slot).history {
             let held = match span.seen() {
-                Seen::Announced => addresses
+                Evidence::Announced => addresses
                     .iter()
                     .any(|address| packed(address.ip) == span.ip),
-                Seen::Observed => span.ip == source,
+                Evidence::Observed => span.ip == source,
             };
             if span.is_open() && !held {
                 span.close(confirmed);
@@ -133,9 +133,9 @@ impl Table {
             }
         }
         for address in addresses {
-            changed |= self.open(now, slot, packed(address.ip), Seen::Announced);
+            changed |= self.open(now, slot, packed(address.ip), Evidence::Announced);
         }
-        changed |= self.open(now, slot, source, Seen::Observed);
+        changed |= self.open(now, slot, source, Evidence::Observed);
         if changed {
             self.prune(now, slot);
         }
@@ -152,11 +152,11 @@ impl Table {
     ) {
         let ip = packed(source.to_canonical());
         for span in &mut self.cold_mut(slot).history {
-            if span.is_open() && span.seen() == Seen::Observed && span.ip != ip {
+            if span.is_open() && span.seen() == Evidence::Observed && span.ip != ip {
                 span.close(confirmed);
             }
         }
-        self.open(now, slot, ip, Seen::Observed);
+        self.open(now, slot, ip, Evidence::Observed);
         self.prune(now, slot);
     }
 
@@ -171,7 +171,7 @@ impl Table {
     }
 
     /// Opens an interval, unless one is open for this address. Returns whether it was opened.
-    pub(super) fn open(&mut self, now: Now, slot: u32, ip: [u8; 16], seen: Seen) -> bool {
+    pub(super) fn open(&mut self, now: Now, slot: u32, ip: [u8; 16], seen: Evidence) -> bool {
         let cold = self.cold_mut(slot);
         // If the wall clock was set back, the new interval begins where the last one ended, so that
         // they do not overlap.
@@ -185,7 +185,7 @@ impl Table {
         let span = Span {
             ip,
             from: from
-                | if seen == Seen::Observed {
+                | if seen == Evidence::Observed {
                     Span::OBSERVED
                 } else {
                     0

@@ -6,8 +6,8 @@ use std::ops::Bound;
 use super::history::AddressKey;
 use super::hot::packed;
 use super::{CloneSighting, NodeRef, Table};
-use crate::model::{NodeId, NodeName, Timestamp};
-use crate::registry::row::{Interval, Seen};
+use crate::model::{Evidence, NodeId, NodeName, Timestamp};
+use crate::registry::row::Interval;
 
 /// The maximum number of nodes that are compared for the best holder of one address: a million
 /// machines behind one router have one source address.
@@ -57,7 +57,7 @@ impl Table {
     /// had it last, the one seen last. With more than a thousand nodes, the best of the first
     /// thousand.
     pub fn holder(&self, ip: IpAddr) -> Option<NodeRef<'_>> {
-        let rank = |(seen, node): &(Seen, NodeRef<'_>)| {
+        let rank = |(seen, node): &(Evidence, NodeRef<'_>)| {
             let cold = self.cold(node.slot);
             let holds = cold
                 .history
@@ -72,16 +72,16 @@ impl Table {
             (
                 holds,
                 node.protocol().is_authenticated(),
-                *seen == Seen::Announced,
+                *seen == Evidence::Announced,
                 last,
                 node.last_seen(),
             )
         };
         let announced = self
-            .with_address(ip, Seen::Announced)
+            .with_address(ip, Evidence::Announced)
             .take(MAX_HOLDERS_COMPARED);
         let observed = self
-            .with_address(ip, Seen::Observed)
+            .with_address(ip, Evidence::Observed)
             .take(MAX_HOLDERS_COMPARED);
         announced
             .chain(observed)
@@ -96,8 +96,8 @@ impl Table {
         at: Option<Timestamp>,
     ) -> impl Iterator<Item = (NodeRef<'_>, Interval)> {
         let wanted = packed(ip.to_canonical());
-        self.with_address(ip, Seen::Announced)
-            .chain(self.with_address(ip, Seen::Observed))
+        self.with_address(ip, Evidence::Announced)
+            .chain(self.with_address(ip, Evidence::Observed))
             .flat_map(move |(seen, node)| {
                 let spans = self
                     .cold(node.slot)
@@ -183,7 +183,11 @@ impl Table {
     }
 
     /// Nodes that have or had an address.
-    fn with_address(&self, ip: IpAddr, seen: Seen) -> impl Iterator<Item = (Seen, NodeRef<'_>)> {
+    fn with_address(
+        &self,
+        ip: IpAddr,
+        seen: Evidence,
+    ) -> impl Iterator<Item = (Evidence, NodeRef<'_>)> {
         let ip = packed(ip.to_canonical());
         let range = AddressKey::new(ip, seen, 0)..=AddressKey::new(ip, seen, u32::MAX);
         self.addresses

@@ -43,7 +43,7 @@ impl World {
         };
         let datagram = Datagram {
             path: ReturnPath::new(from, via, length),
-            came_by: Method::Multicast,
+            received_by: Method::Multicast,
             key: opened.key,
             nonce: &opened.nonce,
         };

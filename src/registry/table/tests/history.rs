@@ -1,3 +1,4 @@
+use crate::model::Evidence;
 use super::*;
 
 #[test]
@@ -17,17 +18,17 @@ fn changed_source_is_recorded_in_the_history() {
         .by_id(&node_id(1))
         .unwrap()
         .history()
-        .filter(|interval| interval.seen == Seen::Observed)
+        .filter(|interval| interval.evidence == Evidence::Observed)
         .collect();
     let first = Interval {
         ip: ip(1),
-        seen: Seen::Observed,
+        evidence: Evidence::Observed,
         from: START,
         to: Some(now(10).wall),
     };
     let second = Interval {
         ip: ip(77),
-        seen: Seen::Observed,
+        evidence: Evidence::Observed,
         from: now(20).wall,
         to: None,
     };

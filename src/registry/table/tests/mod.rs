@@ -8,7 +8,7 @@ mod stored;
 use super::*;
 use crate::model::{Record, State, Timestamp};
 use crate::registry::fixture::{self, START, changed, ip, name, node_id, now, registration};
-use crate::registry::{Interval, Seen, row};
+use crate::registry::{Interval, row};
 use crate::wire::v1::Refusal;
 
 fn table() -> Table {
@@ -106,7 +106,7 @@ fn check(table: &Table) {
             {
                 let apart =
                     a.to.is_some_and(|to| to <= b.from) || b.to.is_some_and(|to| to <= a.from);
-                assert!((a.ip, a.seen) != (b.ip, b.seen) || apart, "{a:?} {b:?}");
+                assert!((a.ip, a.evidence) != (b.ip, b.evidence) || apart, "{a:?} {b:?}");
             }
         }
     }

@@ -17,8 +17,10 @@ use super::cold::{Cold, Packed};
 use super::history::Span;
 use super::hot::{Hot, Presence, SeenEntry, Source, packed};
 use super::{Change, Registration, Table, millis, now_ms};
-use crate::model::{Labels, Lease, NodeId, NodeName, Now, Protocol, Record, Role, Timestamp};
-use crate::registry::row::{Interval, Seen};
+use crate::model::{
+    Evidence, Labels, Lease, NodeId, NodeName, Now, Protocol, Record, Role, Timestamp,
+};
+use crate::registry::row::Interval;
 use crate::wire::KeyId;
 use crate::wire::stand_in::stand_in;
 use crate::wire::v1::SignedRecord;
@@ -41,7 +43,7 @@ pub struct UnverifiedClaim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimOutcome {
     /// The claim is accepted.
-    Taken(Change),
+    Accepted(Change),
     /// An authenticated node holds the name.
     Owned { holder: NodeId },
     /// There are too many such names, in total or from this address.
@@ -66,13 +68,13 @@ pub enum Imported {
 impl Table {
     /// Processes a claim. If it repeats name and source address, it changes memory alone, as a
     /// renewal does.
-    pub fn hear(&mut self, now: Now, claim: &UnverifiedClaim) -> ClaimOutcome {
+    pub fn claim(&mut self, now: Now, claim: &UnverifiedClaim) -> ClaimOutcome {
         let id = stand_in(&claim.name);
         let known = self.slot_of(&id);
         if let Some(refusal) = self.check_claim(now, claim, known) {
             return refusal;
         }
-        self.counters.unverified_taken += 1;
+        self.counters.unverified_accepted += 1;
         let slot = known.unwrap_or_else(|| self.add_unverified(id, claim, now.wall));
         let present = known.is_some() && self.is_present(slot);
         let confirmed = self.seen.entry(slot).last_seen;
@@ -102,7 +104,7 @@ impl Table {
             self.mark(slot);
         }
         self.plan(now, slot);
-        ClaimOutcome::Taken(match (known, present, moved) {
+        ClaimOutcome::Accepted(match (known, present, moved) {
             (None, ..) => Change::Joined,
             (Some(_), false, _) => Change::Returned,
             (Some(_), true, true) => Change::Moved,
@@ -337,14 +339,14 @@ impl Table {
         if is_old
             || history
                 .iter()
-                .any(|span| span.is(packed(ip), Seen::Observed) && span.covers(at))
+                .any(|span| span.is(packed(ip), Evidence::Observed) && span.covers(at))
         {
             return false;
         }
         let place = history.partition_point(|span| span.from() <= at);
         let span = Span::of(Interval {
             ip,
-            seen: Seen::Observed,
+            evidence: Evidence::Observed,
             from: at,
             to: (!runs).then_some(at),
         });

@@ -52,8 +52,8 @@ fn reloaded(table: &mut Table, at: u64) -> Table {
 fn claim_is_found_by_name_and_address_and_expires() {
     let mut table = table();
     assert_eq!(
-        table.hear(now(0), &claim("laptop", 7)),
-        ClaimOutcome::Taken(Change::Joined)
+        table.claim(now(0), &claim("laptop", 7)),
+        ClaimOutcome::Accepted(Change::Joined)
     );
     let node = table.by_name(&name("laptop")).unwrap();
     assert_eq!(
@@ -75,8 +75,8 @@ fn claim_is_found_by_name_and_address_and_expires() {
         State::Expired
     );
     assert_eq!(
-        table.hear(now(700), &claim("laptop", 7)),
-        ClaimOutcome::Taken(Change::Returned)
+        table.claim(now(700), &claim("laptop", 7)),
+        ClaimOutcome::Accepted(Change::Returned)
     );
     assert_eq!(table.present(), 1);
 }
@@ -84,11 +84,11 @@ fn claim_is_found_by_name_and_address_and_expires() {
 #[test]
 fn repetition_stores_no_row_and_another_address_makes_history() {
     let mut table = table();
-    table.hear(now(0), &claim("laptop", 7));
+    table.claim(now(0), &claim("laptop", 7));
     table.take_dirty();
     assert_eq!(
-        table.hear(now(60), &claim("laptop", 7)),
-        ClaimOutcome::Taken(Change::Same)
+        table.claim(now(60), &claim("laptop", 7)),
+        ClaimOutcome::Accepted(Change::Same)
     );
     assert!(!table.is_dirty() && table.is_seen_dirty());
     assert_eq!(
@@ -96,8 +96,8 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
         now(60).wall
     );
     assert_eq!(
-        table.hear(now(120), &claim("laptop", 8)),
-        ClaimOutcome::Taken(Change::Moved)
+        table.claim(now(120), &claim("laptop", 8)),
+        ClaimOutcome::Accepted(Change::Moved)
     );
     assert!(table.is_dirty());
     let history: Vec<_> = table.by_name(&name("laptop")).unwrap().history().collect();
@@ -105,7 +105,7 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
         let (from, to) = (now(from).wall, to.map(|to| now(to).wall));
         Interval {
             ip: ip(index),
-            seen: Seen::Observed,
+            evidence: Evidence::Observed,
             from,
             to,
         }
@@ -119,13 +119,13 @@ fn claim_never_takes_a_name_from_an_authenticated_node() {
     assert!(joined(&table.register(now(0), registration(1, 1, 1))));
     let before = table.by_name(&name("node-1")).unwrap().signed();
     assert_eq!(
-        table.hear(now(1), &claim("node-1", 66)),
+        table.claim(now(1), &claim("node-1", 66)),
         ClaimOutcome::Owned { holder: node_id(1) }
     );
     // The same holds while the node is absent, as long as the name is reserved for it.
     table.expire(now(100));
     assert_eq!(
-        table.hear(now(200), &claim("node-1", 66)),
+        table.claim(now(200), &claim("node-1", 66)),
         ClaimOutcome::Owned { holder: node_id(1) }
     );
     let node = table.by_name(&name("node-1")).unwrap();
@@ -160,7 +160,7 @@ fn former_name_of_a_node_is_reserved_against_claims() {
         changed(1, 1, 2, |record| record.name = name("renamed")),
     );
     assert_eq!(
-        table.hear(now(2), &claim("node-1", 66)),
+        table.claim(now(2), &claim("node-1", 66)),
         ClaimOutcome::Owned { holder: node_id(1) }
     );
 }
@@ -168,7 +168,7 @@ fn former_name_of_a_node_is_reserved_against_claims() {
 #[test]
 fn authenticated_node_takes_over_the_name_at_once() {
     let mut table = table();
-    table.hear(now(0), &claim("node-1", 66));
+    table.claim(now(0), &claim("node-1", 66));
     assert!(joined(&table.register(now(10), registration(1, 1, 1))));
     let node = table.by_name(&name("node-1")).unwrap();
     assert_eq!(
@@ -177,7 +177,7 @@ fn authenticated_node_takes_over_the_name_at_once() {
     );
     assert_eq!((table.present(), table.len()), (1, 2));
     assert_eq!(
-        table.hear(now(11), &claim("node-1", 66)),
+        table.claim(now(11), &claim("node-1", 66)),
         ClaimOutcome::Owned { holder: node_id(1) }
     );
     // The earlier address of the name is still found.
@@ -189,8 +189,8 @@ fn authenticated_node_takes_over_the_name_at_once() {
     // Once the name is free again, a claim is accepted again.
     table.forget(&name("node-1"));
     assert_eq!(
-        table.hear(now(12), &claim("node-1", 67)),
-        ClaimOutcome::Taken(Change::Returned)
+        table.claim(now(12), &claim("node-1", 67)),
+        ClaimOutcome::Accepted(Change::Returned)
     );
     assert_eq!(
         table.by_name(&name("node-1")).unwrap().source().ip(),
@@ -201,7 +201,7 @@ fn authenticated_node_takes_over_the_name_at_once() {
 #[test]
 fn stand_in_can_neither_register_nor_renew() {
     let mut table = table();
-    table.hear(now(0), &claim("laptop", 7));
+    table.claim(now(0), &claim("laptop", 7));
     let id = table.by_name(&name("laptop")).unwrap().id();
     assert!(
         table
@@ -217,7 +217,7 @@ fn stand_in_can_neither_register_nor_renew() {
 #[test]
 fn another_protocol_claims_the_same_name() {
     let mut table = table();
-    table.hear(now(0), &claim("laptop", 7));
+    table.claim(now(0), &claim("laptop", 7));
     table.take_dirty();
     let other = UnverifiedClaim {
         protocol: Protocol::Terminals,
@@ -225,8 +225,8 @@ fn another_protocol_claims_the_same_name() {
         ..claim("laptop", 7)
     };
     assert_eq!(
-        table.hear(now(1), &other),
-        ClaimOutcome::Taken(Change::Same)
+        table.claim(now(1), &other),
+        ClaimOutcome::Accepted(Change::Same)
     );
     let node = table.by_name(&name("laptop")).unwrap();
     assert_eq!(
@@ -248,7 +248,7 @@ fn invented_names_fill_their_own_limit_only() {
         ..Settings::default()
     });
     for index in 0..1000 {
-        table.hear(now(0), &claim(&format!("made-up-{index}"), index));
+        table.claim(now(0), &claim(&format!("made-up-{index}"), index));
     }
     assert_eq!(
         (table.unverified(), table.counters().unverified_full),
@@ -260,8 +260,8 @@ fn invented_names_fill_their_own_limit_only() {
     table.expire(now(600));
     table.register(now(600), registration(1, 1, 2));
     assert_eq!(
-        table.hear(now(601), &claim("real", 5000)),
-        ClaimOutcome::Taken(Change::Joined)
+        table.claim(now(601), &claim("real", 5000)),
+        ClaimOutcome::Accepted(Change::Joined)
     );
     assert_eq!(table.unverified(), 100);
     assert!(table.by_name(&name("node-1")).is_some());
@@ -271,20 +271,20 @@ fn invented_names_fill_their_own_limit_only() {
 fn names_of_one_address_are_limited() {
     let mut table = table();
     for index in 0..100 {
-        table.hear(now(0), &claim(&format!("name-{index}"), 9));
+        table.claim(now(0), &claim(&format!("name-{index}"), 9));
     }
     assert_eq!(table.unverified(), MAX_NAMES_PER_SOURCE);
     assert_eq!(
-        table.hear(now(1), &claim("name-0", 9)),
-        ClaimOutcome::Taken(Change::Same)
+        table.claim(now(1), &claim("name-0", 9)),
+        ClaimOutcome::Accepted(Change::Same)
     );
     assert_eq!(
-        table.hear(now(1), &claim("elsewhere", 10)),
-        ClaimOutcome::Taken(Change::Joined)
+        table.claim(now(1), &claim("elsewhere", 10)),
+        ClaimOutcome::Accepted(Change::Joined)
     );
     // No further name can move there.
     assert_eq!(
-        table.hear(now(1), &claim("elsewhere", 9)),
+        table.claim(now(1), &claim("elsewhere", 9)),
         ClaimOutcome::Full
     );
 }
@@ -297,7 +297,7 @@ fn full_table_accepts_no_claim_and_evicts_no_node_for_it() {
     });
     table.register(now(0), registration(1, 1, 1));
     table.register(now(0), registration(2, 1, 1));
-    assert_eq!(table.hear(now(1), &claim("laptop", 7)), ClaimOutcome::Full);
+    assert_eq!(table.claim(now(1), &claim("laptop", 7)), ClaimOutcome::Full);
     assert_eq!((table.len(), table.unverified()), (2, 0));
 }
 
@@ -305,8 +305,8 @@ fn full_table_accepts_no_claim_and_evicts_no_node_for_it() {
 fn claims_survive_a_restart() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
-    table.hear(now(0), &claim("laptop", 7));
-    table.hear(
+    table.claim(now(0), &claim("laptop", 7));
+    table.claim(
         now(5),
         &UnverifiedClaim {
             protocol: Protocol::Terminals,
@@ -329,11 +329,11 @@ fn claims_survive_a_restart() {
     );
     assert_eq!(loaded.unverified(), 2);
     assert_eq!(
-        loaded.hear(now(11), &claim("laptop", 7)),
-        ClaimOutcome::Taken(Change::Same)
+        loaded.claim(now(11), &claim("laptop", 7)),
+        ClaimOutcome::Accepted(Change::Same)
     );
     assert!(matches!(
-        loaded.hear(now(11), &claim("node-1", 7)),
+        loaded.claim(now(11), &claim("node-1", 7)),
         ClaimOutcome::Owned { .. }
     ));
 }
@@ -389,7 +389,7 @@ fn imported_file_is_applied_once() {
     assert_eq!((before[1].0, before[1].1), (State::Expired, at(day)));
     let span = |index, from, to| Interval {
         ip: ip(index),
-        seen: Seen::Observed,
+        evidence: Evidence::Observed,
         from,
         to,
     };
@@ -408,7 +408,7 @@ fn imported_file_is_applied_once() {
     );
 
     // An older file does not replace newer data.
-    table.hear(now, &claim("recent", 9));
+    table.claim(now, &claim("recent", 9));
     assert_eq!(
         table.import(
             now,
@@ -437,7 +437,7 @@ fn imported_file_is_applied_once() {
 fn authenticated_node_is_the_holder_of_an_address() {
     let mut table = table();
     table.register(now(0), changed(1, 1, 1, |record| record.addresses.clear()));
-    table.hear(now(50), &claim("laptop", 1));
+    table.claim(now(50), &claim("laptop", 1));
     assert_eq!(
         table.holder(ip(1)).unwrap().id(),
         node_id(1),
@@ -460,7 +460,7 @@ fn second_authenticated_node_is_refused_as_before() {
 #[test]
 fn table_is_empty_after_all_has_expired() {
     let mut table = table();
-    table.hear(now(0), &claim("laptop", 7));
+    table.claim(now(0), &claim("laptop", 7));
     table.import(
         now(0),
         &name("older"),
