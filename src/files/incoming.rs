@@ -89,7 +89,7 @@ impl Incoming {
                     needed: bytes.len() as u64,
                     free: 0,
                 },
-                _ => self.target.failed("write beside", error),
+                _ => self.target.failed("write a file beside it", error),
             })?;
         self.head.extend(bytes.iter().take(HEAD - self.head.len()));
         self.hasher.update(bytes);
