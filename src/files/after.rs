@@ -213,7 +213,11 @@ fn send(pid_file: &Path, signal: Signal) -> Result<(), String> {
         .and_then(Pid::from_raw)
         .ok_or("it holds no process id")?;
     let pid_number = pid.as_raw_nonzero();
-    tracing::debug!(pid = pid_number, ?signal, "sending the signal after a replacement");
+    tracing::debug!(
+        pid = pid_number,
+        ?signal,
+        "sending the signal after a replacement"
+    );
     kill_process(pid, signal)
         .map_err(|error| format!("process {pid_number}: {}", std::io::Error::from(error)))
 }

@@ -198,13 +198,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         fs::write(&path, "old").unwrap();
-        assert!(matches!(receive(&path, 100, b""), Err(IncomingError::Empty)));
         assert!(matches!(
-            take(&path, 10, b"eleven byte"),
+            receive(&path, 100, b""),
+            Err(IncomingError::Empty)
+        ));
+        assert!(matches!(
+            receive(&path, 10, b"eleven byte"),
             Err(IncomingError::TooLarge { limit: 10 })
         ));
         assert!(matches!(
-            take(&path, 4096, &database(3, 1535)),
+            receive(&path, 4096, &database(3, 1535)),
             Err(IncomingError::Cut {
                 held: 1535,
                 size: 1536
@@ -230,7 +233,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         symlink(&outside, &path).unwrap();
         assert!(matches!(
-            take(&path, 100, b"new"),
+            receive(&path, 100, b"new"),
             Err(IncomingError::Target(TargetError::IsLink { .. }))
         ));
         assert_eq!(fs::read(&outside).unwrap(), b"mine");
@@ -248,7 +251,10 @@ mod tests {
             size_after(|bytes| bytes[16..18].copy_from_slice(&[0, 1])),
             Some(9 * 65536)
         );
-        assert_eq!(size_after(|bytes| bytes[16..18].copy_from_slice(&[0, 0])), None);
+        assert_eq!(
+            size_after(|bytes| bytes[16..18].copy_from_slice(&[0, 0])),
+            None
+        );
         assert_eq!(
             size_after(|bytes| bytes[27] = 1),
             None,

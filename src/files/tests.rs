@@ -161,6 +161,8 @@ fn pulled_file_replaces_the_old_one_with_the_configured_mode() {
     assert_eq!(names(directory.path()), ["a"]);
     let target = Target::open(&path, 0o640).unwrap();
     assert_eq!(target.size().unwrap(), Some(6));
+    assert_eq!(target.digest(6).unwrap(), Some(digest(b"second")));
+    assert_eq!(target.digest(5).unwrap(), None);
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl Target {
         }
     }
 
+    /// The digest of the existing file, if it has this size and this process may read it.
+    pub fn digest(&self, size: u64) -> Result<Option<Digest>, TargetError> {
+        Ok(self.read(size)?.map(|(_, digest)| digest))
+    }
+
     /// Opens the existing file if it has this size, and reads it for its digest.
     fn read(&self, size: u64) -> Result<Option<(File, Digest)>, TargetError> {
         if self.size()? != Some(size) {

@@ -19,7 +19,8 @@ async fn pair() -> (Session<DuplexStream>, Session<DuplexStream>) {
 
 #[tokio::test(start_paused = true)]
 async fn dripping_server_is_abandoned_and_a_slow_one_is_not() {
-    for (bytes, seconds, is_fast_enough) in [(1, 20, false), (0, 5, false), (MAX_CONTENT, 25, true)] {
+    for (bytes, seconds, is_fast_enough) in [(1, 20, false), (0, 5, false), (MAX_CONTENT, 25, true)]
+    {
         let (mut client, mut server) = pair().await;
         let answering = async move {
             let mut buffer = vec![0; content_frame::HEAD + MAX_CONTENT];

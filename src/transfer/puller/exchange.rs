@@ -132,7 +132,10 @@ impl Exchange {
         self.left = self.left.saturating_sub(started.elapsed());
         outcome.unwrap_or_else(|_| {
             let late = if self.left.is_zero() {
-                format!("its answers took more than {} s in all", ALL_ANSWERS.as_secs())
+                format!(
+                    "its answers took more than {} s in all",
+                    ALL_ANSWERS.as_secs()
+                )
             } else {
                 format!("no answer within {} s", ANSWER.as_secs())
             };

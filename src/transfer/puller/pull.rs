@@ -41,9 +41,9 @@ fn retry_later(error: impl ToString) -> PullFailure {
 impl From<FetchError> for PullFailure {
     fn from(error: FetchError) -> Self {
         match error {
-            FetchError::Outdated => retry_soon(
-                "the file changed on the server meanwhile; the newer one is pulled next",
-            ),
+            FetchError::Outdated => {
+                retry_soon("the file changed on the server meanwhile; the newer one is pulled next")
+            }
             // A directory in the place of the file, or a full disk, is still there in two seconds.
             FetchError::Target(error) => retry_later(error),
             error => retry_soon(error),

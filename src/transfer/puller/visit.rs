@@ -76,7 +76,12 @@ impl State {
     /// Stores the outcome of each file, and notifies the observer of files that no reachable server offered.
     async fn store_attempts(&self, only: Option<&str>, observer: Observer<'_>, round: &Round) {
         let now = now();
-        for accepted in self.settings.accepted.iter().filter(|accepted| is_selected(accepted, only)) {
+        for accepted in self
+            .settings
+            .accepted
+            .iter()
+            .filter(|accepted| is_selected(accepted, only))
+        {
             let error = match round.outcomes.get(&accepted.name) {
                 Some(error) => error.clone(),
                 // The observer is notified only now, as another server could have had the file.
@@ -134,7 +139,11 @@ impl State {
         let mut exchange = Exchange::new();
         let mut session = self.dialer(server).connect(&mut exchange).await?;
         let (offers, refused) = exchange.offers(&mut session).await?;
-        tracing::debug!(offers = offers.len(), refused = refused.len(), "received the offers");
+        tracing::debug!(
+            offers = offers.len(),
+            refused = refused.len(),
+            "received the offers"
+        );
         for accepted in self.settings.accepted.clone() {
             if !is_selected(&accepted, only) {
                 continue;
