@@ -82,10 +82,10 @@ pub enum AfterError {
 
 impl After {
     /// Runs the action. Output of a command goes to the log.
-    pub async fn run(&self, taken: &Taken<'_>) -> Result<(), AfterError> {
+    pub async fn run(&self, replacement: &Taken<'_>) -> Result<(), AfterError> {
         match self {
-            Self::Exec { command, limit } => exec(command, *limit, taken).await,
-            Self::Webhook(webhook) => Ok(webhook.call(taken).await?),
+            Self::Exec { command, limit } => exec(command, *limit, replacement).await,
+            Self::Webhook(webhook) => Ok(webhook.call(replacement).await?),
             Self::Signal { pid_file, signal } => {
                 send(pid_file, *signal).map_err(|reason| AfterError::Signal {
                     pid_file: pid_file.clone(),
@@ -96,17 +96,21 @@ impl After {
     }
 }
 
-async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<(), AfterError> {
+async fn exec(
+    command: &[String],
+    limit: Duration,
+    replacement: &Taken<'_>,
+) -> Result<(), AfterError> {
     let Some((program, arguments)) = command.split_first() else {
         return Ok(());
     };
     let program = program.clone();
-    tracing::debug!(file = taken.name, %program, "starting the command after a replacement");
+    tracing::debug!(file = replacement.name, %program, "starting the command after a replacement");
     let started = Command::new(&program)
         .args(arguments)
-        .env("HEREABOUTS_FILE", taken.path)
-        .env("HEREABOUTS_NAME", taken.name)
-        .env("HEREABOUTS_GENERATION", taken.generation.to_string())
+        .env("HEREABOUTS_FILE", replacement.path)
+        .env("HEREABOUTS_NAME", replacement.name)
+        .env("HEREABOUTS_GENERATION", replacement.generation.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -135,7 +139,7 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
     for (stream, output) in outputs {
         let output = output.read_until(deadline).await;
         for line in output.lines().filter(|line| !line.trim().is_empty()) {
-            tracing::info!(file = taken.name, %program, stream, "{line}");
+            tracing::info!(file = replacement.name, %program, stream, "{line}");
         }
     }
     match ended {

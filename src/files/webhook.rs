@@ -84,9 +84,9 @@ fn reason(status: u16, line: &str) -> String {
 
 impl Webhook {
     /// Posts the replacement as JSON.
-    pub async fn call(&self, taken: &Taken<'_>) -> Result<(), WebhookError> {
+    pub async fn call(&self, replacement: &Taken<'_>) -> Result<(), WebhookError> {
         // The fields are names, numbers, and a path that was text in the configuration, so this can't fail.
-        let body = serde_json::to_vec(taken).unwrap_or_default();
+        let body = serde_json::to_vec(replacement).unwrap_or_default();
         let mut headers = vec![("Content-Type", "application/json")];
         headers.extend(
             self.headers
@@ -95,7 +95,7 @@ impl Webhook {
         );
         let token = self.token.as_ref().map(|token| token.as_str());
         let origin = || self.url.origin();
-        tracing::debug!(file = taken.name, webhook = %origin(), "calling the webhook");
+        tracing::debug!(file = replacement.name, webhook = %origin(), "calling the webhook");
         let post = self
             .client
             .post(&self.url, &headers, token, body, self.limit / CONNECT_SHARE);
@@ -111,7 +111,7 @@ impl Webhook {
             })?;
         let status = answer.status.as_u16();
         if answer.status.is_success() {
-            tracing::info!(file = taken.name, webhook = %origin(), status, "the webhook accepted the notification");
+            tracing::info!(file = replacement.name, webhook = %origin(), status, "the webhook accepted the notification");
             Ok(())
         } else {
             Err(WebhookError::Refused {

@@ -102,7 +102,7 @@ pub(super) async fn fetch(
         }
         Err(error) => {
             drop(writer);
-            // An error of the writer takes precedence, as it made the download stop.
+            // An error of the writer has precedence, as it made the download stop.
             match thread.await {
                 Ok(Err(target)) => Err(target.into()),
                 _ => Err(error),

@@ -52,12 +52,14 @@ impl Dialer<'_> {
 /// The exchange of one visit, with its time limit.
 pub(in crate::transfer) struct Exchange {
     /// How long the server may still take for its answers.
-    left: Duration,
+    remaining: Duration,
 }
 
 impl Exchange {
     pub(in crate::transfer) fn new() -> Self {
-        Self { left: ALL_ANSWERS }
+        Self {
+            remaining: ALL_ANSWERS,
+        }
     }
 
     /// Sends a request whose answer is an end.
@@ -128,10 +130,10 @@ impl Exchange {
         work: impl Future<Output = Result<T, SessionError>>,
     ) -> Result<T, SessionError> {
         let started = Instant::now();
-        let outcome = timeout(ANSWER.min(self.left), work).await;
-        self.left = self.left.saturating_sub(started.elapsed());
+        let outcome = timeout(ANSWER.min(self.remaining), work).await;
+        self.remaining = self.remaining.saturating_sub(started.elapsed());
         outcome.unwrap_or_else(|_| {
-            let late = if self.left.is_zero() {
+            let reason = if self.remaining.is_zero() {
                 format!(
                     "its answers took more than {} s in all",
                     ALL_ANSWERS.as_secs()
@@ -139,7 +141,7 @@ impl Exchange {
             } else {
                 format!("no answer within {} s", ANSWER.as_secs())
             };
-            Err(io::Error::new(io::ErrorKind::TimedOut, late).into())
+            Err(io::Error::new(io::ErrorKind::TimedOut, reason).into())
         })
     }
 }

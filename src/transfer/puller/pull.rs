@@ -147,7 +147,7 @@ impl State {
             None if !entry.unfinished => return Ok(()),
             _ => {}
         }
-        let taken = Taken {
+        let replacement = Taken {
             name: &accepted.name,
             generation: entry.generation,
             size: entry.size,
@@ -156,7 +156,11 @@ impl State {
             path: &accepted.path,
             time: entry.pulled.unwrap_or_else(now),
         };
-        let failed = after.run(&taken).await.err().map(|error| error.to_string());
+        let failed = after
+            .run(&replacement)
+            .await
+            .err()
+            .map(|error| error.to_string());
         // The action counts as run whatever its outcome: a command that fails would otherwise fail every minute.
         self.store(
             &accepted.name,

@@ -60,7 +60,7 @@ impl State {
             .accepts
             .set_received(name, size, &digest, changed.then_some(time));
         if changed && let Some(after) = &accepted.after {
-            let taken = Taken {
+            let replacement = Taken {
                 name,
                 // The legacy protocol has no generations.
                 generation: 0,
@@ -71,7 +71,7 @@ impl State {
                 time,
             };
             after
-                .run(&taken)
+                .run(&replacement)
                 .await
                 .map_err(|error| action_failed(&error.to_string()))?;
         }

@@ -34,13 +34,14 @@ async fn node_with_a_damaged_ledger_pulls_nothing_and_keeps_the_ledger() {
     fs::write(&ledger, &whole[..50]).unwrap();
 
     let node = Node::start_in(state, |_| ());
-    let says =
+    let is_damaged =
         |error: Option<&str>| error.is_some_and(|error| error.contains("accepted.json is damaged"));
-    node.accept_view(|view| says(view.error.as_deref())).await;
+    node.accept_view(|view| is_damaged(view.error.as_deref()))
+        .await;
     node.servers(&[member.found()]);
     let view = node.pull().await;
     assert!(
-        view.state == Progress::Failed && says(view.error.as_deref()),
+        view.state == Progress::Failed && is_damaged(view.error.as_deref()),
         "{view:?}"
     );
     let (reply, outcome) = tokio::sync::oneshot::channel();
@@ -51,7 +52,7 @@ async fn node_with_a_damaged_ledger_pulls_nothing_and_keeps_the_ledger() {
     };
     node.commands.send(Command::Received(check)).await.unwrap();
     assert!(
-        says(
+        is_damaged(
             timeout(SOON, outcome)
                 .await
                 .unwrap()
@@ -62,7 +63,7 @@ async fn node_with_a_damaged_ledger_pulls_nothing_and_keeps_the_ledger() {
         "a file of an old base is not accepted either"
     );
     assert_eq!(node.content().unwrap(), b"genuine");
-    assert!(says(
+    assert!(is_damaged(
         node.accept_view(|view| view.last_attempt.is_some())
             .await
             .error

@@ -49,13 +49,13 @@ async fn failures_are_shown_here_and_reported_to_the_server() {
             "exit status: 7",
         ),
     ];
-    for (node, says) in &nodes {
+    for (node, expected) in &nodes {
         node.servers(&[server.found()]);
         let report = server.report().await;
         let error = report.error.as_deref().unwrap_or_default();
         assert!(
-            error.contains(says) && !error.contains("s3cret"),
-            "{says}: {report:?}"
+            error.contains(expected) && !error.contains("s3cret"),
+            "{expected}: {report:?}"
         );
         let view = node.accept_view(|view| view.last_attempt.is_some()).await;
         assert_eq!(

@@ -72,7 +72,7 @@ async fn liar(identity: Identity, signer: Identity, content: &'static [u8]) -> S
 #[tokio::test]
 async fn unsigned_bytes_never_replace_the_file() {
     let identity = Identity::from_seed(&[1; 32]);
-    for (content, says) in [
+    for (content, expected) in [
         (&b"what was PROMISED"[..], "digest"),
         (b"too short", "too soon"),
         (b"what was promised and more of it", "longer"),
@@ -85,8 +85,8 @@ async fn unsigned_bytes_never_replace_the_file() {
         assert!(
             view.error
                 .as_deref()
-                .is_some_and(|error| error.contains(says)),
-            "{says}: {view:?}"
+                .is_some_and(|error| error.contains(expected)),
+            "{expected}: {view:?}"
         );
         assert_eq!(node.content().unwrap(), b"old");
     }
