@@ -22,7 +22,7 @@ pub async fn discover_pydiscover(
 ) -> Result<(), ClientError> {
     let protocol = settings::pydiscover(config)?;
     let interfaces = settings::policy(config).used(&Watch::new().next().await);
-    let asked = pydiscover::ask(
+    let asked = pydiscover::query(
         &protocol.channel,
         protocol.port,
         &interfaces,
@@ -65,7 +65,7 @@ pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<Announce
     };
     let mut results = Vec::new();
     for server in servers {
-        let error = dynip::tell(&config.node.name, &server).await.err();
+        let error = dynip::send_name(&config.node.name, &server).await.err();
         tracing::debug!(%server, error, "the name was sent to the DynIP server");
         results.push(AnnounceResult { server, error });
     }

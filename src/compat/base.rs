@@ -1,4 +1,7 @@
-//! The base of old terminals: it calls them, and records who answers.
+//! The base of old terminals: it calls them, records the terminals that answer, and serves one offered file.
+//!
+//! Connections go in; out come unverified claims for the registry, and the bytes of the file. A connection whose file was
+//! not sent whole must end in a reset, as a terminal would treat an orderly end as the end of the file.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::limit::Limit;
 use super::pause;
-use super::socket::Mouth;
+use super::socket::Sender;
 use super::tally::Tally;
 use crate::discovery::Rate;
 use crate::model::{Lease, Protocol};
@@ -22,15 +25,15 @@ use crate::wire::compat::terminals::{self, Call, Line, Progress, Request};
 
 /// How often the terminals are called.
 const CALL_EVERY: Duration = Duration::from_secs(60);
-/// How long a terminal counts as present: it may miss two calls.
+/// How long a terminal counts as present, in seconds: it may miss two calls.
 const LEASE: Lease = Lease(200);
-/// Connections at a time: a hall of terminals answers one broadcast at once, and each for a moment.
-const CONNECTIONS: usize = 128;
+/// How many connections are open at once: all terminals answer one broadcast at the same time, each for a moment.
+const MAX_CONNECTIONS: usize = 128;
 /// How long a connection may take for its line.
-const LINE_WITHIN: Duration = Duration::from_secs(5);
-/// How long a terminal may take no byte of the file.
-const STALLED: Duration = Duration::from_secs(20);
-/// Connections of one source, a second and at once.
+const LINE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a terminal may accept no byte of the file.
+const STALL_LIMIT: Duration = Duration::from_secs(20);
+/// Connections of one source.
 const PER_SOURCE: Rate = Rate {
     per_second: 4,
     burst: 32,
@@ -40,67 +43,67 @@ const IN_ALL: Rate = Rate {
     per_second: 200,
     burst: 1000,
 };
-/// How long to wait after a failed accept: the process has no descriptor left, and one must become free.
+/// How long to wait after a failed accept: the process has no free descriptor, and one must be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Opens an offer by its name, for reading from its first byte to its last: the seam to the file offers.
-pub(crate) trait Offers: Send + Sync + 'static {
-    /// The bytes of an offer as it is now; an error where there is none.
+/// The offered files, from which a base serves one.
+pub(crate) trait OfferSource: Send + Sync + 'static {
+    /// Opens the current content of an offer. Fails if there is none.
     fn open(&self, name: &str) -> io::Result<Box<dyn AsyncRead + Send + Unpin>>;
 }
 
-/// Which offer the terminals get.
-pub(crate) type Served = Option<(Box<str>, Arc<dyn Offers>)>;
+/// The offer that terminals get, by its name; `None` if they get no file.
+pub(crate) type ServedFile = Option<(Box<str>, Arc<dyn OfferSource>)>;
 
-/// What every connection needs.
+/// The context of every connection.
 #[derive(Clone)]
 struct Base {
-    heard: mpsc::Sender<UnverifiedClaim>,
-    served: Served,
+    claims: mpsc::Sender<UnverifiedClaim>,
+    file: ServedFile,
     tally: Tally,
 }
 
-/// Calls the terminals every so often, and whenever the interfaces change, until the node stops.
+/// Calls the terminals periodically, and whenever the interfaces change, until the node stops.
 pub(super) async fn call(port: u16, mut interfaces: watch::Receiver<Vec<Interface>>, tally: Tally) {
     loop {
-        let taken = interfaces.borrow_and_update().clone();
-        if !taken.is_empty() {
-            let result = match Mouth::open(Ipv4Addr::UNSPECIFIED.into()) {
-                Ok(mut mouth) => match mouth
-                    .broadcast(&taken, port, Call::ShowYourself.encode())
-                    .await
-                {
-                    (0, Some(error)) => Err(error.to_string()),
-                    (0, None) => Err("no interface that the policy takes can broadcast".to_owned()),
-                    _ => Ok(()),
-                },
+        let used = interfaces.borrow_and_update().clone();
+        if !used.is_empty() {
+            let result = match Sender::open(Ipv4Addr::UNSPECIFIED.into()) {
+                Ok(mut sender) => {
+                    sender
+                        .broadcast(&used, port, Call::ShowYourself.encode())
+                        .await
+                }
                 Err(error) => Err(error.to_string()),
             };
             tally.count("terminals.called");
             let failure = result.as_ref().err().cloned();
-            if tally.sent("terminals", result)
+            if tally.set_result("terminals", result)
                 && let Some(failure) = failure
             {
-                tracing::warn!("failed to call the terminals: {failure}; tried again");
+                tracing::warn!(
+                    "the terminals can't be called: {failure}; they are called again in {} s",
+                    CALL_EVERY.as_secs()
+                );
             }
         }
         pause(CALL_EVERY, &mut interfaces).await;
     }
 }
 
-/// Takes connections until the node stops.
+/// Accepts connections until the node stops.
 pub(super) async fn serve(
     listener: TcpListener,
-    heard: mpsc::Sender<UnverifiedClaim>,
-    served: Served,
+    claims: mpsc::Sender<UnverifiedClaim>,
+    file: ServedFile,
     tally: Tally,
 ) {
     let clock = Clock::new();
     let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let base = Base {
-        heard,
-        served,
+        claims,
+        file,
         tally: tally.clone(),
     };
     loop {
@@ -114,11 +117,12 @@ pub(super) async fn serve(
             }
         };
         if !limit.admits(clock.now().elapsed, from.ip()) {
+            tracing::trace!(peer = %from, "dropped a connection over the rate limit");
             tally.count("terminals.dropped_rate");
             reset(&stream);
             continue;
         }
-        match Arc::clone(&room).try_acquire_owned() {
+        match Arc::clone(&free).try_acquire_owned() {
             Ok(permit) => drop(tokio::spawn(connection(base.clone(), stream, from, permit))),
             Err(_) => {
                 tally.count("terminals.dropped_busy");
@@ -128,9 +132,9 @@ pub(super) async fn serve(
     }
 }
 
-/// Has a connection end by a reset: a terminal would take an orderly end for the end of its file.
+/// Makes a connection end in a reset: a terminal would treat an orderly end as the end of its file.
 fn reset(stream: &TcpStream) {
-    // Where that fails, the connection is broken already.
+    // If this fails, the connection is broken already.
     let _ = stream.set_zero_linger();
 }
 
@@ -140,43 +144,40 @@ async fn connection(
     from: SocketAddr,
     _permit: OwnedSemaphorePermit,
 ) {
-    // Whoever came by IPv4 is known by its IPv4 address.
+    // A terminal that connected by IPv4 is known by its IPv4 address.
     let source = SocketAddr::new(from.ip().to_canonical(), from.port());
-    if !base.talk(&mut stream, source).await {
+    if !base.exchange(&mut stream, source).await {
         reset(&stream);
     }
 }
 
 impl Base {
-    /// Reads a terminal's line and does what it says; whether the connection may come to an orderly end.
-    async fn talk(
+    /// Reads a terminal's line and answers it. Returns whether the connection may end orderly.
+    async fn exchange(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
         source: SocketAddr,
     ) -> bool {
-        match tokio::time::timeout(LINE_WITHIN, request(&mut stream)).await {
-            Err(_) => self.tally.count("terminals.dropped_slow"),
-            Ok(Err(_)) => self.tally.count("terminals.dropped_broken"),
-            Ok(Ok(None)) => self.tally.count("terminals.dropped_nonsense"),
-            Ok(Ok(Some(Request::Show | Request::IAmHere))) => {
-                self.tally.count("terminals.showed");
-                let name = terminals::name_of(source.ip());
-                let claim = UnverifiedClaim {
-                    name,
-                    protocol: Protocol::Terminals,
-                    source,
-                    lease: LEASE,
-                };
-                if self.heard.try_send(claim).is_err() {
-                    self.tally.count("terminals.dropped_busy");
-                }
-                // The old terminals wait for the end of the stream.
-                let _ = tokio::time::timeout(LINE_WITHIN, stream.shutdown()).await;
+        let request = match tokio::time::timeout(LINE_LIMIT, request(&mut stream)).await {
+            Err(_) => Err("terminals.dropped_slow"),
+            Ok(Err(_)) => Err("terminals.dropped_broken"),
+            Ok(Ok(None)) => Err("terminals.dropped_nonsense"),
+            Ok(Ok(Some(request))) => Ok(request),
+        };
+        match request {
+            Err(dropped) => {
+                tracing::debug!(peer = %source, dropped, "dropped a connection without a request");
+                self.tally.count(dropped);
             }
-            Ok(Ok(Some(Request::Get))) => match self.give(&mut stream).await {
+            Ok(Request::Show | Request::IAmHere) => {
+                self.record(source);
+                // The old terminals wait for the end of the stream.
+                let _ = tokio::time::timeout(LINE_LIMIT, stream.shutdown()).await;
+            }
+            Ok(Request::Get) => match self.send_file(&mut stream).await {
                 Ok(()) => self.tally.count("terminals.served"),
                 Err(error) => {
-                    tracing::debug!(%source, %error, "a terminal did not get its file");
+                    tracing::debug!(peer = %source, %error, "the file can't be sent to a terminal");
                     self.tally.count("terminals.not_served");
                     return false;
                 }
@@ -185,10 +186,27 @@ impl Base {
         true
     }
 
-    /// Sends the file. The wire has no length, so a terminal can't tell a whole file from one that was cut: where
-    /// reading fails, the connection is reset, which is the most that can be said.
-    async fn give(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
-        let Some((name, offers)) = &self.served else {
+    /// Records a terminal by its address, as these machines send no name.
+    fn record(&self, source: SocketAddr) {
+        self.tally.count("terminals.showed");
+        let claim = UnverifiedClaim {
+            name: terminals::name_of(source.ip()),
+            protocol: Protocol::Terminals,
+            source,
+            lease: LEASE,
+        };
+        if self.claims.try_send(claim).is_err() {
+            self.tally.count("terminals.dropped_busy");
+        }
+    }
+
+    /// Sends the file. The protocol has no length, so a terminal can't distinguish a whole file from a cut one; a reset
+    /// connection is the only way to report a failure.
+    async fn send_file(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        let Some((name, offers)) = &self.file else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "compat.terminals.file names no file",
@@ -199,19 +217,11 @@ impl Base {
         loop {
             let count = file.read(&mut buffer).await?;
             if count == 0 {
-                tokio::time::timeout(STALLED, stream.shutdown()).await??;
-                // What a terminal said after its line would make the kernel reset the connection, and the end of the file be
-                // lost: so the end is waited for, and a reset from there is seen.
-                let ended = async {
-                    while stream.read(&mut buffer).await? > 0 {}
-                    io::Result::Ok(())
-                };
-                return tokio::time::timeout(LINE_WITHIN, ended)
-                    .await
-                    .unwrap_or(Ok(()));
+                tokio::time::timeout(STALL_LIMIT, stream.shutdown()).await??;
+                return await_end(stream, &mut buffer).await;
             }
             tokio::time::timeout(
-                STALLED,
+                STALL_LIMIT,
                 stream.write_all(buffer.get(..count).unwrap_or_default()),
             )
             .await??;
@@ -219,7 +229,19 @@ impl Base {
     }
 }
 
-/// The request in the first line; `None` if it is nonsense.
+/// Reads until the terminal closes the connection. Unread bytes would make the kernel reset the connection, and the end of
+/// the file would be lost. A reset by the terminal is an error.
+async fn await_end(stream: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::Result<()> {
+    let ended = async {
+        while stream.read(buffer).await? > 0 {}
+        Ok(())
+    };
+    tokio::time::timeout(LINE_LIMIT, ended)
+        .await
+        .unwrap_or(Ok(()))
+}
+
+/// The request in the first line; `None` if the line is no request.
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Request>> {
     let mut line = Line::default();
     let mut buffer = [0; terminals::MAX_LINE];

@@ -1,4 +1,4 @@
-//! How much one source, and all together, may ask of an ancestor's wire. Pure.
+//! The rate limits of a legacy protocol: for each source, and for all sources together. Pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -7,48 +7,48 @@ use hashbrown::HashMap;
 
 use crate::discovery::{Bucket, Rate};
 
-/// Sources whose rate is kept apart; further ones share one bucket, so a forged crowd gains nothing.
-const SOURCES: usize = 4096;
-/// Between two looks for sources that have been quiet.
+/// How many sources have a bucket of their own. Further ones share one bucket, so forging many sources gains nothing.
+const MAX_SOURCES: usize = 4096;
+/// Between two sweeps of sources that have been quiet.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Token buckets, one for each source and one for all.
+/// Token buckets: one for each source, one for sources beyond the limit, and one for all.
 #[derive(Debug)]
 pub(super) struct Limit {
     per_source: Rate,
     in_all: Rate,
     sources: HashMap<IpAddr, Bucket>,
-    crowd: Bucket,
+    overflow: Bucket,
     all: Bucket,
     swept: Duration,
 }
 
 impl Limit {
     pub(super) fn new(now: Duration, per_source: Rate, in_all: Rate) -> Self {
-        let (crowd, all) = (Bucket::full(now, per_source), Bucket::full(now, in_all));
         Self {
             per_source,
             in_all,
             sources: HashMap::new(),
-            crowd,
-            all,
+            overflow: Bucket::full(now, per_source),
+            all: Bucket::full(now, in_all),
             swept: now,
         }
     }
 
-    /// Whether a message from a source may be looked at now.
+    /// Whether a message of a source is within the limits now.
     pub(super) fn admits(&mut self, now: Duration, source: IpAddr) -> bool {
-        let (rate, source) = (self.per_source, network(source));
-        if self.sources.len() >= SOURCES
+        let rate = self.per_source;
+        let source = network(source);
+        if self.sources.len() >= MAX_SOURCES
             && !self.sources.contains_key(&source)
             && now >= self.swept + SWEEP_EVERY
         {
-            // Whoever has been quiet long enough to have a full bucket is a stranger again.
+            // A source with a full bucket has been quiet long enough to be forgotten.
             self.sources.retain(|_, bucket| !bucket.is_full(now, rate));
             self.swept = now;
         }
-        let bucket = if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
-            &mut self.crowd
+        let bucket = if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+            &mut self.overflow
         } else {
             self.sources
                 .entry(source)
@@ -58,7 +58,7 @@ impl Limit {
     }
 }
 
-/// What one source is: an IPv4 address, or the /64 of an IPv6 address, in which a host has as many as it likes.
+/// The identity of a source: an IPv4 address, or the /64 of an IPv6 address, as a host may use any address of its /64.
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_crowd_takes_bounded_memory() {
+    fn memory_is_bounded_for_many_forged_sources() {
         let mut limit = Limit::new(Duration::ZERO, FEW, MANY);
         for index in 0..20_000_u32 {
             limit.admits(
@@ -115,6 +115,6 @@ mod tests {
                 IpAddr::from(index.to_be_bytes()),
             );
         }
-        assert!(limit.sources.len() <= SOURCES);
+        assert!(limit.sources.len() <= MAX_SOURCES);
     }
 }

@@ -1,4 +1,7 @@
-//! PyDiscover: the server answers with `info`, the asker finds servers and their key/values.
+//! PyDiscover: the server answers queries with `info`, and the requester finds servers and their pairs.
+//!
+//! Queries and answers go in; out come answers, and servers for `status`. Nothing is done with what is found, as any host
+//! on the network can answer.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +13,7 @@ use tokio::time::Instant;
 
 use super::limit::Limit;
 use super::pause;
-use super::socket::{Ears, Mouth};
+use super::socket::{Listener, Sender};
 use super::tally::{Server, Tally};
 use crate::discovery::Rate;
 use crate::model::Labels;
@@ -18,26 +21,27 @@ use crate::net::Interface;
 use crate::transport::Clock;
 use crate::wire::compat::pydiscover::{Answer, Channel, MAX_ANSWER, Refusal};
 
-/// Answers to one source: a person or a script with a loop.
+/// Answers to one source: enough for a person, or a script with a loop.
 const PER_SOURCE: Rate = Rate {
     per_second: 5,
     burst: 20,
 };
-/// Answers to all sources together: an answer is up to forty times its question, so a forged source must gain little.
+/// Answers to all sources together: an answer is up to forty times as long as its query, so forging a source must gain
+/// little.
 const IN_ALL: Rate = Rate {
     per_second: 100,
     burst: 400,
 };
-/// How often servers are looked for.
-const ASK_EVERY: Duration = Duration::from_secs(60);
-/// Datagrams of one asking that are looked at: what more comes is a flood.
-const ANSWERS: usize = 1024;
-/// When one asking repeats its question, as datagrams are lost.
-const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// How often servers are searched.
+const SEARCH_EVERY: Duration = Duration::from_secs(60);
+/// How many datagrams one search reads: more are a flood.
+const MAX_ANSWERS: usize = 1024;
+/// When one search repeats its query, as datagrams can be lost.
+const REPEAT_AT: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 /// Answers queries until the node stops.
 pub(super) async fn serve(
-    mut ears: Ears,
+    mut listener: Listener,
     channel: Channel,
     hidden: bool,
     info: Labels,
@@ -53,14 +57,15 @@ pub(super) async fn serve(
         );
     }
     loop {
-        ears.hear().await;
-        while let Some((bytes, arrival)) = ears.next() {
+        listener.receive().await;
+        while let Some((bytes, arrival)) = listener.next() {
             let now = clock.now();
             let reply = match channel.judge(bytes, now.wall) {
                 Ok(()) => Ok(&answer),
                 Err(refusal) => Err(refusal),
             };
             if let Err(refusal) = reply {
+                tracing::debug!(peer = %arrival.from, ?refusal, "refused a PyDiscover query");
                 tally.count(counter(refusal));
                 if hidden {
                     continue;
@@ -71,8 +76,8 @@ pub(super) async fn serve(
                 continue;
             }
             let sent = match reply {
-                Ok(answer) => ears.answer(&arrival, answer).await,
-                Err(refusal) => ears.answer(&arrival, &channel.refusal(refusal)).await,
+                Ok(answer) => listener.answer(&arrival, answer).await,
+                Err(refusal) => listener.answer(&arrival, &channel.refusal(refusal)).await,
             };
             tally.count(if sent.is_ok() {
                 "pydiscover.answered"
@@ -94,16 +99,16 @@ fn counter(refusal: Refusal) -> &'static str {
 /// A server that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Where its answer came from.
+    /// The source of its answer.
     pub(crate) source: SocketAddr,
-    /// What it said.
     pub(crate) answer: Answer,
-    /// From the question to its answer.
+    /// The time from the first query to this answer.
     pub(crate) after: Duration,
 }
 
-/// Asks by broadcast on these interfaces, for as long as `window`, and hands on each answer, each server once.
-pub(crate) async fn ask(
+/// Broadcasts queries on these interfaces for as long as `window`, and passes each answer on. A repeated answer of the same
+/// server is passed on once. Ends early if `found` breaks, or after [`MAX_ANSWERS`] datagrams.
+pub(crate) async fn query(
     channel: &Channel,
     port: u16,
     interfaces: &[Interface],
@@ -111,64 +116,60 @@ pub(crate) async fn ask(
     mut found: impl FnMut(Found) -> ControlFlow<()>,
 ) -> Result<(), String> {
     let clock = Clock::new();
-    let mut mouth =
-        Mouth::open(Ipv4Addr::UNSPECIFIED.into()).map_err(|error| format!("failed to {error}"))?;
-    let mut seen: BTreeMap<SocketAddr, Answer> = BTreeMap::new();
+    let mut sender =
+        Sender::open(Ipv4Addr::UNSPECIFIED.into()).map_err(|error| format!("failed to {error}"))?;
+    let mut answers: BTreeMap<SocketAddr, Answer> = BTreeMap::new();
     let start = Instant::now();
     let mut times = [Duration::ZERO]
         .into_iter()
-        .chain(AGAIN)
+        .chain(REPEAT_AT)
         .filter(|at| *at < window)
         .peekable();
-    let mut looked = 0;
+    let mut received = 0;
     loop {
         if times.peek().is_some_and(|at| start.elapsed() >= *at) {
             times.next();
             let query = channel.query(clock.now().wall);
-            match mouth.broadcast(interfaces, port, &query).await {
-                (0, Some(error)) => return Err(format!("failed to broadcast: {error}")),
-                (0, None) => {
-                    return Err("no interface that the policy takes can broadcast".to_owned());
-                }
-                _ => {}
-            }
+            sender
+                .broadcast(interfaces, port, &query)
+                .await
+                .map_err(|error| format!("failed to broadcast: {error}"))?;
         }
         let wake = times.peek().map_or(window, |at| (*at).min(window));
         let count = tokio::select! {
-            received = mouth.hear() => received.unwrap_or(0),
+            received = sender.receive() => received.unwrap_or(0),
             () = tokio::time::sleep_until(start + wake) => 0,
         };
-        for place in 0..count {
-            let Some((bytes, arrival)) = mouth.heard(place) else {
+        for index in 0..count {
+            let Some((bytes, arrival)) = sender.datagram(index) else {
                 break;
             };
-            looked += 1;
+            received += 1;
             let Ok(answer) = channel.read(bytes) else {
+                tracing::trace!(peer = %arrival.from, "dropped a datagram that is no answer");
                 continue;
             };
-            if arrival.truncated || seen.get(&arrival.from) == Some(&answer) {
+            if arrival.truncated || answers.get(&arrival.from) == Some(&answer) {
                 continue;
             }
-            seen.insert(arrival.from, answer.clone());
-            let after = start.elapsed();
-            if found(Found {
+            answers.insert(arrival.from, answer.clone());
+            let found = found(Found {
                 source: arrival.from,
                 answer,
-                after,
-            })
-            .is_break()
-            {
+                after: start.elapsed(),
+            });
+            if found.is_break() {
                 return Ok(());
             }
         }
-        if start.elapsed() >= window || looked >= ANSWERS {
+        if start.elapsed() >= window || received >= MAX_ANSWERS {
             return Ok(());
         }
     }
 }
 
-/// Looks for servers every so often, until the node stops.
-pub(super) async fn look(
+/// Searches servers periodically, and whenever the interfaces change, until the node stops.
+pub(super) async fn search(
     channel: Channel,
     port: u16,
     mut interfaces: watch::Receiver<Vec<Interface>>,
@@ -176,54 +177,51 @@ pub(super) async fn look(
 ) {
     const WINDOW: Duration = Duration::from_secs(3);
     loop {
-        let taken = interfaces.borrow_and_update().clone();
-        if !taken.is_empty() {
-            let own: Vec<_> = taken
-                .iter()
-                .flat_map(|interface| &interface.addresses)
-                .map(|own| own.ip)
-                .collect();
-            let clock = Clock::new();
-            let asked = ask(
-                &channel,
-                port,
-                &taken,
-                WINDOW,
-                |Found { source, answer, .. }| {
-                    match answer {
-                        // This node's own answer is no news.
-                        Answer::Info(_) if own.contains(&source.ip()) => {}
-                        Answer::Info(info) => {
-                            let told: Vec<_> = info
-                                .iter()
-                                .map(|(key, value)| format!("{key}={value}"))
-                                .collect();
-                            if tally.server(
-                                source,
-                                Server {
-                                    info,
-                                    last: clock.now().wall,
-                                },
-                            ) {
-                                tracing::info!(%source, info = %told.join(" "), "a PyDiscover server answers, unauthenticated");
-                            }
-                        }
-                        Answer::Refused(reason) => {
-                            tracing::debug!(%source, %reason, "a PyDiscover server refused")
-                        }
-                    }
-                    ControlFlow::Continue(())
-                },
-            );
-            let asked = asked.await;
+        let used = interfaces.borrow_and_update().clone();
+        if !used.is_empty() {
+            let result = query(&channel, port, &used, WINDOW, |found| {
+                on_answer(found, &used, &tally);
+                ControlFlow::Continue(())
+            })
+            .await;
             tally.count("pydiscover.asked");
-            let failure = asked.as_ref().err().cloned();
-            if tally.sent(&format!("broadcast, port {port}"), asked)
+            let failure = result.as_ref().err().cloned();
+            if tally.set_result(&format!("broadcast, port {port}"), result)
                 && let Some(failure) = failure
             {
-                tracing::warn!("failed to look for PyDiscover servers: {failure}; tried again");
+                tracing::warn!(
+                    "PyDiscover servers can't be searched: {failure}; the next search is in {} s",
+                    SEARCH_EVERY.as_secs()
+                );
             }
         }
-        pause(ASK_EVERY, &mut interfaces).await;
+        pause(SEARCH_EVERY, &mut interfaces).await;
+    }
+}
+
+/// Stores a server that answered, unless it is this node.
+fn on_answer(found: Found, interfaces: &[Interface], tally: &Tally) {
+    let Found { source, answer, .. } = found;
+    let info = match answer {
+        Answer::Info(info) => info,
+        Answer::Refused(reason) => {
+            tracing::debug!(peer = %source, %reason, "a PyDiscover server refused the query");
+            return;
+        }
+    };
+    let is_own = interfaces
+        .iter()
+        .flat_map(|interface| &interface.addresses)
+        .any(|own| own.ip == source.ip());
+    if is_own {
+        return;
+    }
+    let pairs: Vec<_> = info
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let last = Clock::new().now().wall;
+    if tally.set_server(source, Server { info, last }) {
+        tracing::info!(peer = %source, info = %pairs.join(" "), "a PyDiscover server answers, unauthenticated");
     }
 }

@@ -1,19 +1,16 @@
-//! What `status` tells of the ancestors' wires.
-
-use tokio::sync::watch;
+//! The part of `status` about the legacy protocols: views, publications, sockets and counters.
 
 use super::Compat;
 use crate::api::view::{
     CompatView, Counters, PublicationState, PublicationView, PydiscoverView, SocketView,
 };
-use crate::model::NodeName;
 use crate::publish::Target;
 
 impl Compat {
-    /// Each wire in each role.
+    /// Each legacy protocol in each role.
     pub(crate) fn views(&self) -> Vec<CompatView> {
         let known = self.tally.known();
-        let view = |part: &super::Part| CompatView {
+        let views = self.parts.iter().map(|part| CompatView {
             protocol: part.protocol.to_owned(),
             side: part.side.to_owned(),
             target: part.target.clone(),
@@ -22,52 +19,48 @@ impl Compat {
                 .failures
                 .get(part.target.as_deref().unwrap_or(part.protocol))
                 .cloned(),
-        };
-        self.parts.iter().map(view).collect()
+        });
+        views.collect()
     }
 
-    /// The node's name at each DynIP server. It acknowledges nothing, so it is never known to stand there.
+    /// The node's name at each DynIP server. DynIP acknowledges nothing, so no publication is ever confirmed.
     pub(crate) fn publications(&self) -> Vec<PublicationView> {
         let known = self.tally.known();
         let clients = self
             .parts
             .iter()
             .filter(|part| part.protocol == "dynip" && part.side == "client");
-        let view = |(configured, (part, wanted)): (
-            usize,
-            (&super::Part, &watch::Sender<Option<NodeName>>),
-        )| {
+        let mut views = Vec::new();
+        for (configured, (part, wanted)) in clients.zip(&self.dynip).enumerate() {
             let name = part.target.clone().unwrap_or_default();
             let reason = known.failures.get(&name).cloned();
             let state = match (&*wanted.borrow(), &reason) {
                 (None, _) => PublicationState::Waiting,
                 (Some(_), Some(_)) => PublicationState::Failed,
-                (Some(_), None) if known.told.contains(&name) => PublicationState::Sent,
+                (Some(_), None) if known.sent.contains(&name) => PublicationState::Sent,
                 (Some(_), None) => PublicationState::Waiting,
             };
-            let target = Target::Dynip { configured }.to_string();
-            PublicationView {
-                target,
+            views.push(PublicationView {
+                target: Target::Dynip { configured }.to_string(),
                 name,
                 interface: None,
                 state,
                 addresses: Vec::new(),
                 reason,
-            }
-        };
-        clients.zip(&self.dynip).enumerate().map(view).collect()
+            });
+        }
+        views
     }
 
     /// The PyDiscover servers that answered.
     pub(crate) fn servers(&self) -> Vec<PydiscoverView> {
         let known = self.tally.known();
-        let view =
-            |(source, server): (&std::net::SocketAddr, &super::tally::Server)| PydiscoverView {
-                source: *source,
-                info: server.info.clone(),
-                last_time: server.last,
-            };
-        known.servers.iter().map(view).collect()
+        let views = known.servers.iter().map(|(source, server)| PydiscoverView {
+            source: *source,
+            info: server.info.clone(),
+            last_time: server.last,
+        });
+        views.collect()
     }
 
     /// The sockets that are bound.
@@ -82,7 +75,7 @@ impl Compat {
         })
     }
 
-    /// Adds what was counted, one group for each wire.
+    /// Adds the counters, one group for each protocol.
     pub(crate) fn count(&self, counters: &mut Counters) {
         for (name, count) in &self.tally.known().counts {
             let (group, name) = name.split_once('.').unwrap_or(("compat", name));

@@ -1,4 +1,6 @@
-//! The offers as the terminals get them: one generation from its first byte to its last.
+//! The offered file as a stream for terminals: one generation from its first byte to its last.
+//!
+//! A stream must end in an error, and not at its end, if the file was written meanwhile.
 
 use std::io;
 use std::pin::Pin;
@@ -11,23 +13,22 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::base;
 use crate::transfer::offers::{Generation, Offers};
 
-/// How much is read of the disk at once.
+/// How many bytes are read from the disk at once.
 const CHUNK: usize = 64 * 1024;
 
-impl base::Offers for Offers {
+impl base::OfferSource for Offers {
     fn open(&self, name: &str) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
-        let current = self.current(name);
-        let missing = || {
+        let current = self.current(name).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("no content of '{name}' is offered now"),
             )
-        };
-        Ok(Box::new(Reader::new(current.ok_or_else(missing)?)))
+        })?;
+        Ok(Box::new(Reader::new(current)))
     }
 }
 
-/// Reads one generation. A write into its file meanwhile is an error, so nothing of two generations is mixed.
+/// Reads one generation. A write into its file is an error, so two generations are never mixed.
 struct Reader {
     generation: Arc<Generation>,
     offset: u64,
@@ -35,7 +36,7 @@ struct Reader {
 }
 
 enum Chunk {
-    Here {
+    Ready {
         bytes: Vec<u8>,
         from: usize,
         to: usize,
@@ -48,7 +49,7 @@ impl Reader {
         Self {
             generation,
             offset: 0,
-            chunk: Chunk::Here {
+            chunk: Chunk::Ready {
                 bytes: vec![0; CHUNK],
                 from: 0,
                 to: 0,
@@ -65,15 +66,16 @@ impl AsyncRead for Reader {
     ) -> Poll<io::Result<()>> {
         loop {
             match &mut self.chunk {
-                Chunk::Here { bytes, from, to } if *from < *to => {
+                Chunk::Ready { bytes, from, to } if *from < *to => {
                     let count = into.remaining().min(*to - *from);
                     into.put_slice(&bytes[*from..*from + count]);
                     *from += count;
                     return Poll::Ready(Ok(()));
                 }
-                Chunk::Here { bytes, .. } => {
-                    let (mut bytes, generation, offset) =
-                        (std::mem::take(bytes), self.generation.clone(), self.offset);
+                Chunk::Ready { bytes, .. } => {
+                    let mut bytes = std::mem::take(bytes);
+                    let generation = self.generation.clone();
+                    let offset = self.offset;
                     bytes.resize(CHUNK, 0);
                     self.chunk = Chunk::Reading(spawn_blocking(move || {
                         let read = generation
@@ -87,11 +89,11 @@ impl AsyncRead for Reader {
                     let read = ready!(Pin::new(reading).poll(context))
                         .map_err(io::Error::other)
                         .flatten();
-                    // After an error nothing is left to poll.
+                    // A finished task must not be polled again.
                     let (bytes, to) = match read {
                         Ok(read) => read,
                         Err(error) => {
-                            self.chunk = Chunk::Here {
+                            self.chunk = Chunk::Ready {
                                 bytes: Vec::new(),
                                 from: 0,
                                 to: 0,
@@ -100,7 +102,7 @@ impl AsyncRead for Reader {
                         }
                     };
                     self.offset += to as u64;
-                    self.chunk = Chunk::Here { bytes, from: 0, to };
+                    self.chunk = Chunk::Ready { bytes, from: 0, to };
                     if to == 0 {
                         return Poll::Ready(Ok(()));
                     }
@@ -127,9 +129,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_generation_is_read_whole_though_another_takes_its_place() {
+    async fn generation_is_read_whole_though_another_replaces_it() {
         let directory = tempfile::tempdir().unwrap();
-        let (path, new) = (directory.path().join("a"), directory.path().join("b"));
+        let path = directory.path().join("a");
+        let new = directory.path().join("b");
         let content: Vec<u8> = (0..300_000_u32).map(|number| number as u8).collect();
         fs::write(&path, &content).unwrap();
         let mut reader = reader(&path);
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_into_the_file_ends_the_reading_with_an_error() {
+    async fn write_into_the_file_ends_the_stream_with_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         fs::write(&path, vec![1; 200_000]).unwrap();
@@ -153,15 +156,15 @@ mod tests {
         assert!(reader.read_to_end(&mut got).await.is_err());
         assert!(
             got.iter().all(|byte| *byte == 1),
-            "nothing of the other content"
+            "no byte of the other content"
         );
     }
 
     #[test]
-    fn a_name_without_content_is_an_error() {
+    fn name_without_content_is_an_error() {
         let offers = Offers::new([("a".into(), "/no/such/file".into())]);
         for name in ["a", "b"] {
-            assert!(base::Offers::open(&offers, name).is_err());
+            assert!(base::OfferSource::open(&offers, name).is_err());
         }
     }
 }

@@ -1,4 +1,6 @@
-//! The sockets of an ancestor's wire: what is heard on its port, and what is said.
+//! The UDP sockets of the legacy protocols: a listener on a protocol's port, and a sender on a free port.
+//!
+//! Datagrams go in and out here, and nothing else. Multicast and broadcast count only on interfaces that the policy uses.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,39 +14,42 @@ use crate::net::{
     SendBatch, SocketSettings, Sockets, Source, Target, broadcast_targets,
 };
 
-/// How long a socket that can't receive rests before it tries again.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long a socket that can't receive waits before it tries again.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(200);
 /// How many routers a multicast datagram passes.
 const TTL: u8 = 1;
+/// The error of a broadcast without any target.
+pub(super) const NO_BROADCAST: &str = "no interface that the policy uses can broadcast";
 
-/// The sockets of one port and what arrived last.
-pub(super) struct Ears {
+/// The sockets of one port, and the last batch of received datagrams.
+pub(super) struct Listener {
     sockets: Sockets,
     batch: RecvBatch,
     outgoing: SendBatch,
+    /// The index of the next datagram in the batch.
     next: usize,
     interfaces: watch::Receiver<Vec<Interface>>,
     groups: Option<Fanout>,
-    counts: Counts,
+    counters: Counters,
     tally: Tally,
 }
 
-/// The names of what is counted.
+/// The names of a listener's counters.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Counts {
+pub(super) struct Counters {
     pub(super) too_long: &'static str,
     pub(super) interface: &'static str,
     pub(super) failed: &'static str,
 }
 
-impl Ears {
+impl Listener {
     /// Listens on a port; with `groups`, on the multicast groups of these settings too.
     pub(super) fn open(
         address: IpAddr,
         port: u16,
         groups: Option<FanoutSettings>,
         interfaces: watch::Receiver<Vec<Interface>>,
-        counts: Counts,
+        counters: Counters,
         tally: Tally,
     ) -> Result<Self, BindError> {
         let sockets = Sockets::bind(&SocketSettings {
@@ -52,16 +57,14 @@ impl Ears {
             port,
             ttl: TTL,
         })?;
-        let groups = groups.map(Fanout::new);
-        let (batch, outgoing) = (RecvBatch::new(), SendBatch::new());
         Ok(Self {
             sockets,
-            batch,
-            outgoing,
+            batch: RecvBatch::new(),
+            outgoing: SendBatch::new(),
             next: 0,
             interfaces,
-            groups,
-            counts,
+            groups: groups.map(Fanout::new),
+            counters,
             tally,
         })
     }
@@ -71,8 +74,8 @@ impl Ears {
         self.sockets.addresses()
     }
 
-    /// Waits for datagrams, which [`Self::next`] gives. Meanwhile follows the interfaces.
-    pub(super) async fn hear(&mut self) {
+    /// Waits for datagrams, which [`Self::next`] returns. Meanwhile the memberships follow the interfaces.
+    pub(super) async fn receive(&mut self) {
         self.next = 0;
         loop {
             let Self {
@@ -86,52 +89,58 @@ impl Ears {
                     Ok(0) => {}
                     Ok(_) => return,
                     Err(error) => {
-                        tracing::debug!(%error, "failed to receive by an ancestor's wire");
-                        self.tally.count(self.counts.failed);
-                        tokio::time::sleep(PAUSE).await;
+                        tracing::debug!(%error, "failed to receive by a legacy protocol");
+                        self.tally.count(self.counters.failed);
+                        tokio::time::sleep(RECEIVE_PAUSE).await;
                     }
                 },
-                Ok(()) = interfaces.changed() => self.join(),
+                Ok(()) = interfaces.changed() => self.update_memberships(),
             }
         }
     }
 
-    /// The next datagram of those that arrived, that is whole and came by a way that the policy takes.
+    /// The next received datagram that is whole and arrived on an interface that counts.
     pub(super) fn next(&mut self) -> Option<(&mut [u8], Arrival)> {
         loop {
-            let place = self.next;
+            let index = self.next;
             self.next += 1;
-            let (_, arrival) = self.batch.get_mut(place)?;
-            if arrival.truncated {
-                self.tally.count(self.counts.too_long);
-            } else if !self.takes(&arrival) {
-                self.tally.count(self.counts.interface);
+            let (_, arrival) = self.batch.get_mut(index)?;
+            let dropped = if arrival.truncated {
+                self.counters.too_long
+            } else if !self.counts(&arrival) {
+                self.counters.interface
             } else {
-                return self.batch.get_mut(place);
-            }
+                return self.batch.get_mut(index);
+            };
+            self.tally.count(dropped);
+            tracing::trace!(peer = %arrival.from, interface = arrival.interface, dropped, "dropped a datagram");
         }
     }
 
-    /// What was sent to everybody counts only on interfaces that the policy takes; what was sent to this host, always.
-    fn takes(&self, arrival: &Arrival) -> bool {
+    /// Whether a datagram counts. Multicast and broadcast count only on interfaces that the policy uses, and unicast
+    /// always.
+    fn counts(&self, arrival: &Arrival) -> bool {
         let family = Family::of(arrival.to);
-        let taken =
-            |interface: &Interface| interface.index == arrival.interface && interface.has(family);
-        !arrival.is_to_everybody() || self.interfaces.borrow().iter().any(taken)
+        !arrival.is_to_everybody()
+            || self
+                .interfaces
+                .borrow()
+                .iter()
+                .any(|interface| interface.index == arrival.interface && interface.has(family))
     }
 
-    fn join(&mut self) {
-        let taken = self.interfaces.borrow_and_update().clone();
+    fn update_memberships(&mut self) {
+        let used = self.interfaces.borrow_and_update().clone();
         if let Some(groups) = &mut self.groups {
-            for report in groups.reconcile(&self.sockets, &taken) {
-                tracing::debug!(?report, "membership of an ancestor's wire");
+            for report in groups.reconcile(&self.sockets, &used) {
+                tracing::debug!(?report, "membership of a legacy protocol");
             }
         }
     }
 
-    /// Sends an answer from the address that was spoken to.
+    /// Answers from the address to which the request was sent.
     pub(super) async fn answer(&mut self, arrival: &Arrival, bytes: &[u8]) -> io::Result<()> {
-        send(
+        send_datagram(
             &self.sockets,
             &mut self.outgoing,
             arrival.from,
@@ -142,17 +151,17 @@ impl Ears {
     }
 }
 
-/// A socket to speak with, on a port that the system chooses.
-pub(super) struct Mouth {
+/// A socket for requests, on a port that the system chooses.
+pub(super) struct Sender {
     sockets: Sockets,
     batch: RecvBatch,
     outgoing: SendBatch,
 }
 
-impl Mouth {
-    /// A socket of the family of an address.
-    pub(super) fn open(like: IpAddr) -> Result<Self, BindError> {
-        let address = if like.is_ipv4() {
+impl Sender {
+    /// Opens a socket of the address family of `peer`.
+    pub(super) fn open(peer: IpAddr) -> Result<Self, BindError> {
+        let address = if peer.is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()
         } else {
             Ipv6Addr::UNSPECIFIED.into()
@@ -169,39 +178,40 @@ impl Mouth {
         })
     }
 
-    /// Sends one datagram.
-    pub(super) async fn say(&mut self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        send(&self.sockets, &mut self.outgoing, to, None, bytes).await
+    pub(super) async fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        send_datagram(&self.sockets, &mut self.outgoing, to, None, bytes).await
     }
 
-    /// Broadcasts a datagram on every interface of these; how many times it went out, and why it last did not.
+    /// Broadcasts a datagram to all broadcast addresses of these interfaces. Fails if none could be sent, with the last
+    /// error.
     pub(super) async fn broadcast(
         &mut self,
         interfaces: &[Interface],
         port: u16,
         bytes: &[u8],
-    ) -> (usize, Option<io::Error>) {
-        let (mut sent, mut failure) = (0, None);
+    ) -> Result<(), String> {
+        let mut is_sent = false;
+        let mut failure = None;
         for target in broadcast_targets(port, interfaces, &self.sockets) {
-            match send(
-                &self.sockets,
-                &mut self.outgoing,
-                target.to,
-                Some(target.source),
-                bytes,
-            )
-            .await
-            {
-                Ok(()) => sent += 1,
-                Err(error) => failure = Some(error),
+            match self.send_to(&target, bytes).await {
+                Ok(()) => is_sent = true,
+                Err(error) => {
+                    tracing::debug!(peer = %target.to, %error, "failed to broadcast by a legacy protocol");
+                    failure = Some(error);
+                }
             }
         }
-        (sent, failure)
+        match failure {
+            _ if is_sent => Ok(()),
+            Some(error) => Err(error.to_string()),
+            None => Err(NO_BROADCAST.to_owned()),
+        }
     }
 
-    /// Broadcasts a datagram once on each network; why it went out nowhere, if so.
+    /// Broadcasts a datagram once on each network. Fails if none could be sent, with the last error.
     ///
-    /// By the limited broadcast alone, as the old programs did: whoever hears two addresses would do twice what is asked.
+    /// Only the limited broadcast address is used, as by the old programs: a host that receives the datagram at two
+    /// addresses would do twice what it requests.
     pub(super) async fn broadcast_once(
         &mut self,
         interfaces: &[Interface],
@@ -210,26 +220,19 @@ impl Mouth {
     ) -> Result<(), String> {
         let targets = broadcast_targets(port, interfaces, &self.sockets);
         let is_limited = |target: &Target| target.to.ip() == Ipv4Addr::BROADCAST;
-        // The loopback interface has the directed one alone.
+        // The loopback interface has only the directed broadcast address.
         let has_limited: Vec<_> = targets
             .iter()
-            .filter(|one| is_limited(one))
-            .map(|one| one.source)
+            .filter(|target| is_limited(target))
+            .map(|target| target.source)
             .collect();
-        let mut outcome = Err("no interface that the policy takes can broadcast".to_owned());
+        let mut outcome = Err(NO_BROADCAST.to_owned());
         for target in targets
             .iter()
             .filter(|target| is_limited(target) || !has_limited.contains(&target.source))
         {
-            let sent = send(
-                &self.sockets,
-                &mut self.outgoing,
-                target.to,
-                Some(target.source),
-                bytes,
-            )
-            .await;
-            // One that left is enough.
+            let sent = self.send_to(target, bytes).await;
+            // One datagram that was sent is a success.
             if outcome.is_err() {
                 outcome = sent.map_err(|error| error.to_string());
             }
@@ -237,18 +240,29 @@ impl Mouth {
         outcome
     }
 
-    /// Waits for datagrams, and gives how many there are for [`Self::heard`].
-    pub(super) async fn hear(&mut self) -> io::Result<usize> {
+    async fn send_to(&mut self, target: &Target, bytes: &[u8]) -> io::Result<()> {
+        send_datagram(
+            &self.sockets,
+            &mut self.outgoing,
+            target.to,
+            Some(target.source),
+            bytes,
+        )
+        .await
+    }
+
+    /// Waits for datagrams. Returns how many there are for [`Self::datagram`].
+    pub(super) async fn receive(&mut self) -> io::Result<usize> {
         self.sockets.recv(&mut self.batch).await
     }
 
-    /// A datagram of those that arrived.
-    pub(super) fn heard(&mut self, place: usize) -> Option<(&mut [u8], Arrival)> {
-        self.batch.get_mut(place)
+    /// A received datagram by its index.
+    pub(super) fn datagram(&mut self, index: usize) -> Option<(&mut [u8], Arrival)> {
+        self.batch.get_mut(index)
     }
 }
 
-async fn send(
+async fn send_datagram(
     sockets: &Sockets,
     batch: &mut SendBatch,
     to: SocketAddr,
@@ -260,7 +274,7 @@ async fn send(
         buffer[..length].copy_from_slice(&bytes[..length]);
         length
     };
-    // Every flush leaves the batch empty, so one always fits.
+    // Every flush empties the batch, so one datagram always fits.
     let _ = batch.push(to, source, fill);
     let mut sent = Ok(());
     sockets.flush(batch, |_, error| sent = Err(error)).await;

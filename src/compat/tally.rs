@@ -1,4 +1,6 @@
-//! What the ancestors' wires count and know, shared between their tasks and `status`.
+//! Counters and results of the legacy protocols, shared between their tasks and `status`.
+//!
+//! Tasks write, the event loop reads. All of it is bounded: counters have fixed names, and servers have a limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -6,66 +8,68 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::Timestamp;
 
-/// PyDiscover servers that are remembered.
-const SERVERS: usize = 64;
+/// How many PyDiscover servers are stored.
+const MAX_SERVERS: usize = 64;
 
-/// Shared counts and findings; a clone is the same.
+/// Shared counters and results; clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally(Arc<Mutex<Known>>);
 
-/// What is known.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Counts by name, `wire.what`.
+    /// Counters by `protocol.name`.
     pub(super) counts: BTreeMap<&'static str, u64>,
     /// PyDiscover servers that answered.
     pub(super) servers: BTreeMap<SocketAddr, Server>,
-    /// By target, why the last datagram to it could not be sent.
+    /// By target, why the last datagram could not be sent.
     pub(super) failures: BTreeMap<String, String>,
     /// Targets to which the last datagram was sent.
-    pub(super) told: BTreeSet<String>,
+    pub(super) sent: BTreeSet<String>,
 }
 
 /// A PyDiscover server that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
-    /// Its key/values.
+    /// Its pairs.
     pub(super) info: BTreeMap<String, String>,
     /// When it answered last.
     pub(super) last: Timestamp,
 }
 
 impl Tally {
-    /// Counts one.
-    pub(super) fn count(&self, what: &'static str) {
-        *self.known().counts.entry(what).or_default() += 1;
+    /// Adds one to a counter.
+    pub(super) fn count(&self, name: &'static str) {
+        *self.known().counts.entry(name).or_default() += 1;
     }
 
-    /// Notes whether a target could be sent to; whether that is news.
-    pub(super) fn sent(&self, target: &str, result: Result<(), String>) -> bool {
+    /// Stores whether the last datagram to a target was sent. Returns whether that is news: the first failure, or its end.
+    pub(super) fn set_result(&self, target: &str, result: Result<(), String>) -> bool {
         let mut known = self.known();
         match result {
             Ok(()) => {
-                known.told.insert(target.to_owned());
+                known.sent.insert(target.to_owned());
                 known.failures.remove(target).is_some()
             }
             Err(reason) => {
-                known.told.remove(target);
+                known.sent.remove(target);
                 known.failures.insert(target.to_owned(), reason).is_none()
             }
         }
     }
 
-    /// Notes a PyDiscover server; whether it is new or tells something else than before.
-    pub(super) fn server(&self, address: SocketAddr, server: Server) -> bool {
+    /// Stores a PyDiscover server. Returns whether the server is new, or its pairs changed. At the limit the server that
+    /// answered longest ago is removed.
+    pub(super) fn set_server(&self, address: SocketAddr, server: Server) -> bool {
         let mut known = self.known();
-        if known.servers.len() >= SERVERS && !known.servers.contains_key(&address) {
+        if known.servers.len() >= MAX_SERVERS && !known.servers.contains_key(&address) {
             let oldest = known
                 .servers
                 .iter()
                 .min_by_key(|(_, server)| server.last)
                 .map(|(address, _)| *address);
-            oldest.map(|address| known.servers.remove(&address));
+            if let Some(address) = oldest {
+                known.servers.remove(&address);
+            }
         }
         let info = server.info.clone();
         known
@@ -74,9 +78,9 @@ impl Tally {
             .is_none_or(|before| before.info != info)
     }
 
-    /// What is known so far. Held for a moment only.
+    /// Locks the values; hold the guard only for a moment.
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
-        // A count that a panic left half-done is still a count.
+        // A panic leaves no value half-written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_remembered_are_limited_and_the_oldest_goes() {
+    fn stored_servers_are_limited_and_the_oldest_is_removed() {
         let tally = Tally::default();
         let server = |at: u32| Server {
             info: BTreeMap::new(),
@@ -94,16 +98,16 @@ mod tests {
         };
         for index in 0..1000_u32 {
             let address = SocketAddr::from((std::net::Ipv4Addr::from_bits(index), 50000));
-            assert!(tally.server(address, server(index)));
-            assert!(!tally.server(address, server(index)));
+            assert!(tally.set_server(address, server(index)));
+            assert!(!tally.set_server(address, server(index)));
         }
         let known = tally.known();
-        assert_eq!(known.servers.len(), SERVERS);
+        assert_eq!(known.servers.len(), MAX_SERVERS);
         assert!(
             known
                 .servers
                 .values()
-                .all(|server| server.last >= Timestamp(1000 - SERVERS as u64))
+                .all(|server| server.last >= Timestamp(1000 - MAX_SERVERS as u64))
         );
     }
 
@@ -111,7 +115,7 @@ mod tests {
     fn failure_is_news_once_and_so_is_its_end() {
         let tally = Tally::default();
         let steps = [Err("no route"), Err("no route"), Ok(()), Ok(())];
-        let news = steps.map(|step| tally.sent("hub:28630", step.map_err(str::to_owned)));
+        let news = steps.map(|step| tally.set_result("hub:28630", step.map_err(str::to_owned)));
         assert_eq!(news, [true, false, true, false]);
     }
 }

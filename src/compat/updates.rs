@@ -1,4 +1,7 @@
-//! `get updates`: as a base, told to old terminals; as a terminal, the pull from an old base.
+//! `get updates`: as a base, the call to old terminals; as a terminal, the pull from an old base.
+//!
+//! A pulled file goes to the puller, which alone replaces files and refuses a file that a server of the channel has
+//! proved to be its own.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::socket::Mouth;
+use super::socket::Sender;
 use super::tally::Tally;
 use crate::files::incoming::{Incoming, IncomingError};
 use crate::files::target::Target;
@@ -18,20 +21,20 @@ use crate::net::{self, Interface};
 use crate::transfer::puller::{Accepted, Command, Received};
 use crate::wire::compat::terminals::{Call, Request};
 
-/// How long calls are gathered before a pull: one call comes by several broadcast addresses.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long calls are collected before a pull, as one call arrives at several broadcast addresses.
+const COLLECT_TIME: Duration = Duration::from_millis(500);
 /// Between a pull and the next.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long the connection to a base may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// After how long without a byte the base counts as gone.
-const STALLED: Duration = Duration::from_secs(20);
-/// How long a pull may take in all: whoever sends a byte now and then must not keep the true base out.
-const WITHIN: Duration = Duration::from_secs(3600);
-/// How much is received before it is written.
+/// How long connecting to a base may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// After how long without a byte the base counts as absent.
+const STALL_LIMIT: Duration = Duration::from_secs(20);
+/// How long a pull may take in all: a host that sends a byte now and then must not keep the true base out.
+const PULL_LIMIT: Duration = Duration::from_secs(3600);
+/// How many bytes are received before they are written.
 const CHUNK: usize = 256 * 1024;
 
-/// Calls old terminals to get updates.
+/// Calls old terminals to get updates. "Call" is the word of their protocol.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(super) port: u16,
@@ -40,13 +43,13 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Calls all of them, by broadcast.
+    /// Calls all terminals, by broadcast.
     pub(crate) async fn call_all(&self) -> Result<(), String> {
-        let taken = self.interfaces.borrow().clone();
-        let result = match Mouth::open(Ipv4Addr::UNSPECIFIED.into()) {
-            Ok(mut mouth) => {
-                mouth
-                    .broadcast_once(&taken, self.port, Call::GetUpdates.encode())
+        let used = self.interfaces.borrow().clone();
+        let result = match Sender::open(Ipv4Addr::UNSPECIFIED.into()) {
+            Ok(mut sender) => {
+                sender
+                    .broadcast_once(&used, self.port, Call::GetUpdates.encode())
                     .await
             }
             Err(error) => Err(error.to_string()),
@@ -54,12 +57,12 @@ impl Caller {
         self.count(result)
     }
 
-    /// Calls the terminal at an address, whatever the port.
+    /// Calls the terminal at an address; the port of the address is ignored.
     pub(crate) async fn call(&self, mut terminal: SocketAddr) -> Result<(), String> {
         terminal.set_port(self.port);
-        let result = match Mouth::open(terminal.ip()) {
-            Ok(mut mouth) => mouth
-                .say(terminal, Call::GetUpdates.encode())
+        let result = match Sender::open(terminal.ip()) {
+            Ok(mut sender) => sender
+                .send(terminal, Call::GetUpdates.encode())
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -77,51 +80,52 @@ impl Caller {
     }
 }
 
-/// Why a file did not come from a base.
+/// Why a file of a base was not pulled.
 #[derive(Debug, thiserror::Error)]
 enum PullError {
     #[error(transparent)]
     Incoming(#[from] IncomingError),
     #[error("failed to connect: {0}")]
     Connect(io::Error),
-    #[error("it was cut after {held} bytes: {source}; the old file is kept")]
+    #[error("the transfer was cut after {held} bytes: {source}; the old file is kept")]
     Cut { held: u64, source: io::Error },
-    #[error("it did not end within an hour; the old file is kept")]
+    #[error("the transfer did not end within an hour; the old file is kept")]
     Late,
     #[error("the node stops")]
     Stopped,
+    /// The puller refused the file.
     #[error("{0}")]
-    NotTaken(String),
+    Refused(String),
 }
 
-/// Pulls the file when a base calls: one pull at a time, and one every few seconds; of several calls the last counts.
-pub(super) async fn take(
+/// Pulls the file when a base calls: one pull at a time, with a pause between two. Of several calls the last counts.
+pub(super) async fn pull_when_called(
     accepted: Accepted,
     puller: mpsc::Sender<Command>,
     mut calls: watch::Receiver<Option<SocketAddr>>,
     tally: Tally,
 ) {
-    let mut said = String::new();
+    let mut logged = String::new();
     while calls.changed().await.is_ok() {
-        sleep(SETTLE).await;
+        sleep(COLLECT_TIME).await;
         let Some(base) = *calls.borrow_and_update() else {
             continue;
         };
         let file = &*accepted.name;
         match pull(base, &accepted, &puller).await {
             Ok((size, true)) => {
-                tally.count("terminals.updates_taken");
-                tracing::info!(file, size, %base, "took a file of an old base, which proves nothing");
-                said.clear();
+                tally.count("terminals.updates_pulled");
+                tracing::info!(file, size, peer = %base, "pulled a file from an old base, unverified");
+                logged.clear();
             }
             Ok((_, false)) => tally.count("terminals.updates_unchanged"),
             Err(error) => {
                 tally.count("terminals.updates_refused");
                 let error = error.to_string();
-                // Whoever calls again and again does not fill the log.
-                if said != error {
-                    tracing::warn!(file, %base, "not taken from an old base: {error}");
-                    said = error;
+                // Repeated calls must not fill the log.
+                if logged != error {
+                    tracing::warn!(file, peer = %base, "the file was not pulled from an old base: {error}");
+                    logged = error;
                 }
             }
         }
@@ -129,16 +133,16 @@ pub(super) async fn take(
     }
 }
 
-/// One pull; gives the size, and whether the file changed.
+/// Pulls once. Returns the size, and whether the file changed.
 async fn pull(
     base: SocketAddr,
     accepted: &Accepted,
     puller: &mpsc::Sender<Command>,
 ) -> Result<(u64, bool), PullError> {
     let name: Arc<str> = (*accepted.name).into();
-    // First whether it would be taken at all: nobody gets our disk filled for nothing.
+    // A file that would be refused is not received, so that no host can fill this disk with it.
     replace(&name, None, puller).await?;
-    let incoming = timeout(WITHIN, receive(base, accepted))
+    let incoming = timeout(PULL_LIMIT, receive(base, accepted))
         .await
         .map_err(|_| PullError::Late)??;
     incoming.check()?;
@@ -148,7 +152,7 @@ async fn pull(
         .map(|changed| (size, changed))
 }
 
-/// Has the puller, who alone replaces files, take what came.
+/// Passes a received file to the puller; without a file, checks whether one would be accepted.
 async fn replace(
     name: &Arc<str>,
     file: Option<Incoming>,
@@ -167,18 +171,18 @@ async fn replace(
     outcome
         .await
         .map_err(|_| PullError::Stopped)?
-        .map_err(PullError::NotTaken)
+        .map_err(PullError::Refused)
 }
 
 /// Receives until the end of the stream.
 async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, PullError> {
-    let place = accepted.clone();
-    let begin = move || {
-        let target = Target::open(&place.path, place.mode)?.owned_by(place.owner);
-        Incoming::begin(target, place.max_size)
-    };
-    let mut incoming = on_a_thread(begin).await??;
-    let mut stream = net::connect(base, CONNECT)
+    let accepted = accepted.clone();
+    let mut incoming = blocking(move || {
+        let target = Target::open(&accepted.path, accepted.mode)?.owned_by(accepted.owner);
+        Incoming::begin(target, accepted.max_size)
+    })
+    .await??;
+    let mut stream = net::connect(base, CONNECT_LIMIT)
         .await
         .map_err(PullError::Connect)?;
     let mut chunk = Vec::with_capacity(CHUNK);
@@ -188,19 +192,19 @@ async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, Pull
         .await
         .map_err(|source| cut(0, source))?;
     loop {
-        // A buffer grows when it is full: the reader stops before.
-        let mut room = (&mut stream).take((CHUNK - chunk.len()) as u64);
-        let read = match timeout(STALLED, room.read_buf(&mut chunk)).await {
+        // The read stops where the buffer is full, as the buffer would grow.
+        let mut limited = (&mut stream).take((CHUNK - chunk.len()) as u64);
+        let read = match timeout(STALL_LIMIT, limited.read_buf(&mut chunk)).await {
             Ok(read) => read,
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("no byte for {} s", STALLED.as_secs()),
+                format!("no byte for {} s", STALL_LIMIT.as_secs()),
             )),
         };
         let read = read.map_err(|source| cut(incoming.held() + chunk.len() as u64, source))?;
         if chunk.len() == CHUNK || read == 0 {
             let bytes = chunk;
-            (incoming, chunk) = on_a_thread(move || {
+            (incoming, chunk) = blocking(move || {
                 let written = incoming.write(&bytes);
                 written.map(|()| (incoming, bytes))
             })
@@ -213,10 +217,10 @@ async fn receive(base: SocketAddr, accepted: &Accepted) -> Result<Incoming, Pull
     }
 }
 
-/// Does what may wait for the disk.
-async fn on_a_thread<T: Send + 'static>(
+/// Runs work that may wait for the disk on another thread.
+async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PullError> {
-    // A thread that does not come back has panicked, or the node stops.
+    // If the thread does not return, it has panicked or the node stops.
     spawn_blocking(work).await.map_err(|_| PullError::Stopped)
 }

@@ -1,4 +1,7 @@
-//! What is done after a file was replaced.
+//! The action after a file was replaced: a command, a signal or a webhook.
+//!
+//! The file is in its place before the action starts, and stays there whatever the action's outcome. A command never
+//! runs through a shell, never outlives its limit, and its output never fills the log.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,99 +19,73 @@ use super::Digest;
 use super::webhook::{Webhook, WebhookError};
 use crate::model::{NodeName, Timestamp};
 
-/// Output of a command that goes to the log; the rest is read and dropped.
-const OUTPUT: usize = 16 * 1024;
-/// How long output may follow after a command ended, from what it left running.
-const AFTERGLOW: Duration = Duration::from_millis(200);
+/// How much output of a command goes to the log, in bytes; the rest is read and dropped.
+const MAX_OUTPUT: usize = 16 * 1024;
+/// How long output is still read after a command ended, from processes that it left running.
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
-/// What is done after a file was replaced.
+/// The action after a replacement.
 #[derive(Debug, Clone)]
 pub enum After {
-    /// A program is started, without a shell.
+    /// Starts a program, without a shell.
     Exec {
         /// The program and its arguments.
         command: Vec<String>,
-        /// How long it may take.
+        /// How long the program may run.
         limit: Duration,
     },
-    /// A signal is sent to the process in a PID file.
-    Signal {
-        /// The PID file.
-        pid_file: PathBuf,
-        /// The signal.
-        signal: Signal,
-    },
-    /// A URL gets a POST with JSON.
+    /// Sends a signal to the process that a PID file names.
+    Signal { pid_file: PathBuf, signal: Signal },
+    /// Posts JSON to a URL.
     Webhook(Webhook),
 }
 
-/// What took the place of an earlier file.
+/// The file that replaced an earlier one. A webhook posts this as JSON.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Taken<'t> {
-    /// The file's name on the channel.
+pub struct Replacement<'t> {
+    /// The name on the channel.
     pub name: &'t str,
-    /// Its generation; 0 from an old base, which knows none.
+    /// 0 for a file of an old base, which knows no generations.
     pub generation: u64,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
-    /// Its digest.
     #[serde(serialize_with = "super::hex::serialize")]
     pub digest: Digest,
-    /// The node that took it.
+    /// The node that pulled the file.
     pub node: &'t NodeName,
-    /// Where it lies.
     pub path: &'t Path,
-    /// When it was taken.
+    /// When the file was replaced.
     pub time: Timestamp,
 }
 
-/// Why that failed. The file is in its place all the same.
+/// Why an action failed. The file is in its place all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum AfterError {
-    /// The program could not be started.
     #[error("failed to start {program}: {source}")]
     Start {
-        /// The program.
         program: String,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// It ended with another code than 0.
     #[error("{program} ended with {status}")]
     Failed {
-        /// The program.
         program: String,
-        /// How it ended.
         status: std::process::ExitStatus,
     },
-    /// It took too long, and was killed.
     #[error("{program} did not end within {} s and was killed", limit.as_secs_f32())]
-    TimedOut {
-        /// The program.
-        program: String,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The webhook got no answer, or one that says no.
+    TimedOut { program: String, limit: Duration },
     #[error("the webhook {0}")]
     Webhook(#[from] WebhookError),
-    /// The PID file can't be used.
-    #[error("can't signal by {}: {reason}", pid_file.display())]
-    Signal {
-        /// The PID file.
-        pid_file: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error("PID file {} can't be used to send a signal: {reason}", pid_file.display())]
+    Signal { pid_file: PathBuf, reason: String },
 }
 
 impl After {
-    /// Does it; what a command prints goes to the log.
-    pub async fn run(&self, taken: &Taken<'_>) -> Result<(), AfterError> {
+    /// Runs the action. Output of a command goes to the log.
+    pub async fn run(&self, replacement: &Replacement<'_>) -> Result<(), AfterError> {
         match self {
-            Self::Exec { command, limit } => exec(command, *limit, taken).await,
-            Self::Webhook(webhook) => Ok(webhook.call(taken).await?),
+            Self::Exec { command, limit } => exec(command, *limit, replacement).await,
+            Self::Webhook(webhook) => Ok(webhook.call(replacement).await?),
             Self::Signal { pid_file, signal } => {
                 send(pid_file, *signal).map_err(|reason| AfterError::Signal {
                     pid_file: pid_file.clone(),
@@ -119,26 +96,25 @@ impl After {
     }
 }
 
-async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<(), AfterError> {
-    let Taken {
-        name,
-        generation,
-        path,
-        ..
-    } = *taken;
+async fn exec(
+    command: &[String],
+    limit: Duration,
+    replacement: &Replacement<'_>,
+) -> Result<(), AfterError> {
     let Some((program, arguments)) = command.split_first() else {
         return Ok(());
     };
     let program = program.clone();
+    tracing::debug!(file = replacement.name, %program, "starting the command after a replacement");
     let started = Command::new(&program)
         .args(arguments)
-        .env("HEREABOUTS_FILE", path)
-        .env("HEREABOUTS_NAME", name)
-        .env("HEREABOUTS_GENERATION", generation.to_string())
+        .env("HEREABOUTS_FILE", replacement.path)
+        .env("HEREABOUTS_NAME", replacement.name)
+        .env("HEREABOUTS_GENERATION", replacement.generation.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A group of its own, so that what it starts is killed with it.
+        // A process group of its own, so that processes that the command starts are killed with it.
         .process_group(0)
         .kill_on_drop(true)
         .spawn();
@@ -146,28 +122,24 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
         program: program.clone(),
         source,
     })?;
-    let group = Group::led_by(&child);
+    let group = ProcessGroup::led_by(&child);
     let outputs = [
-        Output::of(child.stdout.take()),
-        Output::of(child.stderr.take()),
+        ("stdout", Output::of(child.stdout.take())),
+        ("stderr", Output::of(child.stderr.take())),
     ];
     let ended = timeout(limit, child.wait()).await;
     if ended.is_ok() {
-        group.let_go();
+        group.release();
     } else {
         drop(group);
-        // Its leader, which is waited for.
+        // The drop killed the whole group; the leader must still be reaped.
         let _ = child.kill().await;
     }
-    let afterglow = Instant::now() + AFTERGLOW;
-    for (stream, output) in ["stdout", "stderr"].into_iter().zip(outputs) {
-        for line in output
-            .until(afterglow)
-            .await
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-        {
-            tracing::info!(file = name, %program, stream, "{line}");
+    let deadline = Instant::now() + OUTPUT_GRACE;
+    for (stream, output) in outputs {
+        let output = output.read_until(deadline).await;
+        for line in output.lines().filter(|line| !line.trim().is_empty()) {
+            tracing::info!(file = replacement.name, %program, stream, "{line}");
         }
     }
     match ended {
@@ -178,11 +150,10 @@ async fn exec(command: &[String], limit: Duration, taken: &Taken<'_>) -> Result<
     }
 }
 
-/// A command and all it started; killed when dropped, be it late or the node at its end.
-struct Group(Option<Pid>);
+/// A command and all processes that it started. Dropping it kills them: the command is late, or the node stops.
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
-    /// The group of a child that began one.
+impl ProcessGroup {
     fn led_by(child: &Child) -> Self {
         Self(
             child
@@ -192,48 +163,48 @@ impl Group {
         )
     }
 
-    /// The command ended by itself: what it left running goes on.
-    fn let_go(mut self) {
+    /// Keeps the processes running that a command left behind when it ended by itself.
+    fn release(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // All ended by themselves: nothing to do.
+            // An error means that all processes ended by themselves.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// The beginning of a stream; all of it is read, so that its writer does not wait.
+/// The beginning of an output stream. The stream is read to its end, so that its writer never blocks.
 struct Output {
     kept: Arc<Mutex<Vec<u8>>>,
-    /// Whoever still holds the stream may write on when this is dropped.
-    reads: JoinHandle<()>,
+    /// Keeps reading after the drop, as another process may still hold the stream and write.
+    reader: JoinHandle<()>,
 }
 
 impl Output {
     fn of(stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
         let kept = Arc::<Mutex<Vec<u8>>>::default();
-        let keeps = kept.clone();
-        let reads = tokio::spawn(async move {
+        let shared = kept.clone();
+        let reader = tokio::spawn(async move {
             let Some(mut stream) = stream else { return };
             let mut block = [0; 4096];
             while let Ok(read @ 1..) = stream.read(&mut block).await {
-                let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = OUTPUT - kept.len();
+                let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = MAX_OUTPUT - kept.len();
                 kept.extend(block.iter().take(read.min(room)));
             }
         });
-        Self { kept, reads }
+        Self { kept, reader }
     }
 
-    /// What came until the stream's end, or until some moment if others hold it.
-    async fn until(self, moment: Instant) -> String {
-        // Either way what is there is there.
-        let _ = timeout_at(moment, self.reads).await;
+    /// The output up to the stream's end, or up to a deadline if other processes hold the stream.
+    async fn read_until(self, deadline: Instant) -> String {
+        // In both cases the bytes that arrived are the result.
+        let _ = timeout_at(deadline, self.reader).await;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&kept).into_owned()
     }
@@ -245,11 +216,12 @@ fn send(pid_file: &Path, signal: Signal) -> Result<(), String> {
     let pid = number
         .and_then(Pid::from_raw)
         .ok_or("it holds no process id")?;
-    kill_process(pid, signal).map_err(|error| {
-        format!(
-            "process {}: {}",
-            pid.as_raw_nonzero(),
-            std::io::Error::from(error)
-        )
-    })
+    let pid_number = pid.as_raw_nonzero();
+    tracing::debug!(
+        pid = pid_number,
+        ?signal,
+        "sending the signal after a replacement"
+    );
+    kill_process(pid, signal)
+        .map_err(|error| format!("process {pid_number}: {}", std::io::Error::from(error)))
 }

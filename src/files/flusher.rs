@@ -1,4 +1,6 @@
-//! A file brought to the disk while it is written.
+//! Writes a growing file back to the disk while it is received, so that the sync at its end has little left to do.
+//!
+//! In go counts of bytes written; out comes an error if a flush failed. It must never report a failed flush as a success.
 
 use std::fs::File;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -8,39 +10,39 @@ use std::thread;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
-/// How many bytes may come between two flushes.
-const EVERY: u64 = 16 << 20;
+/// How many bytes may be written between two flushes.
+const FLUSH_EVERY: u64 = 16 << 20;
 
-/// Brings a growing file to the disk from a thread of its own, so that the sync at its end has little left to wait for.
+/// Flushes a file from a thread of its own. The thread starts with the first flush and ends after the last.
 ///
-/// It has the file open for itself: the kernel tells an error of writing back to each opening once, so what fails here fails the
-/// sync at the end, too. A pull that is interrupted may never come to it, and whoever opens the file later is told nothing: so a
-/// failure is kept here. The thread begins with the first flush and ends after the last.
+/// The thread has its own open file description: the kernel reports a write-back error once to each description, so an
+/// error here still fails the sync at the end. A pull that is interrupted may never reach that sync, and a later
+/// opening of the file would see no error: so the flusher keeps the failure.
 #[derive(Debug, Default)]
 pub(super) struct Flusher {
-    asked: Option<SyncSender<()>>,
-    since: u64,
+    requests: Option<SyncSender<()>>,
+    unflushed: u64,
     failed: Arc<OnceLock<Errno>>,
 }
 
 impl Flusher {
-    /// Notes that bytes were written; `open` opens the file once more.
+    /// Counts written bytes, and requests a flush where enough of them are unflushed; `open` opens the file again.
     pub(super) fn wrote(&mut self, bytes: u64, open: impl FnOnce() -> Option<File>) {
-        self.since += bytes;
-        if self.since < EVERY {
+        self.unflushed += bytes;
+        if self.unflushed < FLUSH_EVERY {
             return;
         }
-        self.since = 0;
-        if self.asked.is_none() {
-            self.asked = open().and_then(|file| start(file, self.failed.clone()));
+        self.unflushed = 0;
+        if self.requests.is_none() {
+            self.requests = open().and_then(|file| start(file, self.failed.clone()));
         }
-        if let Some(asked) = &self.asked {
-            // While one flush is under way another one waits at most.
-            let _ = asked.try_send(());
+        if let Some(requests) = &self.requests {
+            // While one flush runs, at most one more waits: a full queue needs no further request.
+            let _ = requests.try_send(());
         }
     }
 
-    /// Why a flush failed, if one did.
+    /// Why a flush failed; `None` if none did.
     pub(super) fn failed(&self) -> Option<Errno> {
         self.failed.get().copied()
     }
@@ -54,18 +56,20 @@ impl Flusher {
     }
 }
 
-/// Starts the thread; `None` where there can be no more, and then the sync at the end does all.
+/// Starts the thread; `None` where the system allows no more threads, and then the sync at the end does all the work.
 fn start(file: File, failed: Arc<OnceLock<Errno>>) -> Option<SyncSender<()>> {
-    let (asked, asks) = sync_channel(1);
+    let (requests, requested) = sync_channel(1);
     let flush = move || {
-        while asks.recv().is_ok() {
+        while requested.recv().is_ok() {
             if let Err(error) = file.sync_data() {
-                // The first one tells enough.
+                tracing::debug!(%error, "failed to flush a part");
+                // The first error is enough.
                 let _ = failed.set(Errno::from_io_error(&error).unwrap_or(Errno::IO));
                 return;
             }
-            // Its pages serve what comes next: a large file pushes nobody else's out of memory, and a virtual machine need not ask
-            // its host for more, which takes longer than all else. Only advice: without it they stay.
+            // The pages are reused for the next bytes: a large file evicts no other program's pages, and a virtual
+            // machine need not request memory from its host, which takes longer than all the rest. The call is only
+            // advice: without it the pages stay.
             let _ = fadvise(&file, 0, None, Advice::DontNeed);
         }
     };
@@ -73,7 +77,7 @@ fn start(file: File, failed: Arc<OnceLock<Errno>>) -> Option<SyncSender<()>> {
         .name("flusher".to_owned())
         .spawn(flush)
         .ok()
-        .map(|_| asked)
+        .map(|_| requests)
 }
 
 #[cfg(test)]
@@ -84,28 +88,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_file_needs_no_thread_and_a_large_one_has_one_that_ends() {
+    fn small_file_starts_no_thread_and_the_thread_of_a_large_file_ends() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         let mut file = File::create(&path).unwrap();
         let mut flusher = Flusher::default();
-        flusher.wrote(EVERY - 1, || panic!("nothing to flush yet"));
-        assert!(flusher.asked.is_none());
+        flusher.wrote(FLUSH_EVERY - 1, || panic!("nothing to flush yet"));
+        assert!(flusher.requests.is_none());
         file.write_all(b"content").unwrap();
         flusher.wrote(1, || File::open(&path).ok());
-        flusher.wrote(EVERY, || panic!("it is open"));
-        // The thread has the one more opening, until it ends.
-        let openings = || {
+        flusher.wrote(FLUSH_EVERY, || panic!("the file is open already"));
+        // The thread holds the second descriptor until it ends.
+        let descriptors = || {
             let all = std::fs::read_dir("/proc/self/fd")
                 .unwrap()
                 .filter_map(Result::ok);
             all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == path))
                 .count()
         };
-        assert_eq!(openings(), 2);
+        assert_eq!(descriptors(), 2);
         drop(flusher);
         let started = Instant::now();
-        while openings() > 1 {
+        while descriptors() > 1 {
             assert!(
                 started.elapsed() < Duration::from_secs(30),
                 "the thread does not end"
@@ -115,29 +119,29 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_that_failed_stays_told() {
+    fn failed_flush_stays_reported() {
         let mut flusher = Flusher::default();
         // A pipe can't be synced.
         let (_reader, writer) = std::io::pipe().unwrap();
-        flusher.wrote(EVERY, || {
+        flusher.wrote(FLUSH_EVERY, || {
             Some(File::from(std::os::fd::OwnedFd::from(writer)))
         });
         let started = Instant::now();
         while flusher.failed().is_none() {
             assert!(
                 started.elapsed() < Duration::from_secs(30),
-                "the failure is not told"
+                "the failure is not reported"
             );
             thread::yield_now();
         }
-        flusher.wrote(EVERY, || panic!("it was open"));
+        flusher.wrote(FLUSH_EVERY, || panic!("the file was open already"));
         assert!(flusher.failed().is_some());
     }
 
     #[test]
-    fn a_file_that_can_not_be_opened_again_is_left_to_the_sync_at_the_end() {
+    fn file_that_cannot_be_opened_again_starts_no_thread() {
         let mut flusher = Flusher::default();
-        flusher.wrote(EVERY, || None);
-        assert!(flusher.asked.is_none());
+        flusher.wrote(FLUSH_EVERY, || None);
+        assert!(flusher.requests.is_none());
     }
 }

@@ -1,4 +1,6 @@
 //! Which generation of which file is offered or held, across restarts: one small JSON file.
+//!
+//! In goes a path; out come entries by the file's name, and the text to write. Writing the text durably is up to the caller.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,62 +12,54 @@ use serde::{Deserialize, Serialize};
 use super::{Digest, hex};
 use crate::model::{NodeId, NodeName, Timestamp};
 
-/// The longest ledger that is read: 64 names need some 20 KiB.
+/// How many bytes of a ledger are read: 64 names need some 20 KiB.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Files by name.
 pub type Ledger = BTreeMap<String, Entry>;
 
-/// One file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The server whose file it is.
     pub server: NodeId,
-    /// The generation; 0 where a server is noted and nothing is held yet.
+    /// 0 where the server is stored and nothing is held yet.
     pub generation: u64,
-    /// Its size in bytes.
+    /// In bytes.
     pub size: u64,
-    /// Its digest.
     #[serde(with = "hex")]
     pub digest: Digest,
-    /// Whether what follows a replacement is still to be done.
+    /// Whether the action after the replacement still has to run.
     #[serde(default)]
     pub unfinished: bool,
-    /// Why that failed when it was done last; `None` if it did not.
+    /// Why that action failed when it last ran; `None` if it did not fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// When it was taken; `None` of an offer.
+    /// When the file was pulled; `None` for an offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub taken: Option<Timestamp>,
-    /// The server's name at that time; `None` of an offer.
+    pub pulled: Option<Timestamp>,
+    /// The server's name at that time; `None` for an offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<NodeName>,
 }
 
-/// Why a ledger that is there can't be used.
+/// Why an existing ledger can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// It can't be read.
     #[error("can't read {}: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// It does not hold a ledger.
     #[error("{} is damaged ({source})", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// What differs.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// Reads a ledger; an empty one where none is.
+/// Reads a ledger. It is empty if there is no file.
 pub fn load(path: &Path) -> Result<Ledger, LedgerError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
@@ -81,16 +75,16 @@ pub fn load(path: &Path) -> Result<Ledger, LedgerError> {
     }
 }
 
-/// Reads a ledger that can be made anew; an empty one where none is, or where it can't be used, which is said in the log.
-pub fn read(path: &Path) -> Ledger {
+/// Reads a ledger whose loss is tolerable: it is empty if there is no file, or if the file can't be used. The latter is logged.
+pub fn load_or_empty(path: &Path) -> Ledger {
     load(path).unwrap_or_else(|error| {
-        tracing::warn!("{error}; going on without it");
+        tracing::warn!("{error}; the node continues with an empty one");
         Ledger::new()
     })
 }
 
-/// A ledger as it is written.
+/// The text of a ledger's file.
 pub fn text(ledger: &Ledger) -> String {
-    // Keys are text and values plain: this can't fail.
+    // Keys are text and values are plain, so this can't fail.
     serde_json::to_string_pretty(ledger).unwrap_or_default() + "\n"
 }

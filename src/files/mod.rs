@@ -1,13 +1,22 @@
-//! Files on disk: what a server offers, and what a node takes. All but [`after`] and [`webhook`] blocks, and runs on threads for that.
+//! Files on disk: the files that a server offers, and the files that a node accepts.
 //!
-//! - [`offer`]: a file as it was at one moment, with its digest, as it is read for pulls;
-//! - [`target`]: the place that a pulled file goes to, replaced as a whole or not at all;
-//! - [`incoming`]: a file whose size and digest nobody said, on its way to that place;
-//! - [`after`]: what is done after it was replaced, with [`webhook`] as the one way that uses the network;
+//! In go paths, bytes and digests; out come snapshots to send, replaced files and the commands that follow a
+//! replacement. Nothing here opens a session or knows which server a file is from. Every module but [`after`] and
+//! [`webhook`] blocks, and must run on a thread for blocking work.
+//!
+//! - [`offer`]: a snapshot of an offered file with its digest, which pulls read;
+//! - [`target`]: the place of a pulled file, replaced as a whole or not at all;
+//! - [`incoming`]: a file of unknown size and digest, received by a legacy protocol for such a place;
+//! - [`after`]: the action after a replacement; [`webhook`] is the action that uses the network;
 //! - [`ledger`]: which generation of which file is offered or held, across restarts.
 //!
-//! **Digest.** BLAKE3: it needs no special instructions to be fast, so that hashing is not what limits a pull on a small ARM board
-//! any more than on a server with SHA extensions. 32 bytes, as SHA-256.
+//! **Digest.** BLAKE3 is fast without special instructions, so hashing does not limit a pull on a small ARM board
+//! more than on a server with SHA extensions. A digest has 32 bytes, like SHA-256.
+
+#![allow(
+    missing_docs,
+    reason = "names that say it all need no sentence; what is not obvious is documented"
+)]
 
 pub mod after;
 mod flusher;
@@ -19,13 +28,13 @@ pub mod target;
 mod tests;
 pub mod webhook;
 
-/// The digest of a file: BLAKE3.
+/// A BLAKE3 digest.
 pub type Digest = [u8; 32];
 
-/// How much of a file is read or written at once.
+/// How many bytes of a file are read or written at once.
 pub const BLOCK: usize = 1024 * 1024;
 
-/// A digest as hexadecimal text.
+/// Serializes a digest as hexadecimal text.
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer};
 

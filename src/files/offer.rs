@@ -1,4 +1,6 @@
-//! A file as it was at one moment.
+//! A snapshot of an offered file: its content and its digest at one moment.
+//!
+//! In goes a path; out come bytes of one content, or an error. A snapshot must never mix the bytes of two contents.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -7,34 +9,24 @@ use std::path::{Path, PathBuf};
 
 use super::{BLOCK, Digest};
 
-/// What every SQLite database begins with (<https://sqlite.org/fileformat2.html#magic_header_string>).
+/// The first bytes of every SQLite database (<https://sqlite.org/fileformat2.html#magic_header_string>).
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
-/// Why a file can't be offered as it is.
+/// Why a file can't be offered in its current state.
 #[derive(Debug, thiserror::Error)]
 pub enum OfferError {
-    /// It can't be read.
     #[error("can't read {}: {source}", path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A directory, a device or another thing that is no file.
+    /// A directory, a device or another object.
     #[error("{} is no regular file", path.display())]
-    NotFile {
-        /// What it is called.
-        path: PathBuf,
-    },
-    /// It was written while it was read.
-    #[error("{} was written while it was read: it is taken when it is quiet", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A database with a part of its content elsewhere.
+    NotFile { path: PathBuf },
+    #[error("{} was written while it was read: it is offered once it stays unchanged", path.display())]
+    Changed { path: PathBuf },
+    /// A part of the database's content is in another file.
     #[error(
         "{} is an SQLite database that is being written ({} lies beside it): a copy of the one file would be torn. Offer a copy \
          made by VACUUM INTO or by the backup API",
@@ -42,14 +34,13 @@ pub enum OfferError {
         journal.display()
     )]
     Torn {
-        /// The database.
         path: PathBuf,
-        /// Its log or journal.
+        /// The write-ahead log or the rollback journal.
         journal: PathBuf,
     },
 }
 
-/// What changes when a file does.
+/// Metadata of a file that differs after a change: two equal stamps mean an unchanged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -59,14 +50,9 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of the file at a path; links are followed, as a ConfigMap's file is one.
+    /// The stamp of the file at a path. Links are followed, as a file of a ConfigMap is a link.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
-    }
-
-    /// The file's size in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
     }
 }
 
@@ -81,11 +67,11 @@ impl From<&Metadata> for Stamp {
     }
 }
 
-/// A file as it was at one moment.
+/// The content of a file at one moment.
 ///
-/// It holds the file open: a rename over it changes nothing here. A write into the same file is seen by its stamp, and then
-/// nothing is read any more; so no pull mixes two contents. (A write that leaves size and time as they were is caught by
-/// whoever checks the digest.)
+/// A snapshot holds the file open, so a rename over the file changes nothing. A write into the same file changes its
+/// stamp, and then every read fails; so no pull mixes two contents. (A write that changes neither size nor time is
+/// found by the peer that checks the digest.)
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,
@@ -101,7 +87,7 @@ impl Snapshot {
             path: path.to_owned(),
             source,
         };
-        // A pipe would not open before somebody writes.
+        // Opening a pipe would block until a process writes.
         if !fs::metadata(path).map_err(io)?.is_file() {
             return Err(OfferError::NotFile {
                 path: path.to_owned(),
@@ -141,27 +127,27 @@ impl Snapshot {
             });
         }
         snapshot.check()?;
+        tracing::debug!(path = %path.display(), size = stamp.size, "read a file for its digest");
         Ok(snapshot)
     }
 
-    /// Its size in bytes.
+    /// In bytes.
     pub fn size(&self) -> u64 {
         self.stamp.size
     }
 
-    /// Its digest.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// What it was like when it was taken.
+    /// The file's stamp at the moment of the snapshot.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Reads from `offset` on until the buffer is full or the file ends.
+    /// Reads from `offset` until the buffer is full or the file ends.
     ///
-    /// Fails if the file is not any more as it was; call [`Self::check`] once more when a run of reads is over.
+    /// Fails if the file changed since the snapshot; call [`Self::check`] once more after the last of several reads.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, OfferError> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -180,7 +166,7 @@ impl Snapshot {
         Ok(filled)
     }
 
-    /// Fails if the file was written since.
+    /// Fails if the file changed since the snapshot.
     pub fn check(&self) -> Result<(), OfferError> {
         let metadata = self.file.metadata().map_err(|source| OfferError::Io {
             path: self.path.clone(),
@@ -196,7 +182,7 @@ impl Snapshot {
     }
 }
 
-/// Refuses a database whose log or journal has something in it.
+/// Refuses a database whose log or journal is not empty.
 fn refuse_torn(path: &Path) -> Result<(), OfferError> {
     for suffix in ["-wal", "-journal"] {
         let mut journal = path.as_os_str().to_owned();

@@ -1,11 +1,11 @@
-//! Files in a temporary directory.
+//! Tests with files in a temporary directory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::after::{After, AfterError, Taken};
+use super::after::{After, AfterError, Replacement};
 use super::ledger::{self, Entry, Ledger};
 use super::offer::{OfferError, Snapshot};
 use super::target::{Target, TargetError};
@@ -34,7 +34,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_large_file_that_was_replaced_is_freed_soon_after() {
+fn large_replaced_file_is_freed_soon() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     let large = |byte: u8| vec![byte; 17 << 20];
@@ -42,7 +42,7 @@ fn a_large_file_that_was_replaced_is_freed_soon_after() {
     pull(&path, &large(2)).unwrap();
     assert!(fs::read(&path).unwrap() == large(2));
     assert_eq!(names(directory.path()), ["a"]);
-    // The old one has no name any more, and lives as long as somebody holds it.
+    // The old file has no name any more, and exists as long as a process holds it open.
     let held = || {
         let all = fs::read_dir("/proc/self/fd")
             .unwrap()
@@ -58,14 +58,14 @@ fn a_large_file_that_was_replaced_is_freed_soon_after() {
     while held() > 0 {
         assert!(
             started.elapsed() < Duration::from_secs(30),
-            "the old file is held for ever"
+            "the old file stays open"
         );
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn a_snapshot_outlives_a_rename_over_its_file() {
+fn snapshot_survives_a_rename_over_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     fs::write(&path, "old content").unwrap();
@@ -86,7 +86,7 @@ fn a_snapshot_outlives_a_rename_over_its_file() {
 }
 
 #[test]
-fn a_snapshot_refuses_a_file_that_was_written_since() {
+fn snapshot_of_a_file_written_since_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     fs::write(&path, "content").unwrap();
@@ -99,7 +99,7 @@ fn a_snapshot_refuses_a_file_that_was_written_since() {
 }
 
 #[test]
-fn what_is_no_file_is_not_offered() {
+fn directories_and_pipes_are_not_offered() {
     let directory = tempfile::tempdir().unwrap();
     assert!(matches!(
         Snapshot::take(directory.path()),
@@ -120,12 +120,12 @@ fn what_is_no_file_is_not_offered() {
     .unwrap();
     assert!(
         matches!(Snapshot::take(&pipe), Err(OfferError::NotFile { .. })),
-        "and nobody waits for a writer"
+        "the open does not wait for a writer"
     );
 }
 
 #[test]
-fn a_database_that_is_being_written_is_not_offered() {
+fn database_with_an_open_journal_is_not_offered() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.db");
     fs::write(&path, b"SQLite format 3\0 and pages").unwrap();
@@ -141,14 +141,14 @@ fn a_database_that_is_being_written_is_not_offered() {
         );
         fs::remove_file(directory.path().join(journal)).unwrap();
     }
-    // Any other file may have such neighbours.
+    // Any other file may lie beside such files.
     fs::write(&path, "text").unwrap();
     fs::write(directory.path().join("a.db-wal"), "pages").unwrap();
     assert!(Snapshot::take(&path).is_ok());
 }
 
 #[test]
-fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
+fn pulled_file_replaces_the_old_one_with_the_configured_mode() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     pull(&path, b"first").unwrap();
@@ -160,18 +160,17 @@ fn a_pulled_file_takes_the_old_ones_place_with_its_mode() {
     );
     assert_eq!(names(directory.path()), ["a"]);
     let target = Target::open(&path, 0o640).unwrap();
+    assert_eq!(target.size().unwrap(), Some(6));
     assert_eq!(target.digest(6).unwrap(), Some(digest(b"second")));
-    assert_eq!(
-        (target.digest(5).unwrap(), target.size().unwrap()),
-        (None, Some(6))
-    );
+    assert_eq!(target.digest(5).unwrap(), None);
 }
 
 #[test]
-fn a_pull_goes_on_where_it_stopped_and_parts_of_others_go() {
+fn pull_resumes_its_part_and_removes_other_parts() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
-    let (old, new) = (b"a part of an old generation", b"the new generation");
+    let old = b"a part of an old generation";
+    let new = b"the new generation";
     let target = Target::open(&path, 0o644).unwrap();
     target
         .part(old.len() as u64, &digest(old))
@@ -194,7 +193,7 @@ fn a_pull_goes_on_where_it_stopped_and_parts_of_others_go() {
     drop(part);
     pull(&path, new).unwrap();
     assert_eq!(fs::read(&path).unwrap(), new);
-    // What only looks like a part stays.
+    // A file that only resembles a part stays.
     fs::write(directory.path().join(".a.notes.part"), "").unwrap();
     target.remove_parts(None);
     assert_eq!(names(directory.path()), [".a.notes.part", "a"]);
@@ -206,21 +205,20 @@ fn wrong_content_leaves_the_old_file_whole() {
     let path = directory.path().join("a");
     pull(&path, b"old").unwrap();
     let target = Target::open(&path, 0o644).unwrap();
-    let wrong = |part: &mut target::Part<'_>, bytes: &[u8]| part.write(bytes);
     let mut part = target.part(3, &digest(b"new")).unwrap();
-    wrong(&mut part, b"bad").unwrap();
+    part.write(b"bad").unwrap();
     assert!(part.commit().unwrap_err().to_string().contains("digest"));
     let mut part = target.part(3, &digest(b"new")).unwrap();
-    assert_eq!(part.held(), 0, "what was wrong is not kept");
+    assert_eq!(part.held(), 0, "wrong content is not kept");
     assert!(
-        wrong(&mut part, b"news")
+        part.write(b"news")
             .unwrap_err()
             .to_string()
             .contains("longer")
     );
     drop(part);
     let mut part = target.part(3, &digest(b"new")).unwrap();
-    wrong(&mut part, b"ne").unwrap();
+    part.write(b"ne").unwrap();
     assert!(part.commit().unwrap_err().to_string().contains("too soon"));
     let mut part = target.part(3, &digest(b"new")).unwrap();
     assert_eq!(part.held(), 2);
@@ -230,7 +228,7 @@ fn wrong_content_leaves_the_old_file_whole() {
 }
 
 #[test]
-fn links_and_folders_are_never_written_through() {
+fn links_and_directories_are_never_written_through() {
     let directory = tempfile::tempdir().unwrap();
     let outside = directory.path().join("outside");
     fs::write(&outside, "mine").unwrap();
@@ -241,7 +239,7 @@ fn links_and_folders_are_never_written_through() {
         Err(TargetError::IsLink { .. })
     ));
     fs::remove_file(&path).unwrap();
-    // A link in the place of the part is removed, not followed.
+    // A link with the name of the part is removed, not followed.
     let target = Target::open(&path, 0o644).unwrap();
     let part = format!(
         ".a.{}.part",
@@ -250,7 +248,7 @@ fn links_and_folders_are_never_written_through() {
     symlink(&outside, directory.path().join(part)).unwrap();
     pull(&path, b"new").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
-    // A link that appears in between.
+    // A link that appears during the pull is not followed either.
     fs::remove_file(&path).unwrap();
     let mut part = target.part(3, &digest(b"two")).unwrap();
     part.write(b"two").unwrap();
@@ -259,7 +257,7 @@ fn links_and_folders_are_never_written_through() {
     assert_eq!(fs::read(&outside).unwrap(), b"mine");
     assert!(matches!(
         Target::open(directory.path(), 0o644).map(drop),
-        Err(TargetError::IsFolder { .. })
+        Err(TargetError::IsDirectory { .. })
     ));
     let nowhere = directory.path().join("none/a");
     assert!(
@@ -270,7 +268,7 @@ fn links_and_folders_are_never_written_through() {
     );
 }
 
-/// The name of the part that a pull of some content would go on with.
+/// The path of the part that a pull of this content would resume.
 fn part_of(path: &Path, content: &[u8]) -> PathBuf {
     let digest = data_encoding::HEXLOWER.encode(&digest(content)[..8]);
     path.with_file_name(format!(
@@ -280,7 +278,7 @@ fn part_of(path: &Path, content: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
+fn object_with_the_name_of_a_part_is_neither_written_nor_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     let part = part_of(&path, b"new");
@@ -302,7 +300,7 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
     );
     drop(std::os::unix::net::UnixListener::bind(&part).unwrap());
     pull(&path, b"new").unwrap();
-    // A second name of another file, longer than the part may be, and as long as it might be.
+    // The part is a second name of another file, once longer than the content and once shorter.
     let mine = directory.path().join("mine");
     for content in ["longer than the new content", "ne"] {
         fs::write(&mine, content).unwrap();
@@ -321,12 +319,12 @@ fn what_stands_in_the_parts_place_is_neither_written_nor_waited_for() {
         pull(&path, b"new")
             .unwrap_err()
             .to_string()
-            .contains("write beside")
+            .contains("write a file beside it")
     );
 }
 
 #[test]
-fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_too() {
+fn file_with_the_content_gets_its_mode_unless_it_has_a_second_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -334,7 +332,7 @@ fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_
     let target = Target::open(&path, 0o640).unwrap();
     assert!(
         !target.keep(3, &digest(b"new")).unwrap(),
-        "nothing is there"
+        "there is no file yet"
     );
     fs::write(&path, "old").unwrap();
     set_mode(0o600);
@@ -350,10 +348,10 @@ fn a_file_that_has_the_content_already_gets_its_mode_unless_it_has_another_name_
 }
 
 #[test]
-fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
+fn ledger_survives_and_a_damaged_or_unreadable_one_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ledger.json");
-    assert_eq!(ledger::read(&path), Ledger::new());
+    assert_eq!(ledger::load_or_empty(&path), Ledger::new());
     let entry = Entry {
         server: NodeId([1; 32]),
         generation: 7,
@@ -361,12 +359,12 @@ fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
         digest: [9; 32],
         unfinished: true,
         failed: Some("it ended with exit status 1".to_owned()),
-        taken: Some(Timestamp(7)),
+        pulled: Some(Timestamp(7)),
         server_name: Some("hub".parse().unwrap()),
     };
     let ledger = Ledger::from([("catalogue".to_owned(), entry)]);
     fs::write(&path, ledger::text(&ledger)).unwrap();
-    assert_eq!(ledger::read(&path), ledger);
+    assert_eq!(ledger::load_or_empty(&path), ledger);
     assert_eq!(
         ledger::load(&directory.path().join("none")).unwrap(),
         Ledger::new()
@@ -376,9 +374,9 @@ fn a_ledger_survives_and_a_damaged_or_unreadable_one_is_told() {
         let error = ledger::load(&path).unwrap_err().to_string();
         assert!(error.contains("ledger.json is damaged"), "{error}");
         assert_eq!(
-            ledger::read(&path),
+            ledger::load_or_empty(&path),
             Ledger::new(),
-            "where it can be made anew, that is done"
+            "a ledger whose loss is tolerable starts empty"
         );
     }
     let error = ledger::load(directory.path()).unwrap_err().to_string();
@@ -389,7 +387,7 @@ async fn run(after: &After, name: &str, generation: u64, path: &str) -> Result<(
     let node: NodeName = "kiosk".parse().unwrap();
     let path = Path::new(path);
     after
-        .run(&Taken {
+        .run(&Replacement {
             name,
             generation,
             size: 1,
@@ -408,25 +406,25 @@ fn exec(command: &[&str], limit: Duration) -> After {
     }
 }
 
-/// Waits until a process is gone, or waits for nobody but its parent.
-async fn ends(pid: &str) {
-    let lives = || {
+/// Waits until a process has ended, or is a zombie.
+async fn until_ended(pid: &str) {
+    let is_running = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ")
             .is_some_and(|(_, state)| !state.starts_with('Z'))
     };
     let started = Instant::now();
-    while lives() {
+    while is_running() {
         assert!(
             started.elapsed() < Duration::from_secs(60),
-            "process {pid} goes on"
+            "process {pid} still runs"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test]
-async fn commands_get_what_they_need_and_are_killed_when_late() {
+async fn commands_get_their_environment_and_are_killed_when_late() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
     let script = format!(
@@ -449,7 +447,7 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
     assert!(failed.to_string().contains("exit status: 3"), "{failed}");
     let missing = run(&exec(&["/no/such/program"], soon), "c", 1, "/").await;
     assert!(matches!(missing, Err(AfterError::Start { .. })));
-    // Whatever it started is killed with it, late or given up.
+    // A late or aborted command is killed with all processes that it started.
     let pid_file = directory.path().join("pid");
     let script = format!(
         "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
@@ -460,7 +458,7 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
         while !pid_file.exists() {
             assert!(
                 began.elapsed() < Duration::from_secs(60),
-                "the command does not begin"
+                "the command does not start"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -469,23 +467,23 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
         pid
     };
     let after = exec(&["sh", "-c", &script], Duration::from_secs(3600));
-    let passes = async {
+    let hour_passes = async {
         let child = started().await;
-        // The hour passes at once.
+        // The paused clock lets the hour pass at once.
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(3601)).await;
         tokio::time::resume();
         child
     };
-    let (late, child) = tokio::join!(run(&after, "c", 1, "/"), passes);
+    let (late, child) = tokio::join!(run(&after, "c", 1, "/"), hour_passes);
     assert!(matches!(late, Err(AfterError::TimedOut { .. })));
-    ends(&child).await;
+    until_ended(&child).await;
     let child = tokio::select! {
         ended = run(&after, "c", 1, "/") => panic!("{ended:?}"),
         child = started() => child,
     };
-    ends(&child).await;
-    // More output than is kept holds up nobody.
+    until_ended(&child).await;
+    // More output than is kept does not block the command.
     run(
         &exec(&["sh", "-c", "head -c 1000000 /dev/zero"], soon),
         "c",
@@ -497,7 +495,7 @@ async fn commands_get_what_they_need_and_are_killed_when_late() {
 }
 
 #[tokio::test]
-async fn signals_go_to_the_process_in_the_file() {
+async fn signal_is_sent_to_the_process_in_the_pid_file() {
     let directory = tempfile::tempdir().unwrap();
     let pid_file = directory.path().join("pid");
     let mut child = tokio::process::Command::new("sleep")

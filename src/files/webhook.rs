@@ -1,4 +1,7 @@
-//! A program that is told by HTTP that a file was replaced.
+//! A webhook: an HTTP server that is notified of a replaced file.
+//!
+//! In goes a replacement; out comes one POST, and an error unless the server answers 2xx. Logs and errors must never
+//! contain a token, a header, or more of the URL than scheme, host and port.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,30 +9,28 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::after::Taken;
+use super::after::Replacement;
 use crate::model::HttpUrl;
 use crate::net::{HttpClient, HttpError};
 
-/// The share of the limit in which a connection must stand.
+/// The share of the limit in which the connection must be established: one half.
 const CONNECT_SHARE: u32 = 2;
 
-/// A URL that gets a POST.
 #[derive(Clone)]
 pub struct Webhook {
-    /// The URL.
     pub url: HttpUrl,
     /// Further headers, by name.
     pub headers: Vec<(String, String)>,
     /// The bearer token.
     pub token: Option<Zeroizing<String>>,
-    /// Who sends, with what it trusts.
+    /// The client, with the certificate authorities that it trusts.
     pub client: HttpClient,
     /// How long the whole request may take.
     pub limit: Duration,
 }
 
 impl fmt::Debug for Webhook {
-    /// Without token and headers: neither is for logs.
+    /// Omits the token and the headers, as neither belongs in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             url,
@@ -48,43 +49,33 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Why a webhook failed. No message holds more of the URL than scheme, host and port.
+/// Why a webhook failed. No message contains more of the URL than scheme, host and port.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// It got no answer.
     #[error("{origin} got no answer: {source}")]
     Http {
         /// Scheme, host and port.
         origin: String,
-        /// Why.
         #[source]
         source: HttpError,
     },
-    /// It took too long.
     #[error("{origin} did not answer within {} s", limit.as_secs_f32())]
-    TimedOut {
-        /// Scheme, host and port.
-        origin: String,
-        /// The limit.
-        limit: Duration,
-    },
-    /// It answered something else than 2xx.
-    #[error("{origin} answered {status}{}", said(*status, line))]
+    TimedOut { origin: String, limit: Duration },
+    /// The status was not 2xx.
+    #[error("{origin} answered {status}{}", reason(*status, line))]
     Refused {
-        /// Scheme, host and port.
         origin: String,
-        /// The status code.
         status: u16,
-        /// The first line of the answer's body.
+        /// The first line of the body.
         line: String,
     },
 }
 
-/// What an answer said, behind its status.
-fn said(status: u16, line: &str) -> String {
+/// The text behind a status: the remedy for a redirect, else the first line of the body.
+fn reason(status: u16, line: &str) -> String {
     match (status, line) {
         (300..400, _) => {
-            ": redirects are not followed, so name the URL that it leads to".to_owned()
+            ": redirects are not followed, so configure the URL that it leads to".to_owned()
         }
         (_, "") => String::new(),
         (_, line) => format!(": {line}"),
@@ -92,10 +83,10 @@ fn said(status: u16, line: &str) -> String {
 }
 
 impl Webhook {
-    /// Tells what was taken.
-    pub async fn call(&self, taken: &Taken<'_>) -> Result<(), WebhookError> {
-        // Names and numbers, and a path that came as text from the configuration: this can't fail.
-        let body = serde_json::to_vec(taken).unwrap_or_default();
+    /// Posts the replacement as JSON.
+    pub async fn call(&self, replacement: &Replacement<'_>) -> Result<(), WebhookError> {
+        // The fields are names, numbers, and a path that was text in the configuration, so this can't fail.
+        let body = serde_json::to_vec(replacement).unwrap_or_default();
         let mut headers = vec![("Content-Type", "application/json")];
         headers.extend(
             self.headers
@@ -104,6 +95,7 @@ impl Webhook {
         );
         let token = self.token.as_ref().map(|token| token.as_str());
         let origin = || self.url.origin();
+        tracing::debug!(file = replacement.name, webhook = %origin(), "calling the webhook");
         let post = self
             .client
             .post(&self.url, &headers, token, body, self.limit / CONNECT_SHARE);
@@ -119,7 +111,7 @@ impl Webhook {
             })?;
         let status = answer.status.as_u16();
         if answer.status.is_success() {
-            tracing::info!(file = taken.name, webhook = %origin(), status, "the webhook took it");
+            tracing::info!(file = replacement.name, webhook = %origin(), status, "the webhook accepted the notification");
             Ok(())
         } else {
             Err(WebhookError::Refused {
@@ -136,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_form_of_a_webhook_shows_no_secret() {
+    fn debug_output_of_a_webhook_contains_no_secret() {
         let webhook = Webhook {
             url: "https://hub/s3cret?s3cret".parse().unwrap(),
             headers: vec![("X-Key".into(), "s3cret".into())],

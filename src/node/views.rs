@@ -6,12 +6,11 @@ mod publications;
 
 use super::core::Core;
 use crate::api::view::{
-    AddressView, CloneView, Evidence, HistoryView, HolderView, MethodState, MethodView, NodeView,
-    ServerView,
+    AddressView, CloneView, HistoryView, HolderView, MethodState, MethodView, NodeView, ServerView,
 };
 use crate::discovery::{self, Server, explain_refusal};
 use crate::model::{Now, Record, State};
-use crate::registry::{self, Interval, NodeRef};
+use crate::registry::{Interval, NodeRef};
 
 pub(super) use counters::counters;
 pub(super) use interfaces::{group_sockets, interfaces};

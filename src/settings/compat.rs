@@ -11,13 +11,13 @@ use crate::wire::compat::pydiscover::Channel;
 /// The legacy protocols that are on.
 pub(crate) fn compat(config: &Config) -> Result<compat::Settings, SettingsError> {
     let serves = config.role.serves();
-    let asks = config
+    let searches = config
         .discovery
         .methods
         .contains(&config::Method::Pydiscover);
     let pydiscover = match &config.compat.pydiscover {
-        Some(_) if serves || asks => Some(pydiscover(config)?),
-        None if asks => Some(pydiscover(config)?),
+        Some(_) if serves || searches => Some(pydiscover(config)?),
+        None if searches => Some(pydiscover(config)?),
         _ => None,
     };
     let dynip = config
@@ -74,11 +74,11 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
         channel,
         port: protocol.port,
         password: protocol.password_file.is_some(),
-        serves: serves.then(|| compat::Served {
+        serves: serves.then(|| compat::PydiscoverAnswer {
             hidden: protocol.hidden,
             info: config.info.clone(),
         }),
-        asks: config
+        searches: config
             .discovery
             .methods
             .contains(&config::Method::Pydiscover),

@@ -1,4 +1,6 @@
-//! What a node takes, and how the last attempt went: written by the puller, read for `status`.
+//! The state of every accepted file and its last attempt.
+//!
+//! The puller writes it, and the event loop reads it for `status`. Nothing here touches a file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,29 +11,26 @@ use crate::files::Digest;
 use crate::files::ledger::Entry;
 use crate::model::Timestamp;
 
-/// Every accepted file as it stands.
+/// The state of every accepted file; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Accepts(Arc<RwLock<BTreeMap<Box<str>, AcceptView>>>);
 
 impl Accepts {
-    /// Files by name, none of them tried yet.
+    /// The accepted files by name, before the first attempt.
     pub(crate) fn new(accepts: impl IntoIterator<Item = (Box<str>, PathBuf)>) -> Self {
-        let view = |(name, path): (Box<str>, PathBuf)| {
+        let views = accepts.into_iter().map(|(name, path)| {
             let view = AcceptView {
                 name: name.to_string(),
                 path: path.display().to_string(),
                 ..AcceptView::default()
             };
             (name, view)
-        };
-        Self(Arc::new(RwLock::new(
-            accepts.into_iter().map(view).collect(),
-        )))
+        });
+        Self(Arc::new(RwLock::new(views.collect())))
     }
 
-    /// Every file.
     pub(crate) fn views(&self) -> Vec<AcceptView> {
-        // Each change is whole before the lock is given back, so what a panic left is whole too.
+        // Each change is complete before the lock is released, so a poisoned lock still guards complete views.
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -40,22 +39,23 @@ impl Accepts {
             .collect()
     }
 
-    /// Notes what is held now.
-    pub(super) fn holds(&self, name: &str, entry: &Entry) {
+    /// Stores what is held now.
+    pub(super) fn set_held(&self, name: &str, entry: &Entry) {
         self.set(name, |view| {
-            // A server that is noted before anything was taken of it.
+            // Generation 0: the server is stored before anything was pulled from it.
             let is_held = entry.generation > 0;
             view.server = Some(entry.server);
             view.server_name.clone_from(&entry.server_name);
             view.generation = is_held.then_some(entry.generation);
             view.size = is_held.then_some(entry.size);
             view.digest = is_held.then(|| data_encoding::HEXLOWER.encode(&entry.digest));
-            view.pulled = entry.taken;
+            view.pulled = entry.pulled;
         });
     }
 
-    /// Notes what came by a wire that knows neither servers nor generations, and when that changed the file.
-    pub(super) fn received(
+    /// Stores what a legacy protocol delivered, which knows neither servers nor generations; `changed` is when that
+    /// changed the file.
+    pub(super) fn set_received(
         &self,
         name: &str,
         size: u64,
@@ -69,8 +69,8 @@ impl Accepts {
         });
     }
 
-    /// Notes how an attempt went.
-    pub(super) fn tried(&self, name: &str, at: Timestamp, error: Option<String>) {
+    /// Stores the outcome of an attempt.
+    pub(super) fn set_attempt(&self, name: &str, at: Timestamp, error: Option<String>) {
         self.set(name, |view| {
             view.last_attempt = Some(at);
             view.error = error;

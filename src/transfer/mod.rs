@@ -1,7 +1,8 @@
-//! Distribution of files: what a server offers, and what a node pulls.
+//! Distribution of files: the offers of a server, and the pulls of a node.
 //!
-//! Offers and pulls live on the thread of the sessions. The node holds [`Handles`]: it passes notices and commands on,
-//! says which servers there are, and hears of progress by [`FileEvent`].
+//! Offers and pulls run on the thread of the sessions. The node's event loop holds [`Handles`]: it passes notices and
+//! commands on, publishes which servers hold this node's record, and receives progress as [`FileEvent`]s. Nothing here
+//! reads the configuration or sends a datagram, and no file is accepted from a server that is not the file's own.
 
 mod accepts;
 mod fetch;
@@ -29,65 +30,61 @@ pub(crate) use accepts::Accepts;
 use offers::{Generation, Keeper, Offers, Refresh};
 use puller::{Accepted, Command, Puller};
 
-/// What sessions tell the node of files.
+/// An event of the sessions or of the offers, for the event loop.
 pub(crate) enum FileEvent {
-    /// A node pulls: so many bytes are on their way to it.
+    /// A node pulls, and so many bytes were sent to it.
     Sending {
         node: NodeId,
         name: Box<str>,
         generation: u64,
         bytes: u64,
     },
-    /// A node, which introduced itself, says what it holds.
+    /// A node that proved its identity reports what it holds.
     Reported { node: NodeId, report: Report },
-    /// A file has a newer generation.
+    /// An offered file has a newer generation.
     Newer {
         name: Box<str>,
         generation: Arc<Generation>,
     },
 }
 
-/// What is offered and taken, and by whom.
 pub(crate) struct Settings {
-    /// The files that are offered, each with its path.
+    /// The offered files by name.
     pub(crate) offers: Vec<(Box<str>, PathBuf)>,
-    /// The files that are taken.
     pub(crate) accepts: Vec<Accepted>,
     /// Over how long the pulls of many nodes spread.
     pub(crate) spread: Duration,
-    /// Who pulls.
+    /// This node's name.
     pub(crate) node: NodeName,
-    /// Who pulls and signs.
     pub(crate) identity: Identity,
-    /// The keys of the channel.
     pub(crate) key_ring: KeyRing,
     /// The channel's name.
     pub(crate) channel: String,
-    /// Where the ledgers are.
+    /// The directory of the ledgers.
     pub(crate) state_dir: PathBuf,
 }
 
-/// The node's ends of the queues to and from the thread of the sessions.
+/// The event loop's ends of the queues to and from the thread of the sessions.
 pub(crate) struct Handles {
     pub(crate) offers: Offers,
     pub(crate) accepts: Accepts,
     pub(crate) events: mpsc::Sender<FileEvent>,
     pub(crate) refreshes: Option<mpsc::Sender<Refresh>>,
     pub(crate) puller: Option<mpsc::Sender<Command>>,
-    /// Where the puller sees the servers that hold this node's record.
+    /// The servers that hold this node's record, which the puller follows.
     pub(crate) servers: watch::Sender<Vec<Peer>>,
 }
 
-/// What runs on the thread of the sessions, and what comes from there.
+/// The tasks for the thread of the sessions, and the events that they send.
 pub(crate) struct Tasks {
     pub(crate) tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(crate) events: mpsc::Receiver<FileEvent>,
 }
 
-/// Messages that wait on their way between the node's loop and the thread of the sessions.
+/// How many messages wait in a queue between the event loop and the thread of the sessions.
 const QUEUE: usize = 1024;
 
-/// Makes what offers and accepted files need; nothing runs yet.
+/// Creates the tasks and the queues. Nothing runs yet.
 pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
     let Settings {
         offers,
@@ -117,8 +114,8 @@ pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
             state_dir.join("offers.json"),
             handles.events.clone(),
         );
-        let (refreshes, asked) = mpsc::channel(QUEUE);
-        tasks.push(Box::pin(keeper.run(asked)));
+        let (refreshes, requests) = mpsc::channel(QUEUE);
+        tasks.push(Box::pin(keeper.run(requests)));
         handles.refreshes = Some(refreshes);
     }
     if !accepts.is_empty() {
@@ -137,39 +134,46 @@ pub(crate) fn start(settings: Settings) -> (Handles, Tasks) {
             spread,
             ledger_path: state_dir.join("accepted.json"),
         };
-        let (told, tell) = mpsc::channel(QUEUE);
-        tasks.push(Box::pin(puller.run(handles.servers.subscribe(), tell)));
-        handles.puller = Some(told);
+        let (commands, received) = mpsc::channel(QUEUE);
+        tasks.push(Box::pin(puller.run(handles.servers.subscribe(), received)));
+        handles.puller = Some(commands);
     }
     (handles, Tasks { tasks, events })
 }
 
-/// Shows servers, each with its address, name and clock, if anything of them changed.
-pub(crate) fn show<'s>(
-    shown: &watch::Sender<Vec<Peer>>,
+/// Publishes the servers, each with its address, id, name and clock, if anything but a name changed.
+pub(crate) fn publish_servers<'s>(
+    published: &watch::Sender<Vec<Peer>>,
     servers: impl Iterator<Item = (SocketAddr, NodeId, &'s NodeName, i64)> + Clone,
 ) {
-    let before = |server: &Peer| (server.address, server.id, server.clock_ahead);
-    let same = servers
+    let is_unchanged = servers
         .clone()
-        .map(|(address, id, _, clock)| (address, id, clock))
-        .eq(shown.borrow().iter().map(before));
-    if !same {
-        let found = |(address, id, name, clock_ahead): (_, _, &NodeName, _)| Peer {
+        .map(|(address, id, _, clock_ahead)| (address, id, clock_ahead))
+        .eq(published
+            .borrow()
+            .iter()
+            .map(|server| (server.address, server.id, server.clock_ahead)));
+    if is_unchanged {
+        return;
+    }
+    let peers: Vec<Peer> = servers
+        .map(|(address, id, name, clock_ahead)| Peer {
             address,
             id,
             name: name.clone(),
             clock_ahead,
-        };
-        shown.send_replace(servers.map(found).collect());
-    }
+        })
+        .collect();
+    tracing::debug!(servers = peers.len(), "the servers of the puller changed");
+    published.send_replace(peers);
 }
 
-/// Brings a ledger to the disk, which may be slow: sessions go on meanwhile.
-async fn keep(path: &Path, ledger: &Ledger) -> Result<(), String> {
-    let (path, text) = (path.to_owned(), ledger::text(ledger));
+/// Writes a ledger durably, on another thread, as a slow disk must not stop the sessions.
+async fn write_ledger(path: &Path, ledger: &Ledger) -> Result<(), String> {
+    let path = path.to_owned();
+    let text = ledger::text(ledger);
     match tokio::task::spawn_blocking(move || write_durably(&path, text.as_bytes())).await {
-        Ok(kept) => kept.map_err(|error| error.to_string()),
+        Ok(written) => written.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     }
 }

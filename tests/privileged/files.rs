@@ -868,7 +868,7 @@ fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
     );
     let log = pair.node.log();
     assert!(
-        log.contains("failed to bring to the disk") && log.contains("came=100000"),
+        log.contains("failed to sync") && log.contains("received=100000"),
         "{log}"
     );
 }

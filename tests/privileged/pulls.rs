@@ -329,5 +329,5 @@ fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
             break;
         }
     }
-    assert!(node.log().contains("goes on there"), "{}", node.log());
+    assert!(node.log().contains("resumes there"), "{}", node.log());
 }

@@ -77,7 +77,7 @@ fn usage_errors_end_with_2_and_say_how() {
             "some similar subcommands exist: 'who', 'where'",
         ),
         (&["where"], "<NAME>"),
-        (&["where", "no/name"], "'/' can't stand in a name"),
+        (&["where", "no/name"], "a name can't contain '/'"),
         (
             &["where", "laptop", "--at", "yesterday"],
             "or a time ago such as 2h",

@@ -21,7 +21,7 @@ use crate::api::request::{ErrorKind, Request};
 use crate::api::view::{AcceptView, ChangeKind, OfferView};
 use crate::model::NodeId;
 use crate::transfer::puller::Command;
-use crate::transfer::{FileEvent, Handles, offers, show};
+use crate::transfer::{FileEvent, Handles, offers, publish_servers};
 use crate::wire::session::Report;
 use crate::wire::v1::Notice;
 
@@ -180,7 +180,7 @@ impl Node {
             let held = server.held.as_ref()?;
             Some((server.address, server.id, &server.name, held.clock_offset))
         });
-        show(&self.files.transfer.servers, servers);
+        publish_servers(&self.files.transfer.servers, servers);
     }
 
     /// The files that this node offers, for `status`.

@@ -231,7 +231,12 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
             what: "an interval",
         });
     }
-    Ok(Interval { ip, evidence, from, to })
+    Ok(Interval {
+        ip,
+        evidence,
+        from,
+        to,
+    })
 }
 
 fn decode_protocol(d: &mut Decoder<'_>) -> Result<Protocol, RowError> {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use hereabouts::files::after::{After, AfterError, Taken};
+use hereabouts::files::after::{After, AfterError, Replacement};
 use hereabouts::files::webhook::{Webhook, WebhookError};
 use hereabouts::model::{NodeName, Timestamp};
 use hereabouts::net::HttpClient;
@@ -91,7 +91,7 @@ async fn call(webhook: Webhook) -> Result<(), WebhookError> {
         Path::new("/var/lib/kiosk/menu.json"),
     );
     let time = Timestamp(1_795_200_000_123);
-    let taken = Taken {
+    let taken = Replacement {
         name: "menu",
         generation: 7,
         size: 1234,

@@ -1,5 +1,5 @@
-use crate::model::Evidence;
 use super::*;
+use crate::model::Evidence;
 
 #[test]
 fn changed_source_is_recorded_in_the_history() {

@@ -106,7 +106,10 @@ fn check(table: &Table) {
             {
                 let apart =
                     a.to.is_some_and(|to| to <= b.from) || b.to.is_some_and(|to| to <= a.from);
-                assert!((a.ip, a.evidence) != (b.ip, b.evidence) || apart, "{a:?} {b:?}");
+                assert!(
+                    (a.ip, a.evidence) != (b.ip, b.evidence) || apart,
+                    "{a:?} {b:?}"
+                );
             }
         }
     }

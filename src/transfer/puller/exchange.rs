@@ -1,5 +1,7 @@
-//! What is said on a visit besides the files themselves. It has a limit in all: a member that is a server, and answers as slowly
-//! as it may or talks on for ever, would keep the node from every other server.
+//! The requests of a visit besides the files themselves: introduction, offers and reports.
+//!
+//! All answers of one visit have a common time limit: a server that answers as slowly as it may, or for ever, would keep
+//! the node from every other server.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,48 +20,50 @@ use crate::wire::v1::Notice;
 
 /// How long a server may take for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long it may take for all answers of a visit.
-const ALL: Duration = Duration::from_secs(60);
-/// Offers of one server that are looked at.
-const OFFERS: usize = 256;
+/// How long a server may take for all answers of a visit.
+const ALL_ANSWERS: Duration = Duration::from_secs(60);
+/// How many offers of one server are read.
+const MAX_OFFERS: usize = 256;
 
-/// Names of offers that were refused, and why.
+/// The names of refused offers, each with the reason.
 pub(in crate::transfer) type Refused = HashMap<Box<str>, String>;
 
-/// How a session with a server is had.
-pub(in crate::transfer) struct Caller<'c> {
+/// The means to open a session with a server.
+pub(in crate::transfer) struct Dialer<'c> {
     pub(in crate::transfer) server: &'c Peer,
     pub(in crate::transfer) key_ring: &'c KeyRing,
     pub(in crate::transfer) channel: &'c str,
     pub(in crate::transfer) identity: &'c Identity,
 }
 
-impl Caller<'_> {
-    /// Connects, and says who this node is.
-    pub(in crate::transfer) async fn session(
+impl Dialer<'_> {
+    /// Connects, and proves this node's identity.
+    pub(in crate::transfer) async fn connect(
         &self,
-        talk: &mut Talk,
+        exchange: &mut Exchange,
     ) -> Result<Session<TcpStream>, SessionError> {
         let mut session = self.server.connect(self.key_ring, self.channel).await?;
         let introduction = Request::introduce(self.identity, session.binding());
-        talk.done(&mut session, &introduction).await?;
+        exchange.request(&mut session, &introduction).await?;
         Ok(session)
     }
 }
 
-/// The talk of one visit.
-pub(in crate::transfer) struct Talk {
-    /// How long the server may still take.
-    left: Duration,
+/// The exchange of one visit, with its time limit.
+pub(in crate::transfer) struct Exchange {
+    /// How long the server may still take for its answers.
+    remaining: Duration,
 }
 
-impl Talk {
+impl Exchange {
     pub(in crate::transfer) fn new() -> Self {
-        Self { left: ALL }
+        Self {
+            remaining: ALL_ANSWERS,
+        }
     }
 
-    /// Asks for something that is answered by an end.
-    pub(in crate::transfer) async fn done<S>(
+    /// Sends a request whose answer is an end.
+    pub(in crate::transfer) async fn request<S>(
         &mut self,
         session: &mut Session<S>,
         request: &Request,
@@ -67,20 +71,20 @@ impl Talk {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.within(async {
+        self.timed(async {
             session.ask(request).await?;
             match session.answer().await? {
                 Answer::End => Ok(()),
                 Answer::Failed { message, .. } => {
                     Err(io::Error::other(String::from(message)).into())
                 }
-                _ => Err(io::Error::other("the server answered something else").into()),
+                _ => Err(io::Error::other("the server sent an unexpected answer").into()),
             }
         })
         .await
     }
 
-    /// What a server offers, and by name why an offer was refused: its signature does not hold.
+    /// The offers of a server, and the refused ones, whose signature is invalid.
     pub(in crate::transfer) async fn offers<S>(
         &mut self,
         session: &mut Session<S>,
@@ -88,26 +92,28 @@ impl Talk {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (mut offers, mut refused) = (Vec::new(), Refused::new());
+        let mut offers = Vec::new();
+        let mut refused = Refused::new();
         let read = async {
             session.ask(&Request::Offers).await?;
             let key = session.key();
             loop {
                 match session.answer().await? {
-                    Answer::Offer(notice) if offers.len() + refused.len() < OFFERS => {
+                    Answer::Offer(notice) if offers.len() + refused.len() < MAX_OFFERS => {
                         match notice.verify(key) {
                             Ok(()) => offers.push(notice),
                             Err(error) => {
-                                let said = format!(
-                                    "the offer is not that of the server {}: {error}",
+                                let reason = format!(
+                                    "the offer is not signed by the server {}: {error}",
                                     notice.server
                                 );
-                                refused.insert(notice.name, said);
+                                tracing::debug!(name = %notice.name, "refused an offer: {reason}");
+                                refused.insert(notice.name, reason);
                             }
                         }
                     }
                     Answer::End => return Ok(()),
-                    // What came before is no complete list.
+                    // The offers before the failure are no complete list.
                     Answer::Failed { message, .. } => {
                         return Err(io::Error::other(String::from(message)).into());
                     }
@@ -115,24 +121,27 @@ impl Talk {
                 }
             }
         };
-        self.within(read).await?;
+        self.timed(read).await?;
         Ok((offers, refused))
     }
 
-    async fn within<T>(
+    async fn timed<T>(
         &mut self,
         work: impl Future<Output = Result<T, SessionError>>,
     ) -> Result<T, SessionError> {
         let started = Instant::now();
-        let outcome = timeout(ANSWER.min(self.left), work).await;
-        self.left = self.left.saturating_sub(started.elapsed());
+        let outcome = timeout(ANSWER.min(self.remaining), work).await;
+        self.remaining = self.remaining.saturating_sub(started.elapsed());
         outcome.unwrap_or_else(|_| {
-            let late = if self.left.is_zero() {
-                format!("its answers took more than {} s in all", ALL.as_secs())
+            let reason = if self.remaining.is_zero() {
+                format!(
+                    "its answers took more than {} s in all",
+                    ALL_ANSWERS.as_secs()
+                )
             } else {
                 format!("no answer within {} s", ANSWER.as_secs())
             };
-            Err(io::Error::new(io::ErrorKind::TimedOut, late).into())
+            Err(io::Error::new(io::ErrorKind::TimedOut, reason).into())
         })
     }
 }
@@ -146,14 +155,14 @@ mod tests {
     use crate::wire::keyring::Secret;
     use crate::wire::session::ErrorKind;
 
-    /// A session with a server that gives one answer after the other, each after some seconds, and the last one for ever.
+    /// A session with a server that sends its answers one by one, each after some seconds, and repeats the last one for ever.
     async fn server_that_answers(
         answers: Vec<Answer<'static>>,
         seconds: u64,
     ) -> (Session<DuplexStream>, impl Future<Output = ()>) {
         let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
         let (near, far) = tokio::io::duplex(300_000);
-        let (caller, server) = tokio::join!(
+        let (client, server) = tokio::join!(
             crate::session::call(near, key_ring.first(), "home", Timestamp(1)),
             crate::session::accept(far, &key_ring, "home", |_, _| true)
         );
@@ -166,15 +175,15 @@ mod tests {
                 server.flush().await.unwrap();
             }
         };
-        (caller.unwrap(), answering)
+        (client.unwrap(), answering)
     }
 
-    /// How many offers a server has that answers so.
+    /// The number of offers of a server with these answers.
     async fn offers_of(answers: Vec<Answer<'static>>) -> Result<usize, String> {
         let (mut session, answering) = server_that_answers(answers, 10).await;
-        let mut talk = Talk::new();
+        let mut exchange = Exchange::new();
         tokio::select! {
-            offers = timeout(Duration::from_secs(3600), talk.offers(&mut session)) => {
+            offers = timeout(Duration::from_secs(3600), exchange.offers(&mut session)) => {
                 offers.expect("it ends within an hour").map(|(offers, _)| offers.len()).map_err(|error| error.to_string())
             }
             () = answering => unreachable!(),
@@ -182,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_talks_on_for_ever_or_fails_offers_nothing() {
+    async fn server_that_answers_for_ever_or_fails_offers_nothing() {
         assert_eq!(offers_of(vec![Answer::Alive, Answer::End]).await, Ok(0));
         assert!(
             offers_of(vec![Answer::Alive])
@@ -203,12 +212,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_takes_its_time_for_each_answer_is_left_after_a_minute() {
+    async fn slow_server_is_abandoned_after_a_minute() {
         let (mut session, answering) = server_that_answers(vec![Answer::End], 25).await;
-        let mut talk = Talk::new();
+        let mut exchange = Exchange::new();
         let reports = async {
             for number in 0..64 {
-                if let Err(error) = talk.done(&mut session, &Request::Offers).await {
+                if let Err(error) = exchange.request(&mut session, &Request::Offers).await {
                     return (number, error.to_string());
                 }
             }
