@@ -229,7 +229,7 @@ impl Socket {
     }
 
     /// Whether it hears groups and broadcasts: only a socket that is bound to every address does.
-    pub fn hears_groups(&self) -> bool {
+    pub fn receives_groups(&self) -> bool {
         self.address.ip().is_unspecified()
     }
 

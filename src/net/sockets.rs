@@ -86,7 +86,7 @@ impl Sockets {
     ///
     /// To be called before the first join. Must be called within a tokio runtime.
     pub fn hear_groups(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
-        let has = |family| self.family(family).is_some_and(Socket::hears_groups);
+        let has = |family| self.family(family).is_some_and(Socket::receives_groups);
         self.groups = Groups::bind(settings, self.port(), has)?;
         Ok(())
     }

@@ -59,12 +59,12 @@ async fn wildcard_binds_both_families_to_one_port() {
             .iter()
             .all(|address| address.port() == sockets.port() && address.port() > 0)
     );
-    assert!(sockets.family(Family::Ipv4).unwrap().hears_groups());
+    assert!(sockets.family(Family::Ipv4).unwrap().receives_groups());
     assert!(
         !bind("127.0.0.1")
             .family(Family::Ipv4)
             .unwrap()
-            .hears_groups()
+            .receives_groups()
     );
 }
 

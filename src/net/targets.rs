@@ -7,7 +7,7 @@ use super::{Family, FanoutSettings, Interface, InterfaceAddress, Sockets, Source
 use crate::model::{InterfaceName, Scope};
 
 /// The most targets of one method: 64 interfaces with two targets each.
-const TARGETS: usize = 128;
+const MAX_TARGETS: usize = 128;
 
 /// The ways to reach all nodes of a network at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,11 +34,11 @@ pub struct Target {
 /// One target an interface and family that has a socket and carries multicast.
 pub(super) fn multicast(
     settings: &FanoutSettings,
-    taken: &[Interface],
+    used: &[Interface],
     sockets: &Sockets,
 ) -> Vec<Target> {
     let mut targets = Vec::new();
-    for interface in taken.iter().filter(|interface| interface.multicast) {
+    for interface in used.iter().filter(|interface| interface.multicast) {
         for family in [Family::Ipv4, Family::Ipv6] {
             if sockets.family(family).is_none() {
                 continue;
@@ -64,7 +64,7 @@ pub(super) fn multicast(
             });
         }
     }
-    targets.truncate(TARGETS);
+    targets.truncate(MAX_TARGETS);
     targets
 }
 
@@ -88,13 +88,13 @@ fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
 /// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the address in that network.
 ///
 /// Point-to-point links have no broadcast. The loopback interface, if it is taken, has that of 127.0.0.0/8 alone.
-pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
+pub fn broadcast_targets(port: u16, used: &[Interface], sockets: &Sockets) -> Vec<Target> {
     if sockets.family(Family::Ipv4).is_none() {
         return Vec::new();
     }
     let mut targets = Vec::new();
     let mut networks = HashSet::new();
-    for interface in taken
+    for interface in used
         .iter()
         .filter(|interface| interface.broadcast || interface.loopback)
     {
@@ -108,9 +108,9 @@ pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> V
             if !networks.insert((interface.index, directed)) {
                 continue;
             }
-            let everybody = (!interface.loopback && directed != Ipv4Addr::BROADCAST)
+            let limited = (!interface.loopback && directed != Ipv4Addr::BROADCAST)
                 .then_some(Ipv4Addr::BROADCAST);
-            for to in [Some(directed), everybody].into_iter().flatten() {
+            for to in [Some(directed), limited].into_iter().flatten() {
                 let source = Source {
                     ip: address.ip,
                     interface: interface.index,
@@ -125,6 +125,6 @@ pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> V
             }
         }
     }
-    targets.truncate(TARGETS);
+    targets.truncate(MAX_TARGETS);
     targets
 }
