@@ -92,7 +92,6 @@ impl Groups {
         fixed.or_else(|| self.ipv6().values().find_map(&mut visit))
     }
 
-    /// The addresses that are bound.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         self.find(|socket| {
