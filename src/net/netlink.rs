@@ -94,6 +94,7 @@ impl Events {
                 }
             }
             if let Some(event) = event {
+                trace!(?event, "the kernel reported a change of links or addresses");
                 return Ok(event);
             }
         }

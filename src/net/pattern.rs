@@ -23,7 +23,6 @@ impl Pattern {
     /// The longest pattern, in bytes: twice a name's length leaves room for wildcards.
     pub const MAX: usize = 32;
 
-    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let valid = (1..=Self::MAX).contains(&text.len())
             && text

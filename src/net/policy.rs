@@ -122,27 +122,25 @@ impl Policy {
         if ip.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 
-    /// The interfaces that are taken, each with only its usable addresses of the families that are on.
+    /// The interfaces that are used, each with only its usable addresses of the families that are on.
     ///
-    /// Link-local addresses are among them, since sending needs them. This is what [`super::Fanout`] takes.
+    /// Link-local addresses are among them, because sending needs them. [`super::Fanout`] works with this list.
     pub fn used(&self, interfaces: &[Interface]) -> Vec<Interface> {
-        let taken = interfaces
+        let used = interfaces
             .iter()
             .filter(|interface| matches!(self.decide(interface), Decision::Used { .. }));
-        taken
-            .map(|interface| {
-                let usable =
-                    |address: &&InterfaceAddress| address.usable() && self.family(address.ip);
-                Interface {
-                    addresses: interface.addresses.iter().filter(usable).copied().collect(),
-                    kind: interface.kind.clone(),
-                    ..*interface
-                }
-            })
-            .collect()
+        used.map(|interface| {
+            let usable = |address: &&InterfaceAddress| address.usable() && self.family(address.ip);
+            Interface {
+                addresses: interface.addresses.iter().filter(usable).copied().collect(),
+                kind: interface.kind.clone(),
+                ..*interface
+            }
+        })
+        .collect()
     }
 
-    /// The addresses of one interface that are announced, best first; none if it is not taken.
+    /// The addresses of one interface that are announced, best first; none if it is not used.
     ///
     /// Deprecated and tentative ones are left out. Best first is: a lasting address before a temporary one, before a
     /// link-local one, before loopback; in each, IPv4 before IPv6, then the kernel's order.

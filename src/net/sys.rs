@@ -1,7 +1,7 @@
-//! What no safe crate offers: datagrams in batches with packet information, readiness of a foreign socket, interfaces
-//! without netlink, an open file by its number, one glibc call.
+//! System calls that no safe crate offers: datagrams in batches with packet information, readiness of a foreign socket,
+//! interfaces without netlink, a duplicate of an open file by its number, and one glibc call.
 //!
-//! The only module with `unsafe`. What it offers is safe; no pointer outlives the call that made it.
+//! This is the only module with `unsafe`. Its functions are safe; no pointer outlives the call that made it.
 
 #![allow(
     unsafe_code,
@@ -21,7 +21,7 @@ use libc::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Datagrams per system call: past it the saving per datagram is no longer measurable, and the stack use grows.
+/// Datagrams per system call: with more, the saving per datagram is no longer measurable, and the stack use grows.
 pub(super) const BATCH: usize = 32;
 
 /// Room for one packet information of either family: 40 bytes are needed.
@@ -43,16 +43,16 @@ const _: () = {
 /// One datagram that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Received {
-    /// Bytes of it that lie in the buffer.
+    /// The number of its bytes in the buffer.
     pub(super) length: usize,
     /// Whether it was longer than the buffer.
     pub(super) truncated: bool,
     pub(super) from: SocketAddr,
-    /// The destination in its header; `None` if the kernel did not say.
+    /// The destination in its header; `None` if the kernel did not report it.
     pub(super) to: Option<IpAddr>,
-    /// The address of this host to answer from; `None` if the kernel did not say.
+    /// The address of this host to answer from; `None` if the kernel did not report it.
     pub(super) local: Option<IpAddr>,
-    /// The interface; 0 if the kernel did not say.
+    /// The interface; 0 if the kernel did not report it.
     pub(super) interface: u32,
 }
 
@@ -65,10 +65,10 @@ pub(super) struct Outgoing<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// Receives as many datagrams as there are waiting, at most one a buffer and [`BATCH`], without blocking.
+/// Receives the datagrams that wait, at most one for each buffer and at most [`BATCH`], without blocking.
 ///
-/// `each` is called with the buffer's place and what arrived in it. A datagram of an address family that this program
-/// does not know is skipped. Gives how many were taken from the socket.
+/// `each` is called with the buffer's place and the datagram in it. A datagram of an address family that this program
+/// does not know is skipped. Returns how many datagrams were read from the socket.
 pub(super) fn receive<const N: usize>(
     socket: BorrowedFd<'_>,
     buffers: &mut [[u8; N]],
@@ -161,9 +161,9 @@ fn packet_information(header: &libc::msghdr, received: &mut Received) {
     }
 }
 
-/// Sends as many of the messages as the socket takes, at most [`BATCH`], without blocking.
+/// Sends as many of the messages as the socket accepts, at most [`BATCH`], without blocking.
 ///
-/// Gives how many were sent, at least one; an error belongs to the first message, and none was sent.
+/// Returns how many were sent, at least one; an error belongs to the first message, and none was sent.
 pub(super) fn send<'a>(
     socket: BorrowedFd<'_>,
     messages: impl Iterator<Item = Outgoing<'a>>,
@@ -209,7 +209,7 @@ pub(super) fn send<'a>(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Writes one packet information into the header's control buffer and gives its length.
+/// Writes one packet information into the header's control buffer and returns its length.
 fn write_source(header: &libc::msghdr, source: IpAddr, interface: u32) -> usize {
     match source {
         IpAddr::V4(source) => {
@@ -268,8 +268,8 @@ pub(super) fn set_option(
     }
 }
 
-/// The most rows that [`ipv4_addresses`] gives: far more than a machine has.
-const ROWS: usize = 1 << 16;
+/// The maximum number of rows that [`ipv4_addresses`] returns: far more than a machine has.
+const MAX_ROWS: usize = 1 << 16;
 
 /// An IPv4 address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,7 +287,7 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
     const ROW: usize = mem::size_of::<libc::ifreq>();
     let list = |rows: &mut [libc::ifreq]| {
         let room = c_int::try_from(mem::size_of_val(rows)).map_err(io::Error::other)?;
-        // Without room the kernel says how much is needed.
+        // Without a buffer the kernel returns the length that it needs.
         let start = if rows.is_empty() {
             ptr::null_mut()
         } else {
@@ -307,8 +307,8 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
             Err(io::Error::last_os_error())
         }
     };
-    // Some more, for those that come in between.
-    let room = list(&mut [])?.saturating_add(8).min(ROWS);
+    // Some more rows, for addresses that are added meanwhile.
+    let room = list(&mut [])?.saturating_add(8).min(MAX_ROWS);
     // SAFETY: zero bytes are a valid value of this plain data of the kernel's interface.
     let mut rows = vec![unsafe { mem::zeroed::<libc::ifreq>() }; room];
     let count = list(&mut rows)?;
@@ -316,7 +316,7 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
     let mut found = Vec::with_capacity(rows.len());
     for row in &mut rows {
         let Some(ip) = ipv4_of(row) else { continue };
-        // An address that has gone in between is left out.
+        // An address that was removed meanwhile is skipped.
         let Some(mask) = ipv4_request(socket, libc::SIOCGIFNETMASK as _, row, ip) else {
             continue;
         };
@@ -355,7 +355,7 @@ pub(super) fn link(socket: BorrowedFd<'_>, name: &str) -> io::Result<(u32, c_int
     ))
 }
 
-/// `request` is one of netdevice(7) that reads and writes one `ifreq`.
+/// `request` must be a request of netdevice(7) that reads and writes one `ifreq`.
 fn interface_request(
     socket: BorrowedFd<'_>,
     request: libc::c_ulong,
@@ -391,7 +391,7 @@ fn ipv4_of(row: &libc::ifreq) -> Option<Ipv4Addr> {
     Some(ipv4(address.sin_addr))
 }
 
-/// Asks for something about one address: several may have the label that stands in the row.
+/// A property of one address: several addresses may have the label in the row.
 fn ipv4_request(
     socket: BorrowedFd<'_>,
     request: libc::c_ulong,
@@ -410,10 +410,10 @@ fn ipv4_request(
     ipv4_of(row)
 }
 
-/// Makes name look-ups read `/etc/hosts` and ask DNS, whatever the host's `nsswitch.conf` names.
+/// Makes name look-ups use `/etc/hosts` and DNS, whatever the host's `nsswitch.conf` says.
 ///
-/// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it once, first thing in
-/// `main`, before any thread. Elsewhere than on glibc it does nothing.
+/// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it once at the start of
+/// `main`, before any thread starts. With another libc than glibc it does nothing.
 pub fn configure_name_lookup() {
     #[cfg(target_env = "gnu")]
     {
@@ -428,21 +428,22 @@ pub fn configure_name_lookup() {
     }
 }
 
-/// Lets a netlink socket's readiness be awaited. Must be called within a tokio runtime.
+/// Makes the readiness of a netlink socket awaitable. Must be called within a tokio runtime.
 pub(super) fn ready(socket: netlink_sys::Socket) -> io::Result<AsyncFd<netlink_sys::Socket>> {
     // SAFETY: the socket owns its descriptor, gives the same one each time, and closes it only when it is dropped.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
-/// Opens an open file of this process once more, by its number.
+
+/// Duplicates an open file of this process, by its number.
 ///
-/// Fails if there is none of that number. It may be another one than the caller has in mind: look at what was opened.
+/// Fails if no file has that number. The number may belong to another file than the caller expects: check the duplicate.
 pub(super) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl takes any number, and this command touches no memory and not the file of that number, closed or not.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
     if copy < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call succeeded, so this is a new descriptor, which nobody else knows.
+    // SAFETY: the call succeeded, so this is a new descriptor, which no other owner has.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 

@@ -1,4 +1,4 @@
-//! Where one message to everybody is sent. Pure, but for asking which sockets there are.
+//! The targets of one message to all nodes. Pure, except that it reads which sockets exist.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use super::{Family, FanoutSettings, Interface, InterfaceAddress, Sockets, Source};
 use crate::model::{InterfaceName, Scope};
 
-/// The most targets of one method: 64 interfaces with two targets each.
+/// The maximum number of targets of one method: 64 interfaces with two targets each.
 const MAX_TARGETS: usize = 128;
 
 /// The ways to reach all nodes of a network at once.
@@ -18,20 +18,17 @@ pub enum FanoutMethod {
     Broadcast,
 }
 
-/// One datagram's worth of a message to everybody.
+/// The destination and source of one datagram of a message to all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// The destination.
     pub to: SocketAddr,
     /// The interface's own address, and its index.
     pub source: Source,
-    /// The interface's name.
     pub interface: InterfaceName,
-    /// The family.
     pub family: Family,
 }
 
-/// One target an interface and family that has a socket and carries multicast.
+/// One target for each interface that supports multicast, and each family that has a socket.
 pub(super) fn multicast(
     settings: &FanoutSettings,
     used: &[Interface],
@@ -68,8 +65,8 @@ pub(super) fn multicast(
     targets
 }
 
-/// IPv4: the first address, a lasting one before a link-local one. IPv6: the link-local address, as the group is of
-/// that scope; without one, whatever there is.
+/// IPv4: the first address, preferably one that is not link-local. IPv6: the link-local address, because the group has
+/// that scope; without one, any other address.
 fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
     let mut of_family: Vec<&InterfaceAddress> = interface
         .addresses
@@ -87,7 +84,7 @@ fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
 
 /// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the address in that network.
 ///
-/// Point-to-point links have no broadcast. The loopback interface, if it is taken, has that of 127.0.0.0/8 alone.
+/// Point-to-point links have no broadcast. The loopback interface, if it is used, has only that of 127.0.0.0/8.
 pub fn broadcast_targets(port: u16, used: &[Interface], sockets: &Sockets) -> Vec<Target> {
     if sockets.family(Family::Ipv4).is_none() {
         return Vec::new();
