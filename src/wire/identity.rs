@@ -22,7 +22,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The key pair of a seed: 32 random bytes.
+    /// The key pair of a seed of 32 random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let id = NodeId(key.verifying_key().to_bytes());
@@ -68,7 +68,7 @@ impl Identity {
         let mut scalar = self.key.to_scalar_bytes();
         let mut shared = point.mul_clamped(scalar).to_bytes();
         scalar.zeroize();
-        // A point of low order gives zero, whatever our key: then everybody knows the result.
+        // A point of low order gives zero with every key: then the result is no secret.
         if bool::from(shared.ct_eq(&[0; 32])) {
             return Err(IdentityError::Weak);
         }
@@ -91,13 +91,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Why a node id is nobody's.
+/// Why a node id or a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The bytes are no point of the curve.
+    /// The node id is no point of the curve.
     #[error("the node id is no Ed25519 public key")]
     NotAKey,
-    /// The point has a low order: such a key signs for everybody.
+    /// The point has a low order: any node could sign with such a key.
     #[error("the node id is a weak Ed25519 public key")]
     Weak,
     /// The signature is not this node's.
@@ -112,7 +112,7 @@ pub fn verify(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Result<(),
         .map_err(|_| IdentityError::Signature)
 }
 
-/// Whether an id is a point of the curve, and so may be somebody's public key.
+/// Whether an id is a point of the curve, and so may be a public key.
 pub(super) fn is_key(node: &NodeId) -> bool {
     VerifyingKey::from_bytes(&node.0).is_ok()
 }
@@ -126,14 +126,14 @@ fn verifying_key(node: &NodeId) -> Result<VerifyingKey, IdentityError> {
     }
 }
 
-/// What a node and one server know, and no other member of the channel: proofs under it renew a lease.
+/// A key that only a node and one server know, and no other member of the channel: proofs under it renew a lease.
 ///
 /// 32 bytes, cleared when dropped; a server keeps one per node.
 #[derive(Clone)]
 pub struct RenewalKey(Zeroizing<[u8; 32]>);
 
 impl RenewalKey {
-    /// Makes a renewal with its proof, for the node and server whose key this is.
+    /// A renewal with its proof, for the node and the server that share this key.
     pub fn renewal(
         &self,
         node: &NodeId,
@@ -153,7 +153,7 @@ impl RenewalKey {
         renewal
     }
 
-    /// The key that [`Self::bytes`] gave.
+    /// The key of the bytes that [`Self::bytes`] returned.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -214,7 +214,7 @@ mod tests {
         let renewal = at_node.renewal(&node.id(), &server.id(), 1, 2, 3);
         assert!(at_server.verify(&renewal, &server.id()));
         assert_eq!(size_of::<RenewalKey>(), 32);
-        // The other way round, the pair has another key.
+        // With the roles exchanged, the pair has another key.
         let reverse = node.renewal_key_of_node(&server.id()).unwrap();
         assert_ne!(*reverse.0, *at_node.0);
     }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_covers_every_field() {
+    fn proof_covers_every_field() {
         let (node, server) = pair();
         let key = node.renewal_key_with_server(&server.id()).unwrap();
         let renewal = key.renewal(&node.id(), &server.id(), 1, 2, 3);

@@ -13,7 +13,7 @@ pub(crate) const NONCE: usize = 24;
 /// The length of a tag, in bytes.
 pub(crate) const TAG: usize = 16;
 
-/// A key with what can be computed of it once: its schedule, and the CMAC subkey of the derivation.
+/// A key with its precomputed parts: the key schedule, and the CMAC subkey of the derivation.
 #[derive(Clone)]
 pub(crate) struct Xaes {
     schedule: Aes256Enc,
@@ -30,7 +30,7 @@ impl Xaes {
         Self { schedule, subkey }
     }
 
-    /// Encrypts in place and gives the tag; `None` beyond AES-GCM's 64 GiB.
+    /// Encrypts in place and returns the tag; `None` beyond AES-GCM's 64 GiB.
     pub(crate) fn seal(
         &self,
         nonce: &[u8; NONCE],
@@ -44,7 +44,7 @@ impl Xaes {
             .map(Into::into)
     }
 
-    /// Checks the tag, then decrypts in place; `false` if the tag is wrong, with the text as it was.
+    /// Checks the tag, then decrypts in place; `false` if the tag is wrong, and then the text is unchanged.
     #[must_use]
     pub(crate) fn open(
         &self,
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_tag_leaves_the_text_as_it_was() {
+    fn wrong_tag_leaves_the_text_unchanged() {
         let xaes = Xaes::new(&[7; 32]);
         let mut text = *b"some text";
         let mut tag = xaes.seal(NONCE_TEXT, b"", &mut text).unwrap();

@@ -27,13 +27,13 @@
 //! | node id, digest, proof, signature, key id | byte strings of 32, 32, 16, 64 and 4 bytes |
 //! | time | milliseconds since 1970 |
 //!
-//! A map grows by new numbers: a decoder passes over those it does not know. Arrays and the numbers that stand for
-//! something don't grow within a version. A decoder refuses wrong types, fields that come twice, don't ascend, are
-//! missing or don't belong to the kind of message, bytes after the end, indefinite lengths, integers and lengths not in
-//! their shortest form, and any length over its limit.
+//! A map is extended by new numbers: a decoder skips the numbers that it does not know. Arrays and enumerations are not
+//! extended within a version. A decoder refuses wrong types; fields that are repeated, not in ascending order, missing, or
+//! not part of the kind of message; bytes after the end; indefinite lengths; integers and lengths that are not in their
+//! shortest form; and any length over its limit.
 //!
-//! **Padding.** A query fills [`QUERY_PAYLOAD`] bytes at least, and a shorter one is refused: so whatever answers it,
-//! no reply is longer than three times its request, and a forged source address gains nothing.
+//! **Padding.** A query has at least [`QUERY_PAYLOAD`] bytes, and a shorter one is refused. So no reply is longer than three
+//! times its request, and an attacker who forges a source address gains nothing.
 
 mod answer;
 mod notice;
@@ -45,6 +45,7 @@ mod registering;
 use minicbor::Encoder;
 use minicbor::encode::Write;
 use minicbor::encode::write::Cursor;
+use tracing::debug;
 
 use self::answer::read_answer;
 pub(in crate::wire) use self::answer::{read_state, state_number};
@@ -63,7 +64,7 @@ use crate::wire::SealError;
 use crate::wire::keyring::{ChannelKey, KeyRing};
 use crate::wire::seal::{self, HEADER, MAX_DATAGRAM, MAX_PAYLOAD, Nonce, OVERHEAD};
 
-/// The shortest datagram of a query: a third of the longest datagram, so that no reply is longer than three times it.
+/// The shortest datagram of a query: a third of the longest datagram, so that no reply is longer than three times a query.
 pub const QUERY_DATAGRAM: usize = MAX_DATAGRAM.div_ceil(3);
 /// The shortest payload of a query.
 pub const QUERY_PAYLOAD: usize = QUERY_DATAGRAM - OVERHEAD;
@@ -73,12 +74,12 @@ const MAX_WINDOW: u64 = u16::MAX as u64;
 
 pub(in crate::wire) type Written<W> = Result<(), minicbor::encode::Error<<W as Write>::Error>>;
 
-/// What has a CBOR form.
+/// A type with a CBOR form.
 pub(in crate::wire) trait Encoded {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W>;
 }
 
-/// Writes into `out` and gives the length; `None` if it does not fit.
+/// Writes into `out` and returns the length; `None` if the value does not fit.
 pub(in crate::wire) fn encode_to(value: &impl Encoded, out: &mut [u8]) -> Option<usize> {
     let mut encoder = Encoder::new(Cursor::new(out));
     value.encode(&mut encoder).ok()?;
@@ -96,7 +97,7 @@ pub(in crate::wire) fn encoded_len(value: &impl Encoded) -> usize {
         }
     }
     let mut encoder = Encoder::new(Count(0));
-    // Counting can't fail.
+    // Counting never fails.
     let _ = value.encode(&mut encoder);
     encoder.into_writer().0
 }
@@ -117,7 +118,7 @@ impl Message {
         }
     }
 
-    /// Writes the payload into `out` and gives its length; a query is padded to [`QUERY_PAYLOAD`].
+    /// Writes the payload into `out` and returns its length; a query is padded to [`QUERY_PAYLOAD`].
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
         let limit = out.len().min(MAX_PAYLOAD);
@@ -132,7 +133,7 @@ impl Message {
         encoded_len(self)
     }
 
-    /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and gives its length.
+    /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and returns its length.
     ///
     /// `nonce` is random, and used once. Nothing is allocated.
     pub fn seal(
@@ -152,8 +153,16 @@ impl Message {
 
     /// Reads a payload.
     ///
-    /// A query that wants no name, a renewal, and the replies to them allocate nothing.
+    /// A query without a name, a renewal, and the replies to them allocate nothing.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let decoded = Self::read(payload);
+        if let Err(error) = &decoded {
+            debug!(%error, length = payload.len(), "a payload is not decoded: its datagram is dropped");
+        }
+        decoded
+    }
+
+    fn read(payload: &[u8]) -> Result<Self, DecodeError> {
         if payload.len() > MAX_PAYLOAD {
             return Err(Fault::TooLong { limit: MAX_PAYLOAD }.at("message"));
         }
@@ -184,7 +193,7 @@ impl Message {
         Ok(message)
     }
 
-    /// Refuses to send what no receiver takes.
+    /// Refuses to encode a message that no receiver accepts.
     fn check(&self) -> Result<(), EncodeError> {
         let refused = |field| Err(EncodeError::Refused { field });
         match self {

@@ -107,7 +107,7 @@ fn largest_record() -> Record {
             interface: Some(InterfaceName::parse("fifteen-letters").unwrap()),
             origin: Origin::Interface,
         });
-        if SignedRecord::body_len(&record) > SignedRecord::MAX_BODY {
+        if codec::encoded_len(&record) > SignedRecord::MAX_BODY {
             record.addresses.pop();
             break;
         }
@@ -733,7 +733,7 @@ mod limits {
         let identity = Identity::from_seed(&[1; 32]);
         let mut record = largest_record();
         assert!(
-            SignedRecord::body_len(&record) > SignedRecord::MAX_BODY - 40,
+            codec::encoded_len(&record) > SignedRecord::MAX_BODY - 40,
             "close to the limit"
         );
         assert_eq!(
@@ -749,7 +749,7 @@ mod limits {
         assert_eq!(
             error,
             RecordTooLarge {
-                length: SignedRecord::body_len(&record),
+                length: codec::encoded_len(&record),
                 addresses: 13
             }
         );
@@ -759,7 +759,7 @@ mod limits {
     fn records_with_too_many_short_addresses_are_not_signed() {
         let mut record = record();
         record.addresses = vec![record.addresses[0].clone(); Record::MAX_ADDRESSES + 1];
-        assert!(SignedRecord::body_len(&record) < SignedRecord::MAX_BODY);
+        assert!(codec::encoded_len(&record) < SignedRecord::MAX_BODY);
         assert!(SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), KEY).is_err());
     }
 
@@ -1700,7 +1700,7 @@ mod properties {
             let identity = Identity::from_seed(&[1; 32]);
             match SignedRecord::sign(&record, &identity, KEY) {
                 Ok(signed) => {
-                    prop_assert_eq!(signed.body.len(), SignedRecord::body_len(&record));
+                    prop_assert_eq!(signed.body.len(), codec::encoded_len(&record));
                     prop_assert_eq!(signed.verify(|key| key == KEY), Ok(record));
                 }
                 Err(error) => prop_assert!(error.length > SignedRecord::MAX_BODY),

@@ -1,4 +1,4 @@
-//! Answers and sightings.
+//! The bytes of answers and sightings.
 
 use minicbor::Encoder;
 use minicbor::encode::Write;
@@ -54,7 +54,7 @@ impl Encoded for Answer {
                 sighting.encode(e.u8(7)?)?;
                 e.u8(8)?.str(name.as_str())?;
                 e.u8(9)?.u8(match protocol {
-                    // Refused before it comes here.
+                    // `Message::check` has refused this value.
                     Protocol::Hereabouts => 0,
                     Protocol::Dynip => 1,
                     Protocol::Terminals => 2,
@@ -66,9 +66,15 @@ impl Encoded for Answer {
 }
 
 pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
-    let (mut id, mut seen, mut subject) = (None, None, None);
-    let (mut record, mut info, mut server, mut sighting) = (None, None, None, None);
-    let (mut name, mut protocol) = (None, None);
+    let mut id = None;
+    let mut seen = None;
+    let mut subject = None;
+    let mut record = None;
+    let mut info = None;
+    let mut server = None;
+    let mut sighting = None;
+    let mut name = None;
+    let mut protocol = None;
     let mut fields = r.fields("answer")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -155,7 +161,9 @@ impl Encoded for Sighting {
 }
 
 fn read_sighting(r: &mut Reader<'_>) -> Result<Sighting, DecodeError> {
-    let (mut source, mut last_seen, mut state) = (None, None, None);
+    let mut source = None;
+    let mut last_seen = None;
+    let mut state = None;
     let mut fields = r.fields("sighting")?;
     while let Some(number) = fields.next(r)? {
         match number {

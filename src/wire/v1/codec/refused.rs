@@ -1,4 +1,4 @@
-//! Refusals.
+//! The bytes of refusals.
 
 use std::time::Duration;
 
@@ -44,9 +44,15 @@ impl Encoded for Refused {
 }
 
 pub(super) fn read_refused(r: &mut Reader<'_>) -> Result<Refused, DecodeError> {
-    let (mut query, mut regarded, mut why) = (None, None, None);
-    let (mut clock, mut holder, mut wait, mut epoch, mut sequence, mut channel) =
-        (None, None, None, None, None, None);
+    let mut query = None;
+    let mut regarded = None;
+    let mut why = None;
+    let mut clock = None;
+    let mut holder = None;
+    let mut wait = None;
+    let mut epoch = None;
+    let mut sequence = None;
+    let mut channel = None;
     let mut fields = r.fields("refused")?;
     while let Some(number) = fields.next(r)? {
         match number {
