@@ -29,11 +29,6 @@ impl Identity {
         Self { key, id }
     }
 
-    /// The seed, for the state directory.
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.key.to_bytes())
-    }
-
     /// The public key: the node's id.
     pub fn id(&self) -> NodeId {
         self.id
