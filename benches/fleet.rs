@@ -92,7 +92,9 @@ fn main() {
         "push until all of {nodes} nodes are done               {:8.0} ms",
         pushed.as_secs_f64() * 1000.0
     );
-    println!("ratio                                            {ratio:8.2}   (target: at most 2)");
+    println!(
+        "ratio                                            {ratio:8.2}   (target: at max_memory 2)"
+    );
     println!(
         "CPU of the server, each push                     {:8.0} ms",
         each(after.0 - before.0)
@@ -105,8 +107,8 @@ fn main() {
         "maximum memory of the server                     {:8.1} MiB",
         hub.memory()
     );
-    let most = clients.iter().map(Running::memory).fold(0.0, f64::max);
-    println!("maximum memory of a node                         {most:8.1} MiB");
+    let max_memory = clients.iter().map(Running::memory).fold(0.0, f64::max);
+    println!("maximum memory of a node                         {max_memory:8.1} MiB");
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -324,11 +326,12 @@ impl Running {
     /// The maximum resident memory, in MiB.
     fn memory(&self) -> f64 {
         let status = self.proc("status");
-        let most = status
+        let max_memory = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
             .unwrap();
-        most.split_whitespace()
+        max_memory
+            .split_whitespace()
             .next()
             .unwrap()
             .parse::<f64>()

@@ -75,7 +75,7 @@ fn main() {
             &directory.join("copied"),
         ));
         // Hashing on the server is not part of a pull: it is done once for all nodes.
-        settle(directory, run as u8);
+        wait_until_served(directory, run as u8);
         warm(directory, mib);
         let (began, started) = (SystemTime::now(), Instant::now());
         hereabouts(directory, "node", &["pull"]);
@@ -358,7 +358,7 @@ fn pass(from: &mut impl Read, to: &mut impl Write) {
 }
 
 /// Waits until the server serves the last content; a push without a target makes it read the file.
-fn settle(directory: &Path, run: u8) {
+fn wait_until_served(directory: &Path, run: u8) {
     let expected = {
         let mut random = fastrand::Rng::with_seed(run.into());
         let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();

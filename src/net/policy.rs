@@ -151,9 +151,9 @@ impl Policy {
             .collect()
     }
 
-    /// The addresses of one interface that are told to its own link, best first; none if it is not taken.
+    /// The addresses of one interface that are announced on its own link, best first; none if it is not used.
     ///
-    /// Those of [`Policy::addresses`]; link-local ones where there is nothing else, as on one link they do as well.
+    /// They are those of [`Policy::addresses`]; without any, the link-local ones, which are as good on one link.
     pub fn on_link(&self, interface: &Interface) -> Vec<IpAddr> {
         let addresses = self.addresses(interface);
         if !addresses.is_empty() || self.link_local {

@@ -97,7 +97,7 @@ pub(super) fn receive<const N: usize>(
     }
     // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and `buffers`, all of which live past
     // the call and are not touched during it; each length given is the size of what it belongs to.
-    let taken = unsafe {
+    let count = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
@@ -106,10 +106,10 @@ pub(super) fn receive<const N: usize>(
             ptr::null_mut::<libc::timespec>(),
         )
     };
-    let taken = usize::try_from(taken)
+    let count = usize::try_from(count)
         .map_err(|_| io::Error::last_os_error())?
         .min(wanted);
-    for place in 0..taken {
+    for place in 0..count {
         let header = &headers[place];
         let Some(from) = address(&names[place], header.msg_hdr.msg_namelen) else {
             continue;
@@ -125,7 +125,7 @@ pub(super) fn receive<const N: usize>(
         packet_information(&header.msg_hdr, &mut received);
         each(place, received);
     }
-    Ok(taken)
+    Ok(count)
 }
 
 /// Reads the packet information of a header that `recvmmsg` has just filled.

@@ -290,13 +290,13 @@ async fn watch(daemon: ServiceDaemon, sockets: Arc<Sockets>) {
             sleep(CHECK_DELAY).await;
         }
         sleep(CHECK_DELAY).await;
-        let asked = match daemon.get_metrics() {
-            Ok(asked) => asked,
+        let pending = match daemon.get_metrics() {
+            Ok(pending) => pending,
             Err(mdns_sd::Error::Again) => break,
             // Its thread ended, which `Daemon::next` reports.
             Err(_) => std::future::pending().await,
         };
-        if let Ok(answer) = timeout(ANSWER_LIMIT, asked.recv_async()).await {
+        if let Ok(answer) = timeout(ANSWER_LIMIT, pending.recv_async()).await {
             if answer.is_ok_and(|metrics| !is_within_limits(&metrics)) {
                 debug!("the daemon holds too many records or timers: it is silenced");
                 break;
@@ -307,7 +307,7 @@ async fn watch(daemon: ServiceDaemon, sockets: Arc<Sockets>) {
         trace!("the daemon is busy: its sockets are silenced until it answers");
         sockets.silence();
         unanswered += 1;
-        let answer = timeout(SILENCED_ANSWER_LIMIT, asked.recv_async()).await;
+        let answer = timeout(SILENCED_ANSWER_LIMIT, pending.recv_async()).await;
         if unanswered >= MAX_UNANSWERED
             || !matches!(answer, Ok(Ok(metrics)) if is_within_limits(&metrics))
         {

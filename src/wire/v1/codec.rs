@@ -6,7 +6,7 @@
 //! | type | message | fields |
 //! |---|---|---|
 //! | 1 | `Query` | 1 id, 2 want (0 servers, 1 all, 2 name, 3 holder), 3 clock, 4 window in ms, 5 name *(want 2)*, 6 address *(want 3)*, 15 padding |
-//! | 2 | `Answer` | 1 id, 2 seen, 3 subject (0 own, 1 found, 2 unknown, 3 hearsay), 4 signed record *(0, 1)*, 5 info *(0; left out if empty)*, 6 server *(1, 2, 3)*, 7 sighting *(1, 3)*, 8 name *(3)*, 9 wire *(3: 1 dynip, 2 terminals)* |
+//! | 2 | `Answer` | 1 id, 2 seen, 3 subject (0 own, 1 found, 2 unknown, 3 unverified claim), 4 signed record *(0, 1)*, 5 info *(0; left out if empty)*, 6 server *(1, 2, 3)*, 7 sighting *(1, 3)*, 8 name *(3)*, 9 protocol *(3: 1 dynip, 2 terminals)* |
 //! | 3 | `Register` | those of a signed record |
 //! | 4 | `Registered` | 1 sequence, 2 seen, 3 lease in s, 4 clock, 5 offers (optional) |
 //! | 5 | `Renew` | 1 node, 2 epoch, 3 base, 4 sequence, 5 proof |
@@ -22,7 +22,7 @@
 //! | address of a record | array: IP, origin (0 interface, 1 advertised), interface name *(if there is one)* |
 //! | sighting | map: 1 source, 2 last seen, 3 state (0 present, 1 expired, 2 left) |
 //! | socket address (`seen`, `source`) | array: IP, port |
-//! | IP | byte string of 4 or 16 bytes; IPv4-mapped IPv6 counts as IPv4; scope ids stay off the wire |
+//! | IP | byte string of 4 or 16 bytes; IPv4-mapped IPv6 counts as IPv4; scope ids are not sent |
 //! | labels, info | map from text to text, keys in bytewise order |
 //! | node id, digest, proof, signature, key id | byte strings of 32, 32, 16, 64 and 4 bytes |
 //! | time | milliseconds since 1970 |
@@ -213,7 +213,7 @@ impl Message {
                         ..
                     },
                 ..
-            }) => refused("answer.wire"),
+            }) => refused("answer.protocol"),
             Self::Notice(notice) if !is_offer_name(&notice.name) => refused("notice.name"),
             Self::Refused(Refused {
                 refusal: Refusal::Channel { name },

@@ -87,10 +87,10 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             7 => sighting = Some(read_sighting(r)?),
             8 => name = Some(read_name(r, "answer.name")?),
             9 => {
-                protocol = Some(match r.u64("answer.wire")? {
+                protocol = Some(match r.u64("answer.protocol")? {
                     1 => Protocol::Dynip,
                     2 => Protocol::Terminals,
-                    value => return Err(Fault::Unknown { value }.at("answer.wire")),
+                    value => return Err(Fault::Unknown { value }.at("answer.protocol")),
                 });
             }
             _ => r.skip("answer")?,
@@ -98,7 +98,7 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
     }
     if subject != Some(3) {
         refuse(&name, "answer.name")?;
-        refuse(&protocol, "answer.wire")?;
+        refuse(&protocol, "answer.protocol")?;
     }
     let subject = match subject.ok_or(Fault::Missing.at("answer.subject"))? {
         0 => {
@@ -132,7 +132,7 @@ pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             Subject::UnverifiedClaim {
                 server: server.ok_or(Fault::Missing.at("answer.server"))?,
                 name: name.ok_or(Fault::Missing.at("answer.name"))?,
-                protocol: protocol.ok_or(Fault::Missing.at("answer.wire"))?,
+                protocol: protocol.ok_or(Fault::Missing.at("answer.protocol"))?,
                 sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
             }
         }
