@@ -1,9 +1,10 @@
-//! Compares a push of a new file to a fleet of nodes with as many plain TCP copies of it: `cargo bench --bench fleet`.
+//! Compares a push of a new file to a fleet of nodes with as many plain TCP copies of it: `cargo
+//! bench --bench fleet`.
 //!
-//! Every node is a process of its own with an address of its own, all in one network namespace (root and `ip` are needed), so
-//! that all of them share this machine's cores and disk with their server. The plain copies run one after the other over
-//! loopback; both write each copy to a file and sync it. The result is the ratio. `FLEET_NODES` and `FLEET_MIB` change the
-//! numbers.
+//! Every node is a process of its own with an address of its own, all in one network namespace
+//! (root and `ip` are needed), so that all of them share this machine's cores and disk with their
+//! server. The plain copies run one after the other over loopback; both write each copy to a file
+//! and sync it. The result is the ratio. `FLEET_NODES` and `FLEET_MIB` change the numbers.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +33,8 @@ fn main() {
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     };
-    let (nodes, mib) = (number("FLEET_NODES", 50), number("FLEET_MIB", 1));
+    let nodes = number("FLEET_NODES", 50);
+    let mib = number("FLEET_MIB", 1);
     assert!((1..=250).contains(&nodes), "FLEET_NODES is 1 to 250");
     let fleet = Fleet::new(nodes);
     let offered = fleet.directory.path().join("offered");
@@ -43,7 +45,8 @@ fn main() {
         .collect();
     fleet.await_reports();
 
-    let (mut plain, mut pushed) = (Vec::new(), Vec::new());
+    let mut plain = Vec::new();
+    let mut pushed = Vec::new();
     let before = (
         hub.processor(),
         clients.iter().map(Running::processor).sum::<f64>(),
@@ -81,7 +84,8 @@ fn main() {
         clients.iter().map(Running::processor).sum::<f64>(),
     );
 
-    let (plain, pushed) = (median(plain), median(pushed));
+    let plain = median(plain);
+    let pushed = median(pushed);
     let ratio = pushed.as_secs_f64() / plain.as_secs_f64();
     let each = |seconds: f64| seconds * 1000.0 / RUNS as f64;
     println!(
@@ -146,7 +150,8 @@ impl Fleet {
             "offer: [{ name: f, path: offered }]",
         );
         for number in 1..=nodes {
-            // The server answers at each address, and a client that connects to an address of this machine uses it as its source.
+            // The server answers at each address, and a client that connects to an address of this
+            // machine uses it as its source.
             let address = format!("10.9.0.{number}");
             fleet.ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"]);
             fleet.config(
@@ -311,7 +316,8 @@ impl Running {
         fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
     }
 
-    /// The CPU seconds so far, in user space and in the kernel (fields 14 and 15 of /proc/PID/stat).
+    /// The CPU seconds so far, in user space and in the kernel (fields 14 and 15 of
+    /// /proc/PID/stat).
     fn processor(&self) -> f64 {
         let stat = self.proc("stat");
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();

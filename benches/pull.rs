@@ -1,9 +1,10 @@
-//! Compares a pull over loopback with a plain TCP copy of the same file, an `rsync` daemon and `scp`: `cargo bench --bench pull`.
+//! Compares a pull over loopback with a plain TCP copy of the same file, an `rsync` daemon and
+//! `scp`: `cargo bench --bench pull`.
 //!
-//! All read a file, send it over TCP and write it to another file. The plain copy syncs it; the pull also seals, opens and
-//! hashes it; `rsync` seals nothing and syncs with `--fsync`; `scp` seals (AES-GCM, as the pull does) and does not sync. The
-//! result is the ratio. `PULL_MIB` sets the file's size in MiB. If `rsync`, or `scp` with `sshd`, is not installed, the output
-//! says so.
+//! All read a file, send it over TCP and write it to another file. The plain copy syncs it; the
+//! pull also seals, opens and hashes it; `rsync` seals nothing and syncs with `--fsync`; `scp`
+//! seals (AES-GCM, as the pull does) and does not sync. The result is the ratio. `PULL_MIB` sets
+//! the file's size in MiB. If `rsync`, or `scp` with `sshd`, is not installed, the output says so.
 
 #![allow(
     clippy::unwrap_used,
@@ -65,7 +66,8 @@ fn main() {
     fs::copy(directory.join("offered"), directory.join("copied")).unwrap();
     fs::copy(directory.join("offered"), directory.join("fetched")).unwrap();
 
-    let (mut plain, mut pulled) = (Duration::MAX, Duration::MAX);
+    let mut plain = Duration::MAX;
+    let mut pulled = Duration::MAX;
     let mut others_took = others.each_ref().map(|_| Duration::MAX);
     for run in 1..=RUNS {
         fill(&directory.join("offered"), mib, run as u8);
@@ -77,7 +79,8 @@ fn main() {
         // Hashing on the server is not part of a pull: it is done once for all nodes.
         wait_until_served(directory, run as u8);
         warm(directory, mib);
-        let (began, started) = (SystemTime::now(), Instant::now());
+        let began = SystemTime::now();
+        let started = Instant::now();
         hereabouts(directory, "node", &["pull"]);
         let took = started.elapsed();
         // The node may have pulled the file by itself before.
@@ -201,9 +204,12 @@ fn rsync(directory: &Path, options: &[&str]) -> Option<Other> {
     })
 }
 
-/// An `sshd` of this benchmark on loopback, with keys of its own; `None` if it or `scp` is not installed.
+/// An `sshd` of this benchmark on loopback, with keys of its own; `None` if it or `scp` is not
+/// installed.
 fn scp(directory: &Path) -> Option<Other> {
-    let (daemon, client, keygen) = ("/usr/sbin/sshd", "/usr/bin/scp", "/usr/bin/ssh-keygen");
+    let daemon = "/usr/sbin/sshd";
+    let client = "/usr/bin/scp";
+    let keygen = "/usr/bin/ssh-keygen";
     if ![daemon, client, keygen].into_iter().all(there) {
         return None;
     }
@@ -282,7 +288,8 @@ fn await_port(port: u16) {
 
 /// Whether two files have the same content, compared block by block.
 fn same(one: &Path, other: &Path) -> bool {
-    let (mut one, mut other) = (File::open(one).unwrap(), File::open(other).unwrap());
+    let mut one = File::open(one).unwrap();
+    let mut other = File::open(other).unwrap();
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     loop {
         let read = one.read(&mut a).unwrap();
@@ -311,8 +318,9 @@ fn config(directory: &Path, name: &str, role: &str, servers: &str, files: &str) 
 
 /// Makes the kernel allocate as many pages as two copies need, at least 2 GiB, and free them.
 ///
-/// A virtual machine may have to ask its host for each page that was not used for a while. That took three times as long as
-/// the rest of a copy, and affected programs that write a new file, as a pull does, but not those that overwrite one.
+/// A virtual machine may have to ask its host for each page that was not used for a while. That
+/// took three times as long as the rest of a copy, and affected programs that write a new file, as
+/// a pull does, but not those that overwrite one.
 fn warm(directory: &Path, mib: usize) {
     let block = vec![1; 1 << 20];
     let mut file = File::create(directory.join("warm")).unwrap();

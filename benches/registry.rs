@@ -1,4 +1,5 @@
-//! The registry's memory, throughput and durability, as ratios within one run: `cargo bench --bench registry`.
+//! The registry's memory, throughput and durability, as ratios within one run: `cargo bench --bench
+//! registry`.
 
 #![expect(clippy::expect_used, reason = "a benchmark may panic")]
 
@@ -21,7 +22,8 @@ const MILLION: u32 = 1_000_000;
 const BODY: usize = 130;
 
 fn main() {
-    // `cargo test --benches` runs this too, as a check that it works: small numbers are enough for that.
+    // `cargo test --benches` runs this too, as a check that it works: small numbers are enough for
+    // that.
     let small = !std::env::args().any(|argument| argument == "--bench");
     let many = if small { 10_000 } else { MILLION };
     memory_and_speed(many);
@@ -108,7 +110,8 @@ fn submit(writer: &mut Writer, batch: Batch) -> Ticket {
     }
 }
 
-/// Makes changed records durable, compared with a file append and fdatasync of the same bytes in the same groups.
+/// Makes changed records durable, compared with a file append and fdatasync of the same bytes in
+/// the same groups.
 fn durable(groups: &[(u32, u32)]) {
     let directory = tempfile::tempdir().expect("a directory for temporary files");
     for (group, rounds) in groups.iter().copied() {
@@ -121,7 +124,8 @@ fn durable(groups: &[(u32, u32)]) {
         let progress = writer.progress();
         let mut log =
             File::create(directory.path().join(format!("{group}.log"))).expect("a new file");
-        let (mut stored, mut appended) = (Duration::ZERO, Duration::ZERO);
+        let mut stored = Duration::ZERO;
+        let mut appended = Duration::ZERO;
         let mut sequence: u64 = 1;
         // Alternately, so that both find the same state of the disk.
         for round in 0..rounds {
@@ -153,7 +157,8 @@ fn durable(groups: &[(u32, u32)]) {
             appended += start.elapsed();
         }
         let count = f64::from(group * rounds);
-        let (store, append) = (count / stored.as_secs_f64(), count / appended.as_secs_f64());
+        let store = count / stored.as_secs_f64();
+        let append = count / appended.as_secs_f64();
         println!(
             "durable in groups of {group}: {store:.0}/s, bare append and fdatasync {append:.0}/s; ratio {:.2}",
             store / append
@@ -285,7 +290,8 @@ fn registration(index: u32, sequence: u64) -> Registration {
     }
 }
 
-/// This process's resident memory in bytes (the second field of /proc/self/statm, in pages of 4 KiB).
+/// This process's resident memory in bytes (the second field of /proc/self/statm, in pages of 4
+/// KiB).
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("a Linux with /proc");
     statm

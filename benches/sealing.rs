@@ -1,6 +1,8 @@
-//! The cost of sealing and of the codec, compared with bare AES-256-GCM of the same bytes in the same run.
+//! The cost of sealing and of the codec, compared with bare AES-256-GCM of the same bytes in the
+//! same run.
 //!
-//! Prints ratios first (medians of interleaved rounds), then divan's table. `cargo bench --bench sealing`
+//! Prints ratios first (medians of interleaved rounds), then divan's table. `cargo bench --bench
+//! sealing`
 
 #![allow(
     clippy::expect_used,

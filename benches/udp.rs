@@ -1,7 +1,9 @@
-//! Compares batched UDP with tokio's UDP, which handles one datagram a call: `cargo bench --bench udp`.
+//! Compares batched UDP with tokio's UDP, which handles one datagram a call: `cargo bench --bench
+//! udp`.
 //!
-//! Each round fills the receiver's buffer, then measures how long emptying it (receiving) or filling it (sending) takes.
-//! The two implementations alternate, and the median round counts, so that a busy machine changes the ratio little.
+//! Each round fills the receiver's buffer, then measures how long emptying it (receiving) or
+//! filling it (sending) takes. The two implementations alternate, and the median round counts, so
+//! that a busy machine changes the ratio little.
 
 #![allow(clippy::expect_used, reason = "a benchmark that can't run stops")]
 

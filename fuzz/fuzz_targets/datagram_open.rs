@@ -1,5 +1,5 @@
-//! A datagram from the socket: open, decode, verify. The input is tried as a datagram, and then as the payload of a
-//! datagram that a member of the channel sealed.
+//! A datagram from the socket: open, decode, verify. The input is tried as a datagram, and then as
+//! the payload of a datagram that a member of the channel sealed.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! The bytes and files of the legacy protocols: no input causes a panic, and a decoded name encodes to the same name.
+//! The bytes and files of the legacy protocols: no input causes a panic, and a decoded name encodes
+//! to the same name.
 
 #![no_main]
 

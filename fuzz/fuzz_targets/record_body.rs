@@ -1,4 +1,5 @@
-//! A body that any node may have signed: a decoded record can be signed again, verifies, and is the same record.
+//! A body that any node may have signed: a decoded record can be signed again, verifies, and is the
+//! same record.
 
 #![no_main]
 

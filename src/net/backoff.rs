@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Waits that double. An action that fails while an interface comes up succeeds a moment later; an action that fails for
-/// good is not repeated in a tight loop.
+/// Waits that double. An action that fails while an interface comes up succeeds a moment later; an
+/// action that fails for good is not repeated in a tight loop.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,
@@ -24,7 +24,8 @@ impl Backoff {
         wait
     }
 
-    /// After a success, or when a success has become more likely: the next wait is [`Backoff::FIRST`] again.
+    /// After a success, or when a success has become more likely: the next wait is
+    /// [`Backoff::FIRST`] again.
     pub fn reset(&mut self) {
         self.next = Self::FIRST;
     }

@@ -9,7 +9,8 @@ use super::sys::{self, BATCH, Outgoing};
 /// The longest datagram of the protocol, in bytes.
 pub const DATAGRAM_MAX: usize = 1200;
 
-/// Bytes kept of a datagram that arrives: more than [`DATAGRAM_MAX`], so that longer datagrams are recognized.
+/// Bytes kept of a datagram that arrives: more than [`DATAGRAM_MAX`], so that longer datagrams are
+/// recognized.
 const RECEIVE_MAX: usize = 1500;
 
 /// Datagrams that wait in a [`SendBatch`]: two system calls' worth, about 77 KiB.
@@ -31,7 +32,8 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Whether it was sent to a broadcast address: neither to a group nor to the address that answers.
+    /// Whether it was sent to a broadcast address: neither to a group nor to the address that
+    /// answers.
     pub fn is_broadcast(&self) -> bool {
         self.to.is_ipv4() && !self.to.is_multicast() && self.local != Some(self.to)
     }
@@ -41,10 +43,11 @@ impl Arrival {
         self.to.is_multicast() || self.is_broadcast()
     }
 
-    /// The source of an answer: the address that the request was sent to, and the interface if an address is valid on one
-    /// link only.
+    /// The source of an answer: the address that the request was sent to, and the interface if an
+    /// address is valid on one link only.
     ///
-    /// For a request to a group or a broadcast address, it is the address of this host that the kernel chose.
+    /// For a request to a group or a broadcast address, it is the address of this host that the
+    /// kernel chose.
     pub fn reply_source(&self) -> Option<Source> {
         let on_one_link = crate::model::Scope::of(self.from.ip()) == crate::model::Scope::Link;
         match self.local {
@@ -112,7 +115,8 @@ impl RecvBatch {
         Some((self.buffers.get_mut(buffer)?.get_mut(..length)?, arrival))
     }
 
-    /// Refills the batch from a socket; `Ok(0)` only if every datagram was of an unknown address family.
+    /// Refills the batch from a socket; `Ok(0)` only if every datagram was of an unknown address
+    /// family.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.arrived.clear();
         let arrived = &mut self.arrived;
@@ -155,7 +159,8 @@ pub struct Flushed {
     pub sent: usize,
     /// Refused by the kernel, each reported.
     pub failed: usize,
-    /// Dropped, because the kernel's buffer stayed full; each reported as [`io::ErrorKind::WouldBlock`].
+    /// Dropped, because the kernel's buffer stayed full; each reported as
+    /// [`io::ErrorKind::WouldBlock`].
     pub dropped: usize,
 }
 
@@ -186,7 +191,8 @@ impl SendBatch {
         self.queued.len() == Self::MAX
     }
 
-    /// Queues the datagram that `fill` writes; `fill` returns its length, and a length of 0 queues nothing.
+    /// Queues the datagram that `fill` writes; `fill` returns its length, and a length of 0 queues
+    /// nothing.
     ///
     /// Returns the datagram's place, by which a flush reports it.
     pub fn push(

@@ -1,6 +1,7 @@
 //! Group memberships on every interface, and the targets of a message to all nodes.
 //!
-//! A failure on one interface never affects another. It is kept for `status`, and [`Fanout::reconcile`] tries again.
+//! A failure on one interface never affects another. It is kept for `status`, and
+//! [`Fanout::reconcile`] tries again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -102,7 +103,8 @@ impl Fanout {
         }
     }
 
-    /// Joins the groups on new interfaces, leaves them on absent ones, and tries failed joins again.
+    /// Joins the groups on new interfaces, leaves them on absent ones, and tries failed joins
+    /// again.
     ///
     /// `used` is the result of [`super::Policy::used`]. Returns the changes since the last call.
     pub fn reconcile(&mut self, sockets: &Sockets, used: &[Interface]) -> Vec<Report> {
@@ -111,7 +113,8 @@ impl Fanout {
             .iter()
             .map(|interface| (interface.index, interface))
             .collect();
-        // An index with another name is another interface, which the kernel created after it had removed the first.
+        // An index with another name is another interface, which the kernel created after it had
+        // removed the first.
         let absent = self.interfaces.extract_if(.., |index, known| {
             now.get(index).is_none_or(|new| new.name != known.name)
         });
@@ -148,8 +151,8 @@ impl Fanout {
         reports
     }
 
-    /// Leaves and joins groups again, chosen by interface index and family: for memberships that the kernel, a switch or an
-    /// access point lost unnoticed.
+    /// Leaves and joins groups again, chosen by interface index and family: for memberships that
+    /// the kernel, a switch or an access point lost unnoticed.
     ///
     /// Returns only the failures.
     pub fn rejoin(
@@ -184,7 +187,8 @@ impl Fanout {
         joined.flatten().collect()
     }
 
-    /// The joined groups that the kernel no longer holds; none where the kernel does not report its groups.
+    /// The joined groups that the kernel no longer holds; none where the kernel does not report its
+    /// groups.
     pub fn lost(&self) -> Vec<(u32, Family)> {
         let [ipv4, ipv6] = [Family::Ipv4, Family::Ipv6].map(kernel_groups::joined);
         let mut lost = self.joined();
@@ -234,7 +238,8 @@ impl Fanout {
         }
     }
 
-    /// Whether an interface was used at the last [`Fanout::reconcile`], and has an address of this family.
+    /// Whether an interface was used at the last [`Fanout::reconcile`], and has an address of this
+    /// family.
     pub fn takes(&self, index: u32, family: Family) -> bool {
         self.used.contains(&(index, family))
     }
@@ -326,7 +331,8 @@ impl FanoutSettings {
 
     fn join(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
         match sockets.join(self.group(family), index) {
-            // The socket remembers an absent interface of this index; that membership receives nothing any more.
+            // The socket remembers an absent interface of this index; that membership receives
+            // nothing any more.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let _ = self.leave(sockets, family, index);
                 sockets.join(self.group(family), index)

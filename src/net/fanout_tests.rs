@@ -106,7 +106,8 @@ async fn broadcast_goes_to_each_network_from_its_own_address() {
 
 #[tokio::test]
 async fn used_interfaces_are_known_even_if_no_group_can_be_joined() {
-    let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
+    let mut fanout = Fanout::new(SETTINGS);
+    let sockets = sockets();
     let which = |fanout: &Fanout| {
         let places = [7001, 7002, 7003]
             .map(|index| [Family::Ipv4, Family::Ipv6].map(|family| (index, family)));
@@ -144,7 +145,8 @@ async fn used_interfaces_are_known_even_if_no_group_can_be_joined() {
 
 #[tokio::test]
 async fn failed_join_is_reported_once_and_tried_again() {
-    let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
+    let mut fanout = Fanout::new(SETTINGS);
+    let sockets = sockets();
     let missing = [interface(1_000_007, "gone0", &["10.0.0.1/24"])];
     let reports = fanout.reconcile(&sockets, &missing);
     assert!(
@@ -228,7 +230,8 @@ async fn socket_bound_to_one_address_joins_nothing_but_still_sends() {
 
 #[tokio::test]
 async fn broadcast_on_loopback_reaches_another_node_of_this_host() {
-    let (sender, receiver) = (sockets(), sockets());
+    let sender = sockets();
+    let receiver = sockets();
     let mut fanout = Fanout::new(FanoutSettings {
         broadcast_port: receiver.port(),
         ..SETTINGS

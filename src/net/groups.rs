@@ -1,11 +1,13 @@
 //! Receiving sockets for groups and broadcasts whose port is not the node's own.
 //!
-//! `listen.port` may differ from the ports of groups and broadcasts; without these sockets the node would not listen there.
-//! They are bound to the group, or to 255.255.255.255, and not to every address. So the kernel delivers no unicast to them,
-//! and a node that has the port as its own receives all its unicast. Several nodes of one user share the port this way, and
-//! each receives every datagram (`SO_REUSEPORT`; Linux delivers groups and broadcasts to all).
+//! `listen.port` may differ from the ports of groups and broadcasts; without these sockets the node
+//! would not listen there. They are bound to the group, or to 255.255.255.255, and not to every
+//! address. So the kernel delivers no unicast to them, and a node that has the port as its own
+//! receives all its unicast. Several nodes of one user share the port this way, and each receives
+//! every datagram (`SO_REUSEPORT`; Linux delivers groups and broadcasts to all).
 //!
-//! A node that broadcasts sends to the directed address and to 255.255.255.255, so listening on the latter is enough.
+//! A node that broadcasts sends to the directed address and to 255.255.255.255, so listening on the
+//! latter is enough.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,14 +23,15 @@ pub(super) struct Groups {
     broadcast: Option<Socket>,
     /// The port of the IPv6 group, if it is not the node's own.
     ipv6_port: Option<u16>,
-    /// One for each interface: the kernel binds to a group of one link only with the link (RFC 4007 §6). Sockets are added and
-    /// removed while others only read, hence the lock; it is never held across an await.
+    /// One for each interface: the kernel binds to a group of one link only with the link (RFC 4007
+    /// §6). Sockets are added and removed while others only read, hence the lock; it is never held
+    /// across an await.
     ipv6: Mutex<BTreeMap<u32, Socket>>,
 }
 
 impl Groups {
-    /// Binds the sockets that are needed besides a node's own port. `has` says whether the node has a socket of a family that
-    /// receives groups.
+    /// Binds the sockets that are needed besides a node's own port. `has` says whether the node has
+    /// a socket of a family that receives groups.
     pub(super) fn bind(
         settings: &FanoutSettings,
         own: u16,
@@ -107,9 +110,11 @@ impl Groups {
     }
 }
 
-/// Whether only sockets such as these keep a port from being bound: no socket holds it for this host's own addresses.
+/// Whether only sockets such as these keep a port from being bound: no socket holds it for this
+/// host's own addresses.
 pub(super) fn only_groups_hold(wanted: SocketAddr) -> bool {
-    // A socket that does not share conflicts with one that is bound to every address, and with no group.
+    // A socket that does not share conflicts with one that is bound to every address, and with no
+    // group.
     let loopback: IpAddr = if wanted.is_ipv4() {
         Ipv4Addr::LOCALHOST.into()
     } else {

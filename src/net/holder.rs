@@ -4,7 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// The maximum number of processes that are searched, and of open files of each: an error message is not worth more.
+/// The maximum number of processes that are searched, and of open files of each: an error message
+/// is not worth more.
 const MAX_PROCESSES: usize = 32_768;
 const MAX_OPEN_FILES: usize = 4096;
 
@@ -27,7 +28,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The program that holds a UDP port, by `/proc`; `None` if the port is free or `/proc` can't be read (another user's process).
+/// The program that holds a UDP port, by `/proc`; `None` if the port is free or `/proc` can't be
+/// read (another user's process).
 pub(super) fn udp_port_holder(port: u16) -> Option<Holder> {
     port_holder(["udp", "udp6"], port)
 }
@@ -52,7 +54,8 @@ fn port_holder(tables: [&str; 2], port: u16) -> Option<Holder> {
         .filter_map(Result::ok);
     let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     let own = std::process::id();
-    // This process last: it may hold the port in one family already when another program has it in the other one.
+    // This process last: it may hold the port in one family already when another program has it in
+    // the other one.
     for pid in pids.filter(|pid| *pid != own).chain([own]) {
         let process = Path::new("/proc").join(pid.to_string());
         if holds(&process, &inodes) {

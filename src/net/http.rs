@@ -1,8 +1,8 @@
 //! One request to a webhook: a POST over HTTP/1.1 (RFC 9112), with or without TLS.
 //!
-//! A connection carries one request. The body of an answer is read only up to its first line, and only after a failure. No
-//! redirect is followed: a redirect must not receive the token. Host names are looked up as those of servers are. Proxies of
-//! the environment are not used.
+//! A connection carries one request. The body of an answer is read only up to its first line, and
+//! only after a failure. No redirect is followed: a redirect must not receive the token. Host names
+//! are looked up as those of servers are. Proxies of the environment are not used.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,8 @@ const MAX_LINE: usize = 200;
 /// How long the first line of a body may be waited for.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why a request received no answer. No message holds a path, a header or a body, because these can be secret.
+/// Why a request received no answer. No message holds a path, a header or a body, because these can
+/// be secret.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The host's name gave no address.
@@ -104,8 +105,8 @@ pub enum CaError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: StatusCode,
-    /// The first line of the body that is not blank, without control characters, shortened. Empty after a success, of which
-    /// only the head is read.
+    /// The first line of the body that is not blank, without control characters, shortened. Empty
+    /// after a success, of which only the head is read.
     pub line: String,
 }
 
@@ -125,7 +126,8 @@ impl std::fmt::Debug for HttpClient {
 }
 
 impl HttpClient {
-    /// A client that trusts only the certificate authorities in `ca`, which is PEM; without `ca`, Mozilla's.
+    /// A client that trusts only the certificate authorities in `ca`, which is PEM; without `ca`,
+    /// Mozilla's.
     pub fn new(ca: Option<&[u8]>) -> Result<Self, CaError> {
         let mut roots = RootCertStore::empty();
         match ca {
@@ -155,8 +157,8 @@ impl HttpClient {
 
     /// Sends a body and waits for the answer without a time limit: the caller sets one.
     ///
-    /// `headers` are names and values, and `token` is a bearer token (RFC 6750 §2.1). `connect` limits the time of all
-    /// connection attempts together.
+    /// `headers` are names and values, and `token` is a bearer token (RFC 6750 §2.1). `connect`
+    /// limits the time of all connection attempts together.
     pub async fn post(
         &self,
         url: &HttpUrl,

@@ -20,7 +20,8 @@ pub struct Interface {
     pub broadcast: bool,
     /// Whether it connects to exactly one peer and has no broadcast (a tunnel, PPP).
     pub point_to_point: bool,
-    /// The kernel's kind of a virtual interface (`bridge`, `veth`, `wireguard`); `None` for hardware or if unknown.
+    /// The kernel's kind of a virtual interface (`bridge`, `veth`, `wireguard`); `None` for
+    /// hardware or if unknown.
     pub kind: Option<Box<str>>,
     /// The addresses in the kernel's order.
     pub addresses: Vec<InterfaceAddress>,
@@ -32,13 +33,15 @@ pub struct InterfaceAddress {
     pub ip: IpAddr,
     /// The length of the network prefix, in bits.
     pub prefix: u8,
-    /// The directed broadcast address that was configured; `None` for IPv6 and where none was configured.
+    /// The directed broadcast address that was configured; `None` for IPv6 and where none was
+    /// configured.
     pub broadcast: Option<Ipv4Addr>,
     /// A privacy address that will be replaced (RFC 8981); never set on IPv4.
     pub temporary: bool,
     /// Whether its preferred lifetime is over: new connections avoid it (RFC 4862 §5.5.4).
     pub deprecated: bool,
-    /// Whether it is not usable: duplicate address detection runs, or found a duplicate (RFC 4862 §5.4).
+    /// Whether it is not usable: duplicate address detection runs, or found a duplicate (RFC 4862
+    /// §5.4).
     pub tentative: bool,
 }
 
@@ -92,7 +95,8 @@ impl InterfaceAddress {
         }
     }
 
-    /// The broadcast address of its IPv4 network: the configured one, otherwise the last address of the network.
+    /// The broadcast address of its IPv4 network: the configured one, otherwise the last address of
+    /// the network.
     ///
     /// `None` for IPv6 and for networks of one or two addresses (RFC 3021).
     pub fn directed_broadcast(&self) -> Option<Ipv4Addr> {

@@ -1,7 +1,8 @@
 //! Which groups the kernel holds on which interface, by `/proc/net/igmp` and `/proc/net/igmp6`.
 //!
-//! A socket keeps its memberships when the kernel has dropped them: when the last address of an interface, or the interface
-//! itself, disappears and returns. Only the kernel's own list is right then.
+//! A socket keeps its memberships when the kernel has dropped them: when the last address of an
+//! interface, or the interface itself, disappears and returns. Only the kernel's own list is right
+//! then.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,8 +23,8 @@ pub(super) fn joined(family: Family) -> Option<HashSet<(u32, IpAddr)>> {
     })
 }
 
-/// An interface's line begins with its index; its groups follow on lines that begin with white space, in the machine's own
-/// byte order.
+/// An interface's line begins with its index; its groups follow on lines that begin with white
+/// space, in the machine's own byte order.
 fn ipv4(text: &str) -> HashSet<(u32, IpAddr)> {
     let mut index = None;
     let mut found = HashSet::new();

@@ -1,17 +1,21 @@
-//! Multicast DNS (RFC 6762, RFC 6763) on one interface: it announces a service, watches a host name, and browses.
+//! Multicast DNS (RFC 6762, RFC 6763) on one interface: it announces a service, watches a host
+//! name, and browses.
 //!
-//! The `mdns-sd` crate implements the protocol. Each interface has a daemon of the crate, and each daemon has a thread.
-//! So each interface announces its own addresses and no others, and the engine never waits for multicast DNS.
-//! A [`Link`] follows a [`Wish`] (its settings) and reports each event ([`Heard`]) over a bounded channel. An event that
-//! does not fit there is dropped, because the daemon repeats it.
+//! The `mdns-sd` crate implements the protocol. Each interface has a daemon of the crate, and each
+//! daemon has a thread. So each interface announces its own addresses and no others, and the engine
+//! never waits for multicast DNS. A [`Link`] follows a [`Wish`] (its settings) and reports each
+//! event ([`Heard`]) over a bounded channel. An event that does not fit there is dropped, because
+//! the daemon repeats it.
 //!
 //! The crate has no limits of its own, so this module adds them:
 //!
-//! - A daemon is restarted when it holds more than `MAX_CACHED` foreign records or `MAX_TIMERS` timers, or when it
-//!   reports a host with more than `MAX_ADDRESSES` addresses. If the daemon is too busy to report, its sockets are silenced.
-//! - A port that can't be shared is found before a daemon is started, because the crate would not report it.
-//! - A daemon must never solve a name conflict, because it would rename without a word. [`Shown::probe`] is only for
-//!   names that were found free.
+//! - A daemon is restarted when it holds more than `MAX_CACHED` foreign records or `MAX_TIMERS`
+//!   timers, or when it reports a host with more than `MAX_ADDRESSES` addresses. If the daemon is
+//!   too busy to report, its sockets are silenced.
+//! - A port that can't be shared is found before a daemon is started, because the crate would not
+//!   report it.
+//! - A daemon must never solve a name conflict, because it would rename without a word.
+//!   [`Shown::probe`] is only for names that were found free.
 
 mod daemon;
 mod link;
@@ -33,8 +37,9 @@ pub const PORT: u16 = mdns_sd::MDNS_PORT;
 pub const LINKS: usize = 16;
 /// The maximum number of foreign records that one daemon may hold.
 const MAX_CACHED: i64 = 4096;
-/// The maximum number of timers that one daemon may hold, of 16 bytes each. The daemon sets two timers for each foreign
-/// record whenever that record arrives, and drops them when they would expire.
+/// The maximum number of timers that one daemon may hold, of 16 bytes each. The daemon sets two
+/// timers for each foreign record whenever that record arrives, and drops them when they would
+/// expire.
 const MAX_TIMERS: i64 = 1 << 18;
 /// The maximum number of addresses of one foreign host.
 const MAX_ADDRESSES: usize = 64;
@@ -105,18 +110,21 @@ pub enum What {
     Begun,
     /// A service was found, or its data changed.
     Found(Found),
-    /// All addresses in the answers for the watched host name; this host's own answers are among them.
+    /// All addresses in the answers for the watched host name; this host's own answers are among
+    /// them.
     Host(Vec<IpAddr>),
     /// Addresses that are no longer in the answers for the watched host name.
     Gone(Vec<IpAddr>),
     /// The names are announced.
     Announced,
-    /// Another host took a name between the probe and the announcement; the crate continues under another name.
+    /// Another host took a name between the probe and the announcement; the crate continues under
+    /// another name.
     Renamed {
         /// The name that was to be announced.
         from: String,
     },
-    /// More foreign records arrived than the link keeps, or the daemon ended by itself; the link restarts after a rest.
+    /// More foreign records arrived than the link keeps, or the daemon ended by itself; the link
+    /// restarts after a rest.
     Flooded {
         /// How long the link rests.
         rest: std::time::Duration,

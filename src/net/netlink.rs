@@ -1,7 +1,7 @@
 //! Links and addresses as the kernel reports them over netlink (RFC 3549, rtnetlink(7)).
 //!
-//! Only the needed attributes are read. An attribute that does not parse is skipped, and its interface is kept: newer
-//! kernels send more than any decoder knows.
+//! Only the needed attributes are read. An attribute that does not parse is skipped, and its
+//! interface is kept: newer kernels send more than any decoder knows.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,8 +21,8 @@ use crate::model::InterfaceName;
 const BUFFER: usize = 64 << 10;
 /// How long a dump may take: it takes microseconds.
 const DUMP_LIMIT: Duration = Duration::from_secs(2);
-/// How often a dump that a change interrupted is restarted before it is used as it is: the event of that change causes the
-/// next dump.
+/// How often a dump that a change interrupted is restarted before it is used as it is: the event of
+/// that change causes the next dump.
 const DUMP_TRIES: usize = 4;
 /// The maximum number of messages that are read from the event socket in one go.
 const EVENT_BURST: usize = 1024;
@@ -47,7 +47,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Subscribes to links, IPv4 addresses and IPv6 addresses. Must be called within a tokio runtime.
+    /// Subscribes to links, IPv4 addresses and IPv6 addresses. Must be called within a tokio
+    /// runtime.
     pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
@@ -125,8 +126,8 @@ impl Reader {
         sys::ready(socket)
     }
 
-    /// All interfaces, by index. May be dropped at any time: the remains of a dropped dump are recognized by their sequence
-    /// number.
+    /// All interfaces, by index. May be dropped at any time: the remains of a dropped dump are
+    /// recognized by their sequence number.
     pub(super) async fn interfaces(&mut self) -> io::Result<Vec<Interface>> {
         let mut table = Table::default();
         for tries_left in (0..DUMP_TRIES).rev() {
@@ -144,7 +145,8 @@ impl Reader {
                     tries_left,
                     "a change interrupted the dump of the interfaces"
                 ),
-                // A dump that was dropped half-way is still open in the kernel; it ends with its socket.
+                // A dump that was dropped half-way is still open in the kernel; it ends with its
+                // socket.
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries_left > 0 => {
                     debug!(%error, "an older dump is still open: its socket is replaced");
                     self.socket = Self::socket()?;
@@ -193,7 +195,8 @@ impl Reader {
     }
 }
 
-/// A request for all entries of one kind; the body is a link header of zeros, long enough for either kind.
+/// A request for all entries of one kind; the body is a link header of zeros, long enough for
+/// either kind.
 fn dump_request(kind: u16, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
     let mut request = [0; HEADER + LINK_HEADER];
     request[0..4].copy_from_slice(&((HEADER + LINK_HEADER) as u32).to_ne_bytes());
@@ -268,7 +271,8 @@ struct Table {
 
 impl Table {
     fn insert(&mut self, message: &Message<'_>) {
-        // A message that does not parse is skipped: an interface without a printable name can be neither configured nor shown.
+        // A message that does not parse is skipped: an interface without a printable name can be
+        // neither configured nor shown.
         let inserted = match message.kind {
             libc::RTM_NEWLINK => self.link(message),
             libc::RTM_NEWADDR => self.address(message),

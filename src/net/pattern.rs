@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A pattern of interface names: `*` matches any run of characters, `?` one character; every other character matches itself,
-/// and case counts.
+/// A pattern of interface names: `*` matches any run of characters, `?` one character; every other
+/// character matches itself, and case counts.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(Box<str>);

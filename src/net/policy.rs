@@ -1,9 +1,9 @@
 //! Which interfaces are used, and which addresses are announced. Pure.
 //!
-//! One policy governs listening, sending and announcing. An interface is not used if it is down, if it is the loopback
-//! interface and [`Policy::loopback`] is off, if a name in `exclude` or no pattern in `include` matches, or if a pattern in
-//! `exclude` matches, unless `include` names the interface without a wildcard. So `docker0` is not used by default, and used
-//! when it is named.
+//! One policy governs listening, sending and announcing. An interface is not used if it is down, if
+//! it is the loopback interface and [`Policy::loopback`] is off, if a name in `exclude` or no
+//! pattern in `include` matches, or if a pattern in `exclude` matches, unless `include` names the
+//! interface without a wildcard. So `docker0` is not used by default, and used when it is named.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -38,7 +38,8 @@ pub enum Decision {
     Unused { rule: Rule },
 }
 
-/// The rule that decided about an interface; as text, the end of "used, because it …" or "not used, because it …".
+/// The rule that decided about an interface; as text, the end of "used, because it …" or "not used,
+/// because it …".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// It is switched off or has no carrier.
@@ -122,9 +123,11 @@ impl Policy {
         if ip.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 
-    /// The interfaces that are used, each with only its usable addresses of the families that are on.
+    /// The interfaces that are used, each with only its usable addresses of the families that are
+    /// on.
     ///
-    /// Link-local addresses are among them, because sending needs them. [`super::Fanout`] works with this list.
+    /// Link-local addresses are among them, because sending needs them. [`super::Fanout`] works
+    /// with this list.
     pub fn used(&self, interfaces: &[Interface]) -> Vec<Interface> {
         let used = interfaces
             .iter()
@@ -142,8 +145,9 @@ impl Policy {
 
     /// The addresses of one interface that are announced, best first; none if it is not used.
     ///
-    /// Deprecated and tentative ones are left out. Best first is: a lasting address before a temporary one, before a
-    /// link-local one, before loopback; in each, IPv4 before IPv6, then the kernel's order.
+    /// Deprecated and tentative ones are left out. Best first is: a lasting address before a
+    /// temporary one, before a link-local one, before loopback; in each, IPv4 before IPv6, then the
+    /// kernel's order.
     pub fn addresses(&self, interface: &Interface) -> Vec<IpAddr> {
         self.ranked(interface, self.link_local)
             .into_iter()
@@ -151,9 +155,11 @@ impl Policy {
             .collect()
     }
 
-    /// The addresses of one interface that are announced on its own link, best first; none if it is not used.
+    /// The addresses of one interface that are announced on its own link, best first; none if it is
+    /// not used.
     ///
-    /// They are those of [`Policy::addresses`]; without any, the link-local ones, which are as good on one link.
+    /// They are those of [`Policy::addresses`]; without any, the link-local ones, which are as good
+    /// on one link.
     pub fn on_link(&self, interface: &Interface) -> Vec<IpAddr> {
         let addresses = self.addresses(interface);
         if !addresses.is_empty() || self.link_local {
@@ -181,12 +187,13 @@ impl Policy {
         ranked
     }
 
-    /// The addresses that the node announces: those of all used interfaces, best first, at most [`Record::MAX_ADDRESSES`].
+    /// The addresses that the node announces: those of all used interfaces, best first, at most
+    /// [`Record::MAX_ADDRESSES`].
     ///
-    /// Within one rank each interface's first address comes before any interface's second, so that one interface with
-    /// many addresses does not push the others out. With `link_local` off, link-local addresses are announced all the
-    /// same if there is no other address: two laptops on one cable have no other, and a record without an address is
-    /// useless.
+    /// Within one rank each interface's first address comes before any interface's second, so that
+    /// one interface with many addresses does not push the others out. With `link_local` off,
+    /// link-local addresses are announced all the same if there is no other address: two laptops on
+    /// one cable have no other, and a record without an address is useless.
     pub fn announced(&self, interfaces: &[Interface]) -> Vec<Address> {
         let found = self.collect(interfaces, self.link_local);
         if found.is_empty() && !self.link_local {
@@ -208,7 +215,8 @@ impl Policy {
             }
         }
         all.sort_by_key(|(rank, turn, ..)| (*rank, *turn));
-        // One address on two interfaces is announced once; a link-local one is a different address on each link.
+        // One address on two interfaces is announced once; a link-local one is a different address
+        // on each link.
         let mut seen = HashSet::new();
         all.into_iter()
             .filter(|(_, _, ip, name)| {

@@ -1,4 +1,5 @@
-//! The interfaces where netlink is refused: by netdevice(7) and `/proc`, neither of which needs netlink.
+//! The interfaces where netlink is refused: by netdevice(7) and `/proc`, neither of which needs
+//! netlink.
 //!
 //! The C library's getifaddrs does not help here: on Linux it uses netlink itself.
 
@@ -96,7 +97,8 @@ fn interface_of(label: &str) -> &str {
     label.split(':').next().unwrap_or_default()
 }
 
-/// A row of `/proc/net/if_inet6`: address, index, prefix, scope, flags, all hexadecimal, and the name.
+/// A row of `/proc/net/if_inet6`: address, index, prefix, scope, flags, all hexadecimal, and the
+/// name.
 fn ipv6_row(line: &str) -> Option<(u32, InterfaceAddress)> {
     let mut fields = line.split_ascii_whitespace();
     let ip = fields.next().filter(|ip| ip.len() == 32)?;

@@ -11,7 +11,8 @@ use tracing::{debug, trace};
 const LIMIT: Duration = Duration::from_secs(5);
 /// The maximum number of addresses that are used of one name.
 const MAX_ADDRESSES: usize = 8;
-/// The maximum number of look-ups at a time: one that hangs in the system's resolver holds a thread until it ends.
+/// The maximum number of look-ups at a time: one that hangs in the system's resolver holds a thread
+/// until it ends.
 const MAX_LOOK_UPS: usize = 4;
 
 static LOOK_UPS: std::sync::LazyLock<Arc<Semaphore>> =
@@ -40,8 +41,8 @@ pub enum ResolveError {
 
 /// The addresses of a `host:port`, at most eight, within five seconds.
 ///
-/// The host is a name, an IPv4 address, or an IPv6 address in brackets, with a zone if it is link-local. An address needs
-/// no resolver. Must be called within a tokio runtime.
+/// The host is a name, an IPv4 address, or an IPv6 address in brackets, with a zone if it is
+/// link-local. An address needs no resolver. Must be called within a tokio runtime.
 pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     let result = look_up(name).await;
     match &result {

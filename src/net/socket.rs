@@ -15,8 +15,8 @@ use super::groups;
 use super::holder::{Holder, udp_port_holder};
 use super::sys;
 
-/// The requested receive buffer: about 3,000 queries, so that no query is lost when a whole fleet wakes at once. The kernel
-/// grants at most `net.core.rmem_max`.
+/// The requested receive buffer: about 3,000 queries, so that no query is lost when a whole fleet
+/// wakes at once. The kernel grants at most `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How long a flush waits in all for room in the kernel's send buffer before it drops the rest.
@@ -89,7 +89,8 @@ fn holder_phrase(holder: Option<&Holder>) -> String {
     )
 }
 
-/// Sockets for groups and broadcasts can share their port with others; a node's own port can't be shared.
+/// Sockets for groups and broadcasts can share their port with others; a node's own port can't be
+/// shared.
 fn port_remedy(ip: IpAddr) -> &'static str {
     if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
         "stop it, or run it and this one as one user, if it is a hereabouts"
@@ -134,8 +135,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds a socket. It shares its port only with sockets of the same user that are bound to a group or to the broadcast
-    /// address: a second daemon gets [`BindError::Taken`].
+    /// Binds a socket. It shares its port only with sockets of the same user that are bound to a
+    /// group or to the broadcast address: a second daemon gets [`BindError::Taken`].
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(address: SocketAddr, ttl: u8) -> Result<Self, BindError> {
@@ -148,8 +149,9 @@ impl Socket {
             _ => Err(error),
         });
         let socket = opened.map_err(|source| BindError::new(address, source))?;
-        // Only after the bind: before it, a second daemon of this user could bind the port. If it fails, other programs can't
-        // receive the group on this port, which does not affect this node.
+        // Only after the bind: before it, a second daemon of this user could bind the port. If it
+        // fails, other programs can't receive the group on this port, which does not affect this
+        // node.
         if let Err(error) = socket.options().set_reuse_port(true) {
             debug!(%address, %error, "the port is not shared with sockets of groups");
         }
@@ -182,10 +184,12 @@ impl Socket {
                 libc::IP_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             )?;
-            // Receive only the groups that this socket joined, and only on the interface where it joined them.
+            // Receive only the groups that this socket joined, and only on the interface where it
+            // joined them.
             socket.set_multicast_all_v4(false)?;
             socket.set_multicast_ttl_v4(u32::from(ttl))?;
-            // Other nodes on this host must receive the packets; this node recognizes its own packets by the node id.
+            // Other nodes on this host must receive the packets; this node recognizes its own
+            // packets by the node id.
             socket.set_multicast_loop_v4(true)?;
             socket.set_broadcast(true)?;
         } else {
@@ -197,7 +201,8 @@ impl Socket {
                 libc::IPV6_MTU_DISCOVER,
                 libc::IPV6_PMTUDISC_DONT,
             )?;
-            // Since Linux 4.20. An older kernel delivers more packets; those of other channels are dropped by their keys.
+            // Since Linux 4.20. An older kernel delivers more packets; those of other channels are
+            // dropped by their keys.
             let _ = socket.set_multicast_all_v6(false);
             socket.set_multicast_hops_v6(u32::from(ttl))?;
             socket.set_multicast_loop_v6(true)?;
@@ -216,7 +221,8 @@ impl Socket {
         self.address
     }
 
-    /// Whether it receives groups and broadcasts: only a socket that is bound to every address does.
+    /// Whether it receives groups and broadcasts: only a socket that is bound to every address
+    /// does.
     pub fn receives_groups(&self) -> bool {
         self.address.ip().is_unspecified()
     }
@@ -225,7 +231,8 @@ impl Socket {
         SockRef::from(&self.io)
     }
 
-    /// Fills the batch with the datagrams that have arrived; [`io::ErrorKind::WouldBlock`] if there are none.
+    /// Fills the batch with the datagrams that have arrived; [`io::ErrorKind::WouldBlock`] if there
+    /// are none.
     ///
     /// An ICMP error that an earlier datagram caused is not an error of receiving: it is skipped.
     pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
@@ -259,7 +266,8 @@ impl Socket {
                 sys::send(self.io.as_fd(), messages())
             }) {
                 Ok(sent) => {
-                    // The kernel sends at least one datagram when it reports no error. Relying on that would risk an endless loop.
+                    // The kernel sends at least one datagram when it reports no error. Relying on
+                    // that would risk an endless loop.
                     let sent = sent.max(1);
                     flushed.sent += sent;
                     next = batch
@@ -300,7 +308,8 @@ impl Socket {
             // An error of this wait is returned again by the next send.
             let _ = self.io.writable().await;
         } else {
-            // ENOBUFS comes from the interface's queue, whose state is not part of the socket's readiness.
+            // ENOBUFS comes from the interface's queue, whose state is not part of the socket's
+            // readiness.
             tokio::time::sleep(SEND_LIMIT / 10).await;
         }
     }

@@ -1,4 +1,5 @@
-//! The bound UDP sockets of a node: one for IPv4, one for IPv6, and those for groups whose port is not its own.
+//! The bound UDP sockets of a node: one for IPv4, one for IPv6, and those for groups whose port is
+//! not its own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,9 +16,11 @@ const PORT_TRIES: usize = 8;
 /// The address, port and TTL of the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketSettings {
-    /// The address: `::` stands for both families, `0.0.0.0` for IPv4 alone, any other for itself alone.
+    /// The address: `::` stands for both families, `0.0.0.0` for IPv4 alone, any other for itself
+    /// alone.
     ///
-    /// A socket that is bound to one address receives no group and no broadcast: the kernel does not deliver them.
+    /// A socket that is bound to one address receives no group and no broadcast: the kernel does
+    /// not deliver them.
     pub address: IpAddr,
     /// The port; 0 chooses a free one.
     pub port: u16,
@@ -25,7 +28,8 @@ pub struct SocketSettings {
     pub ttl: u8,
 }
 
-/// The sockets of a node: one for each family that the host has and the settings ask for, at least one.
+/// The sockets of a node: one for each family that the host has and the settings ask for, at least
+/// one.
 #[derive(Debug)]
 pub struct Sockets {
     ipv4: Option<Socket>,
@@ -36,8 +40,8 @@ pub struct Sockets {
 impl Sockets {
     /// Binds the sockets, all to one port.
     ///
-    /// For `::`, a family that the host lacks is skipped; a port that is in use in either family is an error. Must be called
-    /// within a tokio runtime.
+    /// For `::`, a family that the host lacks is skipped; a port that is in use in either family is
+    /// an error. Must be called within a tokio runtime.
     pub fn bind(settings: &SocketSettings) -> Result<Self, BindError> {
         let SocketSettings { address, port, ttl } = *settings;
         if address != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
@@ -150,7 +154,8 @@ impl Sockets {
         self.addresses().next().map_or(0, |address| address.port())
     }
 
-    /// Waits for datagrams of either family and fills the batch with them; returns their number, at least one.
+    /// Waits for datagrams of either family and fills the batch with them; returns their number, at
+    /// least one.
     ///
     /// The families take turns. May be dropped at any time.
     pub async fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
@@ -189,8 +194,8 @@ impl Sockets {
         .await
     }
 
-    /// Fills the batch with the datagrams that have arrived on one of the sockets; [`io::ErrorKind::WouldBlock`] if there are
-    /// none.
+    /// Fills the batch with the datagrams that have arrived on one of the sockets;
+    /// [`io::ErrorKind::WouldBlock`] if there are none.
     pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.turn = !batch.turn;
         let turn = batch.turn;
@@ -220,8 +225,9 @@ impl Sockets {
 
     /// Sends all datagrams in the batch and empties it.
     ///
-    /// A datagram that the kernel refuses is passed to `report` with its place, and the others are still sent. When the
-    /// kernel's buffer is full, the flush waits for at most 20 ms a family, then drops the rest.
+    /// A datagram that the kernel refuses is passed to `report` with its place, and the others are
+    /// still sent. When the kernel's buffer is full, the flush waits for at most 20 ms a family,
+    /// then drops the rest.
     pub async fn flush(
         &self,
         batch: &mut SendBatch,

@@ -71,7 +71,8 @@ async fn wildcard_binds_both_families_to_one_port() {
 #[tokio::test]
 async fn batch_arrives_whole_with_its_addresses() {
     for family in [Family::Ipv4, Family::Ipv6] {
-        let (sender, receiver) = (bind("::"), bind("::"));
+        let sender = bind("::");
+        let receiver = bind("::");
         let to = loopback(family, receiver.port());
         let mut batch = SendBatch::new();
         for number in 0..SendBatch::MAX as u8 {
@@ -108,7 +109,8 @@ async fn batch_arrives_whole_with_its_addresses() {
 
 #[tokio::test]
 async fn datagram_has_the_requested_source_address() {
-    let (sender, receiver) = (bind("0.0.0.0"), bind("0.0.0.0"));
+    let sender = bind("0.0.0.0");
+    let receiver = bind("0.0.0.0");
     let mut batch = SendBatch::new();
     for ip in ["127.0.0.5", "127.0.0.6"] {
         let source = Source {
@@ -150,7 +152,8 @@ async fn datagram_has_the_requested_source_address() {
 
 #[tokio::test]
 async fn refused_datagram_is_reported_and_others_are_sent() {
-    let (sender, receiver) = (bind("::"), bind("::"));
+    let sender = bind("::");
+    let receiver = bind("::");
     let good = loopback(Family::Ipv4, receiver.port());
     let foreign = Source {
         ip: "192.0.2.1".parse().unwrap(),
@@ -236,7 +239,8 @@ async fn long_datagram_is_marked_as_truncated() {
 
 #[tokio::test]
 async fn closed_port_of_the_peer_does_not_disturb_receiving() {
-    let (node, other) = (bind("127.0.0.1"), bind("127.0.0.1"));
+    let node = bind("127.0.0.1");
+    let other = bind("127.0.0.1");
     let closed = loopback(Family::Ipv4, bind("127.0.0.1").port());
     let mut batch = SendBatch::new();
     for to in [closed, closed, loopback(Family::Ipv4, other.port())] {
@@ -260,7 +264,8 @@ async fn empty_socket_would_block() {
 
 #[tokio::test]
 async fn flood_on_one_family_does_not_starve_the_other() {
-    let (sender, receiver) = (bind("::"), bind("::"));
+    let sender = bind("::");
+    let receiver = bind("::");
     let mut batch = SendBatch::new();
     for _ in 0..SendBatch::MAX {
         batch

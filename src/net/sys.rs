@@ -1,7 +1,9 @@
-//! System calls that no safe crate offers: datagrams in batches with packet information, readiness of a foreign socket,
-//! interfaces without netlink, a duplicate of an open file by its number, and one glibc call.
+//! System calls that no safe crate offers: datagrams in batches with packet information, readiness
+//! of a foreign socket, interfaces without netlink, a duplicate of an open file by its number, and
+//! one glibc call.
 //!
-//! This is the only module with `unsafe`. Its functions are safe; no pointer outlives the call that made it.
+//! This is the only module with `unsafe`. Its functions are safe; no pointer outlives the call that
+//! made it.
 
 #![allow(
     unsafe_code,
@@ -21,7 +23,8 @@ use libc::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Datagrams per system call: with more, the saving per datagram is no longer measurable, and the stack use grows.
+/// Datagrams per system call: with more, the saving per datagram is no longer measurable, and the
+/// stack use grows.
 pub(super) const BATCH: usize = 32;
 
 /// Room for one packet information of either family: 40 bytes are needed.
@@ -60,22 +63,26 @@ pub(super) struct Received {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outgoing<'a> {
     pub(super) to: SocketAddr,
-    /// The source address and interface; an unspecified address or index 0 leaves that choice to the kernel.
+    /// The source address and interface; an unspecified address or index 0 leaves that choice to
+    /// the kernel.
     pub(super) source: Option<(IpAddr, u32)>,
     pub(super) bytes: &'a [u8],
 }
 
-/// Receives the datagrams that wait, at most one for each buffer and at most [`BATCH`], without blocking.
+/// Receives the datagrams that wait, at most one for each buffer and at most [`BATCH`], without
+/// blocking.
 ///
-/// `each` is called with the buffer's place and the datagram in it. A datagram of an address family that this program
-/// does not know is skipped. Returns how many datagrams were read from the socket.
+/// `each` is called with the buffer's place and the datagram in it. A datagram of an address family
+/// that this program does not know is skipped. Returns how many datagrams were read from the
+/// socket.
 pub(super) fn receive<const N: usize>(
     socket: BorrowedFd<'_>,
     buffers: &mut [[u8; N]],
     mut each: impl FnMut(usize, Received),
 ) -> io::Result<usize> {
     let wanted = buffers.len().min(BATCH);
-    // SAFETY: all four are plain data of the kernel's interface, for which zero bytes are valid values.
+    // SAFETY: all four are plain data of the kernel's interface, for which zero bytes are valid
+    // values.
     let (mut names, mut vectors, mut headers): (
         [sockaddr_in6; BATCH],
         [iovec; BATCH],
@@ -95,8 +102,9 @@ pub(super) fn receive<const N: usize>(
         header.msg_control = (&raw mut controls[place]).cast();
         header.msg_controllen = mem::size_of::<Control>() as _;
     }
-    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and `buffers`, all of which live past
-    // the call and are not touched during it; each length given is the size of what it belongs to.
+    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and `buffers`, all
+    // of which live past the call and are not touched during it; each length given is the size of
+    // what it belongs to.
     let count = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
@@ -130,12 +138,15 @@ pub(super) fn receive<const N: usize>(
 
 /// Reads the packet information of a header that `recvmmsg` has just filled.
 fn packet_information(header: &libc::msghdr, received: &mut Received) {
-    // SAFETY: `msg_control` points at a live `Control`, and the kernel set `msg_controllen` to what it wrote there.
+    // SAFETY: `msg_control` points at a live `Control`, and the kernel set `msg_controllen` to what
+    // it wrote there.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !next.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole, aligned header within the control buffer.
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole, aligned header within the
+        // control buffer.
         let message = unsafe { &*next };
-        // SAFETY: CMSG_LEN is arithmetic on its argument; so is CMSG_DATA, and the data lies behind the header.
+        // SAFETY: CMSG_LEN is arithmetic on its argument; so is CMSG_DATA, and the data lies behind
+        // the header.
         let (base, data) = unsafe { (libc::CMSG_LEN(0) as usize, libc::CMSG_DATA(next)) };
         let length = (message.cmsg_len as usize).saturating_sub(base);
         match (message.cmsg_level, message.cmsg_type) {
@@ -163,12 +174,14 @@ fn packet_information(header: &libc::msghdr, received: &mut Received) {
 
 /// Sends as many of the messages as the socket accepts, at most [`BATCH`], without blocking.
 ///
-/// Returns how many were sent, at least one; an error belongs to the first message, and none was sent.
+/// Returns how many were sent, at least one; an error belongs to the first message, and none was
+/// sent.
 pub(super) fn send<'a>(
     socket: BorrowedFd<'_>,
     messages: impl Iterator<Item = Outgoing<'a>>,
 ) -> io::Result<usize> {
-    // SAFETY: all three are plain data of the kernel's interface, for which zero bytes are valid values.
+    // SAFETY: all three are plain data of the kernel's interface, for which zero bytes are valid
+    // values.
     let (mut names, mut vectors, mut headers): (
         [sockaddr_in6; BATCH],
         [iovec; BATCH],
@@ -196,8 +209,9 @@ pub(super) fn send<'a>(
     if wanted == 0 {
         return Ok(0);
     }
-    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and the messages' bytes, all of which
-    // live past the call; the kernel only reads the bytes, so casting away their constness is sound.
+    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and the messages'
+    // bytes, all of which live past the call; the kernel only reads the bytes, so casting away
+    // their constness is sound.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
@@ -235,11 +249,13 @@ fn write_source(header: &libc::msghdr, source: IpAddr, interface: u32) -> usize 
     }
 }
 
-/// `T` is one of the two packet informations, which the compile-time check above found to fit into [`Control`].
+/// `T` is one of the two packet informations, which the compile-time check above found to fit into
+/// [`Control`].
 fn write_control<T: Copy>(header: &libc::msghdr, level: c_int, kind: c_int, value: T) -> usize {
     let size = mem::size_of::<T>() as u32;
-    // SAFETY: `msg_control` points at a whole, aligned and live `Control`, `msg_controllen` is its size, so there is
-    // a first header with room for `T` behind it; CMSG_LEN and CMSG_SPACE are arithmetic.
+    // SAFETY: `msg_control` points at a whole, aligned and live `Control`, `msg_controllen` is its
+    // size, so there is a first header with room for `T` behind it; CMSG_LEN and CMSG_SPACE are
+    // arithmetic.
     unsafe {
         let first = libc::CMSG_FIRSTHDR(header);
         (*first).cmsg_level = level;
@@ -297,8 +313,8 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
             ifc_len: room,
             ifc_ifcu: libc::__c_anonymous_ifc_ifcu { ifcu_req: start },
         };
-        // SAFETY: SIOCGIFCONF reads and writes one `ifconf`, and writes at most `ifc_len` bytes where that points: the
-        // rows, which live past the call, or nowhere.
+        // SAFETY: SIOCGIFCONF reads and writes one `ifconf`, and writes at most `ifc_len` bytes
+        // where that points: the rows, which live past the call, or nowhere.
         let result =
             unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFCONF as _, &raw mut list) };
         if result == 0 {
@@ -361,7 +377,8 @@ fn interface_request(
     request: libc::c_ulong,
     row: &mut libc::ifreq,
 ) -> io::Result<()> {
-    // SAFETY: such a request reads and writes one whole `ifreq`, and the kernel keeps no pointer to it.
+    // SAFETY: such a request reads and writes one whole `ifreq`, and the kernel keeps no pointer to
+    // it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), request as _, ptr::from_mut(row)) };
     if result == 0 {
         Ok(())
@@ -412,8 +429,9 @@ fn ipv4_request(
 
 /// Makes name look-ups use `/etc/hosts` and DNS, whatever the host's `nsswitch.conf` says.
 ///
-/// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it once at the start of
-/// `main`, before any thread starts. With another libc than glibc it does nothing.
+/// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it
+/// once at the start of `main`, before any thread starts. With another libc than glibc it does
+/// nothing.
 pub fn configure_name_lookup() {
     #[cfg(target_env = "gnu")]
     {
@@ -423,22 +441,26 @@ pub fn configure_name_lookup() {
                 service: *const libc::c_char,
             ) -> c_int;
         }
-        // SAFETY: both are C strings that live for ever; glibc copies what it needs. It fails only on a wrong text.
+        // SAFETY: both are C strings that live for ever; glibc copies what it needs. It fails only
+        // on a wrong text.
         let _ = unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
     }
 }
 
 /// Makes the readiness of a netlink socket awaitable. Must be called within a tokio runtime.
 pub(super) fn ready(socket: netlink_sys::Socket) -> io::Result<AsyncFd<netlink_sys::Socket>> {
-    // SAFETY: the socket owns its descriptor, gives the same one each time, and closes it only when it is dropped.
+    // SAFETY: the socket owns its descriptor, gives the same one each time, and closes it only when
+    // it is dropped.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 
 /// Duplicates an open file of this process, by its number.
 ///
-/// Fails if no file has that number. The number may belong to another file than the caller expects: check the duplicate.
+/// Fails if no file has that number. The number may belong to another file than the caller expects:
+/// check the duplicate.
 pub(super) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl takes any number, and this command touches no memory and not the file of that number, closed or not.
+    // SAFETY: fcntl takes any number, and this command touches no memory and not the file of that
+    // number, closed or not.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
     if copy < 0 {
         return Err(io::Error::last_os_error());
@@ -466,7 +488,8 @@ fn address(name: &sockaddr_in6, length: socklen_t) -> Option<SocketAddr> {
             )
         }
         libc::AF_INET if length as usize >= mem::size_of::<sockaddr_in>() => {
-            // SAFETY: the family says what it is; size and alignment of the greater type were compared above.
+            // SAFETY: the family says what it is; size and alignment of the greater type were
+            // compared above.
             let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in>() };
             Some(SocketAddrV4::new(ipv4(name.sin_addr), u16::from_be(name.sin_port)).into())
         }
@@ -487,8 +510,8 @@ fn write_address(address: SocketAddr, name: &mut sockaddr_in6) -> socklen_t {
             mem::size_of::<sockaddr_in6>() as socklen_t
         }
         SocketAddr::V4(address) => {
-            // SAFETY: the greater type lends its room; size and alignment were compared above, and any bytes are a
-            // valid value of both.
+            // SAFETY: the greater type lends its room; size and alignment were compared above, and
+            // any bytes are a valid value of both.
             let name = unsafe { &mut *ptr::from_mut(name).cast::<sockaddr_in>() };
             name.sin_family = libc::AF_INET as _;
             name.sin_port = address.port().to_be();

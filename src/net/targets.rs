@@ -65,8 +65,8 @@ pub(super) fn multicast(
     targets
 }
 
-/// IPv4: the first address, preferably one that is not link-local. IPv6: the link-local address, because the group has
-/// that scope; without one, any other address.
+/// IPv4: the first address, preferably one that is not link-local. IPv6: the link-local address,
+/// because the group has that scope; without one, any other address.
 fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
     let mut of_family: Vec<&InterfaceAddress> = interface
         .addresses
@@ -82,9 +82,11 @@ fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
     of_family.first().map(|address| address.ip)
 }
 
-/// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the address in that network.
+/// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the
+/// address in that network.
 ///
-/// Point-to-point links have no broadcast. The loopback interface, if it is used, has only that of 127.0.0.0/8.
+/// Point-to-point links have no broadcast. The loopback interface, if it is used, has only that of
+/// 127.0.0.0/8.
 pub fn broadcast_targets(port: u16, used: &[Interface], sockets: &Sockets) -> Vec<Target> {
     if sockets.family(Family::Ipv4).is_none() {
         return Vec::new();

@@ -1,4 +1,5 @@
-//! TCP: the port that a node listens on for sessions or for a legacy protocol, and connections to others.
+//! TCP: the port that a node listens on for sessions or for a legacy protocol, and connections to
+//! others.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -10,7 +11,8 @@ use tracing::debug;
 
 use super::holder::{Holder, tcp_port_holder};
 
-/// Connections that the kernel holds until they are accepted: a fleet that is notified of a new file connects at once.
+/// Connections that the kernel holds until they are accepted: a fleet that is notified of a new
+/// file connects at once.
 const BACKLOG: i32 = 512;
 
 /// Why the node can't listen on the TCP port.
@@ -48,9 +50,11 @@ pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     connected
 }
 
-/// Listens on an address and port; `::` stands for both families, and for IPv4 alone on a host without IPv6.
+/// Listens on an address and port; `::` stands for both families, and for IPv4 alone on a host
+/// without IPv6.
 ///
-/// A client that connects by IPv4 to `::` has an IPv4-mapped address (RFC 4291 §2.5.5.2). The listener does not block.
+/// A client that connects by IPv4 to `::` has an IPv4-mapped address (RFC 4291 §2.5.5.2). The
+/// listener does not block.
 pub fn bind_tcp(address: IpAddr, port: u16) -> Result<TcpListener, TcpBindError> {
     let wanted = SocketAddr::new(address, port);
     match listen(wanted) {
@@ -82,8 +86,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // A restart must not wait until the kernel has forgotten the connections of the last run. On Linux this option does not
-    // affect another program that listens on the port.
+    // A restart must not wait until the kernel has forgotten the connections of the last run. On
+    // Linux this option does not affect another program that listens on the port.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

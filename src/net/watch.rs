@@ -1,8 +1,9 @@
 //! Reads the host's interfaces and follows their changes.
 //!
-//! Every event leads to a full read: an event that was lost, or that arrived in an odd order, then does no harm. The read
-//! waits for [`QUIET_TIME`] without an event, but a storm of events delays it by no more than [`MAX_DELAY`]. A failed read
-//! never means "no interfaces": the last list stays valid until a read succeeds.
+//! Every event leads to a full read: an event that was lost, or that arrived in an odd order, then
+//! does no harm. The read waits for [`QUIET_TIME`] without an event, but a storm of events delays
+//! it by no more than [`MAX_DELAY`]. A failed read never means "no interfaces": the last list stays
+//! valid until a read succeeds.
 
 use std::fmt;
 use std::io;
@@ -55,7 +56,8 @@ enum Source {
 }
 
 impl Watch {
-    /// Starts to follow the interfaces; if the kernel refuses its events, this is logged and the interfaces are polled.
+    /// Starts to follow the interfaces; if the kernel refuses its events, this is logged and the
+    /// interfaces are polled.
     ///
     /// Must be called within a tokio runtime.
     pub fn new() -> Self {
@@ -90,12 +92,12 @@ impl Watch {
         self.overruns
     }
 
-    /// All interfaces: the first time as soon as they are read, then after each change and each event of the kernel. The list
-    /// may be the same after an event: an address that was removed and added again has lost its memberships. May be dropped
-    /// at any time.
+    /// All interfaces: the first time as soon as they are read, then after each change and each
+    /// event of the kernel. The list may be the same after an event: an address that was removed
+    /// and added again has lost its memberships. May be dropped at any time.
     ///
-    /// If the first read fails, the list is empty, so that a node starts without a network; after later failures the last list
-    /// is kept and the read is tried again.
+    /// If the first read fails, the list is empty, so that a node starts without a network; after
+    /// later failures the last list is kept and the read is tried again.
     pub async fn next(&mut self) -> Vec<Interface> {
         loop {
             self.wait().await;
@@ -161,7 +163,8 @@ impl Watch {
                         .note(tokio::time::Instant::now().into_std(), event);
                 }
                 Err(error) => {
-                    // A socket that fails once fails again at once: waiting for it would be a busy loop.
+                    // A socket that fails once fails again at once: waiting for it would be a busy
+                    // loop.
                     warn_of_polling(&error);
                     self.source = Source::Polled;
                 }
@@ -238,7 +241,8 @@ impl Debounce {
                 let first = self.events.map_or(now, |(first, _)| first);
                 self.events = Some((first, now));
             }
-            // The lost events are unknown, and the storm continues: read soon, whatever other events arrive.
+            // The lost events are unknown, and the storm continues: read soon, whatever other
+            // events arrive.
             Event::Overrun => self.planned = self.planned.min(now + QUIET_TIME),
         }
     }

@@ -57,8 +57,9 @@ impl Identity {
         node: &NodeId,
         server: &NodeId,
     ) -> Result<RenewalKey, IdentityError> {
-        // X25519 (RFC 7748 §5) between the Ed25519 keys seen as Montgomery points; joint use of one key pair for both
-        // is shown safe in <https://eprint.iacr.org/2021/509>. The clamped scalar clears the cofactor.
+        // X25519 (RFC 7748 §5) between the Ed25519 keys seen as Montgomery points; joint use of one
+        // key pair for both is shown safe in <https://eprint.iacr.org/2021/509>. The clamped scalar
+        // clears the cofactor.
         let point = verifying_key(peer)?.to_montgomery();
         let mut scalar = self.key.to_scalar_bytes();
         let mut shared = point.mul_clamped(scalar).to_bytes();
@@ -100,7 +101,8 @@ pub enum IdentityError {
     Signature,
 }
 
-/// Checks that `node` signed `message` (RFC 8032 §5.1.7, the strict form: no weak keys, one signature form only).
+/// Checks that `node` signed `message` (RFC 8032 §5.1.7, the strict form: no weak keys, one
+/// signature form only).
 pub fn verify(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Result<(), IdentityError> {
     verifying_key(node)?
         .verify_strict(message, &Signature::from_bytes(signature))
@@ -121,7 +123,8 @@ fn verifying_key(node: &NodeId) -> Result<VerifyingKey, IdentityError> {
     }
 }
 
-/// A key that only a node and one server know, and no other member of the channel: proofs under it renew a lease.
+/// A key that only a node and one server know, and no other member of the channel: proofs under it
+/// renew a lease.
 ///
 /// 32 bytes, cleared when dropped; a server keeps one per node.
 #[derive(Clone)]
@@ -164,7 +167,8 @@ impl RenewalKey {
         self.proof(renewal, server).ct_eq(&renewal.proof).into()
     }
 
-    /// HMAC-SHA256, cut to 16 bytes (RFC 2104 §5), over "hereabouts/1 renewal", both node ids, epoch, base and sequence.
+    /// HMAC-SHA256, cut to 16 bytes (RFC 2104 §5), over "hereabouts/1 renewal", both node ids,
+    /// epoch, base and sequence.
     fn proof(&self, renewal: &Renewal, server: &NodeId) -> [u8; 16] {
         let Renewal {
             node,
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn renewal_key_is_stable() {
-        // Computed with Python: X25519 of `cryptography` over RFC 8032 scalars and mapped points, then its HKDF.
+        // Computed with Python: X25519 of `cryptography` over RFC 8032 scalars and mapped points,
+        // then its HKDF.
         let (node, server) = pair();
         let key = node.renewal_key_with_server(&server.id()).unwrap();
         assert_eq!(

@@ -66,8 +66,8 @@ impl ChannelKey {
         self.id
     }
 
-    /// The pre-shared key of sessions: HKDF-Expand(channel key, "hereabouts/1 session"), so that sessions and datagrams
-    /// share no key.
+    /// The pre-shared key of sessions: HKDF-Expand(channel key, "hereabouts/1 session"), so that
+    /// sessions and datagrams share no key.
     pub fn session_psk(&self) -> Zeroizing<[u8; 32]> {
         let mut psk = Zeroizing::new([0; 32]);
         expand(&self.bytes, b"hereabouts/1 session", &mut *psk);
@@ -138,14 +138,15 @@ pub enum KeyRingError {
 
 /// Argon2id's memory: the minimum that OWASP advises. More would kill a small pod at its start.
 const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
-/// Argon2id's passes: OWASP advises 2 for a log-in. This runs once per start, and an attacker can try guesses on a captured
-/// datagram without a limit, so the number is doubled.
+/// Argon2id's passes: OWASP advises 2 for a log-in. This runs once per start, and an attacker can
+/// try guesses on a captured datagram without a limit, so the number is doubled.
 const ARGON2_PASSES: u32 = 4;
 /// Argon2id's lanes: one core, as a small machine has.
 const ARGON2_LANES: u32 = 1;
 
 impl KeyRing {
-    /// The maximum number of keys: a rotation needs two; the others are for a fleet that rotates slowly.
+    /// The maximum number of keys: a rotation needs two; the others are for a fleet that rotates
+    /// slowly.
     pub const MAX_KEYS: usize = 8;
     /// The longest channel name, in bytes: it must fit a datagram.
     pub const MAX_CHANNEL: usize = 64;
@@ -174,7 +175,8 @@ impl KeyRing {
         })
     }
 
-    /// Whether a text can name a channel: 1 to [`KeyRing::MAX_CHANNEL`] bytes, no control characters.
+    /// Whether a text can name a channel: 1 to [`KeyRing::MAX_CHANNEL`] bytes, no control
+    /// characters.
     pub fn is_channel_name(text: &str) -> bool {
         (1..=Self::MAX_CHANNEL).contains(&text.len()) && !text.chars().any(char::is_control)
     }
@@ -194,10 +196,12 @@ impl KeyRing {
         self.keys.iter().map(ChannelKey::id)
     }
 
-    /// Keys that are the same under every channel name, to tell a client that its channel's name differs.
+    /// Keys that are the same under every channel name, to tell a client that its channel's name
+    /// differs.
     ///
-    /// They are separate: [`super::seal::open`] never opens with one, [`super::seal::open_hint`] only with these. A passphrase
-    /// has no hint key: its salt would have to be the same everywhere, and precomputed tables of guesses would be worthwhile.
+    /// They are separate: [`super::seal::open`] never opens with one, [`super::seal::open_hint`]
+    /// only with these. A passphrase has no hint key: its salt would have to be the same
+    /// everywhere, and precomputed tables of guesses would be worthwhile.
     pub fn hint_keys(&self) -> &[ChannelKey] {
         &self.hints
     }

@@ -1,6 +1,7 @@
 //! The bytes and types of all protocols. Pure.
 //!
-//! Each protocol version has a directory, frozen once released; modules that do not depend on the version are beside them:
+//! Each protocol version has a directory, frozen once released; modules that do not depend on the
+//! version are beside them:
 //!
 //! - [`compat`]: the legacy protocols;
 //! - [`keyring`]: from a channel's name and secrets to its keys;

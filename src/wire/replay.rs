@@ -1,4 +1,5 @@
-//! Which queries were answered already, so that a captured query gets no answer when it is replayed.
+//! Which queries were answered already, so that a captured query gets no answer when it is
+//! replayed.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -22,17 +23,20 @@ pub enum Freshness {
 
 /// Remembers the nonces of accepted queries for as long as their clocks would be accepted again.
 ///
-/// A query's clock is accepted `window` before and after this node's clock, so a nonce is kept for at least twice that time.
-/// There are two generations: a nonce is added to the present one, and an old generation is forgotten as a whole. So a
-/// nonce costs one insertion, and memory is reserved once: [`ReplayWindow::CAPACITY`] nonces, about 1.2 MiB.
+/// A query's clock is accepted `window` before and after this node's clock, so a nonce is kept for
+/// at least twice that time. There are two generations: a nonce is added to the present one, and an
+/// old generation is forgotten as a whole. So a nonce costs one insertion, and memory is reserved
+/// once: [`ReplayWindow::CAPACITY`] nonces, about 1.2 MiB.
 ///
-/// When the window is full, queries are not answered: otherwise an attacker who recorded them could replay them.
-/// Only holders of the key can fill the window, and only beyond the limits of each source; an honest client's later query,
-/// with a new nonce, is answered as soon as a generation is forgotten.
+/// When the window is full, queries are not answered: otherwise an attacker who recorded them could
+/// replay them. Only holders of the key can fill the window, and only beyond the limits of each
+/// source; an honest client's later query, with a new nonce, is answered as soon as a generation is
+/// forgotten.
 ///
-/// Only nonces of datagrams that opened, and whose clock is inside the window, belong here: otherwise any host could fill it.
-/// Time is that of the monotonic clock. When the wall clock is set back, queries that were recorded before may become
-/// acceptable again; the window has forgotten them if that was longer ago than the window.
+/// Only nonces of datagrams that opened, and whose clock is inside the window, belong here:
+/// otherwise any host could fill it. Time is that of the monotonic clock. When the wall clock is
+/// set back, queries that were recorded before may become acceptable again; the window has
+/// forgotten them if that was longer ago than the window.
 #[derive(Debug)]
 pub struct ReplayWindow<S = RandomState> {
     keep: Duration,
@@ -43,14 +47,16 @@ pub struct ReplayWindow<S = RandomState> {
 }
 
 impl ReplayWindow {
-    /// The maximum number of nonces: with the default window of 20 s, at least 800 queries a second without an end.
+    /// The maximum number of nonces: with the default window of 20 s, at least 800 queries a second
+    /// without an end.
     pub const CAPACITY: usize = 65_536;
 }
 
 impl<S: BuildHasher + Clone> ReplayWindow<S> {
     /// A window that accepts clocks `window` before and after this node's clock.
     ///
-    /// `hasher` has a random key, so that an attacker can't choose nonces that collide in the table.
+    /// `hasher` has a random key, so that an attacker can't choose nonces that collide in the
+    /// table.
     pub fn new(window: Duration, hasher: S) -> Self {
         Self::with_capacity(window, hasher, ReplayWindow::CAPACITY)
     }
@@ -100,8 +106,8 @@ impl<S: BuildHasher + Clone> ReplayWindow<S> {
     }
 }
 
-/// Eight of the nonce's bytes: two honest nonces share them once in 2^48 full windows, and then one query is sent again. A
-/// replay always has the same bytes.
+/// Eight of the nonce's bytes: two honest nonces share them once in 2^48 full windows, and then one
+/// query is sent again. A replay always has the same bytes.
 fn fingerprint(nonce: &Nonce) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *nonce;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -169,7 +175,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list of all nonces with their times: nothing is fresh twice within twice the window.
+        /// Against a list of all nonces with their times: nothing is fresh twice within twice the
+        /// window.
         #[test]
         fn no_nonce_is_fresh_twice_within_the_window(steps in prop::collection::vec((0u64..30_000, 0u64..20), 1..200)) {
             let mut replay = window(1000);

@@ -7,8 +7,8 @@
 //! bytes 29..    ciphertext, then the 16-byte tag        associated data: bytes 0..29
 //! ```
 //!
-//! (Ends are exclusive here.) The cipher is XAES-256-GCM. Neither direction allocates: a payload is written at
-//! [`HEADER`] of the buffer that is sent, or read from the buffer that was received.
+//! (Ends are exclusive here.) The cipher is XAES-256-GCM. Neither direction allocates: a payload is
+//! written at [`HEADER`] of the buffer that is sent, or read from the buffer that was received.
 
 use tracing::trace;
 
@@ -22,8 +22,8 @@ pub const VERSION: u8 = 1;
 pub const HEADER: usize = 1 + 4 + NONCE;
 /// Bytes that sealing adds to a payload.
 pub const OVERHEAD: usize = HEADER + TAG;
-/// The longest datagram: with IPv6 and UDP headers it stays below IPv6's minimum MTU of 1280 (RFC 8200 §5), so it is
-/// never fragmented.
+/// The longest datagram: with IPv6 and UDP headers it stays below IPv6's minimum MTU of 1280 (RFC
+/// 8200 §5), so it is never fragmented.
 pub const MAX_DATAGRAM: usize = 1200;
 /// The longest payload.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD;
@@ -155,7 +155,8 @@ pub fn open<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>
     open_with(|id| key_ring.by_id(id), datagram)
 }
 
-/// Opens a datagram that was sealed with a hint key: its sender holds a secret of this key ring, under another channel name.
+/// Opens a datagram that was sealed with a hint key: its sender holds a secret of this key ring,
+/// under another channel name.
 ///
 /// Only for answering [`super::v1::Refusal::Channel`], if `channel.hidden` is false.
 pub fn open_hint<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {

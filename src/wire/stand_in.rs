@@ -10,9 +10,10 @@ const LABEL: &[u8] = b"hereabouts/1 stand-in";
 
 /// The id under which a registry keeps a name that it received by a protocol without signatures.
 ///
-/// The id depends on the name alone, because such a machine has nothing else. It is never the id of a real node, and no node
-/// can sign or renew under it: of the hashes of the name with a counter, the first one that is no point of the curve is
-/// used, so that no private key belongs to it. About every second hash is no point.
+/// The id depends on the name alone, because such a machine has nothing else. It is never the id of
+/// a real node, and no node can sign or renew under it: of the hashes of the name with a counter,
+/// the first one that is no point of the curve is used, so that no private key belongs to it. About
+/// every second hash is no point.
 pub fn stand_in(name: &NodeName) -> NodeId {
     let hash = |counter: u64| {
         let mut hash = Sha256::new_with_prefix(LABEL);
@@ -20,7 +21,8 @@ pub fn stand_in(name: &NodeName) -> NodeId {
         hash.update(name.as_str());
         NodeId(hash.finalize().into())
     };
-    // The loop ends: a thousand hashes that are all points are as likely as a thousand heads in a row.
+    // The loop ends: a thousand hashes that are all points are as likely as a thousand heads in a
+    // row.
     let mut counter = 0;
     loop {
         let id = hash(counter);

@@ -1,5 +1,5 @@
-//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM under a key derived per message, so that random
-//! 24-byte nonces stay safe for as many messages as a fleet will ever send.
+//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM under a key derived per message, so
+//! that random 24-byte nonces stay safe for as many messages as a fleet will ever send.
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit, consts::U12};
@@ -44,7 +44,8 @@ impl Xaes {
             .map(Into::into)
     }
 
-    /// Checks the tag, then decrypts in place; `false` if the tag is wrong, and then the text is unchanged.
+    /// Checks the tag, then decrypts in place; `false` if the tag is wrong, and then the text is
+    /// unchanged.
     #[must_use]
     pub(crate) fn open(
         &self,
@@ -68,7 +69,8 @@ impl Xaes {
         (cipher, iv.into())
     }
 
-    /// NIST SP 800-108r1 in counter mode over CMAC-AES256, label "X", context the nonce's first half.
+    /// NIST SP 800-108r1 in counter mode over CMAC-AES256, label "X", context the nonce's first
+    /// half.
     fn message_key(&self, nonce: &[u8; NONCE]) -> [u8; 32] {
         let mut blocks = [1, 2].map(|counter| {
             let mut block = [0; 16];
@@ -144,7 +146,8 @@ mod tests {
         }
     }
 
-    /// The accumulated vector of the C2SP page: 10,000 random keys, nonces, texts and associated data.
+    /// The accumulated vector of the C2SP page: 10,000 random keys, nonces, texts and associated
+    /// data.
     #[test]
     fn published_accumulated_vector_holds() {
         let mut source = Shake128::default();
@@ -229,7 +232,9 @@ mod tests {
                     a[x].iter_mut().for_each(|lane| *lane ^= d);
                 }
                 // Rho and pi.
-                let (mut x, mut y, mut last) = (1, 0, a[1][0]);
+                let mut x = 1;
+                let mut y = 0;
+                let mut last = a[1][0];
                 for t in 0..24 {
                     (x, y) = (y, (2 * x + 3 * y) % 5);
                     last = std::mem::replace(

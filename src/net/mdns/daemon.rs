@@ -1,4 +1,5 @@
-//! One daemon of the `mdns-sd` crate, on one interface: started, followed, watched for floods, and ended.
+//! One daemon of the `mdns-sd` crate, on one interface: started, followed, watched for floods, and
+//! ended.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -24,19 +25,22 @@ use super::{
 const CHECK_SECONDS: u32 = 30;
 /// How long the end of a command is waited for.
 const COMMAND_LIMIT: Duration = Duration::from_secs(1);
-/// The delay between a packet and the check of the daemon's size. It also limits how often the size is checked.
+/// The delay between a packet and the check of the daemon's size. It also limits how often the size
+/// is checked.
 const CHECK_DELAY: Duration = Duration::from_millis(100);
-/// How long the daemon's answer is waited for before its sockets are silenced, so that it reaches the question.
+/// How long the daemon's answer is waited for before its sockets are silenced, so that it reaches
+/// the question.
 const ANSWER_LIMIT: Duration = Duration::from_millis(100);
-/// How long the answer is waited for after that, and at the start: the daemon is idle then, but the machine may be busy.
+/// How long the answer is waited for after that, and at the start: the daemon is idle then, but the
+/// machine may be busy.
 const SILENCED_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The crate repeats a goodbye after 120 ms.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(200);
 /// The maximum number of pairs kept of a foreign TXT record.
 const MAX_FOREIGN_PAIRS: usize = 32;
 
-/// How often in a row the daemon may fail to answer until it is silenced. Its later answer does not count all that it
-/// holds: delayed answers to questions pile up.
+/// How often in a row the daemon may fail to answer until it is silenced. Its later answer does not
+/// count all that it holds: delayed answers to questions pile up.
 const MAX_UNANSWERED: u32 = 20;
 
 /// Locked while a daemon starts: the sockets that are opened meanwhile are its own.
@@ -58,13 +62,15 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts a daemon that sends and receives on this interface alone.
     ///
-    /// Fails if port 5353 can't be shared, or if the daemon's sockets can't be watched: a flood would have no limit.
+    /// Fails if port 5353 can't be shared, or if the daemon's sockets can't be watched: a flood
+    /// would have no limit.
     pub(super) async fn start(index: u32, wish: &Wish) -> Result<Self, String> {
         let alone = START.lock().await;
         shareable()?;
         let known = Sockets::opened_since(&Sockets::default()).map_err(watch_error)?;
         let daemon = ServiceDaemon::new().map_err(daemon_error)?;
-        // Before the daemon receives anything. The sockets are collected once more when it is known to run.
+        // Before the daemon receives anything. The sockets are collected once more when it is known
+        // to run.
         Sockets::opened_since(&known)
             .map_err(watch_error)?
             .receive_ordinary();
@@ -73,15 +79,7 @@ impl Daemon {
             round: wish.round,
             ..Wish::default()
         };
-        let usable: HashSet<IpAddr> = wish.addresses.iter().copied().collect();
-        let set_up = || {
-            daemon.set_ip_check_interval(CHECK_SECONDS)?;
-            daemon.disable_interface(IfKind::All)?;
-            let ours = move |interface: &_| is_ours(interface, index, &usable);
-            daemon.enable_interface(IfKind::Predicate(IfPredicate::new(ours)))?;
-            daemon.monitor()
-        };
-        let monitor = match set_up() {
+        let monitor = match configure(&daemon, index, &wish.addresses) {
             Ok(monitor) => monitor,
             Err(error) => {
                 // This ends the thread, or the end of the process does.
@@ -125,7 +123,8 @@ impl Daemon {
         &self.following
     }
 
-    /// Does what the settings ask for beyond the present ones; never called with settings that need a restart.
+    /// Does what the settings ask for beyond the present ones; never called with settings that need
+    /// a restart.
     pub(super) fn follow(&mut self, wish: &Wish) -> Result<(), String> {
         if self.following.host != wish.host
             && let Some(host) = &wish.host
@@ -196,15 +195,18 @@ impl Daemon {
         }
     }
 
-    /// Whether an event with this many addresses, or the backlog behind it, is more than real hosts cause.
+    /// Whether an event with this many addresses, or the backlog behind it, is more than real hosts
+    /// cause.
     ///
-    /// Each event holds all addresses of its host, and each record causes an event: the backlog is their product.
+    /// Each event holds all addresses of its host, and each record causes an event: the backlog is
+    /// their product.
     fn is_flood<T>(&self, events: Option<&Receiver<T>>, addresses: usize) -> bool {
         let own = self.following.addresses.len();
         addresses > MAX_ADDRESSES + own || events.is_some_and(|events| events.len() > MAX_BACKLOG)
     }
 
-    /// Ends the daemon so that another can start: it sends one goodbye, before anything that its successor sends.
+    /// Ends the daemon so that another can start: it sends one goodbye, before anything that its
+    /// successor sends.
     pub(super) async fn restart(mut self) {
         self.silence().await;
         let limit = Instant::now() + SILENCED_ANSWER_LIMIT;
@@ -223,7 +225,8 @@ impl Daemon {
         }
     }
 
-    /// Lets the daemon receive nothing more: while packets wait, it does not read the command to end.
+    /// Lets the daemon receive nothing more: while packets wait, it does not read the command to
+    /// end.
     async fn silence(&mut self) {
         // The watcher would let the daemon receive again.
         self.watch.shutdown().await;
@@ -245,6 +248,20 @@ impl Daemon {
         }
         self.restart().await;
     }
+}
+
+/// Makes a daemon use only these addresses of this interface, and subscribes to its events.
+fn configure(
+    daemon: &ServiceDaemon,
+    index: u32,
+    addresses: &[IpAddr],
+) -> Result<Receiver<DaemonEvent>, mdns_sd::Error> {
+    let usable: HashSet<IpAddr> = addresses.iter().copied().collect();
+    daemon.set_ip_check_interval(CHECK_SECONDS)?;
+    daemon.disable_interface(IfKind::All)?;
+    let ours = move |interface: &_| is_ours(interface, index, &usable);
+    daemon.enable_interface(IfKind::Predicate(IfPredicate::new(ours)))?;
+    daemon.monitor()
 }
 
 /// The output of a daemon.
@@ -281,7 +298,8 @@ async fn await_start(daemon: &ServiceDaemon, known: &Sockets) -> Result<Sockets,
     Ok(sockets)
 }
 
-/// Checks the daemon's size after packets have arrived; ends when the daemon holds too much, with its sockets silenced.
+/// Checks the daemon's size after packets have arrived; ends when the daemon holds too much, with
+/// its sockets silenced.
 async fn watch(daemon: ServiceDaemon, sockets: Arc<Sockets>) {
     let mut unanswered = 0;
     loop {
@@ -325,7 +343,8 @@ fn is_within_limits(metrics: &Metrics) -> bool {
         .filter(|(name, _)| name.starts_with("cached-"))
         .map(|(_, count)| count)
         .sum();
-    // A record adds one or two timers each time it arrives, so one that arrives again and again adds many.
+    // A record adds one or two timers each time it arrives, so one that arrives again and again
+    // adds many.
     let timers = metrics.get("timer").copied().unwrap_or_default();
     cached <= MAX_CACHED && timers <= MAX_TIMERS
 }

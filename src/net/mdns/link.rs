@@ -22,7 +22,8 @@ pub(super) const FLOOD_QUIET_PERIOD: Duration = Duration::from_secs(60);
 /// How long the link waits for room in the channel for an event that must not be lost.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 
-/// Multicast DNS on one interface, in a task of its own. A link that is dropped sends its goodbye by itself.
+/// Multicast DNS on one interface, in a task of its own. A link that is dropped sends its goodbye
+/// by itself.
 #[derive(Debug)]
 pub struct Link {
     name: InterfaceName,
@@ -143,12 +144,14 @@ impl Task {
         self.running = Some(Daemon::start(self.index, wish).await?);
         self.started = Instant::now();
         debug!("the link started");
-        // The search for a free name counts from this event, so it must not be lost while the link exists.
+        // The search for a free name counts from this event, so it must not be lost while the link
+        // exists.
         while !self.send_reliably(What::Begun).await && self.wishes.has_changed().is_ok() {}
         Ok(())
     }
 
-    /// Forwards the output of the daemon until the settings change or the daemon has to restart; false at the end.
+    /// Forwards the output of the daemon until the settings change or the daemon has to restart;
+    /// false at the end.
     async fn forward(&mut self, retry: Option<Instant>) -> bool {
         loop {
             let output = tokio::select! {
@@ -174,7 +177,8 @@ impl Task {
                     self.send_reliably(What::Failed(error)).await;
                     return true;
                 }
-                // A daemon that ended by itself would otherwise be started again at once. It ends only when something is wrong.
+                // A daemon that ended by itself would otherwise be started again at once. It ends
+                // only when something is wrong.
                 Some(Output::Flooded) | None => {
                     let (rest, again) = self.rests.after(self.started.elapsed());
                     debug!(?rest, again, "the link is flooded: it rests");
@@ -224,7 +228,8 @@ impl Default for Rests {
 }
 
 impl Rests {
-    /// The next rest of a link that worked for this long, and whether this is the same flood as the last time.
+    /// The next rest of a link that worked for this long, and whether this is the same flood as the
+    /// last time.
     pub(super) fn after(&mut self, worked: Duration) -> (Duration, bool) {
         if worked >= FLOOD_QUIET_PERIOD {
             *self = Self::default();

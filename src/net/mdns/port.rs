@@ -1,4 +1,5 @@
-//! Checks of this host: whether the port of multicast DNS can be shared, and whether the kernel holds its groups.
+//! Checks of this host: whether the port of multicast DNS can be shared, and whether the kernel
+//! holds its groups.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +14,8 @@ use crate::net::{Family, kernel_groups};
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 
-/// Whether port 5353 can be shared with the program that holds it; the crate would not report the failure.
+/// Whether port 5353 can be shared with the program that holds it; the crate would not report the
+/// failure.
 pub fn shareable() -> Result<(), String> {
     for ip in [
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -50,10 +52,11 @@ fn bind_shared(ip: IpAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Whether the kernel holds the groups of multicast DNS on an interface that uses it from these addresses; true where
-/// the kernel does not say.
+/// Whether the kernel holds the groups of multicast DNS on an interface that uses it from these
+/// addresses; true where the kernel does not say.
 ///
-/// A daemon does not notice that it lost a group, because a socket keeps its memberships when the kernel has dropped them.
+/// A daemon does not notice that it lost a group, because a socket keeps its memberships when the
+/// kernel has dropped them.
 pub fn holds_groups(interface: u32, addresses: &[IpAddr]) -> bool {
     let groups = [
         (Family::Ipv4, IpAddr::V4(GROUP_V4)),

@@ -1,10 +1,12 @@
-//! The sockets of one daemon of the crate. The crate does not offer them, and it does not stop reading while packets wait.
+//! The sockets of one daemon of the crate. The crate does not offer them, and it does not stop
+//! reading while packets wait.
 //!
-//! The sockets are found among this process's open files: they are the ones that were opened while the daemon started.
-//! A classic BPF filter (`SO_ATTACH_FILTER`, socket(7)) accepts only packets of an ordinary size, because the memory that
-//! the crate needs for a packet grows with the square of its records. Another filter accepts nothing and so silences the
-//! sockets: the daemon reads the last waiting packet, and then its commands. A filter does not remove packets that wait
-//! already, so a small buffer limits them.
+//! The sockets are found among this process's open files: they are the ones that were opened while
+//! the daemon started. A classic BPF filter (`SO_ATTACH_FILTER`, socket(7)) accepts only packets of
+//! an ordinary size, because the memory that the crate needs for a packet grows with the square of
+//! its records. Another filter accepts nothing and so silences the sockets: the daemon reads the
+//! last waiting packet, and then its commands. A filter does not remove packets that wait already,
+//! so a small buffer limits them.
 
 use std::fs;
 use std::future::poll_fn;
@@ -31,15 +33,17 @@ const ADD_REGISTER: u16 = 0x0c;
 const COPY_TO_REGISTER: u16 = 0x07;
 /// `BPF_JMP | BPF_JGT | BPF_K`.
 const JUMP_IF_GREATER: u16 = 0x25;
-/// The longest packet that is accepted, with the header of UDP: it fits an Ethernet frame without fragments.
+/// The longest packet that is accepted, with the header of UDP: it fits an Ethernet frame without
+/// fragments.
 const MAX_PACKET: u32 = 1500;
 /// The maximum number of records of a packet that is accepted.
 const MAX_RECORDS: u32 = 64;
-/// The bytes of packets that may wait in a socket. The kernel doubles this number, and counts its own overhead.
+/// The bytes of packets that may wait in a socket. The kernel doubles this number, and counts its
+/// own overhead.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// Duplicates of the sockets of multicast DNS that this process holds: an option that is set on a duplicate applies to
-/// the socket.
+/// Duplicates of the sockets of multicast DNS that this process holds: an option that is set on a
+/// duplicate applies to the socket.
 #[derive(Debug, Default)]
 pub(super) struct Sockets(Vec<(u64, Socket)>);
 
@@ -91,7 +95,8 @@ impl Sockets {
         }
     }
 
-    /// Accepts packets of an ordinary size again, and as many as may wait before the daemon reads a command.
+    /// Accepts packets of an ordinary size again, and as many as may wait before the daemon reads a
+    /// command.
     pub(super) fn receive_ordinary(&self) {
         for (_, socket) in &self.0 {
             let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
@@ -100,8 +105,9 @@ impl Sockets {
         }
     }
 
-    /// Accepts only packets to groups that this socket joined, and not to groups that any socket of the host joined
-    /// (`IP_MULTICAST_ALL`): otherwise a flood on one interface keeps the daemons of all interfaces busy.
+    /// Accepts only packets to groups that this socket joined, and not to groups that any socket of
+    /// the host joined (`IP_MULTICAST_ALL`): otherwise a flood on one interface keeps the daemons
+    /// of all interfaces busy.
     pub(super) fn only_own_groups(&self) {
         for (_, socket) in &self.0 {
             // An old kernel lacks it for IPv6.
@@ -114,7 +120,8 @@ impl Sockets {
 
     /// Waits until a packet arrives.
     ///
-    /// The runtime polls the sockets only during this wait, so the packets of a flood cost it nothing.
+    /// The runtime polls the sockets only during this wait, so the packets of a flood cost it
+    /// nothing.
     pub(super) async fn arrived(&self) -> io::Result<()> {
         let listen = |(_, socket): &(u64, Socket)| {
             tokio::net::UdpSocket::from_std(UdpSocket::from(socket.try_clone()?))
@@ -134,7 +141,8 @@ impl Sockets {
     }
 }
 
-/// Accepts a packet that is not too long and whose header does not count too many records (three counts, RFC 1035 §4.1.1).
+/// Accepts a packet that is not too long and whose header does not count too many records (three
+/// counts, RFC 1035 §4.1.1).
 fn ordinary() -> [SockFilter; 12] {
     const HEADER_OF_UDP: u32 = 8;
     let program = [
@@ -154,8 +162,8 @@ fn ordinary() -> [SockFilter; 12] {
     program.map(|(code, yes, no, constant)| SockFilter::new(code, yes, no, constant))
 }
 
-/// A duplicate of an open file of this process, if it is a UDP socket on the port and still has this inode: its number may
-/// have been given to another file meanwhile.
+/// A duplicate of an open file of this process, if it is a UDP socket on the port and still has
+/// this inode: its number may have been given to another file meanwhile.
 fn duplicate(number: RawFd, inode: u64) -> Option<Socket> {
     let file = sys::duplicate(number).ok()?;
     if fstat(&file).ok()?.st_ino != inode {
@@ -201,7 +209,8 @@ mod tests {
             from.send_to(packet, to.local_addr().unwrap()).unwrap();
         }
         let mut buffer = [0; 2048];
-        // On loopback a sent packet arrives at once: the last one shows that no other was accepted before it.
+        // On loopback a sent packet arrives at once: the last one shows that no other was accepted
+        // before it.
         let received: Vec<_> = (0..3).map(|_| to.recv(&mut buffer).unwrap()).collect();
         assert_eq!(received, [longest, 1201, 12]);
         assert!(SockRef::from(&to).recv_buffer_size().unwrap() <= 2 * RECEIVE_BUFFER);

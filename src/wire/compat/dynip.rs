@@ -1,8 +1,9 @@
 //! DynIP 0.1: a client's host name in one UDP datagram, and the file in which its server kept them.
 //!
-//! The datagram is the raw host name, of which the first [`MAX_NAME`] bytes count. There is no reply, no check and no time:
-//! the record is the datagram's source address and the time of its arrival. The file is one JSON object,
-//! `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the time in the server's local time.
+//! The datagram is the raw host name, of which the first [`MAX_NAME`] bytes count. There is no
+//! reply, no check and no time: the record is the datagram's source address and the time of its
+//! arrival. The file is one JSON object, `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`,
+//! with the time in the server's local time.
 
 use std::net::IpAddr;
 
@@ -75,7 +76,8 @@ pub struct BadRecord {
     pub reason: String,
 }
 
-/// Reads the server's file; `zone` is the zone of its local times. A bad record does not affect the others.
+/// Reads the server's file; `zone` is the zone of its local times. A bad record does not affect the
+/// others.
 pub fn read_file(
     bytes: &[u8],
     zone: &TimeZone,
@@ -130,7 +132,8 @@ fn read_record(
     })
 }
 
-/// `2013-02-01 10:00:00.123456`, without the fraction if it is zero: Python's `isoformat(' ')` of a local time.
+/// `2013-02-01 10:00:00.123456`, without the fraction if it is zero: Python's `isoformat(' ')` of a
+/// local time.
 fn read_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let shape = text.len() >= 19
         && text.as_bytes()[10] == b' '

@@ -1,4 +1,5 @@
-//! PyDiscover 1.0: a query with a "magic" text, and any key/values as JSON for each client that knows the magic.
+//! PyDiscover 1.0: a query with a "magic" text, and any key/values as JSON for each client that
+//! knows the magic.
 //!
 //! ```text
 //! query    magic + seconds since 1970 as decimal text        fna349fn1795200000.123456
@@ -6,11 +7,13 @@
 //! refusal  magic#ERROR#text                                  fna349fn#ERROR#Timestamp is too old
 //! ```
 //!
-//! A query older than [`MAX_AGE`] is not answered; one from the future is, as by the original server. A refusal is only
-//! sent if *hidden mode* is off. With a password the whole datagram is AES-256-CTR under the password, cut or padded
-//! with `0` to 32 characters; the counter starts at 1 for every datagram in both directions. So an attacker who knows or
-//! guesses the text of one datagram can read the start of all others, and change them unnoticed: there is no tag.
-//! The refusal of a wrong magic or password is sent in the clear, with or without a password, as by the original server.
+//! A query older than [`MAX_AGE`] is not answered; one from the future is, as by the original
+//! server. A refusal is only sent if *hidden mode* is off. With a password the whole datagram is
+//! AES-256-CTR under the password, cut or padded with `0` to 32 characters; the counter starts at 1
+//! for every datagram in both directions. So an attacker who knows or guesses the text of one
+//! datagram can read the start of all others, and change them unnoticed: there is no tag. The
+//! refusal of a wrong magic or password is sent in the clear, with or without a password, as by the
+//! original server.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,11 +28,13 @@ use crate::model::{Labels, Timestamp};
 
 /// How old a query may be.
 pub const MAX_AGE: Duration = Duration::from_secs(20);
-/// The longest answer that the original client receives, in bytes: a longer one is cut, and then it is not JSON.
+/// The longest answer that the original client receives, in bytes: a longer one is cut, and then it
+/// is not JSON.
 pub const MAX_ANSWER: usize = 1024;
 /// The maximum number of pairs of a server's answer.
 const MAX_PAIRS: usize = 64;
-/// The longest text of a query's time, in bytes: Python prints at most 17 digits, a dot and some more.
+/// The longest text of a query's time, in bytes: Python prints at most 17 digits, a dot and some
+/// more.
 const MAX_TIME: usize = 32;
 /// The length of a padded password.
 const PASSWORD: usize = 32;
@@ -209,7 +214,8 @@ impl Refusal {
 /// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Its key/values; a value that is not text is kept as JSON text. Control characters are replaced.
+    /// Its key/values; a value that is not text is kept as JSON text. Control characters are
+    /// replaced.
     Info(BTreeMap<String, String>),
     /// It refused, with this text.
     Refused(String),
@@ -229,7 +235,8 @@ pub enum AnswerError {
     TooMany,
 }
 
-/// Seconds since 1970 as Python's `float` reads them, except infinities and NaN, which no clock prints.
+/// Seconds since 1970 as Python's `float` reads them, except infinities and NaN, which no clock
+/// prints.
 fn seconds(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text)
         .ok()

@@ -43,7 +43,8 @@ fn datagrams_in_the_clear_have_their_bytes() {
 
 #[test]
 fn datagrams_under_a_password_have_their_bytes() {
-    // openssl enc -aes-256-ctr -K (secret and 26 zeros, as ASCII) -iv 00000000000000000000000000000001
+    // openssl enc -aes-256-ctr -K (secret and 26 zeros, as ASCII) -iv
+    // 00000000000000000000000000000001
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     let mut query = b"fna349fn1795200000.123".to_vec();
     secret().crypt(&mut query);

@@ -1,9 +1,10 @@
 //! Terminals and their base: two words by UDP broadcast, three lines over TCP, one port for both.
 //!
-//! The base broadcasts [`Call::ShowYourself`]. Each terminal opens a TCP connection to the source address of the broadcast,
-//! on the same port, and sends `show\n`, or `I am here\n` in a later variant; the base learns only its address. The base
-//! broadcasts [`Call::GetUpdates`], or sends it to one terminal. Each terminal opens a TCP connection, sends `get\n`, and
-//! stores the received bytes up to the end of the stream as its new file: there is no length, no digest and no name.
+//! The base broadcasts [`Call::ShowYourself`]. Each terminal opens a TCP connection to the source
+//! address of the broadcast, on the same port, and sends `show\n`, or `I am here\n` in a later
+//! variant; the base learns only its address. The base broadcasts [`Call::GetUpdates`], or sends it
+//! to one terminal. Each terminal opens a TCP connection, sends `get\n`, and stores the received
+//! bytes up to the end of the stream as its new file: there is no length, no digest and no name.
 
 use std::net::IpAddr;
 
@@ -111,7 +112,8 @@ impl Line {
         }
     }
 
-    /// Handles the end of the stream: a line without its break counts, because some clients close the connection instead.
+    /// Handles the end of the stream: a line without its break counts, because some clients close
+    /// the connection instead.
     pub fn end(&self) -> Progress {
         self.request()
     }
@@ -127,7 +129,8 @@ impl Line {
     }
 }
 
-/// The name of a terminal, derived from its address because a terminal sends no name: `terminal-192-0-2-7`.
+/// The name of a terminal, derived from its address because a terminal sends no name:
+/// `terminal-192-0-2-7`.
 pub fn name_of(ip: IpAddr) -> NodeName {
     let text = match ip.to_canonical() {
         IpAddr::V4(v4) => {

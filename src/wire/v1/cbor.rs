@@ -1,8 +1,8 @@
 //! Strict CBOR (RFC 8949): the subset that this protocol accepts.
 //!
-//! This reader is stricter than a general decoder: only definite lengths, only shortest heads (§4.2.1), and only unsigned
-//! map keys in ascending order, so that a duplicate is found without a table. Nothing here allocates, and every
-//! step consumes at least one byte of the input.
+//! This reader is stricter than a general decoder: only definite lengths, only shortest heads
+//! (§4.2.1), and only unsigned map keys in ascending order, so that a duplicate is found without a
+//! table. Nothing here allocates, and every step consumes at least one byte of the input.
 
 use super::error::{DecodeError, Fault};
 

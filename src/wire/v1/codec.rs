@@ -1,7 +1,7 @@
 //! The bytes of the messages.
 //!
-//! A payload is CBOR (RFC 8949) in its deterministic form (§4.2.1): an array of message type and fields. Fields are a
-//! map with unsigned keys; the numbers below are the protocol.
+//! A payload is CBOR (RFC 8949) in its deterministic form (§4.2.1): an array of message type and
+//! fields. Fields are a map with unsigned keys; the numbers below are the protocol.
 //!
 //! | type | message | fields |
 //! |---|---|---|
@@ -27,13 +27,15 @@
 //! | node id, digest, proof, signature, key id | byte strings of 32, 32, 16, 64 and 4 bytes |
 //! | time | milliseconds since 1970 |
 //!
-//! A map is extended by new numbers: a decoder skips the numbers that it does not know. Arrays and enumerations are not
-//! extended within a version. A decoder refuses wrong types; fields that are repeated, not in ascending order, missing, or
-//! not part of the kind of message; bytes after the end; indefinite lengths; integers and lengths that are not in their
-//! shortest form; and any length over its limit.
+//! A map is extended by new numbers: a decoder skips the numbers that it does not know. Arrays and
+//! enumerations are not extended within a version. A decoder refuses wrong types; fields that are
+//! repeated, not in ascending order, missing, or not part of the kind of message; bytes after the
+//! end; indefinite lengths; integers and lengths that are not in their shortest form; and any
+//! length over its limit.
 //!
-//! **Padding.** A query has at least [`QUERY_PAYLOAD`] bytes, and a shorter one is refused. So no reply is longer than three
-//! times its request, and an attacker who forges a source address gains nothing.
+//! **Padding.** A query has at least [`QUERY_PAYLOAD`] bytes, and a shorter one is refused. So no
+//! reply is longer than three times its request, and an attacker who forges a source address gains
+//! nothing.
 
 mod answer;
 mod notice;
@@ -64,7 +66,8 @@ use crate::wire::SealError;
 use crate::wire::keyring::{ChannelKey, KeyRing};
 use crate::wire::seal::{self, HEADER, MAX_DATAGRAM, MAX_PAYLOAD, Nonce, OVERHEAD};
 
-/// The shortest datagram of a query: a third of the longest datagram, so that no reply is longer than three times a query.
+/// The shortest datagram of a query: a third of the longest datagram, so that no reply is longer
+/// than three times a query.
 pub const QUERY_DATAGRAM: usize = MAX_DATAGRAM.div_ceil(3);
 /// The shortest payload of a query.
 pub const QUERY_PAYLOAD: usize = QUERY_DATAGRAM - OVERHEAD;
@@ -118,7 +121,8 @@ impl Message {
         }
     }
 
-    /// Writes the payload into `out` and returns its length; a query is padded to [`QUERY_PAYLOAD`].
+    /// Writes the payload into `out` and returns its length; a query is padded to
+    /// [`QUERY_PAYLOAD`].
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
         let limit = out.len().min(MAX_PAYLOAD);
@@ -133,7 +137,8 @@ impl Message {
         encoded_len(self)
     }
 
-    /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and returns its length.
+    /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and returns its
+    /// length.
     ///
     /// `nonce` is random, and used once. Nothing is allocated.
     pub fn seal(

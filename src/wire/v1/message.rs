@@ -9,7 +9,8 @@ use crate::wire::KeyId;
 /// The content of one datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Asks for servers, all nodes, a name or the holder of an address. Multicast, broadcast or unicast.
+    /// Asks for servers, all nodes, a name or the holder of an address. Multicast, broadcast or
+    /// unicast.
     Query(Query),
     /// Answers a query, unicast to the client.
     Answer(Answer),
@@ -49,7 +50,8 @@ pub enum Want {
     Servers,
     /// Every node answers, at a random moment inside the window.
     All,
-    /// The node of that name answers, and every server: with the node, or with [`Subject::Unknown`].
+    /// The node of that name answers, and every server: with the node, or with
+    /// [`Subject::Unknown`].
     Name(NodeName),
     /// Servers answer with the node that has this address, or had it last.
     Holder(IpAddr),
@@ -85,7 +87,8 @@ pub enum Subject {
         /// When and from where the server received the node's last message.
         sighting: Sighting,
     },
-    /// A name that a server received by a protocol without authentication: there is no record and no signature.
+    /// A name that a server received by a protocol without authentication: there is no record and
+    /// no signature.
     UnverifiedClaim {
         /// The server that answers.
         server: NodeId,
@@ -116,8 +119,8 @@ pub struct Sighting {
 
 /// A record with the signature of its node.
 ///
-/// The signature is Ed25519 over "hereabouts/1 record", the key id and the body, so that a record of one channel proves
-/// nothing on another.
+/// The signature is Ed25519 over "hereabouts/1 record", the key id and the body, so that a record
+/// of one channel proves nothing on another.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedRecord {
     /// The node of the record.
@@ -152,19 +155,20 @@ pub struct Registered {
     pub sequence: u64,
     /// The node's source address as the server received it.
     pub seen: SocketAddr,
-    /// How long the server keeps the record without a renewal: the smaller of the node's request and the server's limit.
+    /// How long the server keeps the record without a renewal: the smaller of the node's request
+    /// and the server's limit.
     pub lease: Lease,
     /// The server's clock.
     pub clock: Timestamp,
-    /// The state of the server's offers, as a number that changes with each new generation of a file and each start of the
-    /// server; `None` if the server offers nothing.
+    /// The state of the server's offers, as a number that changes with each new generation of a
+    /// file and each start of the server; `None` if the server offers nothing.
     pub offers: Option<u64>,
 }
 
 /// Renews a lease.
 ///
-/// It is cheap for the server: it has no signature, but a proof that only the node and this server can make, so that no
-/// other member of the channel can renew in a node's name.
+/// It is cheap for the server: it has no signature, but a proof that only the node and this server
+/// can make, so that no other member of the channel can renew in a node's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
     /// The node of the record.
@@ -175,7 +179,8 @@ pub struct Renewal {
     pub base: u64,
     /// The sequence number of this renewal, greater than every one before.
     pub sequence: u64,
-    /// HMAC-SHA256, cut to 16 bytes, over the fields above and both node ids, under the pair's renewal key.
+    /// HMAC-SHA256, cut to 16 bytes, over the fields above and both node ids, under the pair's
+    /// renewal key.
     pub proof: [u8; 16],
 }
 
@@ -243,7 +248,8 @@ pub enum Refusal {
     UnknownRecord,
     /// Two machines use this node id: one was cloned from the other's disk.
     Cloned,
-    /// The client holds the key, but the channel has another name. Only sent when `channel.hidden` is false.
+    /// The client holds the key, but the channel has another name. Only sent when `channel.hidden`
+    /// is false.
     Channel {
         /// The channel's name.
         name: Box<str>,

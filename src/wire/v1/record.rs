@@ -74,7 +74,8 @@ impl SignedRecord {
 
     /// Checks the key id and the signature, and returns the record.
     ///
-    /// `expected_key` says whether a key id belongs to the channel: `|id| key_ring.by_id(id).is_some()`.
+    /// `expected_key` says whether a key id belongs to the channel: `|id|
+    /// key_ring.by_id(id).is_some()`.
     pub fn verify(&self, expected_key: impl FnOnce(KeyId) -> bool) -> Result<Record, RecordError> {
         self.check(expected_key).inspect_err(|error| {
             debug!(node = %self.node, %error, "a signed record is refused");
@@ -98,7 +99,8 @@ impl SignedRecord {
         Ok(Self::decode_body(&self.body)?)
     }
 
-    /// Reads a body without checking its signature: for bodies of this node's store. A body from the network must be verified.
+    /// Reads a body without checking its signature: for bodies of this node's store. A body from
+    /// the network must be verified.
     pub fn decode_body(body: &[u8]) -> Result<Record, DecodeError> {
         if body.len() > Self::MAX_BODY {
             return Err(Fault::TooLong {
@@ -113,7 +115,8 @@ impl SignedRecord {
     }
 }
 
-/// Calls `then` with context, key id and body as one slice. The body has at most [`SignedRecord::MAX_BODY`] bytes.
+/// Calls `then` with context, key id and body as one slice. The body has at most
+/// [`SignedRecord::MAX_BODY`] bytes.
 fn signed_bytes<T>(key: KeyId, body: &[u8], then: impl FnOnce(&[u8]) -> T) -> T {
     const START: usize = RECORD_CONTEXT.len() + 4;
     let mut bytes = [0; START + SignedRecord::MAX_BODY];
@@ -314,7 +317,8 @@ impl Notice {
         Ok(notice)
     }
 
-    /// Checks the signature of the server that the notice names; `key` is the key that sealed the datagram.
+    /// Checks the signature of the server that the notice names; `key` is the key that sealed the
+    /// datagram.
     ///
     /// The caller must check whether that server may offer anything.
     pub fn verify(&self, key: KeyId) -> Result<(), IdentityError> {

@@ -115,9 +115,11 @@ fn largest_record() -> Record {
     record
 }
 
-/// Labels with the longest form: as many pairs and bytes as labels have, in strings whose heads are long.
+/// Labels with the longest form: as many pairs and bytes as labels have, in strings whose heads are
+/// long.
 fn largest_labels() -> Labels {
-    // 16 pairs of 16 bytes each; values of 24 bytes and more would have longer heads, but then there are fewer.
+    // 16 pairs of 16 bytes each; values of 24 bytes and more would have longer heads, but then
+    // there are fewer.
     Labels::new((0..16).map(|i| (format!("key-{i:04}"), "v".repeat(8)))).unwrap()
 }
 
@@ -631,12 +633,14 @@ mod limits {
         }
     }
 
-    /// However the bytes are distributed over labels, no form is longer than the room in the largest answer.
+    /// However the bytes are distributed over labels, no form is longer than the room in the
+    /// largest answer.
     #[test]
     fn longest_labels_fit_an_answer() {
         let [own, _] = largest_answers();
         let with_these = own.encoded_len();
-        // Heads: one byte per string, one more for each string over 23 bytes; 256 bytes hold ten such at most.
+        // Heads: one byte per string, one more for each string over 23 bytes; 256 bytes hold ten
+        // such at most.
         let longest_labels = Labels::MAX_BYTES + 2 * Labels::MAX_PAIRS + Labels::MAX_BYTES / 24;
         let here = Labels::MAX_BYTES + 2 * Labels::MAX_PAIRS;
         assert!(
@@ -1665,7 +1669,8 @@ mod properties {
                 prop_assert!(message.encoded_len() <= MAX_PAYLOAD);
             }
 
-            /// A valid message with some bytes changed: if it still decodes, its encoded form decodes to the same message.
+            /// A valid message with some bytes changed: if it still decodes, its encoded form
+            /// decodes to the same message.
             #[test]
             fn $decode_no_panic(message in $strategy(), changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
                 let mut payload = encoded(&message);
