@@ -199,7 +199,7 @@ proptest::proptest! {
         while let Some((message, after)) = Message::split(rest) {
             proptest::prop_assert!(after.len() < rest.len());
             rest = after;
-            Table::default().take(&message);
+            Table::default().insert(&message);
         }
         let mut table = Table::default();
         table.insert(&Message { kind: libc::RTM_NEWLINK, flags: 0, sequence: 0, body: &eth0().1 });
