@@ -64,7 +64,7 @@ impl Daemon {
     ///
     /// Fails if port 5353 can't be shared, or if the daemon's sockets can't be watched: a flood
     /// would have no limit.
-    pub(super) async fn start(index: u32, wish: &Wish) -> Result<Self, String> {
+    pub(super) async fn start(index: u32, settings: &Wish) -> Result<Self, String> {
         let alone = START.lock().await;
         shareable()?;
         let known = Sockets::opened_since(&Sockets::default()).map_err(watch_error)?;
@@ -75,11 +75,11 @@ impl Daemon {
             .map_err(watch_error)?
             .receive_ordinary();
         let following = Wish {
-            addresses: wish.addresses.clone(),
-            round: wish.round,
+            addresses: settings.addresses.clone(),
+            round: settings.round,
             ..Wish::default()
         };
-        let monitor = match configure(&daemon, index, &wish.addresses) {
+        let monitor = match configure(&daemon, index, &settings.addresses) {
             Ok(monitor) => monitor,
             Err(error) => {
                 // This ends the thread, or the end of the process does.
@@ -110,7 +110,7 @@ impl Daemon {
             sockets,
             watch: watching,
         };
-        match this.follow(wish) {
+        match this.follow(settings) {
             Ok(()) => Ok(this),
             Err(error) => {
                 this.restart().await;
@@ -125,9 +125,9 @@ impl Daemon {
 
     /// Does what the settings ask for beyond the present ones; never called with settings that need
     /// a restart.
-    pub(super) fn follow(&mut self, wish: &Wish) -> Result<(), String> {
-        if self.following.host != wish.host
-            && let Some(host) = &wish.host
+    pub(super) fn follow(&mut self, settings: &Wish) -> Result<(), String> {
+        if self.following.host != settings.host
+            && let Some(host) = &settings.host
         {
             self.host = Some(
                 self.daemon
@@ -135,25 +135,25 @@ impl Daemon {
                     .map_err(daemon_error)?,
             );
         }
-        if self.following.browse != wish.browse {
+        if self.following.browse != settings.browse {
             if let Some(before) = &self.following.browse {
                 self.daemon
                     .stop_browse(&domain(before))
                     .map_err(daemon_error)?;
                 self.browse = None;
             }
-            if let Some(service) = &wish.browse {
+            if let Some(service) = &settings.browse {
                 self.browse = Some(self.daemon.browse(&domain(service)).map_err(daemon_error)?);
             }
         }
-        if self.following.shown != wish.shown
-            && let Some(shown) = &wish.shown
+        if self.following.shown != settings.shown
+            && let Some(shown) = &settings.shown
         {
             self.daemon
                 .register(service(shown)?)
                 .map_err(daemon_error)?;
         }
-        self.following = wish.clone();
+        self.following = settings.clone();
         Ok(())
     }
 

@@ -27,7 +27,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Link {
     name: InterfaceName,
-    wish: watch::Sender<Wish>,
+    settings: watch::Sender<Wish>,
     task: JoinHandle<()>,
 }
 
@@ -36,13 +36,13 @@ impl Link {
     ///
     /// Must be called within a tokio runtime.
     pub fn start(interface: &Interface, events: mpsc::Sender<Heard>) -> Self {
-        let (wish, wishes) = watch::channel(Wish::default());
+        let (settings, changes) = watch::channel(Wish::default());
         let index = interface.index;
         let span = debug_span!("mdns", interface = %interface.name);
         Self {
             name: interface.name,
-            wish,
-            task: tokio::spawn(follow(index, wishes, events).instrument(span)),
+            settings,
+            task: tokio::spawn(follow(index, changes, events).instrument(span)),
         }
     }
 
@@ -52,31 +52,31 @@ impl Link {
 
     /// What the link does now.
     pub fn wish(&self) -> Wish {
-        self.wish.borrow().clone()
+        self.settings.borrow().clone()
     }
 
     /// Changes what the link does.
-    pub fn set(&self, wish: Wish) {
-        self.wish.send_if_modified(|now| {
-            let differs = *now != wish;
-            *now = wish;
+    pub fn set(&self, settings: Wish) {
+        self.settings.send_if_modified(|now| {
+            let differs = *now != settings;
+            *now = settings;
             differs
         });
     }
 
     /// Sends the goodbye, twice as multicast is lost easily, and ends within about a second.
     pub async fn stop(self) {
-        drop(self.wish);
+        drop(self.settings);
         // A task that was cut short has nothing more to send.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.task).await;
     }
 }
 
 /// Follows the settings until their sender is dropped.
-async fn follow(index: u32, wishes: watch::Receiver<Wish>, events: mpsc::Sender<Heard>) {
+async fn follow(index: u32, changes: watch::Receiver<Wish>, events: mpsc::Sender<Heard>) {
     let mut task = Task {
         index,
-        wishes,
+        changes,
         events,
         running: None,
         started: Instant::now(),
@@ -94,7 +94,7 @@ async fn follow(index: u32, wishes: watch::Receiver<Wish>, events: mpsc::Sender<
 
 struct Task {
     index: u32,
-    wishes: watch::Receiver<Wish>,
+    changes: watch::Receiver<Wish>,
     events: mpsc::Sender<Heard>,
     running: Option<Daemon>,
     /// When the daemon was started.
@@ -108,21 +108,21 @@ struct Task {
 impl Task {
     /// Makes the daemon do what the settings say; gives when to try again, if that is needed.
     async fn apply(&mut self) -> Option<Instant> {
-        let wish = self.wishes.borrow_and_update().clone();
+        let settings = self.changes.borrow_and_update().clone();
         if let Some(daemon) = self
             .running
-            .take_if(|daemon| wish.is_idle() || daemon.following().needs_restart_for(&wish))
+            .take_if(|daemon| settings.is_idle() || daemon.following().needs_restart_for(&settings))
         {
             debug!("the settings of the link changed: its daemon ends");
             daemon.restart().await;
         }
         self.resting_until = self.resting_until.filter(|until| *until > Instant::now());
-        if wish.is_idle() || self.resting_until.is_some() {
+        if settings.is_idle() || self.resting_until.is_some() {
             return self.resting_until;
         }
         let followed = match &mut self.running {
-            Some(daemon) => daemon.follow(&wish),
-            None => self.start(&wish).await,
+            Some(daemon) => daemon.follow(&settings),
+            None => self.start(&settings).await,
         };
         match followed {
             Ok(()) => {
@@ -140,13 +140,13 @@ impl Task {
         }
     }
 
-    async fn start(&mut self, wish: &Wish) -> Result<(), String> {
-        self.running = Some(Daemon::start(self.index, wish).await?);
+    async fn start(&mut self, settings: &Wish) -> Result<(), String> {
+        self.running = Some(Daemon::start(self.index, settings).await?);
         self.started = Instant::now();
         debug!("the link started");
         // The search for a free name counts from this event, so it must not be lost while the link
         // exists.
-        while !self.send_reliably(What::Begun).await && self.wishes.has_changed().is_ok() {}
+        while !self.send_reliably(What::Begun).await && self.changes.has_changed().is_ok() {}
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl Task {
     async fn forward(&mut self, retry: Option<Instant>) -> bool {
         loop {
             let output = tokio::select! {
-                changed = self.wishes.changed() => match changed {
+                changed = self.changes.changed() => match changed {
                     Ok(()) => return true,
                     Err(_) => {
                         if let Some(daemon) = self.running.take() {
