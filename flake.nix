@@ -6,35 +6,27 @@
   outputs =
     { self, nixpkgs }:
     let
-      linux = [
+      # Linux alone: the program uses netlink and recvmmsg.
+      systems = [
         "x86_64-linux"
         "aarch64-linux"
       ];
-      darwin = [
-        "x86_64-darwin"
-        "aarch64-darwin"
-      ];
-      forSystems =
-        systems: make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
+      forSystems = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
       packagesOf = pkgs: rec {
         default = pkgs.callPackage ./deploy/nix/package.nix { };
         schema = pkgs.runCommand "hereabouts-schema.json" { } "${default}/bin/hereabouts schema >$out";
-      };
-      linuxPackagesOf = pkgs: rec {
         # musl, with nothing to load: for machines without Nix, and for the image.
         static = pkgs.pkgsStatic.callPackage ./deploy/nix/package.nix { };
         image = pkgs.callPackage ./deploy/nix/image.nix { hereabouts = static; };
       };
     in
     {
-      packages = nixpkgs.lib.recursiveUpdate (forSystems (linux ++ darwin) packagesOf) (
-        forSystems linux linuxPackagesOf
-      );
+      packages = forSystems packagesOf;
 
-      apps = forSystems (linux ++ darwin) (pkgs: {
+      apps = forSystems (pkgs: {
         default = {
           type = "app";
-          program = "${self.packages.${pkgs.system}.default}/bin/hereabouts";
+          program = "${self.packages.${pkgs.stdenv.hostPlatform.system}.default}/bin/hereabouts";
           meta.description = "Find machines, and tell where they are";
         };
       });
@@ -52,10 +44,10 @@
               self.packages.${pkgs.stdenv.hostPlatform.system}.default;
         };
 
-      checks = forSystems linux (pkgs: {
+      checks = forSystems (pkgs: {
         # The build runs the unit tests.
-        package = self.packages.${pkgs.system}.default;
-        clippy = self.packages.${pkgs.system}.default.overrideAttrs (before: {
+        package = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
+        clippy = self.packages.${pkgs.stdenv.hostPlatform.system}.default.overrideAttrs (before: {
           pname = "hereabouts-clippy";
           nativeBuildInputs = before.nativeBuildInputs ++ [ pkgs.clippy ];
           buildPhase = "cargo clippy --offline --all-targets -- -D warnings";
@@ -64,12 +56,12 @@
           doInstallCheck = false;
         });
         schema = pkgs.runCommand "hereabouts-schema-is-committed" { } ''
-          diff ${./schema/hereabouts.schema.json} ${self.packages.${pkgs.system}.schema} && touch $out
+          diff ${./schema/hereabouts.schema.json} ${self.packages.${pkgs.stdenv.hostPlatform.system}.schema} && touch $out
         '';
         module = pkgs.callPackage ./deploy/nix/two-machines.nix { module = self.nixosModules.default; };
       });
 
-      devShells = forSystems (linux ++ darwin) (pkgs: {
+      devShells = forSystems (pkgs: {
         default = pkgs.mkShell {
           packages = with pkgs; [
             cargo
@@ -88,6 +80,6 @@
         };
       });
 
-      formatter = forSystems (linux ++ darwin) (pkgs: pkgs.nixfmt-rfc-style);
+      formatter = forSystems (pkgs: pkgs.nixfmt);
     };
 }

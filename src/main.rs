@@ -1,4 +1,4 @@
-//! The program `hereabouts`: see the library for what it is made of.
+//! The program `hereabouts`: it runs [`hereabouts::cli`], and reports a panic as a bug.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
@@ -9,21 +9,23 @@ use hereabouts::cli;
 fn main() -> ExitCode {
     set_hook(Box::new(report_bug));
     hereabouts::net::configure_name_lookup();
-    catch_unwind(AssertUnwindSafe(|| cli::main(&cli::wired::open))).unwrap_or(ExitCode::FAILURE)
+    catch_unwind(AssertUnwindSafe(cli::main)).unwrap_or(ExitCode::FAILURE)
 }
 
-/// A panic is a bug, whatever came in: says so, and what helps to find it.
+/// A panic is a bug with any input: this prints where it happened and the facts that help to find
+/// it.
 fn report_bug(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()
         .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    let (version, what) = (env!("CARGO_PKG_VERSION"), message(panic.payload()));
-    cli::exit::note(format_args!(
-        "error: this is a bug in hereabouts {version}: {what} (at {place})"
+    let version = env!("CARGO_PKG_VERSION");
+    let message = message(panic.payload());
+    cli::note(format_args!(
+        "error: this is a bug in hereabouts {version}: {message} (at {place})"
     ));
-    cli::exit::note("Please report it with this line, the command and its config (without keys).");
+    cli::note("Please report it with this line, the command and its configuration (without keys).");
     if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-        cli::exit::note(std::backtrace::Backtrace::force_capture());
+        cli::note(std::backtrace::Backtrace::force_capture());
     }
 }
 

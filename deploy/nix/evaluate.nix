@@ -8,10 +8,24 @@ let
   lib = rec {
     inherit (builtins)
       all
+      any
       attrNames
       attrValues
+      elem
       map
+      mapAttrs
       ;
+    filterAttrsRecursive =
+      keep: set:
+      builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value =
+            if builtins.isAttrs set.${name} then filterAttrsRecursive keep set.${name} else set.${name};
+        }) (builtins.filter (name: keep name set.${name}) (attrNames set))
+      );
+    optional = condition: value: if condition then [ value ] else [ ];
+    unique = builtins.foldl' (known: one: if elem one known then known else known ++ [ one ]) [ ];
     genAttrs =
       names: value:
       builtins.listToAttrs (
@@ -47,16 +61,20 @@ let
       toSource =
         { root, fileset }:
         assert builtins.pathExists root;
-        builtins.deepSeq fileset root;
+        {
+          inherit root;
+          files = map toString fileset;
+        };
     };
     licenses = genAttrs [ "mit" "asl20" ] (name: name);
-    platforms = genAttrs [ "linux" "darwin" ] (name: [ name ]);
+    platforms.linux = [ "linux" ];
     types = {
       package = "package";
       port = "port";
       str = "str";
       bool = "bool";
       attrsOf = type: type;
+      nullOr = type: type;
       enum = values: values;
       submodule = module: module;
     };
@@ -75,7 +93,7 @@ let
     system:
     let
       pkgs = {
-        inherit lib system;
+        inherit lib;
         stdenv = {
           hostPlatform = { inherit system; };
           buildPlatform.canExecute = _: true;
@@ -111,7 +129,7 @@ let
         "check-jsonschema"
         "clippy"
         "kubectl"
-        "nixfmt-rfc-style"
+        "nixfmt"
         "rust-analyzer"
         "rustc"
         "rustfmt"
@@ -128,16 +146,15 @@ let
       legacyPackages = lib.genAttrs [
         "x86_64-linux"
         "aarch64-linux"
-        "x86_64-darwin"
-        "aarch64-darwin"
       ] pkgsFor;
     };
   };
 
   # What the module adds to a system with these settings of services.hereabouts. Its own settings come first, as
   # mkDefault has it.
-  systemWith =
-    given:
+  systemWith = systemCalled "machine";
+  systemCalled =
+    hostName: given:
     let
       pkgs = pkgsFor "x86_64-linux";
       outer = outputs.nixosModules.default { inherit pkgs lib; };
@@ -160,7 +177,7 @@ let
         import (builtins.head outer.imports) {
           inherit lib pkgs;
           config = {
-            networking.hostName = "machine";
+            networking.hostName = hostName;
             services = { inherit hereabouts; };
           };
         };
@@ -174,6 +191,8 @@ let
       inherit (result) assertions;
       inherit (result.networking) firewall;
       unit = result.systemd.services.hereabouts.serviceConfig;
+      # What the file holds: the script that checks it names the written file.
+      written = lib.filterAttrsRecursive (_: value: value != null) settings;
       check = result.environment.etc."hereabouts/hereabouts.yaml".source.script;
     };
   names = set: builtins.mapAttrs (_: builtins.attrNames) set;
@@ -185,7 +204,7 @@ in
   programs = builtins.mapAttrs (_: apps: apps.default.program) outputs.apps;
   overlay = (outputs.overlays.default (pkgsFor "x86_64-linux") { }).hereabouts.pname;
   image = outputs.packages.x86_64-linux.image.config;
-  source = builtins.pathExists outputs.packages.x86_64-linux.default.src;
+  source = outputs.packages.x86_64-linux.default.src.files;
   install = outputs.packages.aarch64-linux.static.postInstall;
   clippy = outputs.checks.x86_64-linux.clippy.buildPhase;
   test = builtins.attrNames outputs.checks.x86_64-linux.module.nodes;
@@ -200,4 +219,26 @@ in
     };
   };
   careless = systemWith { credentials.key = "/nix/store/abc-key"; };
+  relative = systemWith { credentials.key = "keys/channel.key"; };
+  nameless = systemCalled "" { };
+  legacy = systemWith {
+    openFirewall = true;
+    settings = {
+      discovery.methods = [ "broadcast" ];
+      discovery.broadcast.port = 24400;
+      compat = {
+        pydiscover = { };
+        dynip.port = 28631;
+        terminals = { };
+      };
+    };
+  };
+  terminal = systemWith {
+    openFirewall = true;
+    settings = {
+      role = "client";
+      discovery.methods = [ ];
+      compat.terminals = { };
+    };
+  };
 }

@@ -15,7 +15,9 @@ let
     types
     ;
 
-  written = format.generate "hereabouts-unchecked.yaml" cfg.settings;
+  # A setting that is null is not set.
+  settings = lib.filterAttrsRecursive (_: value: value != null) cfg.settings;
+  written = format.generate "hereabouts-unchecked.yaml" settings;
 
   # A wrong setting fails the build of the system, with the same words as `hereabouts check`. Secrets are not looked at:
   # they are not here yet.
@@ -24,7 +26,32 @@ let
     cp ${written} $out
   '';
 
-  port = cfg.settings.listen.port or 24373;
+  # The ports that the settings use: those of datagrams, and those of connections.
+  serves = settings.role != "client";
+  methods =
+    settings.discovery.methods or [
+      "multicast"
+      "broadcast"
+      "mdns"
+    ];
+  usesMdns =
+    lib.elem "mdns" methods
+    || lib.any (target: target.type or null == "mdns") (settings.publish or [ ]);
+  compat = settings.compat or { };
+  udpPorts = lib.unique (
+    [ settings.listen.port ]
+    ++ lib.optional (lib.elem "multicast" methods) (settings.discovery.multicast.port or 24373)
+    ++ lib.optional (lib.elem "broadcast" methods) (settings.discovery.broadcast.port or 24373)
+    ++ lib.optional usesMdns 5353
+    ++ lib.optional (serves && compat ? pydiscover) (compat.pydiscover.port or 50000)
+    ++ lib.optional (serves && compat ? dynip) (compat.dynip.port or 28630)
+    ++ lib.optional (!serves && compat ? terminals) (compat.terminals.port or 9998)
+  );
+  # Clients open connections and take none; a base of terminals takes theirs.
+  tcpPorts = lib.unique (
+    lib.optional serves settings.listen.port
+    ++ lib.optional (serves && compat ? terminals) (compat.terminals.port or 9998)
+  );
 in
 {
   options.services.hereabouts = {
@@ -60,10 +87,10 @@ in
             description = "Whether this machine looks for servers, keeps the registry, or does both.";
           };
           node.name = mkOption {
-            type = types.str;
-            default = config.networking.hostName;
+            type = types.nullOr types.str;
+            default = if config.networking.hostName == "" then null else config.networking.hostName;
             defaultText = "config.networking.hostName";
-            description = "The name of this machine on its channel.";
+            description = "The name of this machine on its channel; null for the name that the machine has when it starts.";
           };
           channel.name = mkOption {
             type = types.str;
@@ -95,7 +122,11 @@ in
     openFirewall = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether the firewall lets the port in, on UDP and TCP. Without it, multicast queries of others are not heard.";
+      description = ''
+        Whether the firewall lets in what the settings use: the port of datagrams, the ports of multicast, broadcast and
+        multicast DNS, those of legacy protocols, and on servers the port of sessions (TCP). Without it, queries of other
+        machines are not received.
+      '';
     };
   };
 
@@ -104,6 +135,10 @@ in
       {
         assertion = lib.all (path: !lib.hasPrefix builtins.storeDir path) (lib.attrValues cfg.credentials);
         message = "services.hereabouts.credentials: a key in the Nix store can be read by everyone; name a file outside of it.";
+      }
+      {
+        assertion = lib.all (lib.hasPrefix "/") (lib.attrValues cfg.credentials);
+        message = "services.hereabouts.credentials: a path of a key file is absolute, as /run/secrets/hereabouts.key.";
       }
     ];
 
@@ -120,8 +155,8 @@ in
     environment.etc."hereabouts/hereabouts.yaml".source = file;
 
     networking.firewall = mkIf cfg.openFirewall {
-      allowedUDPPorts = [ port ];
-      allowedTCPPorts = [ port ];
+      allowedUDPPorts = udpPorts;
+      allowedTCPPorts = tcpPorts;
     };
 
     # As deploy/systemd/hereabouts.service, whose comments say why.
@@ -130,7 +165,8 @@ in
       wantedBy = [ "multi-user.target" ];
       after = [ "network.target" ];
       restartTriggers = [ file ];
-      serviceConfig = {
+      # A system's own values replace each of these.
+      serviceConfig = lib.mapAttrs (_: lib.mkDefault) {
         Type = "notify";
         ExecStart = "${lib.getExe cfg.package} run --config ${file}";
         TimeoutStopSec = "15s";

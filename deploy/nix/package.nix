@@ -60,6 +60,6 @@ rustPlatform.buildRustPackage {
       asl20
     ];
     mainProgram = "hereabouts";
-    platforms = lib.platforms.linux ++ lib.platforms.darwin;
+    platforms = lib.platforms.linux;
   };
 }

@@ -1,11 +1,14 @@
-//! What other programs on this machine can ask a running node: the control socket.
+//! What programs can request from a running node: requests, their answers, and the control socket.
 //!
-//! - [`view`]: what a node tells, as types with a stable JSON shape. The command line prints the same shapes.
-//! - [`request`]: what can be asked, and the lines that answer it.
-//! - [`control`]: the Unix socket: its server shell and its client.
+//! - [`view`]: the answers, as types with a stable JSON form. The command line prints the same
+//!   forms.
+//! - [`request`]: the requests, and the lines that answer them.
+//! - [`session`]: the requests and answers that sessions carry, as texts.
+//! - [`control`]: the Unix socket: its server and its client.
 
 #![warn(missing_docs)]
 
 pub mod control;
 pub mod request;
+pub mod session;
 pub mod view;

@@ -1,20 +1,25 @@
-//! Requests and responses of the control socket: one JSON text a line, UTF-8, ended by `\n`.
+//! Requests and their answers, as types with a stable JSON form.
 //!
-//! A request is one line. Its answer is any number of `item` lines, then one `end` or `error` line:
+//! On the control socket each is one line of JSON, UTF-8, ended by `\n`; a session carries the
+//! requests about the registry and their items in its frames ([`super::session`]). A request is one
+//! line. Its answer is any number of `item` lines, then one `end` or `error` line:
 //!
 //! ```text
-//! → {"type":"nodes","labels":{"site":"home"},"gone":false,"after":null}
+//! → {"type":"nodes","labels":{"site":"home"},"absent":false,"after":null}
 //! ← {"type":"item","item":{"node":{"name":"hub", …}}}
 //! ← {"type":"item","item":{"node":{"name":"laptop", …}}}
 //! ← {"type":"end","next":null}
 //! ```
 //!
-//! A connection takes one request after the other. Lists come in pages of at most [`PAGE`] items, so neither side ever
-//! holds a whole registry as text: when `next` in the `end` line is not null, the same request with that text as `after`
-//! brings the next page. [`super::control::ask`] does so by itself.
+//! A connection carries one request after the other. Lists come in pages of at most [`PAGE`] items,
+//! so neither side ever holds a whole registry as text: if `next` in the `end` line is not null,
+//! the same request with that text as `after` returns the next page. [`super::control::ask`]
+//! follows the pages by itself.
+//!
+//! An unknown type of request is refused. Unknown keys are skipped, so that a newer peer can add
+//! one.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -24,14 +29,17 @@ use super::view::{
     PullView, PushView, StatusView,
 };
 use crate::model::{NodeName, Protocol, Timestamp};
+pub use crate::wire::session::ErrorKind;
 
-/// The most items before an `end` line: a page and its end fit the reply channel, so a node never waits for a reader.
+/// Limit of the items before an `end` line: a page and its end fit the reply channel, so a node
+/// never waits for a reader.
 pub const PAGE: usize = 500;
 
-/// The most records of one import: a line of so many, each with the longest name, is well below the longest request.
+/// Limit of the records of one import: a line of so many records, each with the longest name, is
+/// well below the longest request.
 pub const IMPORT: usize = 200;
 
-/// One record of an ancestor's file: the name was at the address at that time.
+/// One record of a file of a legacy protocol: the name had the address at that time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRecord {
@@ -39,19 +47,19 @@ pub struct ImportRecord {
     pub name: NodeName,
     /// The address.
     pub address: IpAddr,
-    /// When it was last heard from there.
+    /// When the last message was received from there.
     pub at: Timestamp,
 }
 
-/// What can be asked over the control socket.
+/// A request to a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
-    /// This node: answered by one [`Item::Status`].
+    /// The state of this node: answered by one [`Item::Status`].
     Status,
     /// Whether this node is ready: answered by one [`Item::Health`].
     Health,
-    /// The registry's nodes: answered by [`Item::Node`]s in pages. Servers only.
+    /// The nodes of the registry: answered by [`Item::Node`]s in pages. Servers only.
     Nodes {
         /// Only nodes that have all of these labels.
         #[serde(default)]
@@ -63,41 +71,45 @@ pub enum Request {
         #[serde(default)]
         after: Option<String>,
     },
-    /// One node of the registry. Servers only; nothing found is [`ErrorKind::NotFound`].
+    /// One node of the registry. Servers only; an unknown node is [`ErrorKind::NotFound`].
     ///
-    /// Without `at`, answered by one [`Item::Node`]; with it, by the [`Item::History`] intervals that hold that time.
+    /// Without `at`, answered by one [`Item::Node`]; with it, by the [`Item::History`] intervals
+    /// that hold that time.
     Node {
-        /// The node's name.
+        /// The name of the node.
         name: NodeName,
-        /// The time asked about; null for now.
+        /// The time in question; null for now.
         #[serde(default)]
         at: Option<Timestamp>,
     },
-    /// Who has an address, or had it last, or had it at a time: answered by [`Item::Holder`]s, the most recent first.
-    /// Servers only; nothing found is [`ErrorKind::NotFound`].
+    /// The nodes that have an address, or had it last, or had it at a time: answered by
+    /// [`Item::Holder`]s, the most recent first. Servers only; without a holder the answer is
+    /// [`ErrorKind::NotFound`].
     Holder {
         /// The address.
         address: IpAddr,
-        /// The time asked about; null for now.
+        /// The time in question; null for now.
         #[serde(default)]
         at: Option<Timestamp>,
     },
-    /// Every address that a node had: answered by [`Item::History`]s, the most recent first, in pages. Servers only;
-    /// an unknown name is [`ErrorKind::NotFound`].
+    /// Every address that a node had: answered by [`Item::History`]s, the most recent first, in
+    /// pages. Servers only; an unknown name is [`ErrorKind::NotFound`].
     History {
-        /// The node's name.
+        /// The name of the node.
         name: NodeName,
         /// `next` of the page before; null for the first page.
         #[serde(default)]
         after: Option<String>,
     },
-    /// Changes of the registry as they happen: answered by [`Item::Change`]s until the asker leaves. Servers only.
+    /// Changes of the registry as they happen: answered by [`Item::Change`]s until the caller
+    /// leaves. Servers only.
     Watch,
-    /// Tells nodes to pull a file now: answered by [`Item::Pushed`]s as it goes on, until each has it or failed. Servers only.
+    /// Notifies nodes to pull a file now: answered by [`Item::Pushed`]s as it goes on, until each
+    /// node has the file or failed. Servers only.
     Push {
-        /// The offer's name.
+        /// The name of the offer.
         name: String,
-        /// Only these nodes; empty for all that take the file.
+        /// Only these nodes; empty for all nodes that accept the file.
         #[serde(default)]
         to: Vec<NodeName>,
         /// How long nodes may take, in ms.
@@ -105,31 +117,35 @@ pub enum Request {
     },
     /// Pulls now: answered by [`Item::Pulled`]s as it goes on.
     Pull {
-        /// The file's name; null for all that this node takes.
+        /// The name of the file; null for all files that this node accepts.
         #[serde(default)]
         name: Option<String>,
     },
-    /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once that is synced. Servers only.
+    /// Drops a record and frees its name: answered by the [`Item::Node`] that was dropped, once
+    /// that is synced. Servers only.
     Forget {
-        /// The node's name.
+        /// The name of the node.
         name: NodeName,
     },
-    /// Takes records of an ancestor's file, which nobody proved: answered by one [`Item::Imported`], once they are synced.
-    /// What is known already changes nothing. Servers only.
+    /// Imports unverified records from a file of a legacy protocol: answered by one
+    /// [`Item::Imported`], once they are synced. A record that is known already changes nothing.
+    /// Servers only.
     Import {
-        /// The ancestor's wire.
+        /// The legacy protocol.
         protocol: Protocol,
         /// At most [`IMPORT`] records.
         records: Vec<ImportRecord>,
     },
-    /// Registers again now: answered by one [`Item::Announced`] for each server asked.
+    /// Registers again now: answered by one [`Item::Announced`] for each server.
     Announce,
-    /// Asks the network for a node on behalf of the caller: answered by one [`Item::Node`], the newest of all answers.
+    /// Queries the network for a node on behalf of the caller: answered by one [`Item::Node`], the
+    /// newest of all answers.
     Lookup {
-        /// The node's name.
+        /// The name of the node.
         name: NodeName,
     },
-    /// Asks the servers of the network who has an address: answered by [`Item::Holder`]s.
+    /// Queries the servers of the network for the holders of an address: answered by
+    /// [`Item::Holder`]s.
     LookupHolder {
         /// The address.
         address: IpAddr,
@@ -137,27 +153,37 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether the answer takes as long as what it tells of.
+    /// Whether the answer lasts as long as the events that it reports.
     pub fn is_stream(&self) -> bool {
         matches!(self, Self::Watch | Self::Push { .. } | Self::Pull { .. })
     }
 
-    /// The same request for the page that starts at `next`; `None` if its answer has one page only.
-    pub fn page(&self, next: String) -> Option<Self> {
+    /// Whether any holder of the channel key may send it over a session: it reads the registry and
+    /// changes nothing. All other requests are for the user of this machine.
+    pub fn is_remote(&self) -> bool {
         match self {
-            Self::Nodes {
-                labels,
-                absent,
-                after: _,
-            } => Some(Self::Nodes {
-                labels: labels.clone(),
-                absent: *absent,
-                after: Some(next),
-            }),
-            Self::History { name, after: _ } => Some(Self::History {
-                name: name.clone(),
-                after: Some(next),
-            }),
+            Self::Nodes { .. }
+            | Self::Node { .. }
+            | Self::Holder { .. }
+            | Self::History { .. }
+            | Self::Watch => true,
+            Self::Status
+            | Self::Health
+            | Self::Push { .. }
+            | Self::Pull { .. }
+            | Self::Forget { .. }
+            | Self::Import { .. }
+            | Self::Announce
+            | Self::Lookup { .. }
+            | Self::LookupHolder { .. } => false,
+        }
+    }
+
+    /// The same request for the page that starts at `next`; `None` if its answer has only one page.
+    pub fn page(&self, next: String) -> Option<Self> {
+        let mut request = self.clone();
+        match &mut request {
+            Self::Nodes { after, .. } | Self::History { after, .. } => *after = Some(next),
             Self::Status
             | Self::Health
             | Self::Node { .. }
@@ -169,8 +195,9 @@ impl Request {
             | Self::Import { .. }
             | Self::Announce
             | Self::Lookup { .. }
-            | Self::LookupHolder { .. } => None,
+            | Self::LookupHolder { .. } => return None,
         }
+        Some(request)
     }
 }
 
@@ -178,19 +205,19 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Response {
-    /// One thing asked for.
+    /// One result.
     Item {
-        /// The thing.
+        /// The result.
         item: Item,
     },
-    /// The answer is whole; last line.
+    /// The answer is complete; last line.
     End {
         /// Where the next page starts; null when there is none.
         next: Option<String>,
     },
-    /// The request failed; last line. Items before it may not be all.
+    /// The request failed; last line. The items before may be incomplete.
     Error {
-        /// What the asker can do about it.
+        /// What the caller can do about it.
         kind: ErrorKind,
         /// What went wrong, for people.
         message: String,
@@ -216,116 +243,52 @@ impl<T: Into<Item>> From<T> for Response {
     }
 }
 
-/// One thing that a node tells.
+/// One result in an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
     /// A node of the registry, or of the network.
     Node(Box<NodeView>),
-    /// An interval of a node's history.
+    /// An interval of the history of a node.
     History(HistoryView),
-    /// Who has or had an address.
+    /// A node that has or had an address.
     Holder(Box<HolderView>),
-    /// This node.
+    /// The state of this node.
     Status(Box<StatusView>),
     /// Whether this node is ready.
     Health(HealthView),
-    /// What one server said to a registration.
+    /// The answer of one server to a registration.
     Announced(AnnouncedView),
-    /// What became of an import.
+    /// The result of an import.
     Imported(ImportedView),
-    /// Something that happened.
+    /// A change of the registry.
     Change(Box<ChangeView>),
-    /// How far a node is with a file that was pushed.
+    /// The progress of a node with a file that was pushed.
     Pushed(PushView),
-    /// How far this node is with a file.
+    /// The progress of this node with a file.
     Pulled(PullView),
 }
 
-impl From<NodeView> for Item {
-    fn from(view: NodeView) -> Self {
-        Self::Node(Box::new(view))
-    }
+/// Makes an [`Item`] of each view; a boxed one is boxed.
+macro_rules! items {
+    ($($view:ident => $variant:ident $(($boxed:ident))?,)*) => {
+        $(impl From<$view> for Item {
+            fn from(view: $view) -> Self {
+                Self::$variant($($boxed::new)?(view))
+            }
+        })*
+    };
 }
 
-impl From<HistoryView> for Item {
-    fn from(view: HistoryView) -> Self {
-        Self::History(view)
-    }
-}
-
-impl From<HolderView> for Item {
-    fn from(view: HolderView) -> Self {
-        Self::Holder(Box::new(view))
-    }
-}
-
-impl From<StatusView> for Item {
-    fn from(view: StatusView) -> Self {
-        Self::Status(Box::new(view))
-    }
-}
-
-impl From<HealthView> for Item {
-    fn from(view: HealthView) -> Self {
-        Self::Health(view)
-    }
-}
-
-impl From<AnnouncedView> for Item {
-    fn from(view: AnnouncedView) -> Self {
-        Self::Announced(view)
-    }
-}
-
-impl From<ImportedView> for Item {
-    fn from(view: ImportedView) -> Self {
-        Self::Imported(view)
-    }
-}
-
-impl From<ChangeView> for Item {
-    fn from(view: ChangeView) -> Self {
-        Self::Change(Box::new(view))
-    }
-}
-
-impl From<PushView> for Item {
-    fn from(view: PushView) -> Self {
-        Self::Pushed(view)
-    }
-}
-
-impl From<PullView> for Item {
-    fn from(view: PullView) -> Self {
-        Self::Pulled(view)
-    }
-}
-
-/// What the asker can do about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// Nothing fits what was asked: ask for something else.
-    NotFound,
-    /// This node keeps no registry: ask a server, or the network.
-    NotServer,
-    /// The request can't be read, or is not known to this version: a bug in the asker, or another version.
-    BadRequest,
-    /// Too many connections, or the node stops: try again.
-    Busy,
-    /// The node failed: read its log.
-    Failed,
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::NotFound => "not found",
-            Self::NotServer => "not a server",
-            Self::BadRequest => "bad request",
-            Self::Busy => "busy",
-            Self::Failed => "failed",
-        })
-    }
+items! {
+    NodeView => Node(Box),
+    HistoryView => History,
+    HolderView => Holder(Box),
+    StatusView => Status(Box),
+    HealthView => Health,
+    AnnouncedView => Announced,
+    ImportedView => Imported,
+    ChangeView => Change(Box),
+    PushView => Pushed,
+    PullView => Pulled,
 }

@@ -1,5 +1,6 @@
-//! What a node tells, as types with a stable JSON shape: snake_case keys, times in RFC 3339, durations with their unit in
-//! the key. Every key is always there; what is unknown or does not apply is null.
+//! The answers of a node, as types with a stable JSON form: snake_case keys, times in RFC 3339,
+//! durations with their unit in the key. Every key is always present; a value that is unknown or
+//! does not apply is null. `docs/reference/json-output.md` describes each.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use crate::model::{
 mod finding;
 mod status;
 
-pub use crate::model::PublicationState;
+pub use crate::model::{Evidence, PublicationState};
 pub use finding::{Code, FindingView, Severity};
 pub use status::{
     AcceptView, CloneView, CompatView, ConfigView, ConflictView, Counters, GroupView, HealthView,
@@ -22,12 +23,13 @@ pub use status::{
     RegistryView, ServerView, SocketView, StatusView, StoreView,
 };
 
-/// A node as a registry, or the node itself, tells it.
+/// A node as a registry has it, or as the node itself describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its name.
     pub name: NodeName,
-    /// Its Ed25519 public key, 52 base32 characters; a stand-in made of the name unless `wire` is `hereabouts`.
+    /// Its Ed25519 public key, 52 base32 characters; a stand-in made of the name unless `protocol`
+    /// is `hereabouts`.
     pub node_id: NodeId,
     /// `present`, `expired` or `left`.
     pub state: State,
@@ -37,23 +39,26 @@ pub struct NodeView {
     pub addresses: Vec<AddressView>,
     /// The UDP and TCP port it listens on; 0 if it listens on none.
     pub port: u16,
-    /// The source address of its last message, as the one who tells saw it; null if it was not seen directly.
+    /// The source address of its last message; null if no message was received directly.
     pub source: Option<SocketAddr>,
     /// Its labels.
     pub labels: Labels,
-    /// When the registry first saw it; null when no registry tells.
+    /// When the registry first saw it; null if the view is not from a registry.
     pub first_seen: Option<Timestamp>,
     /// When its last message came.
     pub last_seen: Timestamp,
     /// How long it counts as present after a message.
     pub lease_seconds: u32,
-    /// How long it still counts as present without another message; null when it is not present, or not known.
+    /// How long it still counts as present without another message; null if it is not present, or
+    /// if that is unknown.
     pub expires_in_seconds: Option<u64>,
-    /// `hereabouts`, or the ancestor's wire that brought it: `dynip`, `terminals`. By those, nobody proved anything.
+    /// `hereabouts`, or the legacy protocol that brought it: `dynip`, `terminals`. Records of a
+    /// legacy protocol are unverified.
     #[serde(default)]
     pub protocol: Protocol,
-    /// The id of the channel key under which it seals, 8 hex digits: a key that some node still has here can't be dropped.
-    /// Null if it came by an ancestor's wire.
+    /// The id of the channel key under which it seals, 8 hexadecimal digits: a key that a node
+    /// still uses can't be removed from the configuration yet. Null if it came by a legacy
+    /// protocol.
     pub key: Option<String>,
     /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
     pub epoch: u64,
@@ -61,80 +66,87 @@ pub struct NodeView {
     pub cloned: bool,
     /// Names that the node had before, the latest first.
     pub former_names: Vec<NodeName>,
-    /// The files that the node said it holds, by name; empty when no registry tells.
+    /// The files that the node reported, by name; empty if the view is not from a registry.
     #[serde(default)]
     pub files: Vec<FileView>,
 }
 
-/// What a node said of a file that a server offers.
+impl NodeView {
+    /// Limit of the former names that a session carries.
+    pub const MAX_FORMER_NAMES: usize = 32;
+    /// Limit of the files that a session carries.
+    pub const MAX_FILES: usize = 64;
+}
+
+/// What a node reported of a file that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileView {
-    /// The offer's name.
+    /// The name of the offer.
     pub name: String,
     /// The generation that the node holds; 0 if none.
     pub generation: u64,
-    /// When the node last looked for a newer one and said how that went: each report ends an attempt.
+    /// When the node last tried to get a newer one and reported the result.
     pub reported: Timestamp,
     /// Why its last attempt to get a newer one failed; null if it did not.
     pub error: Option<String>,
 }
 
-/// How far a node is with a file that was pushed.
+/// The progress of a node with a file that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushView {
-    /// The node's name.
+    /// The name of the node.
     pub node: NodeName,
-    /// The node's id.
+    /// The id of the node.
     pub node_id: NodeId,
-    /// How far it is.
+    /// Its progress.
     pub state: Progress,
-    /// The generation pushed, or the one held where it failed.
+    /// The generation pushed, or the one held if it failed.
     pub generation: u64,
-    /// Bytes sent to it.
+    /// How many bytes were sent to it.
     pub bytes: u64,
-    /// The file's size in bytes.
+    /// The size of the file in bytes.
     pub size: u64,
     /// Why it failed; null if it did not.
     pub error: Option<String>,
 }
 
-/// How far this node is with a file.
+/// The progress of this node with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullView {
-    /// The file's name.
+    /// The name of the file.
     pub name: String,
     /// The server that it is pulled from; null if none offers it.
     pub server: Option<NodeName>,
-    /// How far it is.
+    /// Its progress.
     pub state: Progress,
     /// The generation that is pulled, or held.
     pub generation: u64,
-    /// Bytes that are here.
+    /// How many bytes are here.
     pub bytes: u64,
-    /// The file's size in bytes.
+    /// The size of the file in bytes.
     pub size: u64,
     /// Why it failed; null if it did not.
     pub error: Option<String>,
 }
 
-/// How far a file is on its way to a node.
+/// The progress of a file on its way to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
-    /// The node was told of it.
+    /// The node was notified of the file.
     Notified,
-    /// It is on its way.
+    /// The file is on its way.
     Pulling,
-    /// It was told by an ancestor's wire, and can't say what became of it.
+    /// The notice went out by a legacy protocol, which reports nothing back.
     Sent,
-    /// It is there.
+    /// The file is there.
     Done,
     /// It failed, for now.
     Failed,
 }
 
 impl Progress {
-    /// The word for it, as in JSON.
+    /// The word as in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Notified => "notified",
@@ -146,47 +158,47 @@ impl Progress {
     }
 }
 
-/// Something that happened in a registry.
+/// A change of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeView {
-    /// When.
+    /// When it happened, by the clock of the server.
     pub time: Timestamp,
-    /// What.
+    /// What happened.
     pub change: ChangeKind,
     /// The name that it is about.
     pub name: NodeName,
-    /// Where the message came from that made it happen; null if none did.
+    /// Where the message came from that caused it; null if none did.
     pub source: Option<SocketAddr>,
     /// The node as it is now; null if it is not known any more.
     pub node: Option<NodeView>,
-    /// How many changes before this one are left out, as they were not read fast enough.
+    /// How many changes before this one are left out, because they were not read fast enough.
     pub missed: u64,
 }
 
-/// What happened.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// A node registered that was not present.
     Arrived,
-    /// A present node's addresses, name or source changed.
+    /// The addresses, the name or the source of a present node changed.
     Changed,
     /// A node said goodbye.
     Left,
-    /// A node's lease ran out.
+    /// The lease of a node ran out.
     Expired,
     /// A node claims a name that another one holds.
     Conflict,
     /// Two machines use one node id.
     Cloned,
-    /// A record was dropped by hand.
+    /// A record was dropped by `forget`.
     Forgotten,
-    /// A node said what it holds of a file.
+    /// A node reported what it holds of a file.
     Reported,
 }
 
 impl ChangeKind {
-    /// The word for it, as in JSON.
+    /// The word as in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Arrived => "arrived",
@@ -206,7 +218,7 @@ impl ChangeKind {
 pub struct AddressView {
     /// The address.
     pub address: IpAddr,
-    /// The node's interface that holds it; null when it was configured.
+    /// The interface of the node that holds it; null if it was configured.
     pub interface: Option<InterfaceName>,
     /// `loopback`, `link`, `private` or `global`.
     pub scope: Scope,
@@ -230,55 +242,35 @@ impl From<&Address> for AddressView {
     }
 }
 
-/// How an address of the history became known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Seen {
-    /// The node announced it.
-    Announced,
-    /// A server saw messages come from it.
-    Observed,
-}
-
-impl Seen {
-    /// The word for it, as in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Announced => "announced",
-            Self::Observed => "observed",
-        }
-    }
-}
-
 /// One address that a node had, from when to when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryView {
-    /// The node's name.
+    /// The name of the node.
     pub name: NodeName,
-    /// The node's id.
+    /// The id of the node.
     pub node_id: NodeId,
     /// The address.
     pub address: IpAddr,
     /// `announced` or `observed`.
-    pub seen: Seen,
+    pub evidence: Evidence,
     /// The first time.
     pub from: Timestamp,
-    /// The last time; null when the node still has it.
+    /// The last time; null if the node still has it.
     pub to: Option<Timestamp>,
 }
 
 /// A node that has, or had, an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderView {
-    /// The address asked for.
+    /// The address in question.
     pub address: IpAddr,
     /// Whether the node has the address now.
     pub current: bool,
-    /// `announced` or `observed`; null when the teller does not say.
-    pub seen: Option<Seen>,
-    /// The first time the node had it; null when the teller does not say.
+    /// `announced` or `observed`; null if the source does not say.
+    pub evidence: Option<Evidence>,
+    /// The first time the node had it; null if the source does not say.
     pub from: Option<Timestamp>,
-    /// The last time; null when the node still has it or the teller does not say.
+    /// The last time; null if the node still has it, or if the source does not say.
     pub to: Option<Timestamp>,
     /// The node as it is now.
     pub node: NodeView,
@@ -301,34 +293,34 @@ pub struct FoundView {
     pub port: u16,
     /// Its labels.
     pub labels: Labels,
-    /// What a server tells whoever asks; empty from a client.
+    /// The `info` of a server; empty from a client.
     pub info: Labels,
-    /// The asker's own address as the answerer saw it.
+    /// The own address of the requester, as the answering node received it.
     pub seen: SocketAddr,
     /// How it was found: `multicast`, `broadcast`, `mdns` or `unicast`.
     pub method: String,
-    /// From the question to its answer.
+    /// The time from the query to its answer.
     pub after_ms: u64,
 }
 
-/// What one server said to a registration.
+/// The answer of one server to a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnnouncedView {
-    /// The server's address.
+    /// The address of the server.
     pub server: SocketAddr,
-    /// The server's name; null if it did not tell.
+    /// The name of the server; null if it is unknown.
     pub name: Option<NodeName>,
-    /// The server's node id; null if it did not tell.
+    /// The node id of the server; null if it is unknown.
     pub node_id: Option<NodeId>,
-    /// This node's address as the server saw it; null if it did not acknowledge.
+    /// The address of this node as the server received it; null if the server did not acknowledge.
     pub seen: Option<SocketAddr>,
-    /// The lease that the server gives; null if it did not acknowledge.
+    /// The lease that the server grants; null if it did not acknowledge.
     pub lease_seconds: Option<u32>,
     /// Why the server did not acknowledge; null if it did.
     pub error: Option<String>,
 }
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ImportedView {
     /// Names that were not known.
@@ -337,30 +329,30 @@ pub struct ImportedView {
     pub updated: u64,
     /// Records that brought nothing new.
     pub unchanged: u64,
-    /// Names that were not taken, since a node that proves who it is holds them.
+    /// Names that were not imported, because a node of the channel holds them.
     pub owned: Vec<NodeName>,
-    /// Names that were not taken, since there are too many unauthenticated ones.
+    /// Names that were not imported, because there are too many unverified ones.
     pub full: Vec<NodeName>,
 }
 
-/// What one PyDiscover server answered; nothing of it is proved.
+/// The answer of one PyDiscover server, which is unverified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PydiscoverFoundView {
     /// Where the answer came from.
     pub source: SocketAddr,
-    /// Its key/values; null if it refused.
+    /// Its pairs; null if it refused.
     pub info: Option<BTreeMap<String, String>>,
     /// Why it refused, in its words; null if it did not.
     pub refused: Option<String>,
-    /// From the question to its answer.
+    /// The time from the query to its answer.
     pub after_ms: u64,
 }
 
-/// Whether a DynIP server could be told; it never answers.
+/// Whether an announcement to a DynIP server could be sent; such a server never answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnnounceResult {
     /// The server, as it was named.
     pub server: String,
-    /// Why nothing could be sent; null if it was.
+    /// Why nothing could be sent; null if it was sent.
     pub error: Option<String>,
 }

@@ -17,8 +17,14 @@ use crate::config::DynipServer;
 
 /// Register this machine once and leave, as from cron
 ///
-/// Prints the address that each server saw. Where a node runs already, it registers again at once. Exits with 0 when at
-/// least one server acknowledged, with 1 when all refused, with 3 when none was found.
+/// Prints the address that each server saw. Where a node runs already, that node registers again at
+/// once.
+///
+/// Ends with 0 if at least one server acknowledged, with 1 if all refused, and with 3 if no server
+/// was found. In a pipe, each line is an address; refusals are on stderr.
+///
+/// With --compat it ends with 0 if at least one datagram was sent, with 1 if none was, and with 2
+/// if no server is known.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,17 +34,19 @@ pub(super) struct AnnounceArgs {
     /// Wait for servers at most this long
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = time::limit)]
     timeout: Duration,
-    /// Tell servers of an ancestor's wire instead, unauthenticated: one datagram, which is never acknowledged
-    #[arg(long, value_name = "WIRE", value_enum)]
-    compat: Option<AnnounceWire>,
-    /// Tell this DynIP server, HOST or HOST:PORT; may be given more than once [default: those of publish]
+    /// Send the name to servers of a legacy protocol instead, unauthenticated: one datagram, which
+    /// is never acknowledged
+    #[arg(long, value_name = "PROTOCOL", value_enum)]
+    compat: Option<AnnounceProtocol>,
+    /// Send it to this DynIP server, HOST or HOST:PORT; may be given more than once [default: those
+    /// of publish]
     #[arg(long, value_name = "SERVER", requires = "compat")]
     to: Vec<DynipServer>,
 }
 
-/// Wires on which a name can be announced.
+/// Legacy protocols by which a name can be announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum AnnounceWire {
+enum AnnounceProtocol {
     Dynip,
 }
 
@@ -47,33 +55,43 @@ pub(super) fn run(
     context: &Context<'_>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
-    if args.compat == Some(AnnounceWire::Dynip) {
-        return super::ancestors::announce(&args.to, context, output);
+    if args.compat == Some(AnnounceProtocol::Dynip) {
+        return super::legacy::announce(&args.to, context, output);
     }
-    let announced = match context.local_items(&Request::Announce, LOCAL_LIMIT + args.timeout)? {
-        Ok(items) => items
-            .into_iter()
-            .map(|item| match item {
-                Item::Announced(view) => Ok(view),
-                item => Err(unexpected(&item)),
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?,
-        // Only where no node runs: two processes that register one node id would look like a cloned disk.
-        Err(AskError::NoNode { .. } | AskError::TooLong { .. }) => {
-            context.network()?.announce(args.timeout)?
-        }
-        Err(AskError::Refused {
-            kind: ErrorKind::NotFound,
-            ..
-        }) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let announced = only_announced(announce(args, context)?)?;
     if announced.is_empty() {
-        return Err(Failure::NothingFound("no server answered".to_owned()).into());
+        return Err(Failure::NothingFound(
+            "no server answered (`hereabouts doctor` finds the cause)".to_owned(),
+        )
+        .into());
     }
     print(&announced, output)?;
     let acknowledged = announced.iter().any(|view| view.seen.is_some());
     Ok(ExitCode::from(if acknowledged { 0 } else { exit::FAILED }))
+}
+
+fn announce(args: &AnnounceArgs, context: &Context<'_>) -> anyhow::Result<Vec<Item>> {
+    match context.local_items(&Request::Announce, LOCAL_LIMIT + args.timeout)? {
+        Ok(items) => Ok(items),
+        // Only where no node runs: two processes that register one node id would look like a cloned
+        // disk.
+        Err(AskError::NoNode { .. } | AskError::TooLong { .. }) => {
+            context.network_items(&Request::Announce, args.timeout)
+        }
+        Err(AskError::Refused {
+            kind: ErrorKind::NotFound,
+            ..
+        }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn only_announced(items: Vec<Item>) -> anyhow::Result<Vec<AnnouncedView>> {
+    let announced = items.into_iter().map(|item| match item {
+        Item::Announced(view) => Ok(view),
+        item => Err(unexpected(&item)),
+    });
+    announced.collect()
 }
 
 fn print(announced: &[AnnouncedView], output: &mut Output<'_>) -> Result<(), Failure> {
@@ -95,11 +113,7 @@ fn print(announced: &[AnnouncedView], output: &mut Output<'_>) -> Result<(), Fai
         Format::Table => {
             let mut table = Table::new(&["SERVER", "ADDRESS", "SEEN AS", "LEASE", "ERROR"]);
             for view in announced {
-                let emphasis = if view.seen.is_some() {
-                    Emphasis::Normal
-                } else {
-                    Emphasis::Bad
-                };
+                let emphasis = Emphasis::bad_if(view.seen.is_none());
                 let cells = [
                     or_dash(view.name.as_ref()),
                     view.server.to_string(),

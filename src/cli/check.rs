@@ -1,4 +1,4 @@
-//! `hereabouts check`.
+//! `hereabouts check`
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -6,23 +6,30 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::exit;
 use crate::config::{SystemEnvironment, load};
 
-/// The exit code of a configuration that does not check.
-const BAD_CONFIG: u8 = 64;
-
 /// Check configuration files and show every error with its place
+///
+/// Settings that have no effect are shown, too. Nothing is started.
+///
+/// Ends with 64 if a file has an error.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hereabouts check
+  hereabouts check --effective
+  hereabouts check hub.yaml kiosk.yaml")]
 pub(super) struct CheckArgs {
-    /// The files to check [default: the one that run would take]
+    /// The files to check [default: the file that run would use]
     #[arg(value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Print every setting with where its value came from
+    files: Vec<PathBuf>,
+    /// Print every setting and where its value came from
     #[arg(long)]
-    pub effective: bool,
+    effective: bool,
 }
 
-/// Checks every file; `config` is the file of `--config`, taken where no file is named.
+/// Checks every file; without files, it checks `config`, the file of `--config`.
 pub(super) fn run(args: CheckArgs, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let color = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -31,7 +38,7 @@ pub(super) fn run(args: CheckArgs, config: Option<PathBuf>) -> anyhow::Result<Ex
         files => files.iter().map(|file| Some(file.as_path())).collect(),
     };
     let mut stderr = std::io::stderr().lock();
-    let mut all_fine = true;
+    let mut all_valid = true;
     for file in files {
         match load(&SystemEnvironment, file) {
             Ok(loaded) => {
@@ -50,14 +57,14 @@ pub(super) fn run(args: CheckArgs, config: Option<PathBuf>) -> anyhow::Result<Ex
                 }
             }
             Err(report) => {
-                all_fine = false;
+                all_valid = false;
                 writeln!(stderr, "{}\n", report.render(color))?;
             }
         }
     }
-    Ok(if all_fine {
+    Ok(if all_valid {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(BAD_CONFIG)
+        ExitCode::from(exit::CONFIG)
     })
 }

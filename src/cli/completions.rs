@@ -9,6 +9,9 @@ use super::Cli;
 use super::output::Output;
 
 /// Print a completion script for a shell
+///
+/// Write it to the file where the shell looks for it; a new shell then completes commands and
+/// options.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,9 +24,8 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// A shell that completions are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Shell {
+enum Shell {
     /// GNU Bash
     Bash,
     /// Zsh

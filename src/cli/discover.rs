@@ -13,10 +13,12 @@ use super::table::{labels, printable};
 use super::time;
 use crate::api::view::FoundView;
 
-/// Ask the network once and print who answers, as they answer
+/// Query the network once and print each answer as it comes
 ///
-/// Servers answer at once; with --all every node answers, at a random moment within the time limit. In a pipe, each line
-/// is the name and where the answer came from, with a tab between.
+/// Servers answer at once. With --all every node answers, at a random moment within the time limit.
+///
+/// Ends with 3 if no node answered. In a pipe, each line is the name and the source address of the
+/// answer, separated by a tab; with --compat, it is the source address and the pairs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,19 +29,19 @@ pub(super) struct DiscoverArgs {
     /// Wait this long for answers
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = time::limit)]
     timeout: Duration,
-    /// Ask every node, not only servers
+    /// Query every node, not only servers
     #[arg(long)]
     all: bool,
-    /// Ask by an ancestor's wire instead, unauthenticated: anyone on the network can answer
+    /// Query by a legacy protocol instead, unauthenticated: anyone on the network can answer
     ///
-    /// Port, magic and password are those of compat.pydiscover, or the ancestor's defaults.
-    #[arg(long, value_name = "WIRE", value_enum, conflicts_with = "all")]
-    compat: Option<DiscoverWire>,
+    /// Port, magic and password are those of compat.pydiscover, or PyDiscover's defaults.
+    #[arg(long, value_name = "PROTOCOL", value_enum, conflicts_with = "all")]
+    compat: Option<DiscoverProtocol>,
 }
 
-/// Wires on which servers can be asked for.
+/// Legacy protocols by which servers can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum DiscoverWire {
+enum DiscoverProtocol {
     Pydiscover,
 }
 
@@ -48,32 +50,37 @@ pub(super) fn run(
     context: &Context<'_>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
-    if args.compat == Some(DiscoverWire::Pydiscover) {
-        return super::ancestors::discover(args.timeout, context, output);
+    if args.compat == Some(DiscoverProtocol::Pydiscover) {
+        return super::legacy::discover(args.timeout, context, output);
     }
-    let network = context.network()?;
+    let config = context.config()?;
     let mut any = false;
     let mut printed = Ok(());
-    network.discover(args.all, args.timeout, &mut |found| {
-        printed = print(&found, !any, output);
-        any = true;
-        if printed.is_ok() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
+    context
+        .client()
+        .discover(config, args.all, args.timeout, &mut |found| {
+            printed = print(&found, !any, output);
+            any = true;
+            if printed.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
     printed?;
     if !any {
-        let who = if args.all { "no node" } else { "no server" };
-        return Err(
-            Failure::NothingFound(format!("{who} answered within {:?}", args.timeout)).into(),
-        );
+        let nodes = if args.all { "node" } else { "server" };
+        return Err(Failure::NothingFound(format!(
+            "no {nodes} answered within {:?} (`hereabouts doctor` finds the cause)",
+            args.timeout
+        ))
+        .into());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one answer and hands it to the reader at once; so the columns of a table have fixed widths.
+/// Prints one answer and passes it on to the reader at once. The next answer is not known yet, so
+/// the columns of a table have fixed widths.
 fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), Failure> {
     match output.format() {
         Format::Json => output.json(found)?,
@@ -94,7 +101,7 @@ fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), 
                     output.line(header)?;
                 }
             }
-            let told = printable(&format!(
+            let pairs = printable(&format!(
                 "{} {}",
                 labels(&found.info),
                 labels(&found.labels)
@@ -107,7 +114,7 @@ fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), 
                 &source,
                 &printable(&found.method),
                 &after,
-                told.trim(),
+                pairs.trim(),
             );
             output.line(row)?;
         }
@@ -115,7 +122,7 @@ fn print(found: &FoundView, first: bool, output: &mut Output<'_>) -> Result<(), 
     output.flush()
 }
 
-fn columns(name: &str, role: &str, source: &str, method: &str, after: &str, told: &str) -> String {
-    let line = format!("{name:<20}  {role:<6}  {source:<28}  {method:<9}  {after:>8}  {told}");
+fn columns(name: &str, role: &str, source: &str, method: &str, after: &str, pairs: &str) -> String {
+    let line = format!("{name:<20}  {role:<6}  {source:<28}  {method:<9}  {after:>8}  {pairs}");
     line.trim_end().to_owned()
 }

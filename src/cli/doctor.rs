@@ -14,19 +14,24 @@ use crate::api::control::AskError;
 use crate::api::request::{Item, Request};
 use crate::api::view::{Code, FindingView, Severity, StatusView};
 
-/// How long the node of this machine may take to say how it is; one that hangs is a finding.
+/// How long the node of this machine may take to report its status; a node that hangs is a finding.
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
-/// Try what can go wrong, and say which it is and how to mend it
+/// Check what can go wrong, and print each problem with its remedy
 ///
-/// Looks at the config, the keys, the state directory, the port, the interfaces and the firewall of this machine, and asks
-/// the network by each method on each interface. Works beside a running node, and without one. Takes some three seconds.
-/// Exits with 0 only if all is well. docs/reference/troubleshooting.md tells more of each finding.
+/// Checks the configuration, the keys, the state directory, the port, the interfaces and the
+/// firewall of this machine, and queries the network by each method on each interface. Works beside
+/// a running node and without one, and takes some three seconds. docs/reference/troubleshooting.md
+/// explains each finding.
+///
+/// Each finding has a severity: ok, warning or problem. Ends with 0 only if all is ok, and with 1
+/// otherwise. In a pipe, each line is the severity, the code, the subject, the finding and the
+/// remedy, separated by tabs; - stands for none.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   hereabouts doctor
-  hereabouts doctor --output json | jq 'select(.mark != \"ok\")'")]
+  hereabouts doctor --output json | jq 'select(.severity != \"ok\")'")]
 pub(super) struct DoctorArgs {}
 
 pub(super) fn run(
@@ -34,9 +39,11 @@ pub(super) fn run(
     context: &Context<'_>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let findings = match context.network() {
-        Ok(network) => network.examine(status(context)?, &mut progress)?,
-        Err(Failure::Config(error)) => vec![bad_config(error)],
+    let findings = match context.loaded() {
+        Ok(loaded) => context
+            .client()
+            .examine(loaded, status(context)?, &mut progress)?,
+        Err(Failure::Config(error)) => vec![config_invalid(error)],
         Err(error) => return Err(error.into()),
     };
     print(&findings, output)?;
@@ -54,30 +61,31 @@ fn status(context: &Context<'_>) -> anyhow::Result<Result<Box<StatusView>, AskEr
     match items.into_iter().next() {
         Some(Item::Status(status)) => Ok(Ok(status)),
         Some(item) => Err(unexpected(&item)),
-        None => anyhow::bail!("the node did not say how it is"),
+        None => anyhow::bail!("the node of this machine answered without its status"),
     }
 }
 
-fn bad_config(error: String) -> FindingView {
+fn config_invalid(error: String) -> FindingView {
     FindingView {
         code: Code::ConfigInvalid,
         severity: Severity::Problem,
         about: None,
         finding: error,
-        remedy: Some("mend what is pointed at; hereabouts check shows it again".to_owned()),
+        remedy: Some("fix the place that is marked; hereabouts check shows it again".to_owned()),
     }
 }
 
-/// Says on a terminal what is looked at; the line goes when the next one comes.
+/// Shows the next check on a terminal; each line replaces the one before, and an empty text removes
+/// it.
 fn progress(next: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
         let line = if next.is_empty() {
             String::new()
         } else {
-            format!("looking at {next} …")
+            format!("checking {next} …")
         };
-        // A closed stderr is nobody's loss.
+        // Without a stderr there is no progress to show, and nothing else is lost.
         let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
     }
 }
@@ -90,27 +98,33 @@ fn print(findings: &[FindingView], output: &mut Output<'_>) -> Result<(), Failur
             .try_for_each(|finding| output.line(plain(finding))),
         Format::Table => {
             for finding in findings {
-                table(finding, output)?;
+                print_for_people(finding, output)?;
             }
-            let count = |severity| {
-                findings
-                    .iter()
-                    .filter(|finding| finding.severity == severity)
-                    .count()
-            };
-            let (warnings, problems) = (count(Severity::Warning), count(Severity::Problem));
-            let many = |count: usize| if count == 1 { "" } else { "s" };
-            output.line(format_args!(
-                "{} ok, {warnings} warning{}, {problems} problem{}",
-                count(Severity::Ok),
-                many(warnings),
-                many(problems)
-            ))
+            output.line(summary(findings))
         }
     }
 }
 
-/// Mark, code, what it is about, finding and mend, with tabs between.
+/// How many findings of each severity there are.
+fn summary(findings: &[FindingView]) -> String {
+    let count = |severity| {
+        findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    };
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let ok = count(Severity::Ok);
+    let warnings = count(Severity::Warning);
+    let problems = count(Severity::Problem);
+    format!(
+        "{ok} ok, {warnings} warning{}, {problems} problem{}",
+        plural(warnings),
+        plural(problems)
+    )
+}
+
+/// Severity, code, subject, finding and remedy, separated by tabs.
 fn plain(finding: &FindingView) -> String {
     let FindingView {
         code,
@@ -134,7 +148,7 @@ fn one_line(text: &str) -> String {
     printable(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-fn table(finding: &FindingView, output: &mut Output<'_>) -> Result<(), Failure> {
+fn print_for_people(finding: &FindingView, output: &mut Output<'_>) -> Result<(), Failure> {
     const WIDTH: usize = "warning".len();
     let FindingView {
         code: _,
@@ -167,7 +181,7 @@ fn table(finding: &FindingView, output: &mut Output<'_>) -> Result<(), Failure> 
         output.line(format_args!("{indent}{line}"))?;
     }
     match remedy {
-        Some(remedy) => output.line(format_args!("{indent}mend: {}", one_line(remedy))),
+        Some(remedy) => output.line(format_args!("{indent}remedy: {}", one_line(remedy))),
         None => Ok(()),
     }
 }

@@ -11,8 +11,11 @@ use crate::model::NodeName;
 
 /// Drop a node's record and free its name
 ///
-/// The next node that registers the name gets it. Each server keeps a registry of its own: run this on each, as its user.
-/// A node that still runs comes back with its next registration.
+/// The next node that registers the name gets it. A node that still runs comes back with its next
+/// registration.
+///
+/// Each server keeps a registry of its own: run this on each server, as the user of its node or as
+/// root. Ends with 3 if the registry does not have the name. In a pipe, the line is the name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

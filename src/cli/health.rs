@@ -11,12 +11,15 @@ use super::output::{Format, Output};
 use crate::api::request::{Item, Request};
 use crate::api::view::HealthView;
 
-/// How long a healthy node may take to say so: below the 30 s after which Docker gives up.
+/// How long a healthy node may take to answer: below the 30 s after which Docker gives up.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Say whether the node of this machine is ready
+/// Report whether the node of this machine is ready
 ///
-/// Exits with 0 when it is, and with 1 and the reasons when it is not or does not run.
+/// If it is not ready, the reasons are printed.
+///
+/// Ends with 0 if the node is ready, and with 1 if it is not, if it does not run, or if it does not
+/// answer within 5 seconds.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +35,7 @@ pub(super) fn run(
     let health = match items.map(|items| items.into_iter().next()) {
         Ok(Some(Item::Health(health))) => health,
         Ok(Some(item)) => return Err(unexpected(&item)),
-        Ok(None) => anyhow::bail!("the node did not say how it is"),
+        Ok(None) => anyhow::bail!("the node of this machine answered without its health"),
         Err(error) => HealthView {
             ready: false,
             reasons: vec![error.to_string()],

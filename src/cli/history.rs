@@ -10,12 +10,17 @@ use super::output::{Format, Output};
 use super::table::{Emphasis, Table};
 use super::time;
 use crate::api::request::{Item, Request};
+use crate::api::view::HistoryView;
 use crate::model::NodeName;
 
 /// List every address that a node had, from when to when
 ///
-/// The history is that of this machine where a server runs here, else that of the server that answers first. In a pipe, each
-/// line is the address, from and to (RFC 3339), with tabs between; to is - while the node still has the address.
+/// The history is that of this machine where a server runs here, else that of the server that
+/// answers first. An address is known because the node announced it, or because a server observed
+/// messages that came from it.
+///
+/// Ends with 3 if no address of the node is known. In a pipe, each line is the address, from and to
+/// (RFC 3339), separated by tabs; to is - while the node still has the address.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -44,33 +49,8 @@ pub(super) fn run(
         any = true;
         match output.format() {
             Format::Json => output.json(&interval)?,
-            Format::Plain => {
-                let to = interval
-                    .to
-                    .map_or_else(|| "-".to_owned(), |to| to.to_string());
-                output.line(format_args!(
-                    "{}\t{}\t{to}",
-                    interval.address, interval.from
-                ))?;
-            }
-            Format::Table => {
-                let emphasis = if interval.to.is_none() {
-                    Emphasis::Normal
-                } else {
-                    Emphasis::Dim
-                };
-                let to = interval.to.map_or_else(|| "still".to_owned(), time::local);
-                let known = interval.seen.word().to_owned();
-                table.row(
-                    emphasis,
-                    [
-                        interval.address.to_string(),
-                        known,
-                        time::local(interval.from),
-                        to,
-                    ],
-                );
-            }
+            Format::Plain => output.line(plain(&interval))?,
+            Format::Table => add_row(&mut table, &interval),
         }
         Ok(())
     })?;
@@ -80,4 +60,25 @@ pub(super) fn run(
     } else {
         Err(Failure::NothingFound(format!("no address of {} is known", args.name)).into())
     }
+}
+
+fn plain(interval: &HistoryView) -> String {
+    let to = interval
+        .to
+        .map_or_else(|| "-".to_owned(), |to| to.to_string());
+    format!("{}\t{}\t{to}", interval.address, interval.from)
+}
+
+fn add_row(table: &mut Table, interval: &HistoryView) {
+    let (emphasis, to) = match interval.to {
+        None => (Emphasis::Normal, "still".to_owned()),
+        Some(to) => (Emphasis::Dim, time::local(to)),
+    };
+    let cells = [
+        interval.address.to_string(),
+        interval.evidence.word().to_owned(),
+        time::local(interval.from),
+        to,
+    ];
+    table.row(emphasis, cells);
 }

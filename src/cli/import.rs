@@ -1,4 +1,7 @@
 //! `hereabouts import`
+//!
+//! A legacy file goes in, and the node of this machine stores its records; counts come out. Records
+//! are always sent as unverified.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,9 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ancestors::read;
 use super::context::{Context, needs_server, unexpected};
 use super::exit::{self, note};
+use super::legacy::read;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table};
 use crate::api::request::{IMPORT, ImportRecord, Item, Request};
@@ -16,16 +19,19 @@ use crate::api::view::ImportedView;
 use crate::model::Protocol;
 use crate::wire::compat::dynip;
 
-/// The most bytes of a file: a hundred thousand records.
-pub(super) const MAX_FILE: usize = 32 << 20;
+/// The longest file: a hundred thousand records.
+pub(super) const MAX_FILE_BYTES: usize = 32 << 20;
 /// How long the server may take for one part of a file.
 const PART_LIMIT: Duration = Duration::from_secs(30);
 
-/// Take the records of an ancestor's file into the registry
+/// Add the records of a legacy file to the registry
 ///
-/// Run this where the server runs, as its user. Each name comes in with its address and time, marked as unproved; a name
-/// that a node of the channel holds stays as it is. Importing a file again changes nothing. Exits with 1 when a record
-/// could not be taken.
+/// Run this on the server, as the user of its node or as root. Each name comes in with its address
+/// and time, marked as unverified. A name that a node of the channel holds stays as it is. To
+/// import a file again changes nothing.
+///
+/// Ends with 1 if a record could not be imported. In a pipe, the line is how many records were
+/// added, updated and unchanged, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -41,17 +47,16 @@ pub(super) fn run(
     context: &Context<'_>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let shown = args.dynip.display();
-    let bytes = read(&args.dynip, MAX_FILE)?;
+    let path = args.dynip.display();
+    let bytes = read(&args.dynip, MAX_FILE_BYTES)?;
     let (records, bad) = dynip::read_file(&bytes, &jiff::tz::TimeZone::system())
-        .map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
+        .map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
     for record in &bad {
         note(format_args!(
-            "{shown}: {:?} is left out: {}",
+            "{path}: {:?} is not imported: {}",
             record.name, record.reason
         ));
     }
-    let mut all = ImportedView::default();
     let records: Vec<_> = records
         .into_iter()
         .map(|record| ImportRecord {
@@ -60,15 +65,56 @@ pub(super) fn run(
             at: record.at,
         })
         .collect();
+    let imported = import(&records, context)?;
+    for name in &imported.owned {
+        note(format_args!(
+            "{name} is not imported: a node of the channel holds the name"
+        ));
+    }
+    if !imported.full.is_empty() {
+        note(format_args!(
+            "{} names are not imported: the registry has too many unverified ones",
+            imported.full.len()
+        ));
+    }
+    let not_imported = imported.owned.len() + imported.full.len() + bad.len();
+    match output.format() {
+        Format::Json => output.json(&imported)?,
+        Format::Plain => output.line(format_args!(
+            "{}\t{}\t{}",
+            imported.added, imported.updated, imported.unchanged
+        ))?,
+        Format::Table => {
+            let mut table = Table::new(&["ADDED", "UPDATED", "UNCHANGED", "NOT IMPORTED"]);
+            let cells = [
+                imported.added.to_string(),
+                imported.updated.to_string(),
+                imported.unchanged.to_string(),
+                not_imported.to_string(),
+            ];
+            table.row(Emphasis::Normal, cells);
+            output.table(&table)?;
+        }
+    }
+    Ok(ExitCode::from(if not_imported == 0 {
+        0
+    } else {
+        exit::FAILED
+    }))
+}
+
+/// Sends the records in parts that fit a request, and adds up the results of the server.
+fn import(records: &[ImportRecord], context: &Context<'_>) -> anyhow::Result<ImportedView> {
+    let mut total = ImportedView::default();
     for part in records.chunks(IMPORT) {
         let request = Request::Import {
             protocol: Protocol::Dynip,
             records: part.to_vec(),
         };
-        for item in context
+        let items = context
             .local_items(&request, PART_LIMIT)?
-            .map_err(needs_server)?
-        {
+            .map_err(needs_server)?;
+        for item in items {
             let Item::Imported(ImportedView {
                 added,
                 updated,
@@ -79,39 +125,12 @@ pub(super) fn run(
             else {
                 return Err(unexpected(&item));
             };
-            all.added += added;
-            all.updated += updated;
-            all.unchanged += unchanged;
-            all.owned.extend(owned);
-            all.full.extend(full);
+            total.added += added;
+            total.updated += updated;
+            total.unchanged += unchanged;
+            total.owned.extend(owned);
+            total.full.extend(full);
         }
     }
-    for name in &all.owned {
-        note(format_args!(
-            "{name} is left as it is: a node of the channel holds the name"
-        ));
-    }
-    if !all.full.is_empty() {
-        note(format_args!(
-            "{} names were not taken: the registry has too many unproved ones",
-            all.full.len()
-        ));
-    }
-    match output.format() {
-        Format::Json => output.json(&all)?,
-        Format::Plain => output.line(format_args!(
-            "{}\t{}\t{}",
-            all.added, all.updated, all.unchanged
-        ))?,
-        Format::Table => {
-            let mut table = Table::new(&["ADDED", "UPDATED", "UNCHANGED", "NOT TAKEN"]);
-            let left = all.owned.len() + all.full.len() + bad.len();
-            let cells =
-                [all.added, all.updated, all.unchanged, left as u64].map(|count| count.to_string());
-            table.row(Emphasis::Normal, cells);
-            output.table(&table)?;
-        }
-    }
-    let whole = bad.is_empty() && all.owned.is_empty() && all.full.is_empty();
-    Ok(ExitCode::from(if whole { 0 } else { exit::FAILED }))
+    Ok(total)
 }

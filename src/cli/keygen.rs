@@ -1,4 +1,4 @@
-//! `hereabouts keygen`.
+//! `hereabouts keygen`, and the files that `init` writes.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,14 +12,20 @@ use zeroize::Zeroizing;
 use crate::config::encode_key;
 
 /// Make a random key for a channel
+///
+/// All nodes of a channel have the same key: copy it to each of them. The line that is printed goes
+/// into a key file, which channel.keys names.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hereabouts keygen
+  hereabouts keygen /etc/hereabouts/home.key")]
 pub(super) struct KeygenArgs {
     /// Write the key to this file (mode 0600), never over an existing one [default: print it]
     #[arg(value_name = "PATH")]
-    pub path: Option<PathBuf>,
+    path: Option<PathBuf>,
 }
 
-/// Prints a key, or writes it to a file.
 pub(super) fn run(args: KeygenArgs) -> anyhow::Result<ExitCode> {
     let key = random_key()?;
     match args.path {
@@ -29,11 +35,11 @@ pub(super) fn run(args: KeygenArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// 32 bytes of the system's randomness.
+/// 32 random bytes of the kernel.
 pub(super) fn random_key() -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *key)
-        .map_err(|error| anyhow!("the system gives no randomness: {error}"))?;
+        .map_err(|error| anyhow!("the kernel returned no random bytes: {error}"))?;
     Ok(key)
 }
 
@@ -42,14 +48,14 @@ pub(super) fn write_key(path: &Path, key: &[u8; 32]) -> anyhow::Result<()> {
     write_new(path, 0o600, format!("{}\n", *encode_key(key)).as_bytes())
 }
 
-/// Writes a new file; an existing one stays, and so do missing directories.
+/// Writes a new file. It never overwrites an existing file, and never makes a directory.
 pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(mode).open(path);
     let mut file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(anyhow!(
-                "{} exists already and is left as it is",
+                "{} exists already and is not changed",
                 path.display()
             ));
         }

@@ -10,13 +10,15 @@ use super::Cli;
 use super::output::Output;
 
 /// Print the man page, or write the page of every command into a directory
+///
+/// man -l shows a page without installing it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   hereabouts man | man -l -
   hereabouts man /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// The directory to write into; it must exist
+    /// Write one page for each command into this directory, which must exist
     dir: Option<PathBuf>,
 }
 

@@ -1,45 +1,43 @@
-//! The command line: one file per command, over the control socket of the node on this machine or over the network.
+//! The command line: one file for each command.
 //!
-//! Data goes to stdout, everything else to stderr. What every command shares stands here and in [`output`] (formats),
-//! [`exit`] (codes), [`context`] (the config and the local node) and [`network`] (the seam to the layers below).
+//! Arguments go in; data comes out on stdout and everything else on stderr, with an exit code. A
+//! command asks the node of this machine over its control socket, or else the network ([`context`],
+//! [`client`]). All commands share the formats of [`output`], the codes of [`exit`] and the logs of
+//! [`logging`]. No command opens a socket of its own, and none knows the protocol.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub mod context;
-pub mod exit;
-pub mod logging;
-pub mod network;
-pub mod output;
-pub mod table;
-pub mod time;
-pub mod wired;
-
-mod ancestors;
 mod announce;
 mod check;
+mod client;
 mod completions;
+mod context;
 mod discover;
 mod doctor;
+mod exit;
 mod forget;
 mod health;
 mod history;
 mod import;
-mod ini;
 mod init;
 mod keygen;
+mod legacy;
+mod logging;
 mod man;
 mod nodes;
+mod output;
 mod progress;
 mod pull;
 mod push;
-mod rank;
 mod run;
 mod schema;
 mod status;
 mod supervisor;
+mod table;
+mod time;
 mod watch;
 mod r#where;
 mod who;
@@ -47,8 +45,10 @@ mod who;
 #[cfg(test)]
 mod tests;
 
+pub use exit::note;
+
+use client::NetworkClient;
 use context::Context;
-use network::Open;
 use output::{ColorChoice, Format, Output};
 
 const EXIT_CODES: &str = "\
@@ -57,44 +57,50 @@ Exit codes:
   1   failed
   2   bad usage
   3   nothing found
-  64  bad config";
+  64  the configuration can't be used
+
+Environment:
+  HEREABOUTS_CONFIG  the configuration file, where --config names none
+  HEREABOUTS_LOG     what is logged: debug, or by module info,hereabouts::net=trace
+  NO_COLOR           no colour with --color auto";
 
 /// Where are my machines right now, and where were they before?
 #[derive(Debug, Parser)]
 #[command(name = "hereabouts", version, max_term_width = 100, arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(disable_help_subcommand = true)]
-pub struct Cli {
+struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
     command: Command,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Read this config file
+struct Global {
+    /// Read this configuration file
     ///
-    /// Without it: $HEREABOUTS_CONFIG, ./hereabouts.yaml, /etc/hereabouts/hereabouts.yaml, the built-in defaults.
+    /// Without it: $HEREABOUTS_CONFIG, ./hereabouts.yaml, /etc/hereabouts/hereabouts.yaml, the
+    /// built-in defaults.
     #[arg(short, long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Print in this format [default: table on a terminal, plain in a pipe]
     ///
     /// plain is bare values, one a line; json is one object a line, with a stable shape.
     #[arg(short, long, value_name = "FORMAT", global = true, value_enum)]
-    pub output: Option<Format>,
+    output: Option<Format>,
     /// Use colour
     ///
     /// auto: on a terminal, unless NO_COLOR is set.
     #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t = ColorChoice::Auto)]
-    pub color: ColorChoice,
-    /// Log more to stderr; twice for all
+    color: ColorChoice,
+    /// Log more to stderr; twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
+    verbose: u8,
     /// Log errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
+    quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -122,17 +128,17 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Reads the arguments of the process, does what they say and tells how it went.
+/// Reads the arguments of the process, runs their command and reports how it ended.
 ///
 /// A usage error ends the process here, with code 2; so does `--help`, with code 0.
-pub fn main(open: &Open) -> ExitCode {
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::stdout(cli.global.output, cli.global.color);
-    let context = Context::new(open, cli.global.config.clone());
+    let context = Context::new(cli.global.config.clone(), &NetworkClient);
     let done = cli
         .start_log()
         .and_then(|()| cli.command.run(&cli.global, &context, &mut output));
-    // What was printed before an error is data too.
+    // Data that was printed before an error is flushed, too.
     let flushed = output.flush().map_err(anyhow::Error::from);
     done.and_then(|code| flushed.map(|()| code))
         .unwrap_or_else(|error| exit::report(&error))
@@ -141,7 +147,7 @@ pub fn main(open: &Open) -> ExitCode {
 impl Cli {
     fn start_log(&self) -> anyhow::Result<()> {
         match self.command {
-            // It logs as its config says.
+            // `run` logs as its configuration says, and starts the log once it has read that.
             Command::Run(_) => Ok(()),
             _ => Ok(logging::start_for_command(&self.global)?),
         }

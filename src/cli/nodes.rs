@@ -12,18 +12,25 @@ use super::output::{Format, Output};
 use super::table::{Emphasis, Table, ago, labels, or_dash};
 use super::time;
 use crate::api::request::{Item, Request};
-use crate::api::view::NodeView;
-use crate::model::{Labels, State};
+use crate::api::view::{FileView, NodeView};
+use crate::model::{Labels, State, Timestamp};
 
 /// How long a whole list may take: a million nodes, page by page.
 const LIST_LIMIT: Duration = Duration::from_secs(120);
-/// Rows laid out together: a longer list is printed in parts, so that it never stands in memory whole.
-const TABLE_PART: usize = 1_000;
+/// How many rows are laid out together. A longer list is printed in parts, so that it is never in
+/// memory as a whole.
+const ROWS_PER_PART: usize = 1_000;
 
 /// List the registry: every node present, with its addresses
 ///
-/// The registry is that of this machine where a server runs here, else that of the server that answers first. In a pipe, the
-/// names alone are printed. What came by an ancestor's wire is marked as unproved: anyone on that network could have said it.
+/// The registry is that of this machine where a server runs here, else that of the server that
+/// answers first.
+///
+/// The column KEY is the id of the channel key under which the node seals. A generation with ! in
+/// the column FILES means that the last attempt to get a newer one failed. A record that came by a
+/// legacy protocol is marked as unverified: anyone on that network could have sent it.
+///
+/// Ends with 3 if no node matches. In a pipe, each line is a name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,18 +57,8 @@ pub(super) fn run(
     context: &Context<'_>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let mut wanted = BTreeMap::new();
-    for (key, value) in args.labels {
-        if wanted.get(&key).is_some_and(|other| *other != value) {
-            return Err(Failure::Usage(format!(
-                "no node has two values of {key:?}: give each label once"
-            ))
-            .into());
-        }
-        wanted.insert(key, value);
-    }
     let request = Request::Nodes {
-        labels: wanted,
+        labels: one_value_each(args.labels)?,
         absent: args.absent,
         after: None,
     };
@@ -86,8 +83,8 @@ pub(super) fn run(
             Format::Json => output.json(&node)?,
             Format::Plain => output.line(&node.name)?,
             Format::Table => {
-                row(&mut table, &node, now);
-                if table.len() == TABLE_PART {
+                add_row(&mut table, &node, now);
+                if table.len() == ROWS_PER_PART {
                     output.table(&table)?;
                     table.next_part();
                 }
@@ -99,11 +96,24 @@ pub(super) fn run(
     if any {
         Ok(ExitCode::SUCCESS)
     } else {
-        Err(Failure::NothingFound("no node fits".to_owned()).into())
+        Err(Failure::NothingFound("no node matches".to_owned()).into())
     }
 }
 
-fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
+fn one_value_each(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut filter = BTreeMap::new();
+    for (key, value) in labels {
+        if filter.get(&key).is_some_and(|other| *other != value) {
+            return Err(Failure::Usage(format!(
+                "label {key:?} has two values, but no node has both: give each label once"
+            )));
+        }
+        filter.insert(key, value);
+    }
+    Ok(filter)
+}
+
+fn add_row(table: &mut Table, node: &NodeView, now: Timestamp) {
     let emphasis = match node.state {
         _ if node.cloned => Emphasis::Bad,
         State::Present => Emphasis::Normal,
@@ -114,23 +124,14 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         state.push_str(", cloned");
     }
     if !node.protocol.is_authenticated() {
-        state.push_str(&format!(", by {}, unproved", node.protocol));
+        state.push_str(&format!(", by {}, unverified", node.protocol));
     }
     let addresses: Vec<_> = node
         .addresses
         .iter()
         .map(|address| address.address.to_string())
         .collect();
-    let files: Vec<_> = (node.files.iter())
-        .map(|file| {
-            format!(
-                "{}={}{}",
-                file.name,
-                file.generation,
-                if file.error.is_some() { "!" } else { "" }
-            )
-        })
-        .collect();
+    let files: Vec<_> = node.files.iter().map(file).collect();
     let cells = [
         node.name.to_string(),
         state,
@@ -142,4 +143,9 @@ fn row(table: &mut Table, node: &NodeView, now: crate::model::Timestamp) {
         files.join(" "),
     ];
     table.row(emphasis, cells);
+}
+
+fn file(file: &FileView) -> String {
+    let mark = if file.error.is_some() { "!" } else { "" };
+    format!("{}={}{mark}", file.name, file.generation)
 }

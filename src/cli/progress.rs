@@ -1,4 +1,7 @@
-//! How files are on their way, for people: a bar each, on a terminal.
+//! The progress of files for people: a bar for each transfer, on a terminal.
+//!
+//! Views of `push` and `pull` go in. A transfer that ended is data and goes to stdout; bars go to
+//! stderr, and only if that is a terminal.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,93 +11,92 @@ use std::process::ExitCode;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 
-use super::exit;
+use super::exit::{self, Failure};
 use super::output::{Format, Output};
 use super::table::printable;
 use crate::api::request::Item;
 use crate::api::view::{Progress, PullView, PushView};
 
-/// What came of all that was followed.
+/// How the transfers of a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// There was nothing to follow.
+pub(super) enum Outcome {
+    /// There was no transfer.
     Nothing,
-    /// Nothing failed.
-    Well,
-    /// Something failed.
-    Failed,
+    /// No transfer failed.
+    Success,
+    /// At least one transfer failed.
+    Failure,
 }
 
-impl Seen {
-    /// How the command ends.
+impl Outcome {
     pub(super) fn exit_code(self) -> ExitCode {
-        ExitCode::from(if self == Self::Failed {
-            exit::FAILED
-        } else {
-            0
-        })
-    }
-}
-
-/// A view of a file on its way, as a line of progress.
-pub(super) trait Followed: Serialize {
-    /// The line.
-    fn line(&self) -> Line<'_>;
-}
-
-impl Followed for PullView {
-    fn line(&self) -> Line<'_> {
-        let Self {
-            name,
-            server: _,
-            state,
-            generation,
-            bytes,
-            size,
-            error,
-        } = self;
-        let (state, generation, bytes, size) = (*state, *generation, *bytes, *size);
-        Line {
-            subject: name,
-            state,
-            generation,
-            bytes,
-            size,
-            error: error.as_deref(),
+        match self {
+            Self::Nothing | Self::Success => ExitCode::SUCCESS,
+            Self::Failure => ExitCode::from(exit::FAILED),
         }
     }
 }
 
-impl Followed for PushView {
+/// A view of a transfer that can be shown as a line of progress.
+pub(super) trait Transfer: Serialize {
+    fn line(&self) -> Line<'_>;
+}
+
+/// One line of progress.
+pub(super) struct Line<'a> {
+    /// The subject of the bar: a file or a node.
+    subject: &'a str,
+    state: Progress,
+    generation: u64,
+    /// How many bytes are here.
+    bytes: u64,
+    /// The file's size in bytes.
+    size: u64,
+    error: Option<&'a str>,
+}
+
+impl Transfer for PullView {
     fn line(&self) -> Line<'_> {
-        let (state, generation, bytes, size) = (self.state, self.generation, self.bytes, self.size);
+        Line {
+            subject: &self.name,
+            state: self.state,
+            generation: self.generation,
+            bytes: self.bytes,
+            size: self.size,
+            error: self.error.as_deref(),
+        }
+    }
+}
+
+impl Transfer for PushView {
+    fn line(&self) -> Line<'_> {
         Line {
             subject: self.node.as_str(),
-            state,
-            generation,
-            bytes,
-            size,
+            state: self.state,
+            generation: self.generation,
+            bytes: self.bytes,
+            size: self.size,
             error: self.error.as_deref(),
         }
     }
 }
 
 /// Shows each item as it comes, until the last.
-pub(super) fn follow<V: Followed>(
+pub(super) fn follow<V: Transfer>(
     items: impl Iterator<Item = anyhow::Result<Item>>,
     output: &mut Output<'_>,
     view: impl Fn(Item) -> anyhow::Result<V>,
-) -> anyhow::Result<Seen> {
+) -> anyhow::Result<Outcome> {
     let mut bars = Bars::new(output);
-    let mut seen = Seen::Nothing;
+    let mut outcome = Outcome::Nothing;
     for item in items {
         let view = view(item?)?;
         let line = view.line();
-        seen = if seen == Seen::Failed || line.state == Progress::Failed {
-            Seen::Failed
-        } else {
-            Seen::Well
-        };
+        if line.state == Progress::Failed {
+            outcome = Outcome::Failure;
+        } else if outcome == Outcome::Nothing {
+            outcome = Outcome::Success;
+        }
         match output.format() {
             Format::Json => {
                 output.json(&view)?;
@@ -103,109 +105,108 @@ pub(super) fn follow<V: Followed>(
             Format::Plain | Format::Table => bars.show(&line, output)?,
         }
     }
-    Ok(seen)
+    Ok(outcome)
 }
 
-/// One line of progress.
-pub(super) struct Line<'a> {
-    /// What the bar is about: a node or a file.
-    pub(super) subject: &'a str,
-    /// How far it is.
-    pub(super) state: Progress,
-    /// The generation.
-    pub(super) generation: u64,
-    /// Bytes that are there.
-    pub(super) bytes: u64,
-    /// The file's size in bytes.
-    pub(super) size: u64,
-    /// Why it failed.
-    pub(super) error: Option<&'a str>,
-}
-
-/// How a bar is drawn.
+/// The style of a bar.
 ///
-/// It takes what the numbers leave of the line, 12 of 80 columns: a line that is too long would wrap with each step.
+/// The bar fills the part of the line without numbers, 12 of 80 columns: a line that is too long
+/// would wrap at each step.
 fn style() -> ProgressStyle {
-    // Without a rate nothing is known of the time that is left, which is not "0s".
-    let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
-        // What is written to is a text in memory.
-        let _ = if state.per_sec() > 0.0 {
-            write!(to, "{:#}", HumanDuration(state.eta()))
-        } else {
-            to.write_str("-")
-        };
-    };
-    // A template that is a constant; were it wrong, the default style would do.
+    // The template is a constant; if it were wrong, the default style would do.
     let style = ProgressStyle::with_template(
-        "{prefix:<16} {wide_bar} {bytes:>11}/{total_bytes:<11} {bytes_per_sec:>13} {left:>4} {msg:<7}",
+        "{prefix:<16} {wide_bar} {bytes:>11}/{total_bytes:<11} {bytes_per_sec:>13} {remaining:>4} {msg:<7}",
     );
     style
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("left", left)
+        .with_key("remaining", write_remaining)
 }
 
-/// A bar for each subject on a terminal; elsewhere a line when it ended.
+/// Writes the remaining time. Without a rate it is unknown, which is not the same as "0s".
+fn write_remaining(state: &ProgressState, text: &mut dyn fmt::Write) {
+    // A write to a text in memory does not fail.
+    let _ = if state.per_sec() > 0.0 {
+        write!(text, "{:#}", HumanDuration(state.eta()))
+    } else {
+        text.write_str("-")
+    };
+}
+
+/// A bar for each subject on a terminal; elsewhere nothing until a transfer ended.
 struct Bars {
     bars: Option<MultiProgress>,
     by_subject: HashMap<String, ProgressBar>,
 }
 
 impl Bars {
-    /// Bars on stderr where that is a terminal and data goes there as a table.
     fn new(output: &Output<'_>) -> Self {
-        let wanted = output.format() == Format::Table && std::io::stderr().is_terminal();
+        let on_terminal = output.format() == Format::Table && std::io::stderr().is_terminal();
         Self {
-            bars: wanted.then(MultiProgress::new),
+            bars: on_terminal.then(MultiProgress::new),
             by_subject: HashMap::new(),
         }
     }
 
-    /// Shows how far something is; prints the line of what ended.
-    fn show(&mut self, line: &Line<'_>, output: &mut Output<'_>) -> anyhow::Result<()> {
-        let ended = matches!(
-            line.state,
-            Progress::Sent | Progress::Done | Progress::Failed
-        );
-        if ended {
-            // What ended at once, as nothing had to come, had no bar.
-            self.by_subject
-                .remove(line.subject)
-                .inspect(ProgressBar::finish_and_clear);
-        } else if let Some(bars) = &self.bars {
-            let bar = self
-                .by_subject
-                .entry(line.subject.to_owned())
-                .or_insert_with(|| {
-                    let bar = bars.add(ProgressBar::new(line.size));
-                    bar.set_style(style());
-                    bar.set_prefix(printable(line.subject));
-                    // What an earlier try brought counts for nothing in the rate.
-                    bar.set_position(line.bytes);
-                    bar.reset_eta();
-                    bar
-                });
-            bar.set_length(line.size);
-            bar.set_position(line.bytes);
-            bar.set_message(line.state.word());
-        }
-        if ended {
-            let note = (line.state == Progress::Sent)
-                .then_some("terminals do not report back: whether it has it is unknown");
-            let error = line
-                .error
-                .or(note)
-                .map(|error| format!("\t{}", printable(error)))
-                .unwrap_or_default();
-            let (subject, state, generation) =
-                (printable(line.subject), line.state.word(), line.generation);
-            let print = |output: &mut Output<'_>| {
-                output.line(format_args!("{subject}\t{state}\t{generation}{error}"))
-            };
-            match &self.bars {
-                Some(bars) => bars.suspend(|| print(output).and_then(|()| output.flush()))?,
-                None => print(output).and_then(|()| output.flush())?,
+    /// Moves the bar of a transfer, or prints the line of one that ended.
+    fn show(&mut self, line: &Line<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+        match line.state {
+            Progress::Sent | Progress::Done | Progress::Failed => self.finish(line, output),
+            Progress::Notified | Progress::Pulling => {
+                self.advance(line);
+                Ok(())
             }
         }
-        Ok(())
     }
+
+    fn advance(&mut self, line: &Line<'_>) {
+        let Some(bars) = &self.bars else { return };
+        let bar = self
+            .by_subject
+            .entry(line.subject.to_owned())
+            .or_insert_with(|| {
+                let bar = bars.add(ProgressBar::new(line.size));
+                bar.set_style(style());
+                bar.set_prefix(printable(line.subject));
+                // The bytes of an earlier attempt must not count in the rate.
+                bar.set_position(line.bytes);
+                bar.reset_eta();
+                bar
+            });
+        bar.set_length(line.size);
+        bar.set_position(line.bytes);
+        bar.set_message(line.state.word());
+    }
+
+    fn finish(&mut self, line: &Line<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+        // A transfer that ended at once, because there was nothing to send, had no bar.
+        self.by_subject
+            .remove(line.subject)
+            .inspect(ProgressBar::finish_and_clear);
+        let text = ended(line);
+        let mut print = || {
+            output.line(&text)?;
+            output.flush()
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+/// The line of a transfer that ended.
+fn ended(line: &Line<'_>) -> String {
+    let note = (line.state == Progress::Sent)
+        .then_some("terminals do not report back: it is unknown whether this one has the file");
+    let reason = line
+        .error
+        .or(note)
+        .map(|reason| format!("\t{}", printable(reason)))
+        .unwrap_or_default();
+    format!(
+        "{}\t{}\t{}{reason}",
+        printable(line.subject),
+        line.state.word(),
+        line.generation
+    )
 }

@@ -12,17 +12,20 @@ use super::progress;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 
-/// Have the node of this machine pull its files now
+/// Make the node of this machine pull its files now
 ///
-/// Each line is the file, done or failed, the generation that is here and why it failed, with tabs between. Ends with 1 if any
-/// failed.
+/// Run it as the user of the node or as root. A file whose content is the newest already is done at
+/// once.
+///
+/// Ends with 1 if any file failed, and with 3 if files.accept does not have the name. Each line is
+/// the file, done or failed, the generation that is here, and why it failed, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   hereabouts pull
   hereabouts pull catalogue")]
 pub(super) struct PullArgs {
-    /// The file's name in files.accept; all of them without it
+    /// The file's name in files.accept [default: all of them]
     name: Option<String>,
 }
 
@@ -39,13 +42,14 @@ pub(super) fn run(
         error => anyhow::Error::from(error),
     };
     let items = context.local(&Request::Pull { name: args.name }, Duration::MAX)??;
-    let seen = progress::follow(
-        items.map(|item| item.map_err(failure)),
-        output,
-        |item| match item {
-            Item::Pulled(view) => Ok(view),
-            item => Err(unexpected(&item)),
-        },
-    )?;
-    Ok(seen.exit_code())
+    let outcome =
+        progress::follow(
+            items.map(|item| item.map_err(failure)),
+            output,
+            |item| match item {
+                Item::Pulled(view) => Ok(view),
+                item => Err(unexpected(&item)),
+            },
+        )?;
+    Ok(outcome.exit_code())
 }

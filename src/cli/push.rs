@@ -8,21 +8,25 @@ use clap::Args;
 use super::context::{Context, needs_server, unexpected};
 use super::exit::Failure;
 use super::output::Output;
-use super::progress::{self, Seen};
+use super::progress::{self, Outcome};
 use super::time;
 use crate::api::request::{Item, Request};
 use crate::model::NodeName;
 
-/// Tell all nodes, or some, to pull a file now, and show how far each is
+/// Make all nodes, or some, pull a file now, and show the progress of each
 ///
-/// Run it on the server that offers the file. Of all nodes, those that said they take the file are waited for. Each line
-/// is the node, done or failed, the generation and why it failed, with tabs between. Ends with 1 if any node failed, and with 3
-/// if no node takes the file. A node whose pull broke goes on within seconds, and is waited for.
+/// Run it on the server that offers the file, as the user of its node or as root. Without --to, it
+/// waits for the nodes that reported that they accept the file. A node whose pull broke resumes
+/// within seconds, and is waited for.
 ///
-/// New content is for every node that accepts it, with --to as well: those that are not named take it at their next visit, and
-/// are not shown.
+/// New content is for every node that accepts the file, with --to as well: nodes that are not named
+/// pull it at their next visit, and are not shown.
 ///
-/// The file of compat.terminals.file is told to old terminals as well: they are "sent", as they can't report back.
+/// The file of compat.terminals.file is announced to old terminals as well. They are "sent",
+/// because they can't report back.
+///
+/// Ends with 1 if any node failed, and with 3 if no node accepts the file. Each line is the node,
+/// done, failed or sent, the generation, and why it failed, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +36,7 @@ Examples:
 pub(super) struct PushArgs {
     /// The file's name in files.offer
     name: String,
-    /// Tell and wait for this node only; may be given more than once
+    /// Notify and wait for this node only; may be given more than once
     #[arg(long, value_name = "NODE")]
     to: Vec<NodeName>,
     /// Wait for nodes at most this long
@@ -54,7 +58,7 @@ pub(super) fn run(
     let items = context
         .local(&request, Duration::MAX)?
         .map_err(needs_server)?;
-    let seen = progress::follow(
+    let outcome = progress::follow(
         items.map(|item| item.map_err(needs_server)),
         output,
         |item| match item {
@@ -62,12 +66,12 @@ pub(super) fn run(
             item => Err(unexpected(&item)),
         },
     )?;
-    if seen == Seen::Nothing {
+    if outcome == Outcome::Nothing {
         return Err(Failure::NothingFound(format!(
-            "no node that is present takes '{}'",
+            "no node that is present accepts '{}'",
             args.name
         ))
         .into());
     }
-    Ok(seen.exit_code())
+    Ok(outcome.exit_code())
 }

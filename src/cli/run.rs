@@ -3,14 +3,25 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::client::{runtime, settings_failure};
 use super::context::Context;
-use super::{Global, logging};
+use super::exit::Failure;
+use super::{Global, logging, supervisor};
+use crate::config::Loaded;
+use crate::node::{Node, RunError};
 
 /// Run this node until SIGINT or SIGTERM
 ///
-/// On a stop it says goodbye and finishes what it began. Logs go to stderr, as log.level and log.format say; HEREABOUTS_LOG
-/// goes before them.
+/// On a stop, the node sends a goodbye and finishes what it began.
+///
+/// It logs to stderr, as log.level and log.format say. HEREABOUTS_LOG overrides them: debug, or by
+/// module info,hereabouts::net=trace. Under systemd it reports readiness, its stop, and a sign of
+/// life for WatchdogSec=.
+///
+/// Ends with 64 also when the configuration uses a setting that is not available yet, or when a key
+/// can't be used.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,9 +35,44 @@ pub(super) fn run(
     global: &Global,
     context: &Context<'_>,
 ) -> anyhow::Result<ExitCode> {
-    let network = context.network()?;
-    let settings = network.settings();
-    logging::start(global, settings.log_level, settings.log_format)?;
-    network.run()?;
+    let loaded = context.loaded()?;
+    let log = &loaded.config.log;
+    logging::start(global, log.level, log.format)?;
+    if !loaded.notes.is_empty() {
+        tracing::warn!("{}", loaded.notes.render(false));
+    }
+    runtime()?.block_on(serve(loaded))?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(loaded: &Loaded) -> anyhow::Result<()> {
+    // Before anything else, so that a stop during the start is not lost.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        supervisor::report_stopping();
+    };
+    let node = Node::bind(loaded.config.clone(), loaded.source.clone())
+        .await
+        .map_err(failure)?;
+    node.run(supervisor::alive_until(stop), |node| {
+        let addresses: Vec<_> = node.addresses().iter().map(ToString::to_string).collect();
+        let addresses = addresses.join(" ");
+        tracing::info!(%addresses, "ready");
+        supervisor::report_ready(&addresses);
+    })
+    .await
+    .map_err(failure)
+}
+
+fn failure(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Unavailable(_) => Failure::Config(error.to_string()).into(),
+        RunError::Settings(error) => settings_failure(error),
+        error => error.into(),
+    }
 }

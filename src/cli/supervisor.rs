@@ -1,6 +1,8 @@
-//! What the service manager is told: that the node serves, that it lives, that it stops.
+//! Reports to the service manager: that the node serves, that it lives, that it stops
+//! (sd_notify(3)).
 //!
-//! Nothing is sent where no `$NOTIFY_SOCKET` is set, that is, anywhere but under a service manager.
+//! Without `$NOTIFY_SOCKET`, that is, without a service manager, nothing is sent. A report that
+//! fails never stops the node.
 
 use std::future::Future;
 use std::io;
@@ -9,28 +11,33 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::MissedTickBehavior;
 
-/// Told once: the node serves on these addresses.
-pub(super) fn ready(addresses: &str) {
+/// Below this, half of the interval is too short for a timer to keep.
+const MIN_WATCHDOG: Duration = Duration::from_millis(2);
+
+/// Reports once that the node serves on these addresses.
+pub(super) fn report_ready(addresses: &str) {
     let status = format!("listening on {addresses}");
-    report(sd_notify::notify(&[
+    log_failure(sd_notify::notify(&[
         NotifyState::Ready,
         NotifyState::Status(&status),
     ]));
 }
 
-/// Told once: the node says goodbye.
-pub(super) fn stopping() {
-    report(sd_notify::notify(&[NotifyState::Stopping]));
+/// Reports once that the node stops.
+pub(super) fn report_stopping() {
+    log_failure(sd_notify::notify(&[NotifyState::Stopping]));
 }
 
-/// Waits for `stop`, with a sign of life at half the interval that the service manager asks for (`WatchdogSec=`).
+/// Waits for `stop`, and sends a sign of life at half the interval that the service manager asks
+/// for (`WatchdogSec=`).
 ///
-/// The node polls this future where it polls its sockets, so that a loop that hangs gives no sign.
+/// The node polls this future where it polls its sockets, so that a loop that hangs sends no sign
+/// of life.
 pub(super) async fn alive_until(stop: impl Future<Output = ()>) {
     match sd_notify::watchdog_enabled() {
-        Some(limit) if limit >= SHORTEST_WATCHDOG => {
+        Some(limit) if limit >= MIN_WATCHDOG => {
             beat_until(stop, limit / 2, || {
-                report(sd_notify::notify(&[NotifyState::Watchdog]))
+                log_failure(sd_notify::notify(&[NotifyState::Watchdog]));
             })
             .await;
         }
@@ -38,12 +45,9 @@ pub(super) async fn alive_until(stop: impl Future<Output = ()>) {
     }
 }
 
-/// Below this, half of the interval is no time that a timer keeps.
-const SHORTEST_WATCHDOG: Duration = Duration::from_millis(2);
-
 async fn beat_until(stop: impl Future<Output = ()>, every: Duration, mut beat: impl FnMut()) {
     let mut ticks = tokio::time::interval(every);
-    // After a machine has slept, one sign is as good as many.
+    // After a machine has slept, one sign of life is as good as many.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(stop);
     loop {
@@ -54,7 +58,7 @@ async fn beat_until(stop: impl Future<Output = ()>, every: Duration, mut beat: i
     }
 }
 
-fn report(sent: io::Result<()>) {
+fn log_failure(sent: io::Result<()>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "failed to notify the service manager");
     }
@@ -65,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn signs_of_life_come_at_once_and_at_each_interval_until_the_stop() {
+    async fn signs_of_life_are_sent_at_once_and_at_each_interval_until_the_stop() {
         let mut beats = 0;
         let stop = tokio::time::sleep(Duration::from_millis(3500));
         beat_until(stop, Duration::from_secs(1), || beats += 1).await;

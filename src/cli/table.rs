@@ -1,4 +1,7 @@
-//! Tables for people, and how values look in them.
+//! Tables for people, and the form of values in them.
+//!
+//! Texts of other nodes go in; lines come out that can neither move a cursor nor start a new line
+//! ([`printable`]).
 
 use std::time::Duration;
 
@@ -11,62 +14,63 @@ const DIM: &str = "\x1b[2m";
 const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// How a row stands out where there is colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Emphasis {
-    /// As any other.
-    #[default]
+/// How a row is emphasised where there is colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Emphasis {
     Normal,
-    /// Past, or not used.
+    /// A fact of the past, or something that is not used.
     Dim,
-    /// Something is wrong.
+    /// Something that is wrong.
     Bad,
 }
 
-/// Columns with a header, one line a row.
+impl Emphasis {
+    pub(super) fn bad_if(bad: bool) -> Self {
+        if bad { Self::Bad } else { Self::Normal }
+    }
+}
+
+/// Columns with a header, and one line for each row.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub(super) struct Table {
     header: Vec<&'static str>,
     rows: Vec<(Emphasis, Vec<String>)>,
-    headed: bool,
+    with_header: bool,
 }
 
 impl Table {
-    /// An empty table.
-    pub fn new(header: &[&'static str]) -> Self {
+    pub(super) fn new(header: &[&'static str]) -> Self {
         Self {
             header: header.to_vec(),
             rows: Vec::new(),
-            headed: true,
+            with_header: true,
         }
     }
 
     /// Adds a row; unprintable characters are replaced.
-    pub fn row<const N: usize>(&mut self, emphasis: Emphasis, cells: [String; N]) {
+    pub(super) fn row<const N: usize>(&mut self, emphasis: Emphasis, cells: [String; N]) {
         self.rows.push((
             emphasis,
             cells.into_iter().map(|cell| printable(&cell)).collect(),
         ));
     }
 
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Takes the rows away and leaves the header out from now on: the next part of a long list.
-    pub fn next_part(&mut self) {
+    /// Removes the rows and omits the header from now on: the next part of a long list.
+    pub(super) fn next_part(&mut self) {
         self.rows.clear();
-        self.headed = false;
+        self.with_header = false;
     }
 
-    /// The lines, without trailing blanks; none when there is no row.
-    pub fn lines(&self, colour: bool) -> Vec<String> {
+    /// The lines, without trailing blanks; none if there is no row.
+    pub(super) fn lines(&self, colour: bool) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();
         }
@@ -79,35 +83,35 @@ impl Table {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        let weights =
-            std::iter::once(BOLD).chain(self.rows.iter().map(|(emphasis, _)| match emphasis {
-                Emphasis::Normal => "",
-                Emphasis::Dim => DIM,
-                Emphasis::Bad => RED,
-            }));
-        let lines =
-            table
-                .lines()
-                .zip(weights)
-                .map(|(line, weight)| match (line.trim_end(), weight) {
-                    (line, weight) if colour && !weight.is_empty() => {
-                        format!("{weight}{line}{RESET}")
-                    }
-                    (line, _) => line.to_owned(),
-                });
-        lines.skip(usize::from(!self.headed)).collect()
+        let codes = self.rows.iter().map(|(emphasis, _)| match emphasis {
+            Emphasis::Normal => "",
+            Emphasis::Dim => DIM,
+            Emphasis::Bad => RED,
+        });
+        let lines = table
+            .lines()
+            .zip(std::iter::once(BOLD).chain(codes))
+            .map(|(line, code)| {
+                let line = line.trim_end();
+                if colour && !code.is_empty() {
+                    format!("{code}{line}{RESET}")
+                } else {
+                    line.to_owned()
+                }
+            });
+        lines.skip(usize::from(!self.with_header)).collect()
     }
 }
 
 /// The text without characters that move the cursor, change colours or hide others.
-pub fn printable(text: &str) -> String {
-    let odd = |c: char| {
+pub(super) fn printable(text: &str) -> String {
+    let unprintable = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     text.chars()
         .map(|c| {
-            if odd(c) {
+            if unprintable(c) {
                 char::REPLACEMENT_CHARACTER
             } else {
                 c
@@ -117,7 +121,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// `site=home room=kitchen`.
-pub fn labels(labels: &Labels) -> String {
+pub(super) fn labels(labels: &Labels) -> String {
     labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
@@ -126,7 +130,7 @@ pub fn labels(labels: &Labels) -> String {
 }
 
 /// A duration in its largest fitting unit: `40 s`, `3 m`, `5 h`, `12 d`.
-pub fn rough(duration: Duration) -> String {
+pub(super) fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -137,7 +141,7 @@ pub fn rough(duration: Duration) -> String {
 }
 
 /// `3 m ago`; `now` within a second, and for a time that a skewed clock puts into the future.
-pub fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     let age = now.since(time);
     if age < Duration::from_secs(1) {
         "now".to_owned()
@@ -146,8 +150,8 @@ pub fn ago(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The text, or `-` for nothing.
-pub fn or_dash<T: ToString>(value: Option<T>) -> String {
+/// The text of a value, or `-` for none.
+pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
@@ -156,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_under_wide_characters() {
+    fn columns_are_aligned_under_wide_characters() {
         let mut table = Table::new(&["NAME", "LABELS"]);
         table.row(Emphasis::Normal, ["hub".into(), "a".into()]);
         table.row(Emphasis::Dim, ["台所".into(), "b".into()]);
@@ -166,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_one_line_whatever_is_in_it() {
+    fn row_is_one_line_with_any_content() {
         let mut table = Table::new(&["A"]);
         table.row(Emphasis::Normal, ["x\n\x1b[31my\u{202e}z".into()]);
         assert_eq!(table.lines(false), ["A", "x\u{fffd}\u{fffd}[31my\u{fffd}z"]);
     }
 
     #[test]
-    fn a_further_part_has_no_header_and_an_empty_table_no_line() {
+    fn next_part_has_no_header_and_empty_table_has_no_line() {
         let mut table = Table::new(&["A"]);
         assert!(table.lines(false).is_empty());
         table.next_part();
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_have_one_unit() {
+    fn age_has_one_unit() {
         let now = Timestamp(1_795_200_000_000);
         for (seconds, text) in [
             (0, "now"),

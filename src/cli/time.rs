@@ -1,4 +1,5 @@
-//! Times and durations on the command line.
+//! Times and durations on the command line. Pure, but for [`now`] and the time zone of this
+//! machine.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,18 +8,17 @@ use jiff::tz::TimeZone;
 
 use crate::model::{Timestamp, TimestampError};
 
-/// The longest time limit: nobody waits longer for an answer that a datagram brings.
+/// The longest time limit: longer than this, no datagram is worth waiting for.
 const MAX_LIMIT: Duration = Duration::from_secs(60);
-/// The longest limit of what takes as long as a file does.
-const LONGEST: Duration = Duration::from_secs(86_400);
+/// The longest time limit of a command that waits for files.
+const MAX_LONG_LIMIT: Duration = Duration::from_secs(86_400);
 
-/// This moment.
-pub fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
 }
 
-/// A time for people: `2026-11-20 18:00:05`, local.
-pub fn local(time: Timestamp) -> String {
+/// A time for people, in local time: `2026-11-20 18:00:05`.
+pub(super) fn local(time: Timestamp) -> String {
     local_in(time, &TimeZone::system())
 }
 
@@ -31,7 +31,7 @@ fn local_in(time: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// Parses `--at`: RFC 3339, a local time such as `2026-11-20 18:00`, or a time ago such as `2h`.
-pub fn at(text: &str) -> Result<Timestamp, TimestampError> {
+pub(super) fn at(text: &str) -> Result<Timestamp, TimestampError> {
     parse_at(text.trim(), now(), &TimeZone::system())
 }
 
@@ -45,7 +45,8 @@ fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Ti
     if let Ok(ago) = duration(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
         return Ok(now.minus(ago));
     }
-    // A date alone is its first moment. A text with a zone that is no RFC 3339 is not taken for local time.
+    // A date alone means its first moment. A text with a zone that is not RFC 3339 must not count
+    // as local time.
     let local = match text.parse::<Date>() {
         Ok(date) if text.len() == 10 => date.to_datetime(jiff::civil::Time::midnight()),
         _ if text.contains(['Z', 'z', '[', '+']) => return Err(error()),
@@ -62,20 +63,17 @@ fn parse_at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Ti
 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DurationError {
-    /// No number with a unit.
+pub(super) enum DurationError {
     #[error("write a number and ms, s, m, h, d or w, such as 500ms or 1h30m")]
     Form,
-    /// Too short or too long for a limit.
     #[error("a time limit is between 1ms and {}s", MAX_LIMIT.as_secs())]
     Limit,
-    /// Too short or too long for a limit of a push.
-    #[error("this limit is between 1ms and {}h", LONGEST.as_secs() / 3600)]
+    #[error("this time limit is between 1ms and {}h", MAX_LONG_LIMIT.as_secs() / 3600)]
     LongLimit,
 }
 
 /// Parses numbers with units in a row: `250ms`, `3s`, `1h30m`, `90d`.
-pub fn duration(text: &str) -> Result<Duration, DurationError> {
+pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     loop {
@@ -106,8 +104,8 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// Parses `--timeout`.
-pub fn limit(text: &str) -> Result<Duration, DurationError> {
+/// Parses `--timeout` of a command that waits for datagrams.
+pub(super) fn limit(text: &str) -> Result<Duration, DurationError> {
     let limit = duration(text)?;
     if limit.is_zero() || limit > MAX_LIMIT {
         Err(DurationError::Limit)
@@ -116,10 +114,10 @@ pub fn limit(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// Parses a limit of what takes as long as a file does.
-pub fn long_limit(text: &str) -> Result<Duration, DurationError> {
+/// Parses `--timeout` of a command that waits for files.
+pub(super) fn long_limit(text: &str) -> Result<Duration, DurationError> {
     let limit = duration(text)?;
-    if limit.is_zero() || limit > LONGEST {
+    if limit.is_zero() || limit > MAX_LONG_LIMIT {
         Err(DurationError::LongLimit)
     } else {
         Ok(limit)
@@ -131,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_rfc_3339_or_local_or_ago() {
+    fn time_is_rfc_3339_or_local_or_ago() {
         let now: Timestamp = "2026-11-20T18:00:00Z".parse().unwrap();
         let zone = TimeZone::fixed(jiff::tz::offset(2));
         for (text, time) in [
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_local_time() {
+    fn times_for_people_are_local() {
         let time = "2026-11-20T23:30:05.999Z".parse().unwrap();
         assert_eq!(
             local_in(time, &TimeZone::fixed(jiff::tz::offset(2))),
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_needs_its_unit_and_no_overflow() {
+    fn duration_needs_a_unit_and_must_not_overflow() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1d2h"), Ok(Duration::from_secs(26 * 3_600)));
         for bad in [

@@ -15,9 +15,16 @@ use crate::api::view::ChangeView;
 
 /// Print changes of the registry as they happen
 ///
-/// Nodes that arrive, change addresses, leave or expire, and names that two nodes claim, from now on and until it is
-/// stopped. The registry is that of this machine where a server runs here, else that of the server that answers first.
-/// Ends with 1 when that server ends. In a pipe, each line is the time (RFC 3339), the change and the name, with tabs between.
+/// The changes are nodes that arrive, change addresses, leave or expire, names that two nodes
+/// claim, cloned nodes, records that were forgotten, and reports about files. They are printed from
+/// now on, until the command is stopped.
+///
+/// The registry is that of this machine where a server runs here, else that of the server that
+/// answers first. If changes come faster than they are read, a note on stderr says how many were
+/// missed.
+///
+/// Ends with 1 when that server ends. In a pipe, each line is the time (RFC 3339), the change and
+/// the name, separated by tabs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -50,13 +57,14 @@ pub(super) fn run(
             ))?,
             Format::Table => output.line(line(&change))?,
         }
-        // Whoever watches wants to see it now.
+        // A person or a program waits for this change: a buffer must not hold it back.
         Ok(output.flush()?)
     })?;
-    anyhow::bail!("the server ended the watch: it stops, or restarts")
+    anyhow::bail!("the server ended the watch: it is stopping or restarting")
 }
 
-/// A change as a line with columns: the next one is not known yet, so that no table can be laid out.
+/// A change as a line with columns of fixed width: the next change is not known yet, so no table
+/// can be laid out.
 fn line(change: &ChangeView) -> String {
     let mut line = format!(
         "{}  {:<9}  {:<20}",

@@ -13,38 +13,44 @@ use super::table::{Emphasis, Table, or_dash};
 use super::time;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
-use crate::api::view::{HolderView, Seen};
+use crate::api::view::{Evidence, HolderView};
 use crate::model::Timestamp;
 
 /// Print which node has an address, or had it last
+///
+/// Without --at, the registry of this machine answers where a server runs here, else the network is
+/// asked. With --at, a registry answers: that of this machine, else that of the server that answers
+/// first.
+///
+/// A node that had the address before, or that is known by a legacy protocol alone, is printed with
+/// a note on stderr. Ends with 3 if no node is known to have it. In a pipe, each line is a name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   hereabouts who 192.168.1.20
   hereabouts who 203.0.113.7 --at '2026-11-20 18:00'")]
 pub(super) struct WhoArgs {
-    /// The address
+    /// The address; the zone of a link-local one is ignored
     #[arg(value_parser = address)]
     address: IpAddr,
-    /// Print who had it at that time: RFC 3339, 2026-11-20 18:00 (local time), or 2h (ago)
+    /// Print which node had it at that time: RFC 3339, 2026-11-20 18:00 (local time), or 2h (ago)
     #[arg(long, value_name = "TIME", value_parser = time::at)]
     at: Option<Timestamp>,
-    /// Ask the network at most this long
+    /// Query the network at most this long
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = time::limit)]
     timeout: Duration,
 }
 
-/// An address; the zone that `where` prints means nothing to whoever is asked (RFC 4007 §11.2).
+/// Parses an address as `where` prints it. The zone means nothing to another machine (RFC 4007
+/// §11.2), so it is dropped.
 fn address(text: &str) -> Result<IpAddr, AddrParseError> {
-    let zoned = |(address, _): &(&str, &str)| {
-        address
-            .parse()
-            .is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local())
-    };
-    text.split_once('%')
-        .filter(zoned)
-        .map_or(text, |(address, _)| address)
-        .parse()
+    if let Some((address, _zone)) = text.split_once('%')
+        && let Ok(ip) = address.parse::<Ipv6Addr>()
+        && ip.is_unicast_link_local()
+    {
+        return Ok(ip.into());
+    }
+    text.parse()
 }
 
 pub(super) fn run(
@@ -53,57 +59,56 @@ pub(super) fn run(
     output: &mut Output<'_>,
 ) -> anyhow::Result<ExitCode> {
     let address = args.address.to_canonical();
-    let found = holders(address, args, context)?;
-    if found.is_empty() {
-        return Err(Failure::NothingFound(format!("nobody is known to have {address}")).into());
+    let holders = holders(address, args, context)?;
+    if holders.is_empty() {
+        return Err(Failure::NothingFound(format!("no node is known to have {address}")).into());
     }
-    print(&found, output)?;
-    for holder in found
-        .iter()
-        .filter(|holder| !holder.node.protocol.is_authenticated())
-    {
-        let (name, protocol) = (&holder.node.name, holder.node.protocol);
-        note(format_args!(
-            "note: {name} is known by {protocol} alone: nobody proved that it is there"
-        ));
+    print(&holders, output)?;
+    for holder in &holders {
+        let node = &holder.node;
+        if !node.protocol.is_authenticated() {
+            note(format_args!(
+                "note: {} is unverified: it is known by {} alone, where any machine can use any name",
+                node.name, node.protocol
+            ));
+        }
     }
-    if args.at.is_none() && found.iter().all(|holder| !holder.current) {
+    if args.at.is_none() && holders.iter().all(|holder| !holder.current) {
         note(format_args!(
-            "note: nobody has {address} now: this is who had it last"
+            "note: no node has {address} now: this is the one that had it last"
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The holders, from this machine's own registry, else from the servers of the network.
+/// The holders, from this machine's own registry, else from the network: through the node of this
+/// machine, or without it.
 fn holders(
     address: IpAddr,
     args: &WhoArgs,
     context: &Context<'_>,
 ) -> anyhow::Result<Vec<HolderView>> {
+    let request = Request::Holder {
+        address,
+        at: args.at,
+    };
     if args.at.is_some() {
-        return only_holders(context.registry_items(
-            &Request::Holder {
-                address,
-                at: args.at,
-            },
-            LOCAL_LIMIT,
-        )?);
+        return only_holders(context.registry_items(&request, LOCAL_LIMIT)?);
     }
-    let mut answer = context.local_items(&Request::Holder { address, at: None }, LOCAL_LIMIT)?;
+    let lookup = Request::LookupHolder { address };
+    let mut answer = context.local_items(&request, LOCAL_LIMIT)?;
     if let Err(AskError::Refused {
         kind: ErrorKind::NotFound | ErrorKind::NotServer,
         ..
     }) = answer
     {
-        answer = context.local_items(
-            &Request::LookupHolder { address },
-            LOCAL_LIMIT + args.timeout,
-        )?;
+        answer = context.local_items(&lookup, LOCAL_LIMIT + args.timeout)?;
     }
     match answer {
         Ok(items) => only_holders(items),
-        Err(error) if may_ask_network(&error) => context.network()?.holders(address, args.timeout),
+        Err(error) if may_ask_network(&error) => {
+            only_holders(context.network_items(&lookup, args.timeout)?)
+        }
         Err(_) => Ok(Vec::new()),
     }
 }
@@ -116,42 +121,39 @@ fn only_holders(items: Vec<Item>) -> anyhow::Result<Vec<HolderView>> {
     holders.collect()
 }
 
-fn print(found: &[HolderView], output: &mut Output<'_>) -> Result<(), Failure> {
+fn print(holders: &[HolderView], output: &mut Output<'_>) -> Result<(), Failure> {
     match output.format() {
-        Format::Json => found.iter().try_for_each(|holder| output.json(holder)),
+        Format::Json => holders.iter().try_for_each(|holder| output.json(holder)),
         Format::Plain => {
-            let mut names: Vec<_> = found.iter().map(|holder| &holder.node.name).collect();
+            let mut names: Vec<_> = holders.iter().map(|holder| &holder.node.name).collect();
             // An announced and an observed interval of one node are neighbours in time.
             names.dedup();
             names.into_iter().try_for_each(|name| output.line(name))
         }
-        Format::Table => {
-            let mut table = Table::new(&["NAME", "NODE ID", "STATE", "KNOWN BY", "FROM", "TO"]);
-            for holder in found {
-                let emphasis = if holder.current {
-                    Emphasis::Normal
-                } else {
-                    Emphasis::Dim
-                };
-                let to = if holder.current {
-                    "still".to_owned()
-                } else {
-                    or_dash(holder.to.map(time::local))
-                };
-                let node = &holder.node;
-                let cells = [
-                    node.name.to_string(),
-                    node.node_id.short(),
-                    node.state.to_string(),
-                    or_dash(holder.seen.map(Seen::word)),
-                    or_dash(holder.from.map(time::local)),
-                    to,
-                ];
-                table.row(emphasis, cells);
-            }
-            output.table(&table)
-        }
+        Format::Table => output.table(&table(holders)),
     }
+}
+
+fn table(holders: &[HolderView]) -> Table {
+    let mut table = Table::new(&["NAME", "NODE ID", "STATE", "KNOWN BY", "FROM", "TO"]);
+    for holder in holders {
+        let node = &holder.node;
+        let (emphasis, to) = if holder.current {
+            (Emphasis::Normal, "still".to_owned())
+        } else {
+            (Emphasis::Dim, or_dash(holder.to.map(time::local)))
+        };
+        let cells = [
+            node.name.to_string(),
+            node.node_id.short(),
+            node.state.to_string(),
+            or_dash(holder.evidence.map(Evidence::word)),
+            or_dash(holder.from.map(time::local)),
+            to,
+        ];
+        table.row(emphasis, cells);
+    }
+    table
 }
 
 #[cfg(test)]
@@ -159,12 +161,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_as_where_prints_it() {
-        let taken = |text| address(text).ok().map(|ip| ip.to_string());
-        assert_eq!(taken("fe80::7%eth0").as_deref(), Some("fe80::7"));
-        assert_eq!(taken("10.0.0.1").as_deref(), Some("10.0.0.1"));
+    fn address_is_accepted_as_where_prints_it() {
+        let parsed = |text| address(text).ok().map(|ip| ip.to_string());
+        assert_eq!(parsed("fe80::7%eth0").as_deref(), Some("fe80::7"));
+        assert_eq!(parsed("10.0.0.1").as_deref(), Some("10.0.0.1"));
         for bad in ["10.0.0.1%eth0", "2001:db8::1%eth0", "%eth0", "laptop"] {
-            assert_eq!(taken(bad), None, "{bad}");
+            assert_eq!(parsed(bad), None, "{bad}");
         }
     }
 }

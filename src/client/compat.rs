@@ -1,4 +1,4 @@
-//! What commands need of the ancestors' wires without a running node.
+//! The legacy protocols for commands, without a running node.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::net::Watch;
 use crate::settings;
 use crate::wire::compat::pydiscover::Answer;
 
-/// Asks for PyDiscover servers by broadcast, as the configuration says, and hands each answer on as it comes.
+/// Queries PyDiscover servers by broadcast, with the settings of the configuration, and passes each
+/// answer on as it arrives.
 ///
 /// Ends after `window`, or when `found` breaks. Must be called within a tokio runtime.
 pub async fn discover_pydiscover(
@@ -43,13 +44,14 @@ pub async fn discover_pydiscover(
     asked
         .await
         .map_err(|reason| CompatError {
-            setting: "asking by PyDiscover's wire",
+            setting: "the query by the PyDiscover protocol",
             reason,
         })
         .map_err(ClientError::from)
 }
 
-/// Tells DynIP servers this node's name, once: `servers`, or without any those of the configuration.
+/// Sends this node's name to DynIP servers, once: to `servers`, or if there are none, to those of
+/// the configuration.
 ///
 /// Must be called within a tokio runtime.
 pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<AnnounceResult> {
@@ -61,10 +63,11 @@ pub async fn announce_dynip(config: &Config, servers: &[String]) -> Vec<Announce
     } else {
         servers.to_vec()
     };
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for server in servers {
         let error = dynip::tell(&config.node.name, &server).await.err();
-        told.push(AnnounceResult { server, error });
+        tracing::debug!(%server, error, "the name was sent to the DynIP server");
+        results.push(AnnounceResult { server, error });
     }
-    told
+    results
 }

@@ -1,4 +1,11 @@
-//! What a command does without a node: it looks up, asks a server over a session, and announces.
+//! What a command does without a running node: it queries the network, queries a server over a
+//! session, registers this machine, and uses the legacy protocols.
+//!
+//! In goes the configuration; out come the views of [`crate::api::view`]. Each function binds a
+//! port of its own and must be called within a tokio runtime. Nothing here writes to the state
+//! directory, except [`announce()`], which needs its lock.
+
+#![allow(missing_docs, reason = "the room is used by this program alone")]
 
 mod announce;
 mod compat;
@@ -22,36 +29,31 @@ pub use announce::announce;
 pub use compat::{announce_dynip, discover_pydiscover};
 pub use session::{AskError, ask_network};
 
-/// Why the network could not be asked.
+/// Why the network could not be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The configuration, or a file that it names, can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The state directory can't be used.
     #[error("failed to {0}")]
     State(#[from] StateError),
-    /// No socket could be bound.
     #[error("failed to {0}")]
     Bind(#[from] BindError),
-    /// An ancestor's wire failed.
     #[error(transparent)]
     Compat(#[from] CompatError),
-    /// Nothing is known of the network.
     #[error(
-        "failed to read the interfaces: nothing was announced, as it would replace what is known; try again"
+        "failed to read the interfaces: nothing was announced, because that would replace the known addresses; try again"
     )]
     Interfaces,
 }
 
-/// Binds a port of its own and reads keys and interfaces.
+/// Binds a port and reads keys and interfaces.
 async fn open(config: &Config) -> Result<Requester, ClientError> {
     let (key_ring, _) = settings::key_ring(config, None)?;
     Ok(Requester::open(settings::lookup(config, key_ring)).await?)
 }
 
-/// Asks for servers, or with `all` for every node, and hands each answer on as it comes, each node once. Ends after
-/// `window`, or when `found` breaks. Must be called within a tokio runtime, as all here.
+/// Queries for servers, or with `all` for every node, and passes each answer on as it arrives, each
+/// node once. Ends after `window`, or when `found` breaks.
 pub async fn discover(
     config: &Config,
     all: bool,
@@ -62,7 +64,8 @@ pub async fn discover(
     Ok(())
 }
 
-/// Asks the servers and the node itself for a node by its name; the newest of all answers.
+/// Queries the servers, and the node itself, for a node by its name; returns the newest of all
+/// answers.
 pub async fn look_up(
     config: &Config,
     name: &NodeName,
@@ -75,7 +78,7 @@ pub async fn look_up(
     Ok(found.map(|found| found.node))
 }
 
-/// Asks who has an address; the most recent holder first.
+/// Queries which node has an address; the most recent holder comes first.
 pub async fn holders(
     config: &Config,
     address: IpAddr,

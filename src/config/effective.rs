@@ -1,4 +1,4 @@
-//! The whole configuration with where each value came from.
+//! Prints the whole configuration, with the origin of each value.
 
 use serde_json::Value;
 
@@ -6,11 +6,11 @@ use super::document::{escape, line_of};
 use super::load::Loaded;
 
 impl Loaded {
-    /// Every setting as YAML, each with a comment that says where its value came from. Secrets are files, so no secret
-    /// is shown.
+    /// Every setting as YAML, each with the origin of its value in a comment. The
+    /// configuration names the files of secrets only, so no secret is printed.
     pub fn effective(&self) -> String {
         let mut out = String::new();
-        // A struct of texts, numbers and lists always has a JSON form.
+        // A structure of texts, numbers and lists always has a JSON form.
         let value = serde_json::to_value(&self.config).unwrap_or_default();
         self.write(&mut out, &value, "", 0);
         out
@@ -21,7 +21,7 @@ impl Loaded {
         match value {
             Value::Object(map) if !map.is_empty() => {
                 for (i, (key, value)) in map.iter().enumerate() {
-                    // The first key of a list's entry stands behind its dash.
+                    // The first key of an entry in a list follows the dash of that entry.
                     let dash = i == 0 && out.ends_with("- ");
                     out.push_str(if dash { "" } else { &indent });
                     out.push_str(&scalar(&Value::String(key.clone())));
@@ -86,7 +86,7 @@ impl Loaded {
     }
 }
 
-/// A value on one line; text in quotes wherever YAML could read it as something else.
+/// A value on one line. A text is in quotes wherever YAML could read it as another type.
 fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) => {
@@ -98,7 +98,7 @@ fn scalar(value: &Value) -> String {
                     text.to_ascii_lowercase().as_str(),
                     "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
                 );
-            // What looks like a variable is written so that it is read back as it is.
+            // A literal `${` is escaped, so that it is not expanded when the text is read again.
             if plain {
                 text.clone()
             } else {

@@ -1,19 +1,20 @@
-//! What the loader may know of the process and its host.
+//! The process and its host, as the loader sees them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::model::{Account, Accounts};
 
-/// What the loader may know of the process and its host, so that tests need no global state.
+/// The process and its host, as the loader sees them. Tests pass their own, so they need no global
+/// state.
 pub trait Environment {
-    /// An environment variable; `None` if it is unset or not UTF-8.
+    /// The value of an environment variable; `None` if it is not set or not UTF-8.
     fn variable(&self, name: &str) -> Option<String>;
-    /// The host's name.
+    /// The name of the host; `None` if it can't be read.
     fn host_name(&self) -> Option<String>;
     /// Whether the process runs as root.
     fn is_root(&self) -> bool;
-    /// Whether this machine has a user or a group.
+    /// Whether this machine has a user or a group of this name or number.
     fn knows(&self, _accounts: Accounts, _account: &Account) -> bool {
         true
     }
@@ -44,17 +45,19 @@ impl Environment for SystemEnvironment {
     }
 }
 
-/// The user id of this process, without a system call of our own.
+/// The user id of this process, read from `/proc`: a system call would need unsafe code.
 pub(super) fn own_uid() -> Option<u32> {
     std::fs::metadata("/proc/self")
         .ok()
         .map(|metadata| metadata.uid())
 }
 
-/// The directory for what outlives a restart, and where that came from.
+/// The default state directory and its origin; `None` if the environment names no
+/// directory.
 pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'static str)> {
     let variable = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
-    // systemd lists several directories with colons; the first is the unit's own.
+    // systemd separates several directories by colons; the first one is for the state
+    // (systemd.exec(5)).
     let given =
         variable("STATE_DIRECTORY").and_then(|list| list.split(':').next().map(PathBuf::from));
     if let Some(directory) = given {
@@ -66,7 +69,7 @@ pub(super) fn state_dir(environment: &dyn Environment) -> Option<(PathBuf, &'sta
             "root's state directory",
         ));
     }
-    // A relative XDG path is to be ignored (XDG Base Directory Specification, "Environment variables").
+    // A relative path must be ignored (XDG Base Directory Specification, "Environment variables").
     if let Some(directory) = variable("XDG_STATE_HOME")
         .map(PathBuf::from)
         .filter(|directory| directory.is_absolute())

@@ -1,28 +1,34 @@
-//! `${VAR}` and `${VAR:-default}` in texts. Pure.
+//! Replaces `${VAR}` and `${VAR:-default}` in texts by environment variables. Pure.
+//!
+//! A value is never expanded again, and all texts of a file share one budget of bytes, so no
+//! environment can make a configuration grow without limit.
 
 use super::environment::Environment;
 
-/// Why a text can't be expanded.
+/// Why the variables of a text can't be replaced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ExpandError {
-    #[error("the environment variable {name} is not set; ${{{name}:-default}} gives it a default")]
+    #[error("the environment variable {name} is not set: set it, or write ${{{name}:-default}}")]
     Unset { name: String },
-    #[error("\"${{\" stands without its \"}}\"; write \"$${{\" for a plain \"${{\"")]
+    #[error("\"${{\" has no closing \"}}\": write \"$${{\" for a literal \"${{\"")]
     Open,
-    #[error("{name:?} is no name of an environment variable; write \"$${{\" for a plain \"${{\"")]
+    #[error(
+        "{name:?} is not the name of an environment variable: write \"$${{\" for a literal \"${{\""
+    )]
     Name { name: String },
-    #[error("environment variables make the configuration longer than {limit} bytes", limit = super::MAX_BYTES)]
+    #[error("the configuration is longer than {limit} bytes with its environment variables: shorten their values", limit = super::MAX_BYTES)]
     TooLong,
 }
 
-/// A text with its variables replaced, and their names.
+/// A text whose variables were replaced, and the names of the variables.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub(super) text: String,
     pub(super) variables: Vec<String>,
 }
 
-/// Replaces each `${VAR}`; what comes out is not read again. `budget` is what all texts of a file may still grow to.
+/// Replaces each `${VAR}` once. `budget` is the number of bytes that all texts of the file may
+/// still have.
 pub(super) fn expand(
     text: &str,
     environment: &dyn Environment,
@@ -48,11 +54,11 @@ pub(super) fn expand(
                 name: name.chars().take(40).collect(),
             });
         }
-        // Like a shell, `:-` also replaces an empty value.
+        // As in a shell, `:-` also replaces an empty value.
         let value = environment
             .variable(name)
             .filter(|value| default.is_none() || !value.is_empty());
-        // Shells know HOSTNAME but seldom export it.
+        // Shells set HOSTNAME but rarely export it.
         let value = value.or_else(|| {
             if name == "HOSTNAME" {
                 environment.host_name()
@@ -114,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_and_defaults_are_replaced() {
+    fn variables_and_defaults_are_expanded() {
         for (text, expected) in [
             ("plain", "plain"),
             ("${SITE}", "home"),
@@ -131,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_not_read_again() {
+    fn value_is_not_expanded_again() {
         assert_eq!(expanded("${TRICK}").as_deref(), Ok("${SITE}\nrole: server"));
     }
 
     #[test]
-    fn what_is_unset_or_open_is_an_error() {
+    fn unset_or_unclosed_variable_is_an_error() {
         assert_eq!(
             expanded("${NONE}"),
             Err(ExpandError::Unset {
@@ -157,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn expansion_stops_at_the_budget() {
+    fn expansion_stops_at_its_budget() {
         assert_eq!(expanded(&"${LONG}".repeat(5)), Err(ExpandError::TooLong));
     }
 }

@@ -1,47 +1,54 @@
-//! From files and the environment to a configuration, or to all that is wrong with it.
+//! Loads a file and its environment into a configuration, or into a report of all its problems.
+//!
+//! [`load`] finds and reads the file. [`parse`] is pure: it takes text and an [`Environment`], and
+//! tests pass their own. Whatever the text is, `parse` never panics.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::document::{self, Document, MAX_BYTES};
-use super::environment::{self, Environment};
+use super::document::{self, Document, MAX_BYTES, line_of};
+use super::environment::Environment;
+use super::host::{add_host_defaults, unknown_owners};
 use super::report::{Problem, Report};
-use super::rules;
 use super::validate::{coerce, validate};
-use super::{AfterAction, Config, KeySource, StoreConfig};
-use crate::model::{Accounts, Labels, NodeName};
+use super::{Config, rules};
+use crate::model::Labels;
 
-/// The variable that names the file where no flag does.
+/// The environment variable that names the file if no flag does.
 pub const FILE_VARIABLE: &str = "HEREABOUTS_CONFIG";
-/// Where a file is looked for where nothing names one.
-pub const SEARCHED: [&str; 2] = ["./hereabouts.yaml", "/etc/hereabouts/hereabouts.yaml"];
+/// The paths where the file is searched if neither a flag nor the variable names one.
+pub const SEARCH_PATHS: [&str; 2] = ["./hereabouts.yaml", "/etc/hereabouts/hereabouts.yaml"];
 
-/// A configuration that checks.
+/// A configuration that has no errors.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Every setting, with names and directories of this host filled in and every path ready to be opened.
+    /// Every setting, with the host's name and the state directory filled in, and with every path
+    /// ready to be opened.
     pub config: Config,
-    /// The file; `None` with the built-in defaults.
+    /// The file; `None` for the built-in defaults.
     pub source: Option<PathBuf>,
-    /// What an operator should know: settings without effect, parts that are not available yet.
+    /// The warnings: settings without effect, and settings that are not available yet.
     pub notes: Report,
-    /// Where each value came from.
+    /// The origin of each value.
     pub(super) origins: Origins,
 }
 
-/// What `--effective` needs to say where a value came from.
+/// The origins of the values, which `check --effective` prints.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
+    /// The name of the file.
     pub(super) name: String,
     pub(super) text: String,
     pub(super) document: Document,
+    /// The origin of the default of the state directory; empty if the file names the directory.
     pub(super) state_dir: &'static str,
 }
 
-/// Loads the file that `run` takes: `explicit` (from `--config`), else `$HEREABOUTS_CONFIG`, else the first of
-/// [`SEARCHED`] that exists, else the built-in defaults.
+/// Loads the configuration that `run` uses: `explicit` (from `--config`), else
+/// `$HEREABOUTS_CONFIG`, else the first of [`SEARCH_PATHS`] that exists, else the built-in
+/// defaults.
 pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Loaded, Report> {
     let named = explicit.map(Path::to_owned).or_else(|| {
         environment
@@ -50,17 +57,20 @@ pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Lo
             .map(PathBuf::from)
     });
     let path = named.or_else(|| {
-        SEARCHED
+        SEARCH_PATHS
             .iter()
             .map(PathBuf::from)
             .find(|path| path.exists())
     });
     let Some(path) = path else {
+        tracing::debug!("no configuration file was found; the built-in defaults are used");
         return parse("(built-in defaults)", "", Path::new(""), environment);
     };
+    tracing::debug!(file = %path.display(), "the configuration file is read");
     let name = path.display().to_string();
     let text = read(&path).map_err(|message| Report::unreadable(&name, message))?;
-    // Absolute, so that a path which is made ready stays the same whatever it is joined to later.
+    // The directory is absolute, so that a path which was joined to it stays the same whatever it
+    // is joined to later.
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
     let directory = absolute.parent().unwrap_or(Path::new(""));
     parse(&name, &text, directory, environment).map(|loaded| Loaded {
@@ -70,34 +80,31 @@ pub fn load(environment: &dyn Environment, explicit: Option<&Path>) -> Result<Lo
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| format!("can't be opened: {error}"))?;
+    let file =
+        std::fs::File::open(path).map_err(|error| format!("the file can't be opened: {error}"))?;
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64 + 1;
     file.take(limit)
         .read_to_end(&mut bytes)
-        .map_err(|error| format!("can't be read: {error}"))?;
+        .map_err(|error| format!("the file can't be read: {error}"))?;
     if bytes.len() > MAX_BYTES {
-        return Err(format!("the file has more than {MAX_BYTES} bytes"));
+        return Err(format!(
+            "the file is too long: at most {MAX_BYTES} bytes are allowed"
+        ));
     }
-    text_of(bytes)
-}
-
-fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
-        format!("line {line} is not UTF-8 text")
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+        let line = line_of(&text, valid);
+        format!("line {line} is not UTF-8 text: save the file as UTF-8")
     })
 }
 
-/// Parses a text of unknown origin with an empty environment, and never panics: the entry for fuzzing.
+/// Parses a text of unknown origin with an empty environment, and never panics. It is the entry
+/// point for fuzzing.
 pub fn parse_untrusted(bytes: &[u8]) -> Result<Config, Report> {
-    struct Nothing;
-    impl Environment for Nothing {
+    struct EmptyEnvironment;
+    impl Environment for EmptyEnvironment {
         fn variable(&self, _: &str) -> Option<String> {
             None
         }
@@ -111,12 +118,13 @@ pub fn parse_untrusted(bytes: &[u8]) -> Result<Config, Report> {
         }
     }
     let name = "untrusted";
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| Report::unreadable(name, "not UTF-8 text"))?;
-    parse(name, text, Path::new("/"), &Nothing).map(|loaded| loaded.config)
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Report::unreadable(name, "the file is not UTF-8 text"))?;
+    parse(name, text, Path::new("/"), &EmptyEnvironment).map(|loaded| loaded.config)
 }
 
-/// Parses a text. A pure function of its arguments: `name` stands in messages, `directory` before relative paths.
+/// Parses a text. A pure function of its arguments: messages use `name`, and relative paths are
+/// relative to `directory`.
 pub fn parse(
     name: &str,
     text: &str,
@@ -133,132 +141,110 @@ pub fn parse(
     validate_labels(&document, &mut wrong, &mut problems);
     let mut value = document.value.clone();
     wrong.iter().for_each(|pointer| remove(&mut value, pointer));
-    let state_dir = fill_in(&mut value, &document, environment, &mut problems);
-    let mut config = match serde_path_to_error::deserialize::<_, Config>(value) {
+    let state_dir = add_host_defaults(&mut value, &document, environment, &mut problems);
+    let mut config = match deserialize(value, &document) {
         Ok(config) => config,
-        Err(error) => {
-            // The schema lets nothing pass that the types refuse; should they differ, the types decide.
-            let pointer = pointer_of(error.path());
-            let span = document.span(&pointer);
-            problems.push(Problem::error(
-                &pointer,
-                span,
-                error.into_inner().to_string(),
-            ));
+        Err(problem) => {
+            problems.push(problem);
             return Err(Report::of(name, text, problems));
         }
     };
-    for finding in rules::findings(&config, |pointer| document.places.contains_key(pointer)) {
-        // What rests on a setting that is wrong itself would only confuse.
-        if wrong
-            .iter()
-            .any(|pointer| touches(pointer, &finding.pointer))
-        {
-            continue;
-        }
-        let span = document.span(&finding.pointer);
-        let problem = Problem::error(&finding.pointer, span, finding.message);
-        problems.push(Problem {
-            is_note: finding.is_note,
-            ..problem
-        });
-    }
+    apply_rules(&config, &document, &wrong, &mut problems);
     problems.extend(unknown_owners(&config, &document, environment));
-    for unavailable in config.unavailable() {
-        let pointer = format!(
-            "/{}",
-            unavailable.path.replace(['.', '['], "/").replace(']', "")
-        );
-        let message = format!("{} not available yet; run refuses it", unavailable.what);
-        problems.push(Problem::note(&pointer, document.span(&pointer), message));
-    }
-    if problems.iter().any(|problem| !problem.is_note) {
+    problems.extend(not_available(&config, &document));
+    if problems.iter().any(|problem| !problem.is_warning) {
         return Err(Report::of(name, text, problems));
     }
     config.resolve_paths(directory);
-    let notes = Report::of(name, text, problems);
-    let origins = Origins {
-        name: name.into(),
-        text: text.into(),
-        document,
-        state_dir,
-    };
     Ok(Loaded {
         config,
         source: None,
-        notes,
-        origins,
+        notes: Report::of(name, text, problems),
+        origins: Origins {
+            name: name.into(),
+            text: text.into(),
+            document,
+            state_dir,
+        },
     })
 }
 
-/// Whether one of two JSON pointers leads to or through the other.
-fn touches(a: &str, b: &str) -> bool {
-    let leads = |a: &str, b: &str| {
-        b.strip_prefix(a)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    leads(a, b) || leads(b, a)
+fn deserialize(value: Value, document: &Document) -> Result<Config, Problem> {
+    // The schema refuses every value that the types refuse. Should they ever differ, the types
+    // decide.
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let span = document.span(&pointer);
+        Problem::error(&pointer, span, error.into_inner().to_string())
+    })
 }
 
-/// The bytes of all pairs together, which no schema can count.
+fn apply_rules(
+    config: &Config,
+    document: &Document,
+    wrong: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    for violation in rules::violations(config, |pointer| document.places.contains_key(pointer)) {
+        // A wrong setting was replaced by its default, so a rule about it would only confuse.
+        if wrong
+            .iter()
+            .any(|pointer| overlaps(pointer, &violation.pointer))
+        {
+            continue;
+        }
+        let span = document.span(&violation.pointer);
+        problems.push(Problem {
+            is_warning: violation.is_warning,
+            ..Problem::error(&violation.pointer, span, violation.message)
+        });
+    }
+}
+
+fn not_available(config: &Config, document: &Document) -> Vec<Problem> {
+    config
+        .unavailable()
+        .into_iter()
+        .map(|part| {
+            let pointer = format!("/{}", part.path.replace(['.', '['], "/").replace(']', ""));
+            let message = format!("{} not available yet: run refuses it", part.what);
+            Problem::warning(&pointer, document.span(&pointer), message)
+        })
+        .collect()
+}
+
+/// Whether two JSON pointers are equal, or one leads through the other.
+fn overlaps(a: &str, b: &str) -> bool {
+    let is_within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_within(a, b) || is_within(b, a)
+}
+
+/// Checks the sum of the bytes of all pairs, which a schema can't express.
 fn validate_labels(document: &Document, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
     for pointer in ["/info", "/node/labels"] {
         let Some(map) = document.value.pointer(pointer).and_then(Value::as_object) else {
             continue;
         };
-        if wrong.iter().any(|other| touches(other, pointer)) {
+        if wrong.iter().any(|other| overlaps(other, pointer)) {
             continue;
         }
         let pairs = map
             .iter()
             .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         if let Err(error) = Labels::new(pairs) {
-            problems.push(Problem::error(
-                pointer,
-                document.span(pointer),
-                error.to_string(),
-            ));
+            let span = document.span(pointer);
+            problems.push(Problem::error(pointer, span, error.to_string()));
             wrong.push(pointer.into());
         }
     }
 }
 
-/// Owners of files that this machine does not know. They may be known where the node runs, or by the time it pulls.
-fn unknown_owners(
-    config: &Config,
-    document: &Document,
-    environment: &dyn Environment,
-) -> Vec<Problem> {
-    let mut notes = Vec::new();
-    for (i, owner) in config
-        .files
-        .accept
-        .iter()
-        .enumerate()
-        .filter_map(|(i, accept)| Some((i, accept.owner.as_ref()?)))
-    {
-        let accounts = [
-            ("user", Accounts::Users, &owner.user),
-            ("group", Accounts::Groups, &owner.group),
-        ];
-        for (what, accounts, account) in accounts {
-            if let Some(account) = account
-                .as_ref()
-                .filter(|account| !environment.knows(accounts, account))
-            {
-                let pointer = format!("/files/accept/{i}/owner");
-                let message = format!(
-                    "{} of this machine has no {what} \"{account}\": pulls fail until it has; a number needs no entry",
-                    accounts.path()
-                );
-                notes.push(Problem::note(&pointer, document.span(&pointer), message));
-            }
-        }
-    }
-    notes
-}
-
-/// Takes a wrong setting out, so that the rest can be looked at; with it the whole list it stands in.
+/// Removes a wrong setting, so that the others can be checked; an entry of a list is removed with
+/// the whole list.
 fn remove(value: &mut Value, pointer: &str) {
     let list = pointer
         .match_indices('/')
@@ -270,68 +256,11 @@ fn remove(value: &mut Value, pointer: &str) {
         return;
     };
     if let Some(Value::Object(map)) = value.pointer_mut(parent) {
-        // An alternative without a part of it would be an error of its own.
+        // An alternative that lacks one of its settings would be an error of its own.
         let is_alternative = map.contains_key("type");
         map.remove(&document::unescape(key));
         if is_alternative {
             remove(value, parent);
-        }
-    }
-}
-
-/// Puts the host's name and the state directory where the file has none; returns where the directory came from.
-fn fill_in(
-    value: &mut Value,
-    document: &Document,
-    environment: &dyn Environment,
-    problems: &mut Vec<Problem>,
-) -> &'static str {
-    let written = |pointer| {
-        document
-            .value
-            .pointer(pointer)
-            .is_some_and(|value: &Value| !value.is_null())
-    };
-    let Some(root) = value.as_object_mut() else {
-        return "";
-    };
-    let node = root.entry("node").or_insert_with(|| json!({}));
-    let Some(node) = node.as_object_mut() else {
-        return "";
-    };
-    if !written("/node/name") {
-        let name = environment.host_name().unwrap_or_default();
-        match NodeName::parse(&name) {
-            Ok(name) => node.insert("name".into(), json!(name)),
-            Err(error) => {
-                let message =
-                    format!("the host's name {name:?} can't be the node's: {error}; set node.name");
-                problems.push(Problem::error(
-                    "/node/name",
-                    document.span("/node/name"),
-                    message,
-                ));
-                node.remove("name")
-            }
-        };
-    }
-    if written("/node/state_dir") {
-        return "";
-    }
-    node.remove("state_dir");
-    match environment::state_dir(environment) {
-        Some((directory, origin)) => {
-            node.insert("state_dir".into(), json!(directory));
-            origin
-        }
-        None => {
-            let message = "neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME names a directory; set node.state_dir";
-            problems.push(Problem::error(
-                "/node/state_dir",
-                document.span("/node/state_dir"),
-                message,
-            ));
-            ""
         }
     }
 }
@@ -344,51 +273,4 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
             Segment::Map { key } => format!("{pointer}/{}", document::escape(key)),
             Segment::Enum { .. } | Segment::Unknown => pointer,
         })
-}
-
-impl Config {
-    /// Makes every path ready to be opened: what the node reads (keys, tokens, offered files) and its state directory are
-    /// relative to `directory`, the directory of the file; what it writes (store, export, accepted files) to the state directory.
-    pub fn resolve_paths(&mut self, directory: &Path) {
-        let read = |path: &mut PathBuf| *path = directory.join(&*path);
-        read(&mut self.node.state_dir);
-        for key in &mut self.channel.keys {
-            match key {
-                KeySource::File(path) | KeySource::PassphraseFile(path) => read(path),
-            }
-        }
-        self.files
-            .offer
-            .iter_mut()
-            .for_each(|offer| read(&mut offer.path));
-        self.http.token_file.as_mut().map(read);
-        for accept in &mut self.files.accept {
-            if let Some(AfterAction::Webhook {
-                token_file,
-                ca_file,
-                ..
-            }) = &mut accept.after
-            {
-                token_file.iter_mut().chain(ca_file).for_each(read);
-            }
-        }
-        self.compat
-            .pydiscover
-            .as_mut()
-            .and_then(|protocol| protocol.password_file.as_mut())
-            .map(read);
-        let write = |path: &mut PathBuf| *path = self.node.state_dir.join(&*path);
-        if let StoreConfig::Embedded { path } = &mut self.registry.store {
-            write(path);
-        }
-        if let Some(export) = &mut self.registry.export {
-            write(&mut export.path);
-        }
-        for accept in &mut self.files.accept {
-            write(&mut accept.path);
-            if let Some(AfterAction::Signal { pid_file, .. }) = &mut accept.after {
-                write(pid_file);
-            }
-        }
-    }
 }

@@ -1,12 +1,20 @@
-//! One YAML file, its schema, and every error in it with its place.
+//! The configuration: one YAML file, its schema, and every problem in it with its place.
+//!
+//! A text comes in, and a [`Config`] comes out, or a [`Report`] of all problems at once. The types
+//! of the sections are the single source: their doc comments are the descriptions in the schema,
+//! which the reference and editors show. This room reads the file, the environment and secret
+//! files; it opens no socket and knows no other room than `model`.
 
 #![warn(missing_docs)]
 
 mod document;
 mod effective;
 mod environment;
+mod files;
+mod host;
 mod interpolate;
 mod load;
+mod paths;
 mod published;
 mod quantity;
 mod report;
@@ -16,6 +24,7 @@ mod secret;
 mod sections;
 mod serving;
 mod text;
+mod unavailable;
 mod validate;
 
 use schemars::JsonSchema;
@@ -23,7 +32,8 @@ use serde::{Deserialize, Serialize};
 
 pub use document::MAX_BYTES;
 pub use environment::{Environment, SystemEnvironment};
-pub use load::{FILE_VARIABLE, Loaded, SEARCHED, load, parse, parse_untrusted};
+pub use files::{Accept, AfterAction, FilesConfig, Offer, SignalName};
+pub use load::{FILE_VARIABLE, Loaded, SEARCH_PATHS, load, parse, parse_untrusted};
 pub use published::published_schema;
 pub use quantity::{ConfigDuration, DurationError, Size, SizeError};
 pub use report::{Problem, Report};
@@ -35,54 +45,57 @@ pub use sections::{
     SessionsConfig,
 };
 pub use serving::{
-    Accept, AfterAction, CompatConfig, DynipConfig, ExportConfig, ExportFormat, FilesConfig,
-    HttpConfig, Offer, PublishTarget, PydiscoverConfig, RegistryConfig, SignalName, StoreConfig,
-    TerminalsConfig,
+    CompatConfig, DynipConfig, ExportConfig, ExportFormat, HttpConfig, PublishTarget,
+    PydiscoverConfig, RegistryConfig, StoreConfig, TerminalsConfig,
 };
 pub use text::{
     ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern,
     InterfacePatternError, OfferName, OfferNameError, ServerAddress, ServerAddressError,
 };
+pub use unavailable::Unavailable;
 
 use crate::model::{Labels, Role};
 
-/// The UDP and TCP port of a node.
+/// The default UDP and TCP port of a node.
 pub const DEFAULT_PORT: u16 = 24373;
 
-/// One YAML file configures everything. Every setting has a default; leaving it out equals writing that value.
-/// `${VAR}` and `${VAR:-default}` stand for environment variables in every text; `$${` is a plain `${`.
+/// The configuration of a node: one YAML file. A setting that is left out has its default. In every
+/// text, `${VAR}` and `${VAR:-default}` are replaced by the environment variable, and `$${` is a
+/// literal `${`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What this node runs as.
+    /// The role of this node: client, server or both.
     pub role: Role,
-    /// Who this node is.
+    /// The name, the labels and the state directory of this node.
     pub node: NodeConfig,
-    /// The nodes that belong together.
+    /// The channel: the nodes that belong together, with a common name and key.
     pub channel: ChannelConfig,
-    /// Which network interfaces and addresses are used.
+    /// The network interfaces and addresses that this node uses.
     pub interfaces: InterfacesConfig,
-    /// How servers are found.
+    /// How this node finds servers.
     pub discovery: DiscoveryConfig,
-    /// Where this node listens, on UDP and TCP.
+    /// The address and the port that this node listens on, with UDP and TCP.
     pub listen: ListenConfig,
-    /// How many sessions a server takes.
+    /// The limits of the sessions that a server accepts.
     pub sessions: SessionsConfig,
-    /// A server's own key/value pairs, given to whoever holds the key and asks. At most 16 pairs and 256 bytes.
+    /// Key/value pairs that a server answers queries with, such as `printer: 192.168.1.20`. Only
+    /// nodes that hold a key of the channel can read them, unless `compat.pydiscover` is on. At
+    /// most 16 pairs, with 256 bytes of keys and values together.
     #[schemars(with = "schema::Pairs")]
     pub info: Labels,
-    /// What a server keeps of every node.
+    /// The registry: the records of all nodes, on a server.
     pub registry: RegistryConfig,
-    /// Where this node makes its own record known.
+    /// The targets that this node publishes its own record to. At most 16.
     #[schemars(length(max = 16))]
     pub publish: Vec<PublishTarget>,
-    /// Files that servers hold and nodes pull.
+    /// The files that servers offer and nodes pull.
     pub files: FilesConfig,
-    /// The HTTP interface.
+    /// The HTTP interface. Not available yet.
     pub http: HttpConfig,
-    /// The wires of PyDiscover, DynIP and the terminals.
+    /// The legacy protocols: PyDiscover, DynIP and the terminals.
     pub compat: CompatConfig,
-    /// What goes to the log.
+    /// The log of `run`, on stderr.
     pub log: LogConfig,
 }
 
@@ -98,79 +111,13 @@ impl Default for Config {
             sessions: SessionsConfig::default(),
             info: Labels::default(),
             registry: RegistryConfig::default(),
-            // `{ type: mdns }` shows the name to everybody on the link, which is for the operator to want.
+            // `{ type: mdns }` shows the name to all hosts on the link, so the operator must choose
+            // it.
             publish: vec![PublishTarget::Server {}],
             files: FilesConfig::default(),
             http: HttpConfig::default(),
             compat: CompatConfig::default(),
             log: LogConfig::default(),
         }
-    }
-}
-
-/// A part of the configuration that parses but does not work yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
-    /// The setting, such as `discovery.methods[2]`.
-    pub path: String,
-    /// What is not there yet, for a sentence: "{path}: {what} is not available yet".
-    pub what: &'static str,
-}
-
-impl std::fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} not available yet", self.path, self.what)
-    }
-}
-
-impl Config {
-    /// Each used part that does not work yet; `run` starts only if there is none.
-    // A part that arrives loses its line here, and the words "Not available yet" in its description.
-    pub fn unavailable(&self) -> Vec<Unavailable> {
-        let domains = positions(
-            &self.publish,
-            |target| matches!(target, PublishTarget::Mdns { domain } if !domain.eq_ignore_ascii_case("local")),
-        );
-        let table = [
-            (
-                domains.map(|i| format!("publish[{i}].domain")).collect(),
-                "a domain of mDNS other than local is",
-            ),
-            (
-                used(
-                    "registry.store",
-                    matches!(self.registry.store, StoreConfig::Etcd { .. }),
-                ),
-                "the store etcd is",
-            ),
-            (
-                used("http.listen", self.http.listen.is_some()),
-                "the HTTP interface is",
-            ),
-        ];
-        let entries = table
-            .into_iter()
-            .flat_map(|(paths, what): (Vec<String>, _)| {
-                paths.into_iter().map(move |path| (path, what))
-            });
-        entries
-            .map(|(path, what)| Unavailable { path, what })
-            .collect()
-    }
-}
-
-fn positions<T>(items: &[T], is: impl Fn(&T) -> bool) -> impl Iterator<Item = usize> {
-    items
-        .iter()
-        .enumerate()
-        .filter(move |(_, item)| is(item))
-        .map(|(i, _)| i)
-}
-
-fn used(path: &str, is_used: bool) -> Vec<String> {
-    if is_used {
-        vec![path.into()]
-    } else {
-        Vec::new()
     }
 }

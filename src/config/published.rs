@@ -1,27 +1,30 @@
-//! The schema as editors and validators get it: a text may hold `${VAR}` there.
+//! The schema for editors and validators, in which a text may contain `${VAR}`.
 //!
-//! The loader judges a text after its variables were replaced; whoever reads the file as it stands sees `${NODE_NAME}`
-//! where a name is wanted, and must not call that an error.
+//! The loader validates a text after its variables were replaced. An editor sees the file itself,
+//! such as `${NODE_NAME}` in the place of a name, and must not report that as an error.
 
 use serde_json::{Value, json};
 
 use super::schema::schema;
 
-/// What every text with a variable has, as the end of a regular expression (ECMA-262).
+/// The alternative that matches every text with a variable, for the end of a regular expression
+/// (ECMA-262).
 const OR_VARIABLE: &str = r"|\$\{";
-/// Formats that validators know and hold a text to.
+/// The formats of texts that validators enforce.
 const ASSERTED: [&str; 2] = ["ipv4", "ipv6"];
 
-/// The schema of the configuration, as `hereabouts schema` prints it and `schema/hereabouts.schema.json` holds it.
+/// The schema of the configuration, as `hereabouts schema` prints it and
+/// `schema/hereabouts.schema.json` holds it.
 ///
-/// It is that of [`schema`], with `${` let into every text that has a pattern or a standard format.
+/// It is the schema of [`schema`], except that every text with a pattern or a standard format may
+/// also contain `${`.
 pub fn published_schema() -> Value {
     let mut schema = schema();
-    let_variables_in(&mut schema);
+    allow_variables(&mut schema);
     schema
 }
 
-fn let_variables_in(schema: &mut Value) {
+fn allow_variables(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             if map.get("type").is_some_and(|kind| kind == "string") {
@@ -41,12 +44,12 @@ fn let_variables_in(schema: &mut Value) {
                     );
                 }
             }
-            // Keys are taken as they stand.
+            // Variables are not replaced in keys.
             map.iter_mut()
                 .filter(|(key, _)| *key != "propertyNames")
-                .for_each(|(_, value)| let_variables_in(value));
+                .for_each(|(_, value)| allow_variables(value));
         }
-        Value::Array(items) => items.iter_mut().for_each(let_variables_in),
+        Value::Array(items) => items.iter_mut().for_each(allow_variables),
         _ => {}
     }
 }
@@ -56,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_may_hold_a_variable_and_keys_may_not() {
+    fn texts_may_contain_a_variable_and_keys_may_not() {
         let schema = published_schema();
         let definitions = &schema["$defs"];
         let name = definitions["NodeName"]["pattern"].as_str().unwrap();

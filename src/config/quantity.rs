@@ -1,28 +1,28 @@
-//! Durations and sizes as people write them: `3s`, `90d`, `64KiB`.
+//! Durations and sizes in the form that people write: `3s`, `90d`, `64KiB`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::text::text_type;
+use crate::model::text_type;
 
-/// A length of time with its unit: `250ms`, `3s`, `5m`, `24h` or `90d`. A day has 24 hours.
+/// A duration with its unit: `250ms`, `3s`, `5m`, `24h` or `90d`. A day has 24 hours.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ConfigDuration(pub Duration);
 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// No whole number with a unit behind it.
-    #[error("a duration is a whole number and a unit, such as 250ms, 3s, 5m, 24h or 90d")]
+    /// The text is not a whole number followed by a known unit.
+    #[error("a duration is a whole number with a unit: 250ms, 3s, 5m, 24h or 90d")]
     Form,
-    /// Longer than [`ConfigDuration::MAX`].
-    #[error("a duration is at most {}", ConfigDuration::MAX)]
+    /// The duration is longer than [`ConfigDuration::MAX`].
+    #[error("the duration is too long: at most {} is allowed", ConfigDuration::MAX)]
     TooLong,
 }
 
 impl ConfigDuration {
-    /// The longest duration, about a century: every sum with a clock's time stays in range.
+    /// The longest duration, about a century, so that every sum with a time stays in range.
     pub const MAX: Self = Self(Duration::from_secs(36_500 * 86_400));
     const UNITS: [(&'static str, u64); 5] = [
         ("d", 86_400_000),
@@ -33,7 +33,7 @@ impl ConfigDuration {
     ];
     const PATTERN: &'static str = "^[0-9]{1,12}(ms|s|m|h|d)$";
 
-    /// That many whole seconds.
+    /// The duration of a number of seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -61,7 +61,7 @@ impl FromStr for ConfigDuration {
 }
 
 impl fmt::Display for ConfigDuration {
-    /// The greatest unit that gives a whole number; a part of a millisecond is dropped.
+    /// Prints the greatest unit that gives a whole number, and drops parts of a millisecond.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         let exact = Self::UNITS
@@ -75,23 +75,23 @@ impl fmt::Display for ConfigDuration {
     }
 }
 
-/// An amount of bytes with its unit: `512B`, `64KiB`, `10MiB` or `1GiB`.
+/// A number of bytes with its unit: `512B`, `64KiB`, `10MiB` or `1GiB`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Size(pub u64);
 
 /// Why a text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
-    /// No whole number with a unit behind it.
-    #[error("a size is a whole number and a unit, such as 512B, 64KiB, 10MiB or 1GiB")]
+    /// The text is not a whole number followed by a known unit.
+    #[error("a size is a whole number with a unit: 512B, 64KiB, 10MiB or 1GiB")]
     Form,
-    /// More than [`Size::MAX`].
-    #[error("a size is at most {}", Size::MAX)]
+    /// The size is greater than [`Size::MAX`].
+    #[error("the size is too large: at most {} is allowed", Size::MAX)]
     TooLarge,
 }
 
 impl Size {
-    /// The largest size: offsets within it fit in what every file system takes.
+    /// The largest size. Offsets up to this size are valid in every file system.
     pub const MAX: Self = Self(1 << 50);
     const UNITS: [(&'static str, u64); 5] = [
         ("TiB", 1 << 40),
@@ -122,7 +122,7 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// The greatest unit that gives a whole number.
+    /// Prints the greatest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Self::UNITS
             .into_iter()
@@ -134,7 +134,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Splits `90d` into 90 and `d`; `None` unless 1 to `max_digits` digits come first.
+/// Splits `90d` into 90 and `d`; `None` unless the text begins with 1 to `max_digits` digits.
 fn split_unit(text: &str, max_digits: usize) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if !(1..=max_digits).contains(&digits) {
@@ -147,13 +147,13 @@ fn split_unit(text: &str, max_digits: usize) -> Option<(u64, &str)> {
 text_type!(
     ConfigDuration,
     "Duration",
-    "A length of time with its unit, such as `250ms`, `3s`, `5m`, `24h` or `90d`.",
+    "A duration with its unit: `250ms`, `3s`, `5m`, `24h` or `90d`. A day has 24 hours.",
     { "pattern": ConfigDuration::PATTERN }
 );
 text_type!(
     Size,
     "Size",
-    "An amount of bytes with its unit, such as `512B`, `64KiB`, `10MiB` or `1GiB`.",
+    "A number of bytes with its unit: `512B`, `64KiB`, `10MiB` or `1GiB`.",
     { "pattern": Size::PATTERN }
 );
 
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_print_as_they_parse() {
+    fn duration_prints_as_it_is_written() {
         for text in [
             "250ms", "3s", "5m", "24h", "90d", "0s", "1001ms", "61s", "36500d",
         ] {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_need_a_number_and_a_known_unit() {
+    fn duration_without_number_or_known_unit_is_refused() {
         for text in [
             "",
             "3",
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_print_as_they_parse() {
+    fn size_prints_as_it_is_written() {
         for text in ["0B", "512B", "64KiB", "10MiB", "1GiB", "1TiB", "1025B"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }

@@ -1,4 +1,4 @@
-//! The JSON Schema, made from the types that are deserialised.
+//! The JSON Schema, generated from the types that are deserialised.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Config;
 use crate::model::{HttpUrl, Labels, NodeName, Owner};
 
-/// Where the schema is published.
+/// The URL where the schema is published.
 pub const SCHEMA_ID: &str = "https://hereabouts.dev/schema/hereabouts.schema.json";
 
 /// The schema of the configuration (JSON Schema draft 2020-12), as `hereabouts schema` prints it.
@@ -24,10 +24,29 @@ pub fn schema() -> Value {
         root.insert("title".into(), json!("hereabouts"));
     }
     shorten_defaults(&mut schema);
+    join_lines(&mut schema);
     schema
 }
 
-/// A section's default becomes `{}`: its own settings state theirs, and the host's name is no constant.
+/// Replaces the line breaks of doc comments by spaces: editors wrap a description themselves.
+fn join_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::String(description)) = map.get_mut("description") {
+                *description = description
+                    .replace("\n\n", "\0")
+                    .replace('\n', " ")
+                    .replace('\0', "\n\n");
+            }
+            map.values_mut().for_each(join_lines);
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        _ => {}
+    }
+}
+
+/// Replaces the default of each section by `{}`: the settings of the section have their own
+/// defaults, and the host's name is not a constant.
 fn shorten_defaults(schema: &mut Value) {
     let sections: Vec<String> = schema["$defs"]
         .as_object()
@@ -67,12 +86,12 @@ fn visit_properties(schema: &mut Value, visit: &mut impl FnMut(&mut Value)) {
     }
 }
 
-/// The default of a setting that the loader finds out.
+/// The default, in the schema, of a setting that the loader derives from the host.
 pub(super) fn null() -> Option<()> {
     None
 }
 
-/// The name of a configuration that did not go through the loader.
+/// The name of a node in a configuration that the loader did not make.
 #[expect(clippy::expect_used, reason = "a constant text")]
 pub(super) fn placeholder_name() -> NodeName {
     NodeName::parse("localhost").expect("localhost is a host name")
@@ -80,7 +99,7 @@ pub(super) fn placeholder_name() -> NodeName {
 
 macro_rules! schema_type {
     ($type:ident, $name:literal, $schema:tt) => {
-        /// A stand-in for a type of another module in the schema.
+        /// Represents a type of `model` or of the standard library in the schema.
         pub(super) struct $type;
 
         impl JsonSchema for $type {
@@ -97,7 +116,7 @@ macro_rules! schema_type {
 
 schema_type!(Name, "NodeName", {
     "type": "string",
-    "description": "A host name: parts of 1 to 63 letters, digits, `-` and `_`, joined by dots, at most 127 bytes. Upper case becomes lower case.",
+    "description": "A host name of at most 127 bytes: parts of 1 to 63 letters, digits, `-` and `_`, joined by dots. Upper case becomes lower case.",
     "format": "hereabouts-NodeName",
     "minLength": 1,
     "maxLength": (NodeName::MAX + 1),
@@ -105,7 +124,7 @@ schema_type!(Name, "NodeName", {
 });
 schema_type!(Path, "Path", {
     "type": "string",
-    "description": "A path of a file or directory.",
+    "description": "The path of a file or a directory.",
     "format": "hereabouts-Path",
     "minLength": 1,
     "maxLength": 4096,
@@ -113,29 +132,29 @@ schema_type!(Path, "Path", {
 });
 schema_type!(Ip, "IpAddress", {
     "type": "string",
-    "description": "An IP address: `192.0.2.1`, `2001:db8::1`.",
+    "description": "An IP address: `192.0.2.1` or `2001:db8::1`.",
     "format": "ip",
 });
 schema_type!(Endpoint, "Endpoint", {
     "type": "string",
-    "description": "An endpoint of etcd: `https://10.0.0.1:2379`.",
+    "description": "The URL of an etcd member: `https://10.0.0.1:2379`.",
     "format": "hereabouts-Endpoint",
     "pattern": "^https?://[^\\s/]+/?$",
 });
 schema_type!(NodeIdText, "NodeId", {
     "type": "string",
-    "description": "The id of a node: 52 characters, as `hereabouts discover --output json` prints it.",
+    "description": "The id of a node, 52 characters. `hereabouts discover --output json` prints it.",
     "format": "hereabouts-NodeId",
     "pattern": "^[A-Za-z2-7]{51}[AQaq]$",
 });
 schema_type!(Socket, "SocketAddress", {
     "type": "string",
-    "description": "An IP address with a port: `127.0.0.1:24374`, `[::1]:24374`.",
+    "description": "An IP address with a port: `127.0.0.1:24374` or `[::1]:24374`.",
     "format": "socket",
 });
 schema_type!(Url, "HttpUrl", {
     "type": "string",
-    "description": "A URL without user and password: `https://hooks.example.org/reload`.",
+    "description": "An `http` or `https` URL without user and password: `https://hooks.example.org/reload`.",
     "format": "hereabouts-HttpUrl",
     "minLength": 1,
     "maxLength": (HttpUrl::MAX),
@@ -143,20 +162,20 @@ schema_type!(Url, "HttpUrl", {
 });
 schema_type!(Headers, "Headers", {
     "type": "object",
-    "description": "Headers of a request: a name has letters, digits and `-`, a value at most 1024 printable ASCII characters.",
+    "description": "The headers of a request. A name has 1 to 64 letters, digits and `-`; a value has at most 1024 printable ASCII characters.",
     "maxProperties": 16,
     "propertyNames": { "pattern": "^[A-Za-z0-9-]{1,64}$" },
     "additionalProperties": { "type": "string", "maxLength": 1024, "pattern": "^[ -~]*$" },
 });
 schema_type!(OwnerText, "Owner", {
     "type": "string",
-    "description": "A user, a group or both, by name or number: `kiosk`, `kiosk:www-data`, `:media`, `\"1000:1000\"`.",
+    "description": "A user, a group or both, each by name or number: `kiosk`, `kiosk:www-data`, `:media` or `\"1000:1000\"`.",
     "format": "hereabouts-Owner",
     "pattern": (Owner::PATTERN),
 });
 schema_type!(Pairs, "Labels", {
     "type": "object",
-    "description": "Key/value pairs: a key has 1 to 63 letters, digits, `-`, `_`, `.` and `/`, a value at most 255 bytes of text without control characters; 256 bytes together.",
+    "description": "Key/value pairs. A key has 1 to 63 letters, digits, `-`, `_`, `.` and `/`; a value has at most 255 bytes of text without control characters. All keys and values together have at most 256 bytes.",
     "maxProperties": (Labels::MAX_PAIRS),
     "propertyNames": { "pattern": "^[A-Za-z0-9._/-]{1,63}$" },
     "additionalProperties": { "type": "string", "maxLength": (Labels::MAX_VALUE), "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" },

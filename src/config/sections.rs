@@ -1,4 +1,7 @@
-//! The sections of the file, one type each. A doc comment here is the setting's description in the schema.
+//! The sections of the file, one type each: the node, its channel, the network, the log.
+//!
+//! A doc comment here is the description of the setting in the schema, which editors show. Comments
+//! for developers have two slashes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -10,25 +13,29 @@ use super::text::{ChannelName, InterfacePattern, ServerAddress};
 use super::{ConfigDuration, DEFAULT_PORT, schema};
 use crate::model::{Labels, NodeName};
 
-/// Who this node is.
+/// The name, the labels and the state directory of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Node")]
 pub struct NodeConfig {
-    /// The node's name, unique in its channel. Null: the host's name.
+    /// The name of this node, unique in its channel. Null: the host's name.
     // The loader puts the host's name here, so that everything else sees one.
     #[schemars(with = "Option<schema::Name>", default = "schema::null")]
     pub name: NodeName,
-    /// Key/value pairs that the node says of itself, such as `site: home`. At most 16 pairs and 256 bytes.
+    /// Key/value pairs that the node announces of itself, such as `site: home`. At most 16 pairs,
+    /// with 256 bytes of keys and values together.
     #[schemars(with = "schema::Pairs")]
     pub labels: Labels,
-    /// The directory for what outlives a restart: the node's identity, its keys, the registry. Relative to the directory of
-    /// this file. Null: `$STATE_DIRECTORY` (systemd sets it); else `/var/lib/hereabouts` for root; else
-    /// `$XDG_STATE_HOME/hereabouts` or `~/.local/state/hereabouts`.
+    /// The directory for data that outlives a restart: the identity of the node, its generated key,
+    /// the registry. Relative to the directory of this file. Null: `$STATE_DIRECTORY`, which
+    /// systemd sets; else `/var/lib/hereabouts` for root; else `$XDG_STATE_HOME/hereabouts` or
+    /// `~/.local/state/hereabouts`.
     // The loader puts the directory here, as it does for the name.
     #[schemars(with = "Option<schema::Path>", default = "schema::null")]
     pub state_dir: PathBuf,
-    /// Addresses to announce instead of the ones found on interfaces: a pod's host, a forwarded port.
+    /// IP addresses to announce instead of the addresses of the interfaces, such as those of the
+    /// host of a pod, or of a router that forwards a port. At most 12. Empty: the addresses of the
+    /// used interfaces.
     #[schemars(with = "Vec<schema::Ip>", length(max = 12))]
     pub advertise: Vec<IpAddr>,
 }
@@ -44,32 +51,36 @@ impl Default for NodeConfig {
     }
 }
 
-/// The nodes that belong together: they share a channel name and a key, and nobody else learns anything.
+/// The channel: the nodes that belong together. They share a channel name and a key; nodes without
+/// them learn nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Channel")]
 pub struct ChannelConfig {
-    /// The channel's name. It goes into every key: two channels with one passphrase have nothing in common.
+    /// The name of the channel. Every key is derived from it too, so two channels with the same
+    /// passphrase have different keys.
     pub name: ChannelName,
-    /// The keys: the first seals, every one opens. To change a key, add the new one as the second on every node, then make
-    /// it the first on every node, then drop the old one. Empty: a random key is made at the first start and kept as
-    /// `channel.key` in the state directory.
+    /// The keys: the first one seals, every one opens. At most 8. To change the key, add the new
+    /// key as the second one on every node, then make it the first one on every node, then remove
+    /// the old key. Empty: the first start makes a random key and stores it as `channel.key` in the
+    /// state directory.
     #[schemars(length(max = 8))]
     pub keys: Vec<KeySource>,
-    /// Whether whoever lacks the key, or has it under another channel name, gets no answer at all. False: who has the key
-    /// under another name is told this one; the price is that strangers see that a sealed answer comes. A wrong clock is told
-    /// to holders of the key either way, sealed.
+    /// Whether nodes with another key, or with another channel name, get no answer at all. False: a
+    /// node that has the key under another channel name gets the right name in a sealed answer, but
+    /// strangers can see that an answer was sent. Nodes with the key always get a sealed answer if
+    /// their clock is wrong.
     pub hidden: bool,
 }
 
 impl ChannelConfig {
-    /// The most keys: two while one replaces the other, and room for a fleet that does so slowly.
+    /// How many keys a channel may have: two while a key is changed, and more for a fleet that
+    /// changes slowly.
     pub const MAX_KEYS: usize = 8;
 }
 
 impl Default for ChannelConfig {
     fn default() -> Self {
-        // The text is valid: `defaults_are_what_the_schema_says` parses it again.
         Self {
             name: ChannelName::home(),
             keys: Vec::new(),
@@ -78,35 +89,40 @@ impl Default for ChannelConfig {
     }
 }
 
-/// Where a key comes from: a file, never the configuration itself. Relative to the directory of this file.
+/// The file of a key. Its path is relative to the directory of this file. The configuration itself
+/// never contains a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
-    /// A file with 32 random bytes in base64, as `hereabouts keygen` makes it.
+    /// A file with 32 random bytes in base64: `hereabouts keygen` makes one.
     File(#[schemars(with = "schema::Path")] PathBuf),
-    /// A file with a passphrase on its first line. It goes through Argon2id; a random key is better.
+    /// A file with a passphrase on its first line. The key is derived from it by Argon2id. A random
+    /// key is more secure.
     PassphraseFile(#[schemars(with = "schema::Path")] PathBuf),
 }
 
-/// Which network interfaces and addresses are used: one policy for listening, sending and announcing.
+/// The network interfaces and addresses that this node uses, for listening, sending and announcing
+/// alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Interfaces")]
 pub struct InterfacesConfig {
-    /// Patterns of the interfaces to use.
+    /// Patterns of the interfaces to use. At most 64.
     #[schemars(length(max = 64))]
     pub include: Vec<InterfacePattern>,
-    /// Patterns of interfaces not to use, even where `include` names them.
+    /// Patterns of the interfaces not to use, unless `include` has the exact name of the interface.
+    /// At most 64.
     #[schemars(length(max = 64))]
     pub exclude: Vec<InterfacePattern>,
-    /// Which kinds of addresses are used.
+    /// The kinds of addresses to use.
     pub addresses: AddressesConfig,
 }
 
 impl Default for InterfacesConfig {
     fn default() -> Self {
-        // What containers, Kubernetes networks (CNI), virtual machines, tunnels and VPNs are called; `tun*` fits `tunl0`, too.
-        // Each has a wildcard, so that `include` can name one of them in.
+        // The interfaces of containers, Kubernetes networks (CNI), virtual machines, tunnels and
+        // VPNs; `tun*` also matches `tunl0`. Each pattern has a wildcard, so that an exact name in
+        // `include` takes precedence.
         const VIRTUAL: [&str; 5] = [
             "docker* podman* br-* veth* lxc* lxd* incus*",
             "cni* cali* cilium* flannel* weave* antrea* ovn* kube-* nodelocaldns* eni* azv* gke*",
@@ -129,18 +145,20 @@ impl Default for InterfacesConfig {
     }
 }
 
-/// Which kinds of addresses are used.
+/// The kinds of addresses to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Addresses")]
 pub struct AddressesConfig {
-    /// IPv4 addresses.
+    /// Whether IPv4 is used.
     pub ipv4: bool,
-    /// IPv6 addresses.
+    /// Whether IPv6 is used.
     pub ipv6: bool,
-    /// Addresses that count on one link only: 169.254.0.0/16 and fe80::/10.
+    /// Whether link-local addresses (169.254.0.0/16 and fe80::/10) are announced too. Queries are
+    /// sent from them in any case.
     pub link_local: bool,
-    /// 127.0.0.0/8 and ::1, for trying things on one machine.
+    /// Whether the loopback interface (127.0.0.0/8 and ::1) is used. Useful for tests on one
+    /// machine.
     pub loopback: bool,
 }
 
@@ -155,27 +173,30 @@ impl Default for AddressesConfig {
     }
 }
 
-/// How servers are found.
+/// How this node finds servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Discovery")]
 pub struct DiscoveryConfig {
-    /// The methods, in the order in which they are tried.
+    /// The discovery methods, in the order in which they are tried. Empty: only `servers` are
+    /// queried.
     #[schemars(length(max = 4), extend("uniqueItems" = true))]
     pub methods: Vec<Method>,
-    /// How long a method may stay without an answer before the next one is tried as well.
+    /// How long a method may get no answer before the next method is tried as well. Greater than
+    /// `0s`.
     pub fallback_after: ConfigDuration,
-    /// The most servers that this node registers with.
+    /// How many servers this node registers with, from 1 to 16.
     #[schemars(range(min = 1, max = 16))]
     pub max_servers: u8,
-    /// Servers asked by unicast, always, on this network or another. Names are looked up again when they stop answering.
+    /// Servers that are always queried, by unicast, on this network or another. A host name is
+    /// resolved again when the server stops answering. At most 32.
     #[schemars(length(max = 32))]
     pub servers: Vec<ServerAddress>,
-    /// The method `multicast`.
+    /// The settings of the method `multicast`.
     pub multicast: MulticastConfig,
-    /// The method `broadcast`.
+    /// The settings of the method `broadcast`.
     pub broadcast: BroadcastConfig,
-    /// The method `mdns`.
+    /// The settings of the method `mdns`.
     pub mdns: MdnsConfig,
 }
 
@@ -193,7 +214,7 @@ impl Default for DiscoveryConfig {
     }
 }
 
-/// A way to find servers on the local network.
+/// A method to find servers on the local network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
@@ -201,27 +222,30 @@ pub enum Method {
     Multicast,
     /// Sealed queries to the IPv4 broadcast address, for networks that drop multicast.
     Broadcast,
-    /// DNS-SD over multicast DNS (RFC 6762, RFC 6763): servers show themselves, under a random name where
-    /// `channel.hidden` is on; whoever finds one asks it by a sealed query before it is believed.
+    /// DNS-SD over multicast DNS (RFC 6762, RFC 6763). Servers announce a service, under a random
+    /// name if `channel.hidden` is true. A node verifies each server that it finds by a sealed
+    /// query.
     Mdns,
-    /// PyDiscover's servers, by broadcast: `status` shows their key/values. It finds no server to register with, and runs
-    /// beside the other methods.
+    /// Queries to PyDiscover servers, by broadcast; `status` shows their key/value pairs. This
+    /// method finds no server to register with, and runs in parallel with the other methods.
     Pydiscover,
 }
 
-/// Where multicast queries go.
+/// The destination of multicast queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Multicast")]
 pub struct MulticastConfig {
-    /// The IPv4 group.
+    /// The IPv4 group, in 224.0.0.0/4.
     pub ipv4_group: Ipv4Addr,
-    /// The IPv6 group.
+    /// The IPv6 group, in ff00::/8.
     pub ipv6_group: Ipv6Addr,
-    /// The UDP port that queries go to. Every node hears the groups there, whatever its `listen.port` is.
+    /// The UDP port of the queries. Every node receives them on this port, whatever its
+    /// `listen.port` is.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// How many networks a query crosses; 1 stays on the link.
+    /// How many networks a query may cross (the TTL, or the hop limit of IPv6). With 1, it stays on
+    /// the link.
     #[schemars(range(min = 1, max = 255))]
     pub ttl: u8,
 }
@@ -237,12 +261,13 @@ impl Default for MulticastConfig {
     }
 }
 
-/// Where broadcast queries go.
+/// The destination of broadcast queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Broadcast")]
 pub struct BroadcastConfig {
-    /// The UDP port that queries go to. Every node hears broadcasts there, whatever its `listen.port` is.
+    /// The UDP port of the queries. Every node receives them on this port, whatever its
+    /// `listen.port` is.
     #[schemars(range(min = 1))]
     pub port: u16,
 }
@@ -253,12 +278,13 @@ impl Default for BroadcastConfig {
     }
 }
 
-/// What is looked for by multicast DNS.
+/// The service of multicast DNS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Mdns")]
 pub struct MdnsConfig {
-    /// The service type (RFC 6763 §4.1.2), of servers that let themselves be found and of nodes that are published.
+    /// The service type (RFC 6763 §4.1.2) that servers announce and nodes look for. Nodes that are
+    /// published by multicast DNS use it too.
     #[schemars(pattern(r"^_[A-Za-z0-9]([A-Za-z0-9-]{0,13}[A-Za-z0-9])?\._(udp|tcp)$"), extend("format" = "hereabouts-Service"))]
     pub service: String,
 }
@@ -271,15 +297,16 @@ impl Default for MdnsConfig {
     }
 }
 
-/// Where this node listens, on UDP and TCP.
+/// The address and the port that this node listens on, with UDP and TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Listen")]
 pub struct ListenConfig {
-    /// The address: `::` is every address of both families, `0.0.0.0` every IPv4 address, another one only itself.
+    /// The address to bind to: `::` stands for every address of both families, `0.0.0.0` for every
+    /// IPv4 address. With any other address, the node receives neither multicast nor broadcast.
     #[schemars(extend("format" = "ip"))]
     pub address: IpAddr,
-    /// The port.
+    /// The UDP port, and on a server also the TCP port for sessions.
     #[schemars(range(min = 1))]
     pub port: u16,
 }
@@ -293,18 +320,21 @@ impl Default for ListenConfig {
     }
 }
 
-/// Sessions over TCP, on the port of `listen`: commands that ask a server, and nodes that pull files.
+/// The sessions that a server accepts over TCP, on the port of `listen`. Commands query a server by
+/// a session, and nodes pull files by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Sessions")]
 pub struct SessionsConfig {
-    /// The most sessions at a time.
+    /// How many sessions may be open at a time, from 1 to 10000.
     #[schemars(range(min = 1, max = 10000))]
     pub max: u16,
-    /// The most sessions of one source address at a time; for IPv6, of one /64.
+    /// How many sessions one source address may have open at a time, from 1 to 10000; for IPv6, one
+    /// /64.
     #[schemars(range(min = 1, max = 10000))]
     pub max_per_source: u16,
-    /// How long a session may ask nothing, or take nothing of an answer, `1s` to `1h`.
+    /// How long a client may send no request, or accept no data of an answer, before its session is
+    /// closed: `1s` to `1h`.
     pub idle: ConfigDuration,
 }
 
@@ -318,14 +348,14 @@ impl Default for SessionsConfig {
     }
 }
 
-/// What goes to the log, on stderr.
+/// The log of `run`, on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Log")]
 pub struct LogConfig {
-    /// The least weight that is written.
+    /// The lowest level that is logged.
     pub level: LogLevel,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
@@ -338,28 +368,28 @@ impl Default for LogConfig {
     }
 }
 
-/// The weight of a log line.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Something that needs a person.
+    /// An error that needs an operator now.
     Error,
-    /// Something that may need a person soon.
+    /// A problem that may need an operator soon.
     Warn,
-    /// What an operator wants to know.
+    /// Normal events, such as a start or a new server.
     Info,
-    /// How the node comes to its decisions.
+    /// The decisions of the node, and their reasons.
     Debug,
-    /// Every datagram.
+    /// Every step, such as each datagram.
     Trace,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

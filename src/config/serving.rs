@@ -1,32 +1,35 @@
-//! The sections of what a node keeps and serves: registry, publishing, files, HTTP and the ancestors' wires.
+//! The sections of what a node stores, publishes and serves: registry, publishing, files, HTTP and
+//! the legacy protocols.
+//!
+//! A doc comment here is the description of the setting in the schema, as in `sections`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{DynipServer, FileMode, OfferName};
-use super::{ConfigDuration, Size, schema};
-use crate::model::{HttpUrl, NodeId, Owner};
+use super::text::{DynipServer, OfferName};
+use super::{ConfigDuration, schema};
 
-/// What a server keeps of every node.
+/// The registry: the records of all nodes, on a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Registry")]
 pub struct RegistryConfig {
-    /// How long a record counts as present without being renewed, `5s` to `24h`. A node asks for its own lease, and a
-    /// server grants it; a node that dies is gone after this time.
+    /// How long a node counts as present without renewing its record: `5s` to `24h`. Each node
+    /// requests its own lease, and a server grants at most its own. A node that fails counts as
+    /// expired after this time.
     pub lease: ConfigDuration,
-    /// How long the addresses that a node had are remembered.
+    /// How long the former addresses of a node are kept.
     pub history: ConfigDuration,
-    /// A name whose holder is gone this long may be taken by another node. `0s` where machines come back with a fresh
-    /// identity: pods without a volume.
+    /// How long a node must be absent before another node can claim its name. Set `0s` if machines
+    /// come back with a new identity, such as pods without a volume.
     pub release_after: ConfigDuration,
-    /// Where the records are kept.
+    /// The store of the records.
     pub store: StoreConfig,
-    /// A file of all records for other programs, written anew after each change. Null: none.
+    /// A file with all records for other programs, which is replaced after each change. Null: no
+    /// file.
     pub export: Option<ExportConfig>,
 }
 
@@ -43,21 +46,21 @@ impl Default for RegistryConfig {
     }
 }
 
-/// Where records are kept.
+/// The store of the records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 #[schemars(rename = "Store")]
 pub enum StoreConfig {
-    /// One file of this node.
+    /// One file on this node.
     Embedded {
-        /// The file. Relative to the state directory.
+        /// The path of the file. Relative to the state directory.
         #[serde(default = "registry_file")]
         #[schemars(with = "schema::Path")]
         path: PathBuf,
     },
     /// An etcd cluster. Not available yet.
     Etcd {
-        /// The cluster's members.
+        /// The URLs of the members of the cluster. At most 16.
         #[schemars(with = "Vec<schema::Endpoint>", length(min = 1, max = 16))]
         endpoints: Vec<String>,
     },
@@ -75,15 +78,15 @@ impl Default for StoreConfig {
     }
 }
 
-/// A file of all records for other programs.
+/// A file with all records for other programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Export")]
 pub struct ExportConfig {
-    /// The file, replaced as a whole. Relative to the state directory.
+    /// The path of the file, which is always replaced as a whole. Relative to the state directory.
     #[schemars(with = "schema::Path")]
     pub path: PathBuf,
-    /// The shape of its JSON.
+    /// The format of the file.
     pub format: ExportFormat,
 }
 
@@ -96,35 +99,39 @@ impl Default for ExportConfig {
     }
 }
 
-/// The shape of the export.
+/// The format of the exported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportFormat {
-    /// Everything that is known of each node, as `hereabouts nodes --output json` prints it.
+    /// JSON with everything that the registry knows of each node, as `hereabouts nodes --output
+    /// json` prints it.
     Hereabouts,
-    /// DynIP's file: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`.
+    /// The JSON file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`.
     Dynip,
 }
 
-/// Where a node makes its own record known.
+/// A target that a node publishes its own record to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum PublishTarget {
     /// The servers of the channel.
     Server {},
-    /// Multicast DNS: `NAME.local` and a service with the labels, for every program on the link, on each interface with
-    /// that interface's own addresses. Whoever is on the link sees them, with or without the key.
+    /// Multicast DNS: `NAME.local`, and a service with the labels of the node. Each interface
+    /// announces its own addresses. All hosts on the link can see them, with or without the key.
     Mdns {
-        /// The domain; multicast DNS has this one (RFC 6762 §3), others are not available yet.
+        /// The domain. Multicast DNS has the domain `local` (RFC 6762 §3); others are not available
+        /// yet.
         #[serde(default = "local_domain")]
         #[schemars(pattern(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$"), extend("format" = "hereabouts-Domain"))]
         domain: String,
     },
-    /// A DynIP server: the node's name in one unsealed datagram, which proves nothing. The server sees from where it comes.
+    /// A DynIP server. It gets the name of the node in an unsealed datagram that proves nothing,
+    /// and records the source address of the datagram.
     Dynip {
-        /// The server.
+        /// The address of the server.
         server: DynipServer,
-        /// How often it is told, and whenever this node's addresses change. `10s` to `24h`.
+        /// The time between two datagrams: `10s` to `24h`. A datagram is also sent whenever the
+        /// addresses of this node change.
         #[serde(default = "dynip_every")]
         every: ConfigDuration,
     },
@@ -138,176 +145,39 @@ fn local_domain() -> String {
     "local".into()
 }
 
-/// Files that servers hold and nodes pull.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Files")]
-pub struct FilesConfig {
-    /// Files that this server holds for nodes to pull.
-    #[schemars(length(max = 64))]
-    pub offer: Vec<Offer>,
-    /// Files that this node takes from its servers, and nothing else.
-    #[schemars(length(max = 64))]
-    pub accept: Vec<Accept>,
-    /// A node waits a random part of this time before it visits a server that has news, so that a fleet does not do so at once.
-    pub spread: ConfigDuration,
-}
-
-impl Default for FilesConfig {
-    fn default() -> Self {
-        Self {
-            offer: Vec::new(),
-            accept: Vec::new(),
-            spread: ConfigDuration::from_secs(10),
-        }
-    }
-}
-
-/// A file that a server holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Offer {
-    /// Its name on the channel.
-    pub name: OfferName,
-    /// The file. Relative to the directory of this file.
-    #[schemars(with = "schema::Path")]
-    pub path: PathBuf,
-}
-
-/// A file that a node takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Accept {
-    /// The name under which a server offers it.
-    pub name: OfferName,
-    /// Where it goes; it is replaced as a whole. Relative to the state directory.
-    #[schemars(with = "schema::Path")]
-    pub path: PathBuf,
-    /// The permission bits that it gets.
-    #[serde(default = "usual_mode")]
-    pub mode: FileMode,
-    /// Whose it is: `USER`, `USER:GROUP` or `:GROUP`, names or numbers. Null: that of the file which was there, as far as this node may give
-    /// files away; else the user that runs hereabouts.
-    #[serde(default)]
-    #[schemars(with = "Option<schema::OwnerText>")]
-    pub owner: Option<Owner>,
-    /// The largest file that is taken.
-    #[serde(default = "usual_size")]
-    pub max_size: Size,
-    /// The server whose file is taken: its node id, as `hereabouts discover --output json` prints it. Null: the first server that
-    /// offers it, and from then on that one only.
-    #[serde(default)]
-    #[schemars(with = "Option<schema::NodeIdText>")]
-    pub server: Option<NodeId>,
-    /// What is done after it was replaced. Null: nothing.
-    #[serde(default)]
-    pub after: Option<AfterAction>,
-}
-
-fn usual_mode() -> FileMode {
-    FileMode(0o644)
-}
-
-fn usual_size() -> Size {
-    Size(1 << 30)
-}
-
-/// What is done after a file was replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-#[schemars(rename = "After")]
-pub enum AfterAction {
-    /// A program is started, without a shell.
-    Exec {
-        /// The program and its arguments.
-        #[schemars(length(min = 1, max = 64))]
-        command: Vec<String>,
-        /// How long it may take before it is killed.
-        #[serde(default = "usual_limit")]
-        limit: ConfigDuration,
-    },
-    /// A signal is sent to a process.
-    Signal {
-        /// The file that holds its process id. Relative to the state directory.
-        #[schemars(with = "schema::Path")]
-        pid_file: PathBuf,
-        /// The signal.
-        #[serde(default)]
-        signal: SignalName,
-    },
-    /// A URL gets a POST with JSON that says what was taken. Any answer but 2xx is a failure; redirects are not followed.
-    Webhook {
-        /// The URL, `http` or `https`.
-        #[schemars(with = "schema::Url")]
-        url: HttpUrl,
-        /// Further headers. Secrets don't belong here: the configuration is no secret file.
-        #[serde(default)]
-        #[schemars(with = "schema::Headers")]
-        headers: BTreeMap<String, String>,
-        /// A file whose first line is sent as bearer token. Relative to the directory of this file. Null: none.
-        #[serde(default)]
-        #[schemars(with = "Option<schema::Path>")]
-        token_file: Option<PathBuf>,
-        /// A PEM file with the certificate authorities that are trusted, and no others. Relative to the directory of this file. Null:
-        /// those that Mozilla trusts, which are built in.
-        #[serde(default)]
-        #[schemars(with = "Option<schema::Path>")]
-        ca_file: Option<PathBuf>,
-        /// How long the whole request may take.
-        #[serde(default = "usual_limit")]
-        limit: ConfigDuration,
-    },
-}
-
-fn usual_limit() -> ConfigDuration {
-    ConfigDuration::from_secs(60)
-}
-
-/// A signal that programs take as a wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "Signal")]
-pub enum SignalName {
-    /// Read your files again, by custom.
-    #[default]
-    Hup,
-    /// As the program defines it.
-    Usr1,
-    /// As the program defines it.
-    Usr2,
-    /// End.
-    Term,
-}
-
 /// The HTTP interface. Not available yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Http")]
 pub struct HttpConfig {
-    /// Where it listens, such as `127.0.0.1:24374`. Null: nowhere.
+    /// The address and the port to listen on, such as `127.0.0.1:24374`. Null: the interface is
+    /// off.
     // The default becomes 127.0.0.1:24374 when the interface arrives.
     #[schemars(with = "Option<schema::Socket>")]
     pub listen: Option<SocketAddr>,
-    /// A file with the token that every request must carry. Relative to the directory of this file. Null: no token.
+    /// A file with the token that every request must have. Relative to the directory of this file.
+    /// Null: no token.
     #[schemars(with = "Option<schema::Path>")]
     pub token_file: Option<PathBuf>,
 }
 
-/// The wires of PyDiscover, DynIP and the terminals, each off unless it is named: none of them proves who speaks, so anyone
-/// on the network can say anything by them. `docs/reference/legacy-protocols.md` says for each what that means.
+/// The legacy protocols: PyDiscover, DynIP and the terminals. Each one is off unless it has an
+/// entry here. None of them proves who sends, so anyone on the network can send anything by them:
+/// see `docs/reference/legacy-protocols.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Compat")]
 pub struct CompatConfig {
-    /// PyDiscover 1.0.
+    /// PyDiscover 1.0. Null: off.
     pub pydiscover: Option<PydiscoverConfig>,
-    /// DynIP 0.1.
+    /// DynIP 0.1. Null: off.
     pub dynip: Option<DynipConfig>,
-    /// The terminals and their base.
+    /// The terminals and their base. Null: off.
     pub terminals: Option<TerminalsConfig>,
 }
 
-/// Answers PyDiscover's queries with `info`, on a server; by the method `pydiscover` any node asks on this port and channel.
+/// PyDiscover. A server answers its queries with `info`. Any node with the method `pydiscover`
+/// sends queries to this port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Pydiscover")]
@@ -315,14 +185,16 @@ pub struct PydiscoverConfig {
     /// The UDP port.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// The channel that queries begin with. It is sent in the clear, so it keeps nobody out.
+    /// The channel of PyDiscover, with which each query begins: 1 to 64 characters. It is sent in
+    /// the clear, so it protects nothing.
     #[schemars(length(min = 1, max = 64))]
     pub magic: String,
-    /// A file with the password, its first line. Relative to the directory of this file. Null: no password. PyDiscover uses one
-    /// key stream for every datagram and checks nothing, so one known answer opens all others: it hides little.
+    /// A file with the password on its first line. Relative to the directory of this file. Null: no
+    /// password. The password protects little: PyDiscover encrypts every datagram with one key
+    /// stream and verifies nothing, so anyone who knows one answer can read all others.
     #[schemars(with = "Option<schema::Path>")]
     pub password_file: Option<PathBuf>,
-    /// Whether a wrong channel or password gets no answer at all.
+    /// Whether a query with a wrong channel or password gets no answer at all.
     pub hidden: bool,
 }
 
@@ -337,8 +209,8 @@ impl Default for PydiscoverConfig {
     }
 }
 
-/// Takes DynIP's datagrams as records, on a server. Anyone who reaches the port can claim any name that no node of the
-/// channel holds.
+/// DynIP. A server accepts its datagrams as records. Anyone who reaches the port can claim any name
+/// that no node of the channel holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Dynip")]
@@ -346,7 +218,8 @@ pub struct DynipConfig {
     /// The UDP port.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// How long a name counts as present after its datagram, `1m` to `30d`: longer than the pause of the clients' cron jobs.
+    /// How long a name counts as present after its datagram: `1m` to `30d`. It must be longer than
+    /// the interval of the clients' cron jobs.
     pub lease: ConfigDuration,
 }
 
@@ -359,7 +232,8 @@ impl Default for DynipConfig {
     }
 }
 
-/// On a server, a base: it calls the terminals, and records who answers. On a client, a terminal: it answers a base.
+/// The terminals. A server is a base: it calls the terminals and records those that answer. A
+/// client is a terminal: it answers a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Terminals")]
@@ -367,7 +241,8 @@ pub struct TerminalsConfig {
     /// The UDP and TCP port.
     #[schemars(range(min = 1))]
     pub port: u16,
-    /// The file that terminals get: on a server its name in `files.offer`, on a client in `files.accept`. Null: none.
+    /// The name of the file that terminals get, in `files.offer` of a server or in `files.accept`
+    /// of a client. Null: no file.
     pub file: Option<OfferName>,
 }
 

@@ -1,58 +1,18 @@
-//! Texts with rules of their own: interface patterns, server addresses, file modes, offer names.
+//! Settings with a text form of their own: interface patterns, server addresses, file modes and
+//! names.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::DEFAULT_PORT;
-use crate::model::is_host;
+use crate::model::{is_host, text_type};
 
-/// Gives a type that parses and prints itself what a setting needs: `Debug`, serde and a JSON Schema.
-///
-/// `{ … }` are the keywords of its schema beside `type: string` and the description.
-macro_rules! text_type {
-    ($type:ty, $name:literal, $description:literal, { $($keyword:literal: $value:expr),* $(,)? }) => {
-        impl std::fmt::Debug for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                std::fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl schemars::JsonSchema for $type {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({
-                    "type": "string",
-                    "description": $description,
-                    "format": concat!("hereabouts-", $name),
-                    $($keyword: $value),*
-                })
-            }
-        }
-    };
-}
-pub(super) use text_type;
-
-/// A pattern for interface names: the name itself, with `*` for any characters and `?` for one.
+/// A pattern for the names of interfaces: the name itself, with `*` for any characters and `?` for
+/// one character.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct InterfacePattern(Box<str>);
 
-/// Why a text is not an interface pattern.
+/// A text is not an interface pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an interface pattern has 1 to 31 printable ASCII characters without '/', ':' or spaces, such as \"eth0\" or \"wl*\""
@@ -60,7 +20,8 @@ pub struct InterfacePattern(Box<str>);
 pub struct InterfacePatternError;
 
 impl InterfacePattern {
-    /// The longest pattern, in bytes: an interface name has 15, so more than double is a mistake.
+    /// The longest pattern, in bytes. An interface name has at most 15, so a pattern of more than
+    /// double is a mistake.
     pub const MAX: usize = 31;
     const PATTERN: &'static str = "^[!-.0-9;-~]{1,31}$";
 
@@ -86,47 +47,91 @@ impl FromStr for InterfacePattern {
     }
 }
 
-impl fmt::Display for InterfacePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
 text_type!(
     InterfacePattern,
+    as_str,
     "InterfacePattern",
-    "A pattern for interface names: the name itself, with `*` for any characters and `?` for one.",
+    "A pattern for the names of interfaces: the name itself, with `*` for any characters and `?` for one character.",
     { "pattern": InterfacePattern::PATTERN }
 );
 
-/// Where a known server is asked: a host name or an IP address, with a port.
+/// The address of a known server: a host name or an IP address, with a port.
 ///
-/// As text `host`, `host:port`, `192.0.2.1:port`, `2001:db8::1` or `[2001:db8::1]:port`.
+/// The text form is `host`, `host:port`, `192.0.2.1:port`, `2001:db8::1` or `[2001:db8::1]:port`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
-    /// The host name or IP address, without brackets.
+    /// The host name or the IP address, without brackets.
     pub host: Box<str>,
-    /// The UDP and TCP port; [`DEFAULT_PORT`] where none is written.
+    /// The UDP and TCP port; [`DEFAULT_PORT`] if the text has none.
     pub port: u16,
 }
 
-/// Why a text is not a server's address.
+/// Why a text is not the address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerAddressError {
-    /// No host name and no IP address.
+    /// The text has no host name and no IP address.
     #[error(
-        "a server is a host name or an IP address, with a port if it is not the usual one: \"hub.example.org:24373\", \"[2001:db8::1]:24373\""
+        "a server is a host name or an IP address, with a port unless it is the default: \"hub.example.org:24373\", \"[2001:db8::1]:24373\""
     )]
     Host,
-    /// A port that is no number from 1 to 65535.
-    #[error("the port behind the last ':' is a number from 1 to 65535")]
+    /// The port is not a number from 1 to 65535.
+    #[error("the port after the last ':' is not a number from 1 to 65535")]
     Port,
 }
 
 impl ServerAddress {
-    // What the host may be is left to the loader: an IPv6 address is no matter for a pattern.
+    // The parser alone decides which hosts are valid: a pattern can't express an IPv6 address.
     const PATTERN: &'static str =
         r"^(\[[0-9A-Fa-f:.%]+\]|[0-9A-Fa-f:.]+|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
+
+    /// Parses a text; `default_port` is the port of a text without one.
+    fn parse(text: &str, default_port: u16) -> Result<Self, ServerAddressError> {
+        let (host, port) = split_host_and_port(text)?;
+        let port = match port {
+            None => default_port,
+            Some(port) => parse_port(port)?,
+        };
+        Ok(Self {
+            host: host.into(),
+            port,
+        })
+    }
+}
+
+/// The host without brackets, and the text of the port if there is one.
+fn split_host_and_port(text: &str) -> Result<(&str, Option<&str>), ServerAddressError> {
+    let is_ipv6 = |host: &str| host.parse::<std::net::Ipv6Addr>().is_ok();
+    if is_ipv6(text) {
+        return Ok((text, None));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or(ServerAddressError::Host)?;
+        if !is_ipv6(host) {
+            return Err(ServerAddressError::Host);
+        }
+        if rest.is_empty() {
+            return Ok((host, None));
+        }
+        let port = rest.strip_prefix(':').ok_or(ServerAddressError::Port)?;
+        return Ok((host, Some(port)));
+    }
+    let (host, port) = text
+        .split_once(':')
+        .map_or((text, None), |(host, port)| (host, Some(port)));
+    if is_host(host) {
+        Ok((host, port))
+    } else {
+        Err(ServerAddressError::Host)
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, ServerAddressError> {
+    // `u16::from_str` would accept a sign.
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if is_number && port != 0 => Ok(port),
+        _ => Err(ServerAddressError::Port),
+    }
 }
 
 impl FromStr for ServerAddress {
@@ -134,51 +139,6 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, ServerAddressError> {
         Self::parse(text, DEFAULT_PORT)
-    }
-}
-
-impl ServerAddress {
-    /// Parses a text, with the port that counts where none is written.
-    fn parse(text: &str, default_port: u16) -> Result<Self, ServerAddressError> {
-        let plain = |host: &str, port| {
-            Ok(Self {
-                host: host.into(),
-                port,
-            })
-        };
-        if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return plain(text, default_port);
-        }
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or(ServerAddressError::Host)?;
-                host.parse::<std::net::Ipv6Addr>()
-                    .map_err(|_| ServerAddressError::Host)?;
-                let port = if port.is_empty() {
-                    None
-                } else {
-                    Some(port.strip_prefix(':').ok_or(ServerAddressError::Port)?)
-                };
-                (host, port)
-            }
-            None => {
-                let (host, port) = text
-                    .split_once(':')
-                    .map_or((text, None), |(host, port)| (host, Some(port)));
-                if !is_host(host) {
-                    return Err(ServerAddressError::Host);
-                }
-                (host, port)
-            }
-        };
-        match port {
-            None => plain(host, default_port),
-            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse() {
-                Ok(port) if port != 0 => plain(host, port),
-                _ => Err(ServerAddressError::Port),
-            },
-            Some(_) => Err(ServerAddressError::Port),
-        }
     }
 }
 
@@ -199,12 +159,12 @@ text_type!(
     { "pattern": ServerAddress::PATTERN }
 );
 
-/// Where a DynIP server listens: a host name or an IP address, with a port.
+/// The address of a DynIP server: a host name or an IP address, with a port.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DynipServer(pub ServerAddress);
 
 impl DynipServer {
-    /// The port where none is written.
+    /// The UDP port of a text that has none.
     pub const PORT: u16 = 28630;
 }
 
@@ -229,13 +189,13 @@ text_type!(
     { "pattern": ServerAddress::PATTERN }
 );
 
-/// The permission bits of a file, as text: `0644`.
+/// The permission bits of a file. The text form is octal: `0644`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileMode(pub u32);
 
-/// Why a text is not a file mode.
+/// A text is not a file mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a file mode has three octal digits, with a 0 before them if you like: \"0644\"")]
+#[error("a file mode has three octal digits, with an optional 0 before them: \"0644\"")]
 pub struct FileModeError;
 
 impl FromStr for FileMode {
@@ -269,14 +229,15 @@ text_type!(
     { "pattern": "^0?[0-7]{3}$" }
 );
 
-/// The name of an offered file, the same for who offers and who accepts.
+/// The name of a file on the channel. The server that offers the file and the nodes that accept it
+/// use the same name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OfferName(Box<str>);
 
-/// Why a text is not the name of an offer.
+/// A text is not the name of an offered file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the name of an offer has 1 to 63 letters, digits, '-', '_' and '.', a letter or digit first"
+    "the name of an offered file has 1 to 63 letters, digits, '-', '_' and '.', and begins with a letter or a digit"
 )]
 pub struct OfferNameError;
 
@@ -306,30 +267,25 @@ impl FromStr for OfferName {
     }
 }
 
-impl fmt::Display for OfferName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
 text_type!(
     OfferName,
+    as_str,
     "OfferName",
-    "The name of an offered file: 1 to 63 letters, digits, `-`, `_` and `.`, a letter or digit first.",
+    "The name of an offered file: 1 to 63 letters, digits, `-`, `_` and `.`, beginning with a letter or a digit.",
     { "pattern": OfferName::PATTERN }
 );
 
-/// The name of a channel, for people: 1 to 63 bytes without control characters.
+/// The name of a channel: 1 to 63 printable ASCII characters without spaces.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ChannelName(Box<str>);
 
-/// Why a text is not the name of a channel.
+/// A text is not the name of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the name of a channel has 1 to 63 printable ASCII characters without spaces")]
 pub struct ChannelNameError;
 
 impl ChannelName {
-    /// The name of a channel that nobody named.
+    /// The default name.
     pub(super) fn home() -> Self {
         Self("home".into())
     }
@@ -353,14 +309,9 @@ impl FromStr for ChannelName {
     }
 }
 
-impl fmt::Display for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
 text_type!(
     ChannelName,
+    as_str,
     "ChannelName",
     "The name of a channel: 1 to 63 printable ASCII characters without spaces.",
     { "pattern": "^[!-~]{1,63}$" }

@@ -1,46 +1,45 @@
-//! The ways to find a server, in the order that the configuration gives them.
+//! The methods of finding a server, in the order of the configuration, and the progress of each.
 
 use std::time::Duration;
 
-use super::schedule::AskSchedule;
+use super::schedule::QuerySchedule;
 use crate::model::Method;
 
-/// How far a method has come, for `status`.
+/// The progress of a method, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodStatus {
-    /// The method.
     pub method: Method,
-    /// How far it has come.
     pub state: MethodState,
-    /// Queries sent since the search began; with [`Method::Mdns`] rounds of asking all candidates.
+    /// Queries sent since the search began; with [`Method::Mdns`] the rounds in which all
+    /// candidates were asked.
     pub asked: u32,
-    /// Addresses that it brought to be asked; only [`Method::Mdns`] brings any.
+    /// Addresses that the method found and this node asks; always 0 except with [`Method::Mdns`].
     pub candidates: usize,
     /// Why the last query could not be sent, if it could not.
     pub failure: Option<String>,
 }
 
-/// How far a method has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodState {
     /// The methods before it still have time, or found a server.
     Waiting,
-    /// It asks, and nobody answered yet.
+    /// It sends queries, and no server has answered yet.
     Asking,
-    /// It had its time, and no server answered; it goes on asking beside the next one.
+    /// No server answered within its time; it keeps sending queries beside the next method.
     Unanswered,
-    /// It brought this many of the servers that are known now.
+    /// It found this many of the servers that are known now.
     Found(u32),
 }
 
-/// One method of the engine, with its timetable.
+/// One method within a search of the engine.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) method: Method,
-    pub(super) schedule: Option<AskSchedule>,
+    /// `None` until the method starts.
+    pub(super) schedule: Option<QuerySchedule>,
     pub(super) asked: u32,
     pub(super) failure: Option<String>,
-    /// When the search that this attempt belongs to gives it the word.
+    /// When the method starts, unless a server is found before.
     pub(super) starts: Duration,
 }
 

@@ -1,28 +1,30 @@
-//! This node's own record, signed anew when it changes.
+//! This node's own record: it goes in as settings and addresses, and comes out signed.
+//!
+//! [`OwnRecord`] signs again whenever the content changes, and hands out each sequence number once.
+//! It must never sign two different records under the same epoch and sequence number.
 
 use std::time::Duration;
+
+use tracing::debug;
 
 use crate::model::{Address, Labels, Lease, NodeId, NodeName, Record, Role};
 use crate::wire::KeyId;
 use crate::wire::identity::{Identity, RenewalKey};
 use crate::wire::v1::{Renewal, SignedRecord};
 
-/// What the node says of itself, as the configuration and the state directory give it.
+/// The parts of the record that the configuration and the state directory determine.
 #[derive(Debug, Clone)]
 pub struct OwnSettings {
-    /// Its name.
     pub name: NodeName,
-    /// The epoch of this start.
+    /// Grows with every start of this node.
     pub epoch: u64,
     /// Random at every start.
     pub boot: u64,
-    /// The lease it asks for.
+    /// The lease that this node asks for.
     pub lease: Lease,
-    /// The port it listens on.
+    /// The port on which this node listens.
     pub port: u16,
-    /// What it runs as.
     pub role: Role,
-    /// Its labels.
     pub labels: Labels,
 }
 
@@ -33,14 +35,14 @@ pub struct OwnRecord {
     key: KeyId,
     record: Record,
     signed: SignedRecord,
-    /// Raised when what the record says changes; its sequence number alone does not count.
+    /// Counts changes of the record's content or epoch; a new sequence number alone is no change.
     version: u64,
-    /// The last sequence number used by a record or a renewal.
+    /// The last sequence number that a record or a renewal used.
     last_sequence: u64,
 }
 
 impl OwnRecord {
-    /// A record without addresses, signed under `key`.
+    /// Creates a record without addresses, signed under `key`.
     pub fn new(identity: Identity, key: KeyId, settings: OwnSettings) -> Self {
         let OwnSettings {
             name,
@@ -73,39 +75,37 @@ impl OwnRecord {
         }
     }
 
-    /// The node's id.
     pub fn id(&self) -> NodeId {
         self.identity.id()
     }
 
-    /// The node's identity.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The record as it was signed last.
+    /// The record as it was signed most recently.
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The signed record that answers carry; its sequence number may be older than a renewal's.
+    /// The signed record for answers; its sequence number may be older than that of the last
+    /// renewal.
     pub fn signed(&self) -> &SignedRecord {
         &self.signed
     }
 
-    /// Counts changes of what the record says.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Takes the addresses found; whether the record changed.
-    pub fn set_addresses(&mut self, addresses: Vec<Address>) -> bool {
-        // What did not fit last time must not look like a change each time: compare by what fits.
-        let mut addresses = addresses;
+    /// Replaces the addresses. Returns whether the record changed.
+    pub fn set_addresses(&mut self, mut addresses: Vec<Address>) -> bool {
+        // Addresses that did not fit last time must not look like a change each time, so only those
+        // that fit count.
         addresses.truncate(Record::MAX_ADDRESSES);
         let same = self.record.addresses == addresses
             || (addresses.len() > self.record.addresses.len()
-                && self.signed.body.len() + LONGEST_ADDRESS > SignedRecord::MAX_BODY
+                && self.signed.body.len() + MAX_ADDRESS_BYTES > SignedRecord::MAX_BODY
                 && addresses.starts_with(&self.record.addresses));
         if same {
             return false;
@@ -116,7 +116,7 @@ impl OwnRecord {
         true
     }
 
-    /// The signed record with a sequence number that no renewal has used since.
+    /// The signed record, signed again if a renewal has used a later sequence number since.
     pub fn for_registering(&mut self) -> &SignedRecord {
         if self.last_sequence != self.record.sequence {
             self.sign_again();
@@ -124,14 +124,28 @@ impl OwnRecord {
         &self.signed
     }
 
-    /// Goes past an epoch or sequence number that a server has on record; whether the epoch was raised.
+    /// Moves past an epoch and sequence number that a server has on record. Returns whether the
+    /// epoch was raised.
     ///
-    /// A refusal is not signed, so what no node ever reaches is a lie and passed over: it would use up all numbers.
+    /// A refusal is not signed. A number that no node ever reaches must be forged, and is ignored:
+    /// following it would use up all numbers.
     pub fn overtake(&mut self, epoch: u64, sequence: u64) -> bool {
-        if (epoch, sequence) < (self.record.epoch, self.last_sequence) || epoch > GREATEST_EPOCH {
+        let own = (self.record.epoch, self.last_sequence);
+        if (epoch, sequence) < own || epoch > MAX_EPOCH {
+            debug!(
+                epoch,
+                sequence,
+                own_epoch = own.0,
+                own_sequence = own.1,
+                "the order that a server has on record is older than ours, or impossible; ignored"
+            );
             return false;
         }
-        if epoch > self.record.epoch || sequence > GREATEST_SEQUENCE {
+        debug!(
+            epoch,
+            sequence, "a server has a newer order of this node's record; moving past it"
+        );
+        if epoch > self.record.epoch || sequence > MAX_SEQUENCE {
             return self.begin_epoch(epoch);
         }
         self.last_sequence = sequence;
@@ -140,25 +154,27 @@ impl OwnRecord {
         false
     }
 
-    /// Begins an epoch past this one and the own; whether that is possible.
+    /// Begins an epoch that is greater than `past` and than the current one. Returns whether that
+    /// is possible.
     pub(super) fn begin_epoch(&mut self, past: u64) -> bool {
         let past = past.max(self.record.epoch);
-        if past > GREATEST_EPOCH {
+        if past > MAX_EPOCH {
             return false;
         }
-        (self.record.epoch, self.last_sequence) = (past + 1, 0);
+        self.record.epoch = past + 1;
+        self.last_sequence = 0;
         self.version += 1;
         self.sign_again();
         true
     }
 
-    /// A sequence number that nothing has used yet.
+    /// Takes the next unused sequence number.
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.last_sequence += 1;
         self.last_sequence
     }
 
-    /// A record with lease zero, to be sent as the last word.
+    /// Signs a record with lease zero, which is the last message of this node.
     pub fn goodbye(&mut self) -> SignedRecord {
         self.last_sequence += 1;
         let mut record = Record {
@@ -169,7 +185,7 @@ impl OwnRecord {
         sign(&mut record, &self.identity, self.key)
     }
 
-    /// A renewal of what the server holds since `base`.
+    /// Creates a renewal of the full record that the server holds under the sequence number `base`.
     pub fn renewal(&mut self, base: u64, key: &RenewalKey, server: &NodeId) -> Renewal {
         let sequence = self.next_sequence();
         key.renewal(
@@ -188,26 +204,30 @@ impl OwnRecord {
     }
 }
 
-/// The greatest epoch that is believed: epochs are counts of starts, or seconds since 1970.
-const GREATEST_EPOCH: u64 = 1 << 48;
-/// The greatest sequence number that is believed, and gone past: a million messages a second for centuries stay below.
-const GREATEST_SEQUENCE: u64 = 1 << 56;
-/// More than the CBOR of one address.
-const LONGEST_ADDRESS: usize = 48;
+/// The greatest plausible epoch: epochs are counts of starts, or seconds since 1970.
+const MAX_EPOCH: u64 = 1 << 48;
+/// The greatest sequence number that this node moves past within an epoch: a million messages a
+/// second for centuries stay below it.
+const MAX_SEQUENCE: u64 = 1 << 56;
+/// No address takes more bytes of CBOR than this.
+const MAX_ADDRESS_BYTES: usize = 48;
 
-/// Signs, leaving out the last addresses where all do not fit: they are the least useful ones.
+/// Signs a record. Where it is too long, the last addresses are left out, since they are the least
+/// useful ones.
 fn sign(record: &mut Record, identity: &Identity, key: KeyId) -> SignedRecord {
     loop {
         match SignedRecord::sign(record, identity, key) {
             Ok(signed) => return signed,
-            // Without addresses the limits of names and labels keep a body under MAX_BODY, so this ends.
+            // Without addresses the limits of names and labels keep a body under MAX_BODY, so the
+            // loop ends.
             Err(_) if record.addresses.pop().is_some() => {}
             Err(_) => record.labels = Labels::default(),
         }
     }
 }
 
-/// How long before the end of a lease the first renewal goes out: it has two more thirds to get through.
+/// How long after an acknowledgement the first renewal is sent: two thirds of the lease remain for
+/// further tries.
 pub fn renew_after(lease: Lease) -> Duration {
     (lease.duration() / 3).max(Duration::from_secs(1))
 }

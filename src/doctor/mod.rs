@@ -1,31 +1,38 @@
-//! `hereabouts doctor`: which thing is wrong, and how to mend it.
+//! `hereabouts doctor`: finds what is wrong, and how to fix it.
 //!
-//! `observe` looks at this machine and asks the network, and gives plain `observations`; `judge` makes findings of
-//! them, purely, so that each finding has a test without a network. Nothing that it does changes anything: no key is made,
-//! no state is written but a probe file that is removed at once.
+//! - `observe` checks this machine; it uses `environment` for the program's surroundings and
+//!   `probe` for the network. Out come plain `observations`.
+//! - `firewall` evaluates the rule set of nftables for the datagrams of discovery. Pure.
+//! - `diagnose` turns the observations into findings. Pure, so that each finding has a test without
+//!   a network.
 //!
-//! Where a node runs, its own port is in use: the doctor asks from a port of its own, and whether multicast comes back is
-//! told by whether the node of this machine answers. Where none runs, the doctor takes the node's port for a moment, so
-//! that a firewall treats it as it would treat the node.
+//! The doctor changes nothing. It generates no key, and it writes no state except a probe file or
+//! directory that it removes at once.
+//!
+//! Where a node runs, the node's port is in use. So the doctor queries from a port of its own, and
+//! the answers of the node of this machine show whether multicast comes back. Where no node runs,
+//! the doctor binds the node's port for a moment, so that a firewall treats it as it would treat
+//! the node.
 
 mod diagnose;
+mod environment;
 mod firewall;
 mod observations;
 mod observe;
 mod probe;
-mod surroundings;
 
 use std::path::PathBuf;
 
 use crate::api::control::AskError;
 use crate::api::view::{FindingView, StatusView};
 use crate::config::Config;
-use observations::NodeSeen;
+use observations::NodeState;
 
-/// Looks at everything that can be wrong; takes some three seconds, and at most ten where a resolver hangs.
+/// Checks everything that can be wrong. Takes some three seconds, and at most ten where a resolver
+/// hangs.
 ///
-/// `running` is what the control socket said when it was asked for the status. `progress` hears what is looked at next.
-/// Must be called within a tokio runtime.
+/// `running` is the answer of the control socket to a request for the status. `progress` is called
+/// with what is checked next. Must be called within a tokio runtime.
 pub async fn examine(
     config: &Config,
     source: Option<PathBuf>,
@@ -33,30 +40,32 @@ pub async fn examine(
     progress: &mut dyn FnMut(&str),
 ) -> Vec<FindingView> {
     let node = match running {
-        Ok(status) => NodeSeen::Running(status),
-        Err(AskError::NoNode { .. }) => NodeSeen::Absent,
-        Err(error) => NodeSeen::Unreachable {
-            why: error.to_string(),
+        Ok(status) => NodeState::Running(status),
+        Err(AskError::NoNode { .. }) => NodeState::Absent,
+        Err(error) => NodeState::Unreachable {
+            reason: error.to_string(),
             remedy: remedy(&error),
             foreign: matches!(error, AskError::NoPermission { .. }),
         },
     };
-    let seen = observe::observe(config, source, node, progress).await;
+    let observed = observe::observe(config, source, node, progress).await;
     progress("");
-    diagnose::diagnose(&seen)
+    diagnose::diagnose(&observed)
 }
 
-/// What to do about a node that can't be asked.
+/// What to do about a node whose control socket does not answer as it should.
 fn remedy(error: &AskError) -> &'static str {
     match error {
-        AskError::NoPermission { .. } => "run doctor as the user that runs the node, or as root",
-        AskError::TimedOut { .. } => {
-            "it hangs, or its machine is too busy: look into its log, and start it again"
+        AskError::NoPermission { .. } => {
+            "run hereabouts doctor as the user that runs the node, or as root"
         }
-        AskError::WrongAnswer { .. } => "start the node again with the version of this command",
+        AskError::TimedOut { .. } => {
+            "read its log, and restart it: it hangs, or its machine is too busy"
+        }
+        AskError::WrongAnswer { .. } => "restart the node with the version of this command",
         AskError::TooLong { .. } => "set node.state_dir to a shorter path",
         AskError::NoNode { .. } | AskError::Refused { .. } | AskError::Io(_) => {
-            "look into its log, and start it again"
+            "read its log, and restart it"
         }
     }
 }

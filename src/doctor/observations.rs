@@ -1,36 +1,36 @@
-//! What was seen, as plain values: all that the judge knows. Pure.
+//! The observations of one examination, as plain values: the whole input of the diagnosis. Pure.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::firewall::{Keeper, Verdict};
+use super::firewall::{Manager, Verdict};
 use crate::api::view::StatusView;
 use crate::model::{InterfaceName, NodeId, Role};
 use crate::net::{Family, FanoutMethod};
 
-/// All that was seen in one examination.
 #[derive(Debug, Clone)]
 pub(super) struct Observations {
     pub(super) setup: Setup,
-    pub(super) key: KeySeen,
-    pub(super) state: StateSeen,
-    pub(super) node: NodeSeen,
-    pub(super) port: PortSeen,
-    /// Why groups and broadcasts are not heard on their ports, where a client goes on without.
-    pub(super) deaf: Option<String>,
-    pub(super) interfaces: Vec<InterfaceSeen>,
-    /// Whether the kernel tells of no changes.
+    pub(super) key: KeyState,
+    pub(super) state: StateDirState,
+    pub(super) node: NodeState,
+    pub(super) port: PortState,
+    /// Why multicast and broadcast are not received on their ports, where a client works without
+    /// them.
+    pub(super) group_ports_failure: Option<String>,
+    pub(super) interfaces: Vec<ObservedInterface>,
+    /// Whether interfaces are polled because the kernel does not report changes.
     pub(super) polled: bool,
-    pub(super) surroundings: Surroundings,
-    pub(super) network: NetworkSeen,
-    pub(super) firewall: FirewallSeen,
-    pub(super) servers: Vec<ServerSeen>,
+    pub(super) environment: Environment,
+    pub(super) network: ProbedNetwork,
+    pub(super) firewall: FirewallState,
+    pub(super) servers: Vec<ProbedServer>,
     /// Whether the mDNS port can be shared; `None` where mDNS is not used.
     pub(super) mdns: Option<Result<(), String>>,
 }
 
-/// What the configuration says.
+/// What the configuration sets.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub(super) source: Option<PathBuf>,
@@ -48,44 +48,39 @@ pub(super) struct Setup {
 
 /// The channel's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KeySeen {
-    /// Their ids, the sealing one first.
+pub(super) enum KeyState {
+    /// Their ids, that of the sealing key first.
     Usable(Vec<String>),
-    /// The configuration names none, and none was made yet.
-    None,
-    /// Why they can't be used.
+    /// The configuration names none, and none was generated yet.
+    Missing,
     Unusable(String),
 }
 
-/// The state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StateSeen {
-    /// It can be written.
+pub(super) enum StateDirState {
     Usable(PathBuf),
-    /// It will be made.
-    ToBeMade(PathBuf),
-    /// It can't be used, why.
+    /// It does not exist and can be created.
+    Creatable(PathBuf),
+    /// With the reason.
     Unusable(String),
-    /// Somebody holds its lock.
+    /// Another process holds its lock.
     Held(PathBuf),
 }
 
 /// The node of this machine.
 #[derive(Debug, Clone)]
-pub(super) enum NodeSeen {
-    /// It told its status.
+pub(super) enum NodeState {
     Running(Box<StatusView>),
-    /// None runs.
     Absent,
-    /// It can't be asked: why, what to do about it, and whether only as it is another user's.
     Unreachable {
-        why: String,
+        reason: String,
         remedy: &'static str,
+        /// Whether the only reason is that another user runs the node.
         foreign: bool,
     },
 }
 
-impl NodeSeen {
+impl NodeState {
     pub(super) fn running(&self) -> Option<&StatusView> {
         match self {
             Self::Running(status) => Some(status),
@@ -96,62 +91,59 @@ impl NodeSeen {
 
 /// The port that the node listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PortSeen {
-    /// Nobody holds it.
+pub(super) enum PortState {
     Free,
     /// The node of this machine holds it.
     Own,
-    /// Another program holds it: the whole sentence.
-    Taken(String),
-    /// It can't be bound: the whole sentence.
+    /// Another program holds it; with the whole message.
+    InUse(String),
+    /// It cannot be bound; with the whole message.
     Unusable(String),
 }
 
-/// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InterfaceSeen {
+pub(super) struct ObservedInterface {
     pub(super) name: InterfaceName,
-    pub(super) taken: bool,
-    /// The rule that decided.
+    pub(super) used: bool,
+    /// The rule that decided whether it is used.
     pub(super) rule: String,
     pub(super) loopback: bool,
     pub(super) multicast: bool,
-    /// The kernel's word for a virtual interface.
+    /// The kernel's name for the kind of a virtual interface; `None` for a physical one.
     pub(super) kind: Option<Box<str>>,
-    /// The longest packet in bytes; `None` if it can't be read.
+    /// The longest packet in bytes; `None` if it cannot be read.
     pub(super) mtu: Option<u32>,
     pub(super) ipv6: bool,
-    /// The networks of its addresses: their first address, and bits of the prefix.
+    /// The networks of its addresses: their first address, and the prefix length.
     pub(super) networks: BTreeSet<(IpAddr, u8)>,
 }
 
 /// What this program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Surroundings {
-    /// A machine.
+pub(super) enum Environment {
     Host,
-    /// A container of Docker, Podman or their like.
+    /// A container of Docker, Podman or similar.
     Container,
-    /// A pod of Kubernetes.
+    /// A Kubernetes pod.
     Pod,
 }
 
 /// What the network answered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct NetworkSeen {
-    /// Whether it was asked at all: without a key it can't be.
+pub(super) struct ProbedNetwork {
+    /// Whether it was queried at all; that needs a key.
     pub(super) asked: bool,
-    /// The groups that could not be joined to ask.
+    /// The groups that this program could not join for its query.
     pub(super) not_joined: Vec<NotJoined>,
-    /// One for each place where a question went.
-    pub(super) targets: Vec<TargetSeen>,
-    /// Every other node that answered: whether it serves.
+    /// One for each destination of a query.
+    pub(super) targets: Vec<ProbedTarget>,
+    /// Every other node that answered, and whether it is a server.
     pub(super) peers: BTreeSet<(NodeId, bool)>,
     /// Each node that refused our clock.
-    pub(super) clocks: Vec<ClockSeen>,
-    /// Who holds our key under which channel name.
+    pub(super) clocks: Vec<DifferingClock>,
+    /// Nodes that have our key under another channel name.
     pub(super) channels: Vec<(SocketAddr, String)>,
-    /// Who sent what no key of ours opens.
+    /// Sources of datagrams that no key of ours opens.
     pub(super) foreign: BTreeSet<SocketAddr>,
 }
 
@@ -160,71 +152,68 @@ pub(super) struct NetworkSeen {
 pub(super) struct NotJoined {
     pub(super) interface: InterfaceName,
     pub(super) group: IpAddr,
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
-/// A place where a question went.
+/// A destination of a query.
 #[derive(Debug, Clone)]
-pub(super) struct TargetSeen {
+pub(super) struct ProbedTarget {
     pub(super) interface: InterfaceName,
     pub(super) family: Family,
     pub(super) method: FanoutMethod,
     pub(super) to: SocketAddr,
     pub(super) sent: Sent,
-    /// Whether it came back to this machine; `None` where that can't be told.
-    pub(super) looped: Option<bool>,
+    /// Whether the query came back to this machine; `None` where that cannot be observed.
+    pub(super) returned: Option<bool>,
     pub(super) answered_by: BTreeSet<NodeId>,
 }
 
-/// How sending went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// It left.
     Yes,
-    /// The kernel did not permit it: a firewall of this machine.
+    /// The kernel refused: a firewall of this machine.
     NotPermitted,
-    /// It failed, why.
     Failed(String),
 }
 
 /// A peer that refused our clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ClockSeen {
+pub(super) struct DifferingClock {
     pub(super) from: SocketAddr,
-    /// Which node it is; `None` if it did not answer afterwards.
+    /// `None` if the peer did not answer the corrected query.
     pub(super) node: Option<NodeId>,
-    /// Its clock less ours, in milliseconds.
+    /// Its clock minus ours, in milliseconds.
     pub(super) millis: i64,
 }
 
 /// The firewall of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FirewallSeen {
-    /// What its rule set does to each kind of datagram, and which program keeps the rules, if that shows.
+pub(super) enum FirewallState {
+    /// What its rule set does to each kind of datagram, and which program manages the rules, if
+    /// that is visible.
     Read {
         verdicts: Vec<Verdict>,
-        kept_by: Option<Keeper>,
+        manager: Option<Manager>,
     },
-    /// It can't be read, why.
+    /// It cannot be read, for this reason.
     Unknown(String),
 }
 
 /// A server that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerSeen {
+pub(super) struct ProbedServer {
     pub(super) name: String,
     pub(super) outcome: Outcome,
 }
 
-/// What became of asking a configured server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It answered from this address.
     Answered(SocketAddr),
-    /// Its name has no address, why.
+    /// Its name has no address, for this reason.
     Unresolved(String),
     /// None of these addresses answered.
     Silent(Vec<SocketAddr>),
-    /// It was looked up and could not be asked, as there is no key.
+    /// It was resolved and not queried, because there is no key.
     NotAsked,
 }

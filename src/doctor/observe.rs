@@ -1,4 +1,5 @@
-//! Looking: at files, the port, interfaces, the firewall and names. The network is asked in [`super::probe`].
+//! Observes this machine: files, the port, interfaces, the firewall and names. [`super::probe`]
+//! queries the network.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::firewall::{flows, network_of};
 use super::observations::{
-    FirewallSeen, InterfaceSeen, KeySeen, NetworkSeen, NodeSeen, Observations, Outcome, PortSeen,
-    ServerSeen, Setup, StateSeen,
+    FirewallState, KeyState, NodeState, Observations, ObservedInterface, Outcome, PortState,
+    ProbedNetwork, ProbedServer, Setup, StateDirState,
 };
-use super::{probe, surroundings};
+use super::{environment, probe};
 use crate::api::view::{SocketView, StatusView};
 use crate::config::{self, Config, PublishTarget};
 use crate::net::{self, BindError, Decision, Interface, InterfaceSource, Policy, Sockets, Watch};
@@ -17,11 +18,10 @@ use crate::settings;
 use crate::state_dir::{StateDir, StateError};
 use crate::wire::keyring::KeyRing;
 
-/// Looks at everything.
 pub(super) async fn observe(
     config: &Config,
     source: Option<PathBuf>,
-    node: NodeSeen,
+    node: NodeState,
     progress: &mut dyn FnMut(&str),
 ) -> Observations {
     progress("keys and state");
@@ -32,7 +32,7 @@ pub(super) async fn observe(
     let interfaces = watch.next().await;
     let polled = watch.source() == InterfaceSource::Polled;
     let policy = settings::policy(config);
-    let (port, sockets, deaf) = port(config, &node);
+    let (port, sockets, group_ports_failure) = port(config, &node);
     progress("firewall");
     let setup = setup(config, source);
     let firewall = firewall(config, &setup).await;
@@ -40,7 +40,7 @@ pub(super) async fn observe(
     progress("the network and the servers");
     let (network, servers) = match key_ring {
         Some(key_ring) => {
-            let held = matches!(port, PortSeen::Taken(_));
+            let held = matches!(port, PortState::InUse(_));
             tokio::join!(
                 probe::network(
                     config,
@@ -55,7 +55,7 @@ pub(super) async fn observe(
         }
         None => {
             drop(sockets);
-            (NetworkSeen::default(), probe::servers(config, None).await)
+            (ProbedNetwork::default(), probe::servers(config, None).await)
         }
     };
     let servers = confirmed(servers, &node);
@@ -65,13 +65,13 @@ pub(super) async fn observe(
         state,
         node,
         port,
-        deaf,
+        group_ports_failure,
         interfaces: interfaces
             .iter()
             .map(|interface| interface_seen(interface, &policy))
             .collect(),
         polled,
-        surroundings: surroundings::surroundings(),
+        environment: environment::detect(),
         network,
         firewall,
         servers,
@@ -107,80 +107,83 @@ fn uses_mdns(config: &Config) -> bool {
             .any(|target| matches!(target, PublishTarget::Mdns { .. }))
 }
 
-/// Reads the keys, and makes none.
-fn key(config: &Config) -> (KeySeen, Option<KeyRing>) {
+/// Reads the keys, and generates none.
+fn key(config: &Config) -> (KeyState, Option<KeyRing>) {
     let state = StateDir::at(&config.node.state_dir);
     if config.channel.keys.is_empty() && !state.channel_key_file().exists() {
-        return (KeySeen::None, None);
+        return (KeyState::Missing, None);
     }
     match settings::key_ring(config, Some(&state)) {
         Ok((key_ring, _)) => (
-            KeySeen::Usable(key_ring.ids().map(|id| id.to_string()).collect()),
+            KeyState::Usable(key_ring.ids().map(|id| id.to_string()).collect()),
             Some(key_ring),
         ),
-        Err(error) => (KeySeen::Unusable(error.to_string()), None),
+        Err(error) => (KeyState::Unusable(error.to_string()), None),
     }
 }
 
-/// Looks whether the state directory can be used, and leaves it as it is.
-fn state(path: &Path, node: &NodeSeen) -> StateSeen {
+/// Checks whether the state directory can be used, and leaves it as it is.
+fn state(path: &Path, node: &NodeState) -> StateDirState {
     if !path.exists() {
-        return match makeable(path) {
-            Ok(()) => StateSeen::ToBeMade(path.to_owned()),
-            Err(error) => StateSeen::Unusable(error.to_string()),
+        return match creatable(path) {
+            Ok(()) => StateDirState::Creatable(path.to_owned()),
+            Err(error) => StateDirState::Unusable(error.to_string()),
         };
     }
     let state = match StateDir::open(path) {
         Ok(state) => state,
-        Err(error) => return StateSeen::Unusable(error.to_string()),
+        Err(error) => return StateDirState::Unusable(error.to_string()),
     };
-    // A lock file that this made would belong to the wrong user.
+    // A lock file that this program creates would belong to the wrong user.
     let locked =
         path.join("lock").exists() && matches!(state.lock(), Err(StateError::InUse { .. }));
-    if locked && matches!(node, NodeSeen::Absent) {
-        return StateSeen::Held(path.to_owned());
+    if locked && matches!(node, NodeState::Absent) {
+        return StateDirState::Held(path.to_owned());
     }
-    StateSeen::Usable(path.to_owned())
+    StateDirState::Usable(path.to_owned())
 }
 
-/// Whether a directory could be made where there is none.
-fn makeable(path: &Path) -> Result<(), StateError> {
+/// Whether a missing directory could be created.
+fn creatable(path: &Path) -> Result<(), StateError> {
     let existing = path
         .ancestors()
         .find(|ancestor| ancestor.exists())
         .unwrap_or(Path::new("."));
     let probe = existing.join(format!(".hereabouts-doctor-{}", std::process::id()));
-    let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
-    made.map_err(|source| StateError::directory(path, source))
+    let created = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
+    created.map_err(|source| StateError::directory(path, source))
 }
 
-/// Takes the node's port where it is free; tells also why groups are not heard, where a client goes on without.
-fn port(config: &Config, node: &NodeSeen) -> (PortSeen, Option<Sockets>, Option<String>) {
-    let has = |status: &&StatusView| {
-        status
-            .sockets
-            .iter()
-            .any(|socket| socket.address.port() == config.listen.port)
-    };
-    if let Some(status) = node.running().filter(has) {
-        return (PortSeen::Own, None, deaf(config, status));
+/// Binds the node's port where it is free. Also returns why multicast and broadcast are not
+/// received on their ports, where a client works without them.
+fn port(config: &Config, node: &NodeState) -> (PortState, Option<Sockets>, Option<String>) {
+    let own = |socket: &SocketView| socket.address.port() == config.listen.port;
+    if let Some(status) = node.running()
+        && status.sockets.iter().any(own)
+    {
+        return (PortState::Own, None, group_ports_failure(config, status));
     }
-    match settings::bound(config) {
+    match settings::bind_sockets(config) {
         Ok(mut sockets) => {
-            // It said nothing of it; what it could take can be taken once more, as it is shared.
-            let deaf = sockets
-                .hear_groups(&settings::fanout(config))
+            // `bound` does not report this failure. A port that it bound can be bound once more,
+            // because such a port is shared.
+            let failure = sockets
+                .bind_group_ports(&settings::fanout(config))
                 .err()
                 .map(|error| error.to_string());
-            (PortSeen::Free, Some(sockets), deaf)
+            (PortState::Free, Some(sockets), failure)
         }
-        Err(error @ BindError::Taken { .. }) => (PortSeen::Taken(error.to_string()), None, None),
-        Err(error) => (PortSeen::Unusable(error.to_string()), None, None),
+        Err(error @ BindError::Taken { .. }) => (PortState::InUse(error.to_string()), None, None),
+        Err(error) => (PortState::Unusable(error.to_string()), None, None),
     }
 }
 
-/// Why a running node does not hear groups on their port, where that is not its own.
-fn deaf(config: &Config, status: &StatusView) -> Option<String> {
+/// Why a running node does not receive multicast or broadcast on its port, where that is not the
+/// port that the node listens on.
+fn group_ports_failure(config: &Config, status: &StatusView) -> Option<String> {
+    if !config.listen.address.is_unspecified() {
+        return None;
+    }
     let discovery = &config.discovery;
     let wanted = [
         (
@@ -195,42 +198,48 @@ fn deaf(config: &Config, status: &StatusView) -> Option<String> {
         ),
     ];
     let missing = wanted.into_iter().find(|(method, purpose, port)| {
-        let heard =
+        let bound =
             |socket: &SocketView| socket.purpose == *purpose && socket.address.port() == *port;
         discovery.methods.contains(method)
             && *port != config.listen.port
-            && !status.sockets.iter().any(heard)
+            && !status.sockets.iter().any(bound)
     });
-    let hears = config.listen.address.is_unspecified();
-    missing
-        .filter(|_| hears)
-        .map(|(_, _, port)| format!("listen on port {port}/udp: the node's log says why"))
+    missing.map(|(_, _, port)| format!("listen on port {port}/udp: the node's log says why"))
 }
 
-async fn firewall(config: &Config, setup: &Setup) -> FirewallSeen {
+async fn firewall(config: &Config, setup: &Setup) -> FirewallState {
     let flows = flows(
         setup.groups,
         setup.multicast_port,
         config.discovery.broadcast.port,
         setup.listen.port(),
     );
-    let judged = tokio::task::spawn_blocking(move || surroundings::firewall(&flows)).await;
-    judged.unwrap_or_else(|error| FirewallSeen::Unknown(error.to_string()))
+    let evaluated = tokio::task::spawn_blocking(move || environment::firewall(&flows)).await;
+    let firewall = evaluated.unwrap_or_else(|error| FirewallState::Unknown(error.to_string()));
+    match &firewall {
+        FirewallState::Read { verdicts, manager } => {
+            tracing::debug!(verdicts = verdicts.len(), ?manager, "the firewall was read");
+        }
+        FirewallState::Unknown(reason) => {
+            tracing::debug!(error = %reason, "the firewall cannot be read");
+        }
+    }
+    firewall
 }
 
-fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
-    let (taken, rule) = match policy.decide(interface) {
+fn interface_seen(interface: &Interface, policy: &Policy) -> ObservedInterface {
+    let (used, rule) = match policy.decide(interface) {
         Decision::Used { rule } => (true, rule),
         Decision::Unused { rule } => (false, rule),
     };
-    InterfaceSeen {
+    ObservedInterface {
         name: interface.name,
-        taken,
+        used,
         rule: rule.to_string(),
         loopback: interface.loopback,
         multicast: interface.multicast,
         kind: interface.kind.clone(),
-        mtu: surroundings::mtu(interface.name),
+        mtu: environment::mtu(interface.name),
         ipv6: policy.ipv6
             && interface
                 .addresses
@@ -244,8 +253,9 @@ fn interface_seen(interface: &Interface, policy: &Policy) -> InterfaceSeen {
     }
 }
 
-/// A server that the running node is registered with answers, whatever one more question brought.
-fn confirmed(servers: Vec<ServerSeen>, node: &NodeSeen) -> Vec<ServerSeen> {
+/// Counts a server as answering if the running node is registered with it, even if it did not
+/// answer the doctor's own query.
+fn confirmed(servers: Vec<ProbedServer>, node: &NodeState) -> Vec<ProbedServer> {
     let held = |address: &SocketAddr| {
         node.running().is_some_and(|status| {
             status
@@ -254,9 +264,9 @@ fn confirmed(servers: Vec<ServerSeen>, node: &NodeSeen) -> Vec<ServerSeen> {
                 .any(|server| server.address == *address && server.last_acknowledged.is_some())
         })
     };
-    let confirm = |server: ServerSeen| match &server.outcome {
+    let confirm = |server: ProbedServer| match &server.outcome {
         Outcome::Silent(addresses) => match addresses.iter().find(|address| held(address)) {
-            Some(address) => ServerSeen {
+            Some(address) => ProbedServer {
                 outcome: Outcome::Answered(*address),
                 ..server
             },

@@ -1,8 +1,8 @@
-//! What answers say, in the shapes that commands print.
+//! The content of answers, in the shapes that commands print.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::requester::Asked;
+use super::exchange::Context;
 use crate::api::view::{AddressView, FoundView, HolderView, NodeView};
 use crate::model::{Labels, Method, NodeId, NodeName, Protocol, Record, Role, State, Timestamp};
 use crate::wire::stand_in::stand_in;
@@ -11,14 +11,13 @@ use crate::wire::v1::{Sighting, SignedRecord};
 /// A node that was found.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundNode {
-    /// The node.
     pub(crate) node: NodeView,
     /// Whether the node itself answered.
     pub(crate) itself: bool,
 }
 
 impl FoundNode {
-    /// The node as the one who has, or had, an address.
+    /// The node as the holder of an address, now or in the past.
     pub(crate) fn holder(&self, address: IpAddr) -> HolderView {
         let announced = self
             .node
@@ -32,7 +31,7 @@ impl FoundNode {
         HolderView {
             address,
             current: self.node.state == State::Present && (announced || observed),
-            seen: None,
+            evidence: None,
             from: None,
             to: None,
             node: self.node.clone(),
@@ -46,15 +45,15 @@ pub(super) fn found_view(
     info: Labels,
     source: SocketAddr,
     seen: SocketAddr,
-    asked: &Asked<'_>,
+    context: &Context<'_>,
 ) -> FoundView {
-    // All methods ask at once, so which one an answer is due to can't be told beyond this.
-    let method = if asked.unicast.contains(&source) {
+    // The query goes out by all methods at once, so the method that led to an answer can't be determined more exactly.
+    let method = if context.unicast.contains(&source) {
         Method::Unicast
-    } else if asked.candidates.contains(&source) {
+    } else if context.candidates.contains(&source) {
         Method::Mdns
     } else {
-        asked.methods.first().copied().unwrap_or(Method::Unicast)
+        context.methods.first().copied().unwrap_or(Method::Unicast)
     };
     FoundView {
         name: record.name,
@@ -67,12 +66,16 @@ pub(super) fn found_view(
         info,
         seen,
         method: method.to_string(),
-        after_ms: u64::try_from(asked.after.as_millis()).unwrap_or(u64::MAX),
+        after_ms: u64::try_from(context.after.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
-/// What a server heard of a name by an ancestor's wire.
-pub(super) fn heard_node(name: &NodeName, protocol: Protocol, sighting: &Sighting) -> FoundNode {
+/// A name that a server knows by a legacy protocol.
+pub(super) fn unverified_node(
+    name: &NodeName,
+    protocol: Protocol,
+    sighting: &Sighting,
+) -> FoundNode {
     let node = NodeView {
         name: name.clone(),
         node_id: stand_in(name),
@@ -99,6 +102,7 @@ pub(super) fn heard_node(name: &NodeName, protocol: Protocol, sighting: &Sightin
     }
 }
 
+/// A node of the channel: `sighting` is what a server says of it, and absent where the node itself answered.
 pub(super) fn found_node(
     signed: &SignedRecord,
     record: Record,

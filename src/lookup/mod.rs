@@ -1,7 +1,9 @@
-//! The network asked once, from a port of its own: for servers, for all nodes, for a node or for the holder of an address.
+//! One-time queries of the network, from a port of their own: for servers, for all nodes, for a node, or for the holder of
+//! an address.
 //!
-//! A command without a node asks this way, and so does a node on behalf of a command.
+//! A command without a running node uses them, and so does a node on behalf of a command. They register nothing.
 
+mod exchange;
 mod found;
 mod requester;
 
@@ -9,11 +11,11 @@ use crate::model::Method;
 use crate::net::{FanoutSettings, Policy};
 use crate::wire::keyring::KeyRing;
 
-pub(crate) use requester::{BROWSE_AFTER, KNOWN_ELSEWHERE, Requester};
+pub(crate) use exchange::{BROWSE_AFTER, KNOWN_ELSEWHERE};
+pub(crate) use requester::Requester;
 
-/// Whom the network is asked as, and by which ways.
+/// The channel, the interfaces and the methods of a query.
 pub(crate) struct Settings {
-    /// The keys of the channel.
     pub(crate) key_ring: KeyRing,
     /// The TTL of multicast.
     pub(crate) ttl: u8,

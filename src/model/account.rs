@@ -1,46 +1,53 @@
-//! Users and groups of the machine, by number or by name.
+//! Users and groups of this machine, by number or by name.
+//!
+//! A configuration names the owner of a pulled file as a text ([`Owner`]); [`Accounts`] turns the
+//! names into the numbers that the kernel wants. This is the only part of `model` that reads a
+//! file.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::str::FromStr;
 
-/// A user or a group.
+use super::text_type;
+
+/// A user or a group of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {
-    /// Its number.
+    /// The uid or gid; never `u32::MAX`, which means "leave it" to the kernel (chown(2)).
     Number(u32),
-    /// Its name, to be looked up.
+    /// A name that is looked up in `/etc/passwd` or `/etc/group` when it is needed.
     Name(Box<str>),
 }
 
-/// Whose a file is to be: `USER`, `USER:GROUP` or `:GROUP`, each a name or a number.
+/// The owner that a file gets: `USER`, `USER:GROUP` or `:GROUP`, each a name or a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The user; `None` to leave it.
+    /// The user; `None` leaves the user of the file unchanged.
     pub user: Option<Account>,
-    /// The group; `None` to leave it.
+    /// The group; `None` leaves the group of the file unchanged.
     pub group: Option<Account>,
 }
 
-/// Why a text names no owner.
+/// A text is not an owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an owner is USER, USER:GROUP or :GROUP, each a name (letters, digits, '.', '_', '-', at most 32) or a number: \"kiosk\", \"kiosk:www-data\", \"1000:1000\""
+    "an owner is USER, USER:GROUP or :GROUP, each a number or a name of at most 32 letters, digits, '.', '_' and '-': \"kiosk\", \"kiosk:www-data\", \"1000:1000\""
 )]
 pub struct OwnerError;
 
 impl Owner {
-    /// What [`Owner`] takes, as a regular expression.
+    /// The texts that [`Owner`] accepts, as a regular expression (ECMA-262).
     pub const PATTERN: &str = r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,31})?|:[A-Za-z0-9_][A-Za-z0-9._-]{0,31})$";
 }
 
-/// The longest line of `/etc/passwd` and `/etc/group` that is read whole: a group may have thousands of members.
-const LINE: u64 = 1024 * 1024;
-/// The most lines that are looked at.
-const LINES: usize = 1_000_000;
+/// The longest line of `/etc/passwd` and `/etc/group` that is read in one piece: a group may have
+/// thousands of members.
+const MAX_LINE: u64 = 1024 * 1024;
+/// How many lines are searched.
+const MAX_LINES: usize = 1_000_000;
 
-/// Where the numbers of names stand.
+/// The file that maps names to numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accounts {
     /// `/etc/passwd`.
@@ -50,7 +57,7 @@ pub enum Accounts {
 }
 
 impl Accounts {
-    /// The file.
+    /// The path of the file.
     pub fn path(self) -> &'static str {
         match self {
             Self::Users => "/etc/passwd",
@@ -58,7 +65,8 @@ impl Accounts {
         }
     }
 
-    /// The number of an account on this machine; `None` if it has no such name.
+    /// The number of an account on this machine; `None` if the machine has no such name. Fails if
+    /// the file can't be read.
     pub fn number(self, account: &Account) -> io::Result<Option<u32>> {
         match account {
             Account::Number(number) => Ok(Some(*number)),
@@ -68,19 +76,21 @@ impl Accounts {
 }
 
 impl Account {
-    /// Its number, by the text of `/etc/passwd` or of `/etc/group`; `None` if that has no such name.
+    /// The number of this account in `table`, the text of `/etc/passwd` or `/etc/group`; `None` if
+    /// the table lacks the name.
     ///
-    /// Both files have the name first and the number third (passwd(5), group(5)). The file is read, and not the system's
-    /// name service asked: a static program can't load its modules.
+    /// Both files have the name in the first field and the number in the third (passwd(5),
+    /// group(5)). The files are read directly, because a static program can't load the modules of
+    /// the system's name service.
     pub fn number(&self, table: &mut dyn BufRead) -> io::Result<Option<u32>> {
         let name = match self {
             Self::Number(number) => return Ok(Some(*number)),
             Self::Name(name) => name.as_bytes(),
         };
         let mut line = Vec::new();
-        for _ in 0..LINES {
+        for _ in 0..MAX_LINES {
             line.clear();
-            if table.take(LINE).read_until(b'\n', &mut line)? == 0 {
+            if table.take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
                 break;
             }
             let mut fields = line.trim_ascii_end().splitn(4, |b| *b == b':');
@@ -102,7 +112,6 @@ impl FromStr for Account {
 
     fn from_str(text: &str) -> Result<Self, OwnerError> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            // The greatest number means "leave it" to the kernel (chown(2)).
             return text
                 .parse()
                 .ok()
@@ -157,18 +166,7 @@ impl fmt::Display for Owner {
     }
 }
 
-impl serde::Serialize for Owner {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Owner {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_type!(Owner);
 
 #[cfg(test)]
 mod tests {
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_print_as_they_are_written() {
+    fn owner_prints_as_it_is_written() {
         for text in [
             "kiosk",
             "kiosk:www-data",
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_by_their_whole_first_field() {
+    fn account_is_found_by_its_whole_name() {
         assert_eq!(number("kiosk", PASSWD), Some(1000));
         assert_eq!(number("root", PASSWD), Some(0));
         assert_eq!(number("kiosk2", PASSWD), Some(7));
@@ -239,12 +237,12 @@ mod tests {
         assert_eq!(
             number("a", "b:x:1:\na:x:2:"),
             Some(2),
-            "the last line need not end"
+            "the last line needs no line break"
         );
     }
 
     #[test]
-    fn a_long_line_hides_no_other() {
+    fn long_line_hides_no_other_line() {
         let table = format!("big:x:1:{}\nsmall:x:2:\n", "member,".repeat(300_000));
         assert_eq!(number("small", &table), Some(2));
         assert_eq!(number("big", &table), Some(1));

@@ -1,4 +1,4 @@
-//! Addresses of a node, with where they count and where they were learnt.
+//! The addresses of a node: how far each reaches, and where the node got it from.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,14 +6,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::text_type;
+
 /// An address as a node announces it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The address itself; an IPv4-mapped IPv6 address is stored as IPv4.
+    /// The IP address; an IPv4-mapped IPv6 address is stored as IPv4.
     pub ip: IpAddr,
-    /// The announcing node's interface that holds it; `None` when it was configured.
+    /// The interface of the announcing node that holds the address; `None` if the configuration
+    /// names it.
     pub interface: Option<InterfaceName>,
-    /// Where the node learnt it.
+    /// Where the node got the address from.
     pub origin: Origin,
 }
 
@@ -24,7 +27,7 @@ impl Address {
     }
 }
 
-/// Where an announced address comes from.
+/// Where a node got an announced address from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -84,16 +87,17 @@ impl Scope {
     }
 }
 
-/// A network interface's name: 1 to 15 bytes, no `/`, no white space, not `.` or `..` (Linux `dev_valid_name`).
+/// A network interface's name: 1 to 15 bytes, no `/`, no white space, not `.` or `..` (Linux
+/// `dev_valid_name`).
 ///
-/// Only printable ASCII is taken, so a name can go to a terminal as it is.
+/// Only printable ASCII is accepted, so that a name can be printed to a terminal without escaping.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InterfaceName {
     length: u8,
     bytes: [u8; Self::MAX],
 }
 
-/// Why a text is not an interface name.
+/// A text is not the name of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an interface name has 1 to 15 printable ASCII characters without '/', ':' or spaces")]
 pub struct InterfaceNameError;
@@ -102,7 +106,7 @@ impl InterfaceName {
     /// The longest name, in bytes (IFNAMSIZ less the final NUL).
     pub const MAX: usize = 15;
 
-    /// Parses a name.
+    /// Parses a name; fails if the text breaks a rule above.
     pub fn parse(text: &str) -> Result<Self, InterfaceNameError> {
         let valid = (1..=Self::MAX).contains(&text.len())
             && text
@@ -127,12 +131,6 @@ impl InterfaceName {
     }
 }
 
-impl fmt::Display for InterfaceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 impl fmt::Debug for InterfaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
@@ -147,18 +145,7 @@ impl FromStr for InterfaceName {
     }
 }
 
-impl Serialize for InterfaceName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for InterfaceName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
-}
+text_type!(InterfaceName, as_str);
 
 #[cfg(test)]
 mod tests {

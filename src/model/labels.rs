@@ -1,25 +1,26 @@
-//! Key/value pairs: a node's labels, and what a server tells whoever asks.
+//! Key/value pairs: the labels of a node, and the `info` that a server answers with.
 
 use std::collections::BTreeMap;
 
-/// Ordered key/value pairs, few and short enough for a datagram.
+/// Key/value pairs ordered by key, few and short enough for a datagram.
 ///
-/// At most [`Labels::MAX_PAIRS`] pairs and [`Labels::MAX_BYTES`] bytes of keys and values together. A key has 1 to 63
-/// bytes of `A-Z a-z 0-9 - _ . /`; a value has at most 255 bytes of UTF-8 without control characters.
+/// There are at most [`Labels::MAX_PAIRS`] pairs and [`Labels::MAX_BYTES`] bytes of keys and values
+/// together. A key has 1 to 63 bytes of `A-Z a-z 0-9 - _ . /`; a value has at most 255 bytes of
+/// UTF-8 without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Labels(BTreeMap<Box<str>, Box<str>>);
 
 impl Labels {
-    /// The most pairs.
+    /// How many pairs there may be.
     pub const MAX_PAIRS: usize = 16;
-    /// The most bytes of all keys and values together.
+    /// How many bytes all keys and values together may have.
     pub const MAX_BYTES: usize = 256;
     /// The longest key, in bytes.
     pub const MAX_KEY: usize = 63;
     /// The longest value, in bytes.
     pub const MAX_VALUE: usize = 255;
 
-    /// Takes pairs in any order; a key that comes twice is an error.
+    /// Collects pairs in any order. A key that occurs twice is an error.
     pub fn new<K: Into<Box<str>>, V: Into<Box<str>>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, LabelsError> {
@@ -30,7 +31,7 @@ impl Labels {
         Ok(labels)
     }
 
-    /// Adds one pair.
+    /// Adds one pair; fails if the pair or the sum breaks a limit, or if the key exists.
     pub fn insert(&mut self, key: Box<str>, value: Box<str>) -> Result<(), LabelsError> {
         let key_valid = (1..=Self::MAX_KEY).contains(&key.len())
             && key
@@ -55,12 +56,12 @@ impl Labels {
         Ok(())
     }
 
-    /// The value of a key.
+    /// The value of a key; `None` if there is no such key.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(AsRef::as_ref)
     }
 
-    /// All pairs, by key.
+    /// All pairs, ordered by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -80,32 +81,32 @@ impl Labels {
     }
 }
 
-/// Why pairs can't be labels.
+/// Why key/value pairs are not accepted as labels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LabelsError {
-    /// A key with a character, or of a length, that keys don't have.
-    #[error("{key:?} can't be a key: 1 to {max} letters, digits, '-', '_', '.' and '/' can", max = Labels::MAX_KEY)]
+    /// A key is empty, too long, or has a character that is not allowed.
+    #[error("the key {key:?} is not valid: a key has 1 to {max} letters, digits, '-', '_', '.' and '/'", max = Labels::MAX_KEY)]
     Key {
-        /// The key given.
+        /// The refused key.
         key: Box<str>,
     },
-    /// A value that is too long or has control characters.
-    #[error("the value of {key:?} is over {max} bytes or has control characters", max = Labels::MAX_VALUE)]
+    /// A value is too long or has control characters.
+    #[error("the value of {key:?} has control characters or more than {max} bytes", max = Labels::MAX_VALUE)]
     Value {
-        /// The key whose value it is.
+        /// The key of the refused value.
         key: Box<str>,
     },
-    /// A key that is there already.
-    #[error("{key:?} is given twice")]
+    /// A key occurs twice.
+    #[error("the key {key:?} occurs twice")]
     Duplicate {
-        /// The key.
+        /// The key that occurs twice.
         key: Box<str>,
     },
-    /// More than [`Labels::MAX_PAIRS`].
-    #[error("at most {max} pairs fit", max = Labels::MAX_PAIRS)]
+    /// There are more than [`Labels::MAX_PAIRS`].
+    #[error("there are too many pairs: at most {max} are allowed", max = Labels::MAX_PAIRS)]
     TooMany,
-    /// More than [`Labels::MAX_BYTES`].
-    #[error("keys and values together have at most {max} bytes", max = Labels::MAX_BYTES)]
+    /// Keys and values together have more than [`Labels::MAX_BYTES`].
+    #[error("the pairs are too long: keys and values together have at most {max} bytes", max = Labels::MAX_BYTES)]
     TooLong,
 }
 

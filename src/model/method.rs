@@ -1,15 +1,16 @@
-//! The ways to reach nodes whose addresses are not known yet, and the one for those that are.
+//! The discovery methods, as the engine, status and counters name them. [`crate::config::Method`]
+//! is the setting.
 
 use std::fmt;
 
-/// A way to find servers.
+/// A way to send queries for servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
-    /// Queries to the IPv4 and IPv6 groups on every taken interface.
+    /// Queries to the IPv4 and IPv6 groups on every used interface.
     Multicast,
-    /// Queries to the limited and the directed broadcast address of every taken interface.
+    /// Queries to the limited and the directed broadcast address of every used interface.
     Broadcast,
-    /// Queries to the addresses that services of multicast DNS give.
+    /// Queries to the addresses of services that were found by multicast DNS (RFC 6762, RFC 6763).
     Mdns,
     /// Queries to the servers that the configuration names.
     Unicast,

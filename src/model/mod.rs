@@ -1,10 +1,13 @@
-//! The words of hereabouts as types: parsed once, valid ever after. Pure, but for reading
-//! [`Accounts`] of this machine.
+//! The vocabulary of hereabouts as types: names, ids, addresses, records and times.
+//!
+//! A type here is parsed once and is valid from then on. The module is pure, except that
+//! [`Accounts`] reads the users and groups of this machine. It imports no other room.
 
 #![warn(missing_docs)]
 
 mod account;
 mod address;
+mod evidence;
 mod labels;
 mod method;
 mod name;
@@ -12,11 +15,13 @@ mod node_id;
 mod protocol;
 mod publication;
 mod record;
+mod text;
 mod time;
 mod url;
 
 pub use account::{Account, Accounts, Owner, OwnerError};
 pub use address::{Address, InterfaceName, InterfaceNameError, Origin, Scope};
+pub use evidence::Evidence;
 pub use labels::{Labels, LabelsError};
 pub use method::Method;
 pub use name::{NameError, NodeName};
@@ -27,4 +32,5 @@ pub use record::{Lease, Record, Role, State};
 pub use time::{Now, Timestamp, TimestampError};
 pub use url::{HttpUrl, HttpUrlError};
 
+pub(crate) use text::text_type;
 pub(crate) use url::is_host;

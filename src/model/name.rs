@@ -1,11 +1,14 @@
-//! Node names.
+//! The names of nodes.
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::text_type;
+
 /// The name of a node: a host name of RFC 1123 §2.1, with underscores allowed, in lower case.
 ///
-/// At most [`NodeName::MAX`] bytes, each label 1 to 63 bytes of `a-z 0-9 - _`, no hyphen first or last.
+/// A name has at most [`NodeName::MAX`] bytes. Each of its labels has 1 to 63 bytes of `a-z 0-9 -
+/// _`, and no hyphen at either end.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeName(Box<str>);
 
@@ -15,7 +18,7 @@ impl NodeName {
     /// The longest label, in bytes (RFC 1035 §2.3.4).
     pub const MAX_LABEL: usize = 63;
 
-    /// Parses a name; upper case becomes lower case, a final dot is dropped.
+    /// Parses a name. Upper case becomes lower case, and a final dot is dropped.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
@@ -55,39 +58,35 @@ impl NodeName {
 /// Why a text is not a node name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// No character at all.
-    #[error("a name needs at least one character")]
+    /// The text is empty.
+    #[error("a name is never empty: write letters, digits, '-', '_' and '.'")]
     Empty,
-    /// Longer than [`NodeName::MAX`].
+    /// The name is longer than [`NodeName::MAX`].
     #[error("a name has at most {max} bytes, this one has {length}", max = NodeName::MAX)]
     TooLong {
-        /// Bytes given.
+        /// The length of the text, in bytes.
         length: usize,
     },
-    /// Two dots in a row, or a dot first.
-    #[error("a name has a character on both sides of each dot")]
+    /// Two dots are adjacent, or the first character is a dot.
+    #[error(
+        "a name has two dots in a row, or begins with a dot: write a part on both sides of each dot"
+    )]
     EmptyLabel,
-    /// A label longer than [`NodeName::MAX_LABEL`].
+    /// A label is longer than [`NodeName::MAX_LABEL`].
     #[error("each part of a name has at most {max} bytes, this one has {length}", max = NodeName::MAX_LABEL)]
     LabelTooLong {
-        /// Bytes given.
+        /// The length of the label, in bytes.
         length: usize,
     },
-    /// A character that no host name has.
-    #[error("{character:?} can't stand in a name: letters, digits, '-', '_' and '.' can")]
+    /// A character is not allowed in host names.
+    #[error("a name can't contain {character:?}: use letters, digits, '-', '_' and '.'")]
     Character {
         /// The first such character.
         character: char,
     },
-    /// A hyphen at the edge of a label.
-    #[error("no part of a name begins or ends with '-'")]
+    /// A label begins or ends with a hyphen.
+    #[error("a part of a name can't begin or end with '-'")]
     Hyphen,
-}
-
-impl fmt::Display for NodeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
 }
 
 impl fmt::Debug for NodeName {
@@ -104,25 +103,14 @@ impl FromStr for NodeName {
     }
 }
 
-impl serde::Serialize for NodeName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for NodeName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
-}
+text_type!(NodeName, as_str);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_lower_case_without_final_dot() {
+    fn name_is_lower_case_without_final_dot() {
         assert_eq!(
             NodeName::parse("Hub.Example.ORG.").unwrap().as_str(),
             "hub.example.org"
@@ -130,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_host_has_are_refused() {
+    fn name_that_is_not_a_host_name_is_refused() {
         let long = "a".repeat(64);
         let longer = ["a"; 65].join(".");
         for (text, error) in [

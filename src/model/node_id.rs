@@ -1,18 +1,21 @@
-//! Node ids.
+//! The ids of nodes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 
-/// A node's Ed25519 public key (RFC 8032 §5.1.5): who a node is, whatever its name or address.
+use super::text_type;
+
+/// A node's Ed25519 public key (RFC 8032 §5.1.5): the identity of a node, whatever its name or
+/// address.
 ///
 /// As text: 52 lower-case base32 characters (RFC 4648 §6, no padding).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub [u8; 32]);
 
 impl NodeId {
-    /// The first ten characters: enough to tell nodes apart in a log.
+    /// The first ten characters: enough to distinguish nodes in a log.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(10);
@@ -20,16 +23,16 @@ impl NodeId {
     }
 }
 
-/// Why a text is not a node id.
+/// A text is not the id of a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a node id is 52 base32 characters")]
+#[error("a node id has 52 base32 characters (a to z, 2 to 7)")]
 pub struct NodeIdError;
 
 impl FromStr for NodeId {
     type Err = NodeIdError;
 
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
-        // A length check first, so that no text makes the decoder allocate more than a key.
+        // The length is checked first, so that no text makes the decoder allocate more than a key.
         if text.len() != 52 {
             return Err(NodeIdError);
         }
@@ -52,25 +55,14 @@ impl fmt::Debug for NodeId {
     }
 }
 
-impl serde::Serialize for NodeId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for NodeId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_type!(NodeId);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn text_of_an_id_parses_back() {
+    fn id_parses_as_it_prints() {
         let id = NodeId(std::array::from_fn(|i| i as u8 * 7));
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));

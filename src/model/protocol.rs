@@ -1,4 +1,4 @@
-//! By which protocol something became known.
+//! The protocol by which a registry learnt of a node.
 
 use std::fmt;
 
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Our own: sealed, and signed by the node.
+    /// The protocol of hereabouts: sealed, and signed by the node.
     #[default]
     Hereabouts,
-    /// A DynIP client's datagram, or a record of its server's file: nobody proved anything.
+    /// The datagram of a DynIP client, or an entry of a DynIP server's file: nothing is verified.
     Dynip,
-    /// A terminal's answer to its base: nobody proved anything.
+    /// The answer of a terminal to its base: nothing is verified.
     Terminals,
 }
 
 impl Protocol {
-    /// Whether a name that came by it was proved to belong to its node.
+    /// Whether the protocol proves that a name belongs to its node.
     pub fn is_authenticated(self) -> bool {
         self == Self::Hereabouts
     }
 
-    /// The name as in JSON and in the configuration.
+    /// The name, as JSON and the configuration have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hereabouts => "hereabouts",

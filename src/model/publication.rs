@@ -1,21 +1,21 @@
-//! Whether the node's own record stands at a target.
+//! The state of the node's own record at a target of `publish`.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether the node's own record stands at a target.
+/// The state of the node's own record at a target of `publish`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublicationState {
-    /// Its turn has not come, or the target has not confirmed it yet.
+    /// The record was not sent yet, or the target has not confirmed it yet.
     Waiting,
-    /// It is asked for first whether somebody else has the name.
+    /// The node probes whether another host has the name (RFC 6762 §8.1).
     Asking,
-    /// It stands there as it is.
+    /// The target has the current record.
     Published,
-    /// It was told, and the target says nothing of whether it took it.
+    /// The record was sent to a target that never confirms anything.
     Sent,
-    /// Somebody else has the name there.
+    /// Another host has the name at this target.
     Conflict,
-    /// The target refused it, or can't be reached.
+    /// The target refused the record, or can't be reached.
     Failed,
 }

@@ -1,4 +1,4 @@
-//! What a node says of itself.
+//! The record that a node announces of itself, and the state of that record in a registry.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,40 +7,41 @@ use serde::{Deserialize, Serialize};
 
 use super::{Address, Labels, NodeName};
 
-/// A node's own record: what it says of itself, ordered by `(epoch, sequence)`.
+/// The record that a node announces of itself, ordered by `(epoch, sequence)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The name it claims.
+    /// The name that the node claims.
     pub name: NodeName,
-    /// Raised at every start of the node.
+    /// A number that the node raises at every start.
     pub epoch: u64,
-    /// Raised at every message of one epoch.
+    /// A number that the node raises with every message of one epoch.
     pub sequence: u64,
-    /// Random at every start: two nodes that share an identity (a cloned disk) differ in it.
+    /// A random number of this start: two nodes with the same identity (a cloned disk) differ in
+    /// it.
     pub boot: u64,
-    /// How long the record counts as present without being renewed; zero in a goodbye.
+    /// How long the node counts as present without renewing the record; zero in a goodbye.
     pub lease: Lease,
-    /// Its addresses, best first; at most [`Record::MAX_ADDRESSES`].
+    /// The addresses of the node, best first; at most [`Record::MAX_ADDRESSES`].
     pub addresses: Vec<Address>,
-    /// The UDP and TCP port it listens on; 0 if it listens on none.
+    /// The UDP and TCP port that the node listens on; 0 if it listens on none.
     pub port: u16,
-    /// What it runs as.
+    /// The role of the node.
     pub role: Role,
-    /// Its labels.
+    /// The labels of the node.
     pub labels: Labels,
 }
 
 impl Record {
-    /// The most addresses in a record.
+    /// How many addresses a record may have.
     pub const MAX_ADDRESSES: usize = 12;
 
-    /// The order of records of one node: a greater one is newer.
+    /// The order of the records of one node: the greater one is newer.
     pub fn order(&self) -> (u64, u64) {
         (self.epoch, self.sequence)
     }
 }
 
-/// How long a record counts as present without being renewed, in whole seconds.
+/// How long a node counts as present without renewing its record, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lease(pub u32);
 
@@ -60,7 +61,7 @@ impl fmt::Display for Lease {
     }
 }
 
-/// What a node runs as.
+/// The role of a node: client, server or both.
 #[derive(
     Debug,
     Clone,
@@ -76,21 +77,21 @@ impl fmt::Display for Lease {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It looks for servers and registers with them.
+    /// The node looks for servers and registers with them.
     Client,
-    /// It keeps a registry.
+    /// The node keeps a registry.
     Server,
-    /// It keeps a registry, and registers itself with every server, its own included.
+    /// The node keeps a registry, and registers itself with every server, its own included.
     Both,
 }
 
 impl Role {
-    /// Whether a registry is kept.
+    /// Whether the node keeps a registry.
     pub fn serves(self) -> bool {
         matches!(self, Self::Server | Self::Both)
     }
 
-    /// Whether it registers with servers.
+    /// Whether the node registers with servers.
     pub fn registers(self) -> bool {
         matches!(self, Self::Client | Self::Both)
     }
@@ -106,15 +107,15 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a registry knows of a node's presence.
+/// Whether a node is present, as a registry knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Its lease runs.
+    /// The lease of the node has not run out.
     Present,
-    /// Its lease ran out.
+    /// The lease of the node ran out.
     Expired,
-    /// It said goodbye.
+    /// The node announced that it leaves.
     Left,
 }
 

@@ -1,12 +1,14 @@
-//! Points in time, as inputs: nothing in the pure cores reads a clock.
+//! Points in time. They are inputs: no pure module reads a clock.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// A wall-clock time: milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
+use super::text_type;
+
+/// A wall-clock time: milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 ///
-/// As text and in JSON: RFC 3339 in UTC with milliseconds.
+/// The text form, in JSON too, is RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 
@@ -14,7 +16,7 @@ impl Timestamp {
     /// The last time that has a text form, 9999-12-30; later values are printed as this one.
     pub const MAX: Self = Self(253_402_207_200_000);
 
-    /// This moment by the system's clock; 1970 if the clock stands before it.
+    /// Converts a time of the system's clock; a time before 1970 becomes 1970.
     pub fn from_system(time: SystemTime) -> Self {
         Self(
             time.duration_since(SystemTime::UNIX_EPOCH)
@@ -22,7 +24,7 @@ impl Timestamp {
         )
     }
 
-    /// The time `duration` later, at most the greatest.
+    /// The time `duration` later; the greatest time if the sum is greater.
     pub fn plus(self, duration: Duration) -> Self {
         Self(
             self.0
@@ -30,7 +32,7 @@ impl Timestamp {
         )
     }
 
-    /// The time `duration` earlier, at least 1970.
+    /// The time `duration` earlier; 1970 if the result is earlier.
     pub fn minus(self, duration: Duration) -> Self {
         Self(
             self.0
@@ -38,12 +40,12 @@ impl Timestamp {
         )
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// How long after `earlier` this time is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// How far apart two times are, whichever is first.
+    /// The time between two times, in either order.
     pub fn distance(self, other: Self) -> Duration {
         Duration::from_millis(self.0.abs_diff(other.0))
     }
@@ -63,20 +65,20 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Why a text is not a time.
+/// A text is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a time: write 2026-11-20T18:00:00Z, 2026-11-20 18:00 (local time) or a time ago such as 2h"
 )]
 pub struct TimestampError {
-    /// What was given.
+    /// The first 64 characters of the text.
     pub text: String,
 }
 
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Parses RFC 3339 with a zone.
+    /// Parses RFC 3339 with a zone; a time before 1970 is an error.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let error = || TimestampError {
             text: text.chars().take(64).collect(),
@@ -88,25 +90,15 @@ impl FromStr for Timestamp {
     }
 }
 
-impl serde::Serialize for Timestamp {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+text_type!(Timestamp);
 
-impl<'de> serde::Deserialize<'de> for Timestamp {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// One moment by both clocks: `elapsed` drives every deadline and never jumps, `wall` is what people read.
+/// One moment by both clocks: `elapsed` drives every deadline and never jumps; `wall` is for
+/// people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Time since an arbitrary start, from a monotonic clock.
     pub elapsed: Duration,
-    /// The wall clock, which may jump either way.
+    /// The wall-clock time, which may jump forwards and backwards.
     pub wall: Timestamp,
 }
 
@@ -115,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_print_as_rfc_3339_and_parse_back() {
+    fn time_prints_as_rfc_3339_and_parses_back() {
         let time = Timestamp(1_795_200_000_123);
         assert_eq!(time.to_string(), "2026-11-20T18:40:00.123Z");
         assert_eq!(time.to_string().parse(), Ok(time));
@@ -123,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn arithmetic_stops_at_the_edges() {
+    fn arithmetic_saturates() {
         assert_eq!(Timestamp(5).minus(Duration::from_secs(1)), Timestamp(0));
         assert_eq!(Timestamp(u64::MAX).plus(Duration::MAX), Timestamp(u64::MAX));
         assert_eq!(Timestamp(1).since(Timestamp(2)), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! URLs of programs that are told something by HTTP.
+//! The URLs of webhooks, and the rule for host names.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,38 +7,43 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
+use super::text_type;
+
 /// An `http` or `https` URL without user, password and fragment.
 ///
-/// Its path and query may hold a secret, as those of many chat services do: [`HttpUrl::origin`] is what goes into messages.
+/// The path and the query may hold a secret, as those of many chat services do: messages name
+/// [`HttpUrl::origin`] only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Uri);
 
-/// Why a text is no such URL.
+/// Why a text is not accepted as a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpUrlError {
-    /// Another scheme, or none.
+    /// The scheme is missing, or it is not `http` or `https`.
     #[error(
-        "a URL that begins with http:// or https:// was expected, such as https://hooks.example.org/reload"
+        "the URL does not begin with http:// or https://: write one such as https://hooks.example.org/reload"
     )]
     Scheme,
-    /// A user or a password.
-    #[error("a URL with a user or a password is not taken: put a token into token_file")]
-    User,
-    /// No host name and no address.
+    /// The URL has a user or a password.
     #[error(
-        "the URL's host is a name or an IP address, an IPv6 address in brackets: https://[2001:db8::1]/reload"
+        "the URL has a user or a password, which is not supported: put a token into a file and name it in token_file"
+    )]
+    User,
+    /// The host is neither a host name nor an IP address.
+    #[error(
+        "the host of the URL is not a host name or an IP address; put an IPv6 address in brackets: https://[2001:db8::1]/reload"
     )]
     Host,
-    /// A port that is no number from 1 to 65535.
-    #[error("the URL's port is a number from 1 to 65535")]
+    /// The port is not a number from 1 to 65535.
+    #[error("the port of the URL is not a number from 1 to 65535")]
     Port,
-    /// What may not stand in a path or a query.
+    /// The path or the query has a character that must be escaped.
     #[error(
-        "the URL's path has printable ASCII characters only, none of \" # < > `: write others as %XX"
+        "the path of the URL has a character that must be escaped: write \" # < > ` and all that is not printable ASCII as %XX"
     )]
     Path,
-    /// More than fits.
-    #[error("a URL has at most {max} bytes", max = HttpUrl::MAX)]
+    /// The URL is longer than [`HttpUrl::MAX`].
+    #[error("the URL is too long: at most {max} bytes are allowed", max = HttpUrl::MAX)]
     Long,
 }
 
@@ -46,34 +51,34 @@ impl HttpUrl {
     /// The longest URL, in bytes.
     pub const MAX: usize = 2048;
 
-    /// Whether it is requested over TLS.
+    /// Whether the request goes over TLS.
     pub fn is_https(&self) -> bool {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
 
-    /// The host's name or address, an IPv6 address without brackets.
+    /// The host name or IP address; an IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         without_brackets(self.0.host().unwrap_or_default())
     }
 
-    /// The TCP port.
+    /// The TCP port: the written one, or that of the scheme.
     pub fn port(&self) -> u16 {
         self.0
             .port_u16()
             .unwrap_or(if self.is_https() { 443 } else { 80 })
     }
 
-    /// Host and port as `host:port`, an IPv6 address in brackets.
+    /// The host and the port as `host:port`; an IPv6 address has brackets.
     pub fn authority(&self) -> String {
         format!("{}:{}", self.0.host().unwrap_or_default(), self.port())
     }
 
-    /// The host as a request names it (RFC 9110 §7.2): with its port if that was written.
+    /// The value of the header `Host` (RFC 9110 §7.2): it has a port only if the URL has one.
     pub fn host_field(&self) -> &str {
         self.0.authority().map_or("", Authority::as_str)
     }
 
-    /// Path and query as they are requested (RFC 9112 §3.2.1): never empty.
+    /// The request target (RFC 9112 §3.2.1), path and query: never empty.
     pub fn target(&self) -> Uri {
         self.0
             .path_and_query()
@@ -82,7 +87,7 @@ impl HttpUrl {
             .into()
     }
 
-    /// Scheme, host and port: what may be told of it.
+    /// The scheme, the host and the port: the part that messages may show.
     pub fn origin(&self) -> String {
         format!(
             "{}://{}",
@@ -106,8 +111,8 @@ impl FromStr for HttpUrl {
         {
             return Err(HttpUrlError::Scheme);
         }
-        // `Uri` says of no error where it is, drops a fragment without a word, and takes a user, bytes that are no ASCII and
-        // any port.
+        // `Uri` alone is not strict enough: its errors name no place, it drops a fragment silently,
+        // and it accepts a user, bytes outside ASCII and any port.
         let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if !target
             .bytes()
@@ -120,12 +125,12 @@ impl FromStr for HttpUrl {
         }
         let authority: Authority = authority.parse().map_err(|_| HttpUrlError::Host)?;
         let host = without_brackets(authority.host());
-        let is_known = if host == authority.host() {
+        let is_valid = if host == authority.host() {
             is_host(host)
         } else {
             host.parse::<Ipv6Addr>().is_ok()
         };
-        if !is_known {
+        if !is_valid {
             return Err(HttpUrlError::Host);
         }
         if let Some(port) = authority
@@ -147,14 +152,15 @@ impl FromStr for HttpUrl {
     }
 }
 
-/// The address within brackets, or the name that has none.
+/// An IPv6 address without its brackets; any other host unchanged.
 fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host)
 }
 
-/// Whether a text is an IPv4 address or a host name (RFC 1123 §2.1, underscores allowed, 253 bytes).
+/// Whether a text is an IPv4 address or a host name (RFC 1123 §2.1, underscores allowed, 253
+/// bytes).
 pub(crate) fn is_host(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
@@ -172,38 +178,27 @@ pub(crate) fn is_host(text: &str) -> bool {
 }
 
 impl fmt::Display for HttpUrl {
-    /// All of it, which may hold a secret.
+    /// The whole URL, which may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
 impl fmt::Debug for HttpUrl {
-    /// The origin alone: what follows may be a secret.
+    /// The origin alone: the rest may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/…", self.origin())
     }
 }
 
-impl serde::Serialize for HttpUrl {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for HttpUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_type!(HttpUrl);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn url_is_split_into_its_parts() {
         for (text, https, authority, field, target) in [
             ("http://hub", false, "hub:80", "hub", "/"),
             (
@@ -245,15 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn path_and_query_take_what_needs_no_escape() {
+    fn path_and_query_accept_only_characters_that_need_no_escape() {
         for byte in 0..=u8::MAX {
             let byte = char::from(byte);
-            let is_taken = byte.is_ascii_graphic() && !"\"#<>`".contains(byte);
+            let is_accepted = byte.is_ascii_graphic() && !"\"#<>`".contains(byte);
             for text in [format!("http://hub/{byte}"), format!("http://hub?{byte}")] {
                 match text.parse::<HttpUrl>() {
-                    Ok(url) => assert!(is_taken && url.to_string().ends_with(byte), "{text}"),
+                    Ok(url) => assert!(is_accepted && url.to_string().ends_with(byte), "{text}"),
                     Err(error) => {
-                        assert!(!is_taken && error == HttpUrlError::Path, "{text}: {error}")
+                        assert!(
+                            !is_accepted && error == HttpUrlError::Path,
+                            "{text}: {error}"
+                        )
                     }
                 }
             }
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_says_why() {
+    fn invalid_url_is_refused_with_its_reason() {
         for (text, error) in [
             ("hub/reload", HttpUrlError::Scheme),
             ("ftp://hub/", HttpUrlError::Scheme),
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_form_ends_where_a_secret_may_begin() {
+    fn debug_form_shows_the_origin_only() {
         let url: HttpUrl = "https://hub/services/T0/s3cret?key=s3cret".parse().unwrap();
         assert_eq!(
             format!("{url:?} {}", url.origin()),

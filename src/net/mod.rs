@@ -10,6 +10,8 @@
 //! - [`mdns`] announces a service on one interface by multicast DNS, watches a host name there, and
 //!   browses.
 //! - [`resolve`] looks up the names of known servers.
+//! - [`rank`] orders the addresses of a node by how well this machine reaches them (RFC 6724).
+//!   Pure.
 //! - [`HttpClient`] sends one request to a webhook.
 //!
 //! One socket per family serves every interface: packet information (RFC 3542 §6) names the
@@ -30,6 +32,7 @@ mod netlink;
 mod pattern;
 mod policy;
 mod polled;
+pub mod rank;
 mod resolve;
 mod socket;
 mod sockets;

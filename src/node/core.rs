@@ -1,8 +1,8 @@
-//! A node without sockets, store or clock: the engine, the responder and the registry's table joined. Pure.
+//! A node without sockets, store or clock: the search engine, the responder and the registry's table joined. Pure.
 //!
-//! The shell hands in opened messages, changed interfaces, durable tickets and the passing of time, then does what
-//! [`Core::output`] gives until it gives nothing. One rule binds them: an acknowledgement of a change leaves only after
-//! the store said that its ticket is durable.
+//! The event loop hands in opened messages, changed interfaces, durable tickets and the passing of time. Then it does
+//! everything that [`Core::output`] returns, until that returns `None`. One rule joins the parts: an acknowledgement of a
+//! change leaves only after the store has confirmed that the ticket of the change is durable.
 
 mod admit;
 mod answers;
@@ -22,39 +22,34 @@ use hashbrown::HashMap;
 use self::durability::Acknowledgement;
 pub use self::output::{Conflict, Event, Output};
 use self::own::own_source;
-pub(super) use self::unverified::Heard;
+pub(super) use self::unverified::ClaimResult;
 use crate::discovery::{self, Engine, Ignored, Method, Responder};
 use crate::model::{Address, Labels, NodeId, NodeName, Now};
 use crate::registry::{Registration, Table};
-use crate::transport::{Counters, Via};
+use crate::transport::{Counters, ReturnPath, Via};
 use crate::wire::KeyId;
-use crate::wire::v1::{Message, Notice, SignedRecord};
+use crate::wire::v1::{Message, Notice, QUERY_DATAGRAM, SignedRecord};
 
-/// An opened datagram.
+/// An opened datagram, without its message.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// Its sender.
-    pub from: SocketAddr,
-    /// The way it came.
-    pub came_by: Method,
-    /// The way back.
-    pub via: Via,
+    /// The sender, and the way and the limit of an answer.
+    pub path: ReturnPath,
+    /// How the datagram was addressed.
+    pub received_by: Method,
     /// The key that opened it.
     pub key: KeyId,
-    /// Its nonce.
     pub nonce: &'a [u8; 24],
-    /// Its length on the wire, in bytes: what is answered has at most three times as many.
-    pub length: usize,
 }
 
-/// The settings that are the core's own.
+/// The settings of the core itself.
 #[derive(Debug, Clone)]
 pub struct CoreSettings {
-    /// A server's key/values for whoever asks.
+    /// A server's key/values, which its answers show to any peer.
     pub info: Labels,
     /// The ids of the keys that records may be signed under.
     pub keys: Vec<KeyId>,
-    /// The names of the files that this node takes.
+    /// The names of the files that this node accepts.
     pub accepts: Vec<Box<str>>,
 }
 
@@ -65,17 +60,18 @@ pub struct Core {
     responder: Responder,
     table: Option<Table>,
     settings: CoreSettings,
-    /// The mark of what this server offers, for [`Registered`].
+    /// A number that changes with the files that this server offers, for [`Registered`](crate::wire::v1::Registered).
     offers: Option<u64>,
     /// The next renewal of this node in its own table.
     renew_own_at: Duration,
-    /// When renewal times go to the store next; the batch before is durable then.
+    /// When renewal times go to the store next.
     seen_at: Duration,
+    /// The last batch of renewal times; the next one waits until it is durable.
     seen_ticket: u64,
     /// Whether batches of changes are to be handed out.
     storing: bool,
     acknowledgements: VecDeque<Acknowledgement>,
-    /// Nodes that a renewal moved or brought back, with the batch that holds it, until that is durable.
+    /// Nodes that a renewal moved or brought back, each with the batch that holds the change, until it is durable.
     moving: HashMap<NodeId, u64>,
     submitted: u64,
     durable: u64,
@@ -85,7 +81,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// Joins the parts; a table makes it a server.
+    /// Joins the parts; a table makes the node a server.
     pub fn new(
         now: Now,
         engine: Engine,
@@ -115,7 +111,7 @@ impl Core {
         core
     }
 
-    /// The asking side.
+    /// The search for servers, and this node's own record.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -125,33 +121,26 @@ impl Core {
         self.table.as_ref()
     }
 
-    /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// What was counted, to be counted up by the shell.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
     }
 
-    /// The last claims of names that others hold.
+    /// The last claims of names that other nodes hold.
     pub fn conflicts(&self) -> impl Iterator<Item = &Conflict> {
         self.conflicts.iter()
     }
 
-    /// A server's key/values.
-    pub fn info(&self) -> &Labels {
-        &self.settings.info
-    }
-
-    /// What this server offers is other than before: acknowledgements say so from now on.
+    /// Notes that the files that this server offers changed: acknowledgements show that from now on.
     pub fn offers_changed(&mut self, now: Now) {
-        // The clock makes it another number than before a restart.
+        // The wall clock makes the number differ from those before a restart.
         self.offers = Some(self.offers.map_or(now.wall.0, |mark| mark.wrapping_add(1)));
     }
 
-    /// What is to be done next; `None` when all is done until the next input or deadline.
+    /// The next thing to do; `None` when all is done until the next input or deadline.
     pub fn output(&mut self) -> Option<Output> {
         self.drain_engine();
         self.output.pop_front().or_else(|| self.next_batch())
@@ -176,7 +165,7 @@ impl Core {
         .min()
     }
 
-    /// Does what became due.
+    /// Does everything that is due.
     pub fn advance(&mut self, now: Now) {
         self.engine.advance(now);
         while let Some(due) = self.responder.due(now) {
@@ -184,7 +173,9 @@ impl Core {
                 local: due.via.0,
                 interface: due.via.1,
             };
-            self.answer(due.id, due.to, via, self.own_subject(), usize::MAX);
+            // No query is shorter than this, and three times as much is as long as a datagram can be.
+            let path = ReturnPath::new(due.to, via, QUERY_DATAGRAM);
+            self.answer(due.id, path, self.own_subject());
         }
         if let Some(table) = &mut self.table {
             for node in table.expire(now) {
@@ -202,40 +193,43 @@ impl Core {
         self.store_seen(now);
     }
 
-    /// Takes an opened message.
+    /// Handles an opened message.
     pub fn handle(&mut self, now: Now, datagram: Datagram<'_>, message: &Message) {
         match message {
-            Message::Query(query) => self.query(now, datagram, query),
-            Message::Register(signed) => self.register(now, datagram, signed),
-            Message::Renew(renewal) => self.renew(now, datagram, renewal),
+            Message::Query(query) => self.on_query(now, datagram, query),
+            Message::Register(signed) => self.on_register(now, datagram, signed),
+            Message::Renew(renewal) => self.on_renewal(now, datagram, renewal),
             Message::Goodbye(signed) => {
-                self.engine
-                    .handle(now, datagram.from, datagram.came_by, message);
-                self.goodbye(now, datagram, signed);
+                self.inform_engine(now, datagram, message);
+                self.on_goodbye(now, datagram, signed);
             }
-            Message::Notice(notice) => self.notice(now, datagram, notice),
+            Message::Notice(notice) => self.on_notice(now, datagram, notice),
             Message::Refused(_) => {
                 let version = self.engine.own().version();
-                self.engine
-                    .handle(now, datagram.from, datagram.came_by, message);
-                // Another server knows a later record of this node, so it was signed anew: what stands here follows at once.
+                self.inform_engine(now, datagram, message);
+                // Another server knows a later record of this node, so the engine signed it again: the own entry of this
+                // server's registry follows at once.
                 if self.table.is_some() && self.engine.own().version() != version {
                     self.register_own(now);
                 }
             }
             Message::Answer(_) | Message::Registered(_) | Message::Announcement(_) => {
-                self.engine
-                    .handle(now, datagram.from, datagram.came_by, message);
+                self.inform_engine(now, datagram, message);
             }
         }
     }
 
-    /// Whether somebody without the channel's key may be told something now.
+    fn inform_engine(&mut self, now: Now, datagram: Datagram<'_>, message: &Message) {
+        self.engine
+            .handle(now, datagram.path.to, datagram.received_by, message);
+    }
+
+    /// Whether a peer without the channel's key may get an answer now.
     pub fn admits_stranger(&mut self, now: Now, from: SocketAddr) -> bool {
         self.responder.admits(now, from)
     }
 
-    /// Takes the addresses that the interfaces hold now.
+    /// Sets the addresses that the interfaces have now.
     pub fn set_addresses(&mut self, now: Now, addresses: Vec<Address>) {
         if self.engine.set_addresses(now, addresses) {
             self.register_own(now);
@@ -243,12 +237,12 @@ impl Core {
         }
     }
 
-    /// Looks again, as the interfaces that this node uses changed.
+    /// Searches again, as the interfaces that this node uses changed.
     pub fn network_changed(&mut self, now: Now) {
         self.engine.network_changed(now);
     }
 
-    /// Asks known servers again, as an interface changed that this node leaves out.
+    /// Queries known servers again, as an interface changed that this node does not use.
     pub fn routes_changed(&mut self, now: Now) {
         self.engine.routes_changed(now);
     }
@@ -259,9 +253,9 @@ impl Core {
         self.engine.advance(now);
     }
 
-    /// Goes on after this node did not run for a while: nobody loses the lease that nobody was there to renew, and every
-    /// server is registered with again, now.
-    pub fn was_away(&mut self, now: Now) {
+    /// Resumes after this node did not run for a while. Leases that no node could renew meanwhile start again, and this node
+    /// registers with every server at once.
+    pub fn resume(&mut self, now: Now) {
         if let Some(table) = &mut self.table {
             table.refresh_leases(now);
         }
@@ -269,12 +263,12 @@ impl Core {
         self.register_now(now);
     }
 
-    /// Takes what a look-up of a configured server brought.
+    /// Takes the addresses of a configured server that was looked up.
     pub fn resolved(&mut self, now: Now, configured: usize, addresses: Vec<SocketAddr>) {
         self.engine.resolved(now, configured, addresses);
     }
 
-    /// Takes an address that multicast DNS brought.
+    /// Takes the address of a server that multicast DNS found.
     pub fn candidate(&mut self, now: Now, address: SocketAddr) {
         self.engine.candidate(now, address);
     }
@@ -284,7 +278,7 @@ impl Core {
         self.engine.sent(method, failure);
     }
 
-    /// Frees a name and drops its record; whether there was one.
+    /// Frees a name and drops its record. Returns whether there was such a record.
     pub fn forget(&mut self, name: &NodeName) -> bool {
         let own = self.engine.own().record().name == *name;
         let forgotten = !own
@@ -296,7 +290,7 @@ impl Core {
         forgotten
     }
 
-    /// Says goodbye and closes this node's own record; nothing is sent afterwards but what waits for the store.
+    /// Says goodbye and closes this node's own record. Afterwards only acknowledgements that wait for the store are sent.
     pub fn stop(&mut self, now: Now) {
         let Some(goodbye) = self.engine.stop() else {
             return;
@@ -318,13 +312,14 @@ impl Core {
         self.store();
     }
 
-    fn notice(&mut self, now: Now, datagram: Datagram<'_>, notice: &Notice) {
-        let Datagram { from, key, .. } = datagram;
+    fn on_notice(&mut self, now: Now, datagram: Datagram<'_>, notice: &Notice) {
+        let from = datagram.path.to;
         if !self.settings.accepts.contains(&notice.name) {
             self.counters.ignored_notices += 1;
         } else if !self.responder.admits(now, from) {
             self.counters.ignored(Ignored::Rate.as_str());
-        } else if notice.verify(key).is_err() {
+        } else if notice.verify(datagram.key).is_err() {
+            tracing::debug!(peer = %from, file = %notice.name, "notice dropped: its signature is wrong");
             self.counters.forged_notices += 1;
         } else {
             self.counters.notices += 1;

@@ -3,7 +3,7 @@
 use super::core::Event;
 use crate::discovery::{self, explain_refusal};
 
-/// Logs an event: one line for each thing an operator wants to know.
+/// Logs an event in one line.
 pub(super) fn log(event: &Event) {
     match event {
         Event::Discovery(event) => discovery(event),
@@ -17,7 +17,7 @@ pub(super) fn log(event: &Event) {
             source,
             arrived: true,
         } => {
-            tracing::info!(%name, %source, %protocol, "a name arrived by an ancestor's wire, unauthenticated");
+            tracing::info!(%name, %source, %protocol, "a name arrived by a legacy protocol; it is unverified");
         }
         Event::UnverifiedClaim {
             name,
@@ -25,7 +25,7 @@ pub(super) fn log(event: &Event) {
             source,
             arrived: false,
         } => {
-            tracing::info!(%name, %source, %protocol, "a name has another address by an ancestor's wire, unauthenticated");
+            tracing::info!(%name, %source, %protocol, "a name has another address by a legacy protocol; it is unverified");
         }
         Event::Departed { name } => tracing::info!(%name, "node left"),
         Event::Expired { name } => {
@@ -36,7 +36,7 @@ pub(super) fn log(event: &Event) {
             holder = %conflict.holder.short(),
             claimant = %conflict.claimant.short(),
             source = %conflict.source,
-            "a node was refused: another one holds its name. If the claimant is right, free the name with 'hereabouts forget {}'",
+            "a node was refused: another node holds its name. If the claimant is right, free the name with 'hereabouts forget {}'",
             conflict.name
         ),
         Event::Cloned { node, name, source } => tracing::warn!(
@@ -60,13 +60,10 @@ fn discovery(event: &discovery::Event) {
             tracing::info!(%server, %seen, "a server sees this node at another address");
         }
         discovery::Event::NewerFiles { server } => {
-            tracing::debug!(%server, "a renewal's answer says that the server offers other files than before");
+            tracing::debug!(%server, "the answer to a renewal says that the files of the server changed");
         }
-        discovery::Event::Refused {
-            server,
-            refusal: why,
-        } => {
-            tracing::warn!(%server, "a server refused this node: {}", explain_refusal(why));
+        discovery::Event::Refused { server, refusal } => {
+            tracing::warn!(%server, "a server refused this node: {}", explain_refusal(refusal));
         }
         discovery::Event::Lost {
             server,
@@ -83,21 +80,21 @@ fn discovery(event: &discovery::Event) {
             tracing::warn!(%server, %address, "lost a server: it did not answer for a whole lease");
         }
         discovery::Event::Fallback { method } => {
-            tracing::info!(%method, "the methods so far brought no server; trying the next one");
+            tracing::info!(%method, "the methods so far found no server; trying the next one");
         }
         discovery::Event::ClockDiffers { from, millis } => tracing::warn!(
             server = %from,
-            "this machine's clock and the server's differ by {} s: going on with the server's; set one of them right",
+            "this machine's clock and the server's differ by {} s: using the server's time; correct one of the clocks",
             millis / 1000
         ),
         discovery::Event::OtherChannel { from, name } => tracing::warn!(
             server = %from, channel = %name,
-            "a server holds our key, but its channel has another name: set channel.name alike on both"
+            "a server holds our key, but its channel has another name: set the same channel.name on both"
         ),
         discovery::Event::EpochRaised { epoch } => {
             tracing::info!(
                 epoch,
-                "a server knows a later start of this node; going on from there"
+                "a server knows a later start of this node: continuing from its number"
             );
         }
     }

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::event_loop::Node;
 use crate::config::{ExportConfig, ExportFormat};
 use crate::model::Now;
 use crate::registry::{Table, export};
 
-/// From a change to the file: a fleet that comes back at once is written once.
+/// The time from a change to its write, so that a fleet that comes back at once is written once.
 const AFTER_CHANGE: Duration = Duration::from_secs(1);
-/// Until a write that failed is tried again.
+/// The time until a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Keeps the export file in step with the registry.
+/// The export file, and when it is written next.
 pub(super) struct Export {
     path: PathBuf,
     format: export::Format,
@@ -34,17 +35,17 @@ impl Export {
         }
     }
 
-    /// Something changed.
+    /// Notes that the registry changed.
     pub(super) fn touch(&mut self, now: Duration) {
         let at = now + AFTER_CHANGE;
-        // What waits for a refresh is hastened; what waits after a failure is not.
+        // A change brings the write of a refresh forward, but not the retry of a failed write.
         self.due = Some(
             self.due
                 .map_or(at, |due| if self.failing { due } else { due.min(at) }),
         );
     }
 
-    /// A node was seen again at its address, which is news in DynIP's file alone: each of its entries is a time.
+    /// Notes that a node was seen again at its address. That changes DynIP's file alone, as each of its entries has a time.
     pub(super) fn refresh(&mut self, now: Duration, within: Duration) {
         if self.format == export::Format::Dynip && !self.failing {
             self.due.get_or_insert(now + within);
@@ -56,7 +57,7 @@ impl Export {
         self.due
     }
 
-    /// Writes the file; a failure is said once, and tried again.
+    /// Writes the file. A failure is logged once, and the write is tried again.
     pub(super) fn write(&mut self, table: &Table, now: Now) {
         let path = self.path.display();
         match export::write(&self.path, self.format, now.wall, table) {
@@ -72,6 +73,35 @@ impl Export {
                     tracing::error!("failed to {error}; tried again every {} s", RETRY.as_secs());
                 }
             }
+        }
+    }
+}
+
+impl Node {
+    /// Notes a change that the export shows.
+    pub(super) fn touch_export(&mut self, now: Now) {
+        if let Some(export) = &mut self.export {
+            export.touch(now.elapsed);
+        }
+    }
+
+    /// Notes a change that only the times of the export show.
+    pub(super) fn refresh_export(&mut self, now: Now, within: Duration) {
+        if let Some(export) = &mut self.export {
+            export.refresh(now.elapsed, within);
+        }
+    }
+
+    pub(super) fn export_if_due(&mut self, now: Now) {
+        let deadline = self.export.as_ref().and_then(Export::deadline);
+        if deadline.is_some_and(|at| at <= now.elapsed) {
+            self.write_export(now);
+        }
+    }
+
+    pub(super) fn write_export(&mut self, now: Now) {
+        if let (Some(export), Some(table)) = (&mut self.export, self.core.table()) {
+            export.write(table, now);
         }
     }
 }

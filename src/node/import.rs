@@ -1,16 +1,16 @@
-//! Records of an ancestor's file, over the control socket.
+//! Import of records from a legacy program's file, over the control socket.
 
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, IMPORT, ImportRecord};
 use crate::api::view::ImportedView;
 use crate::model::{Lease, Now, Protocol};
 use crate::node::Node;
-use crate::node::control::{Change, fail, finish};
+use crate::node::control::{fail, finish};
 use crate::registry::Imported;
 
 impl Node {
-    /// Takes records into the table, and answers when they are synced.
-    pub(in crate::node) fn import(
+    /// Imports records into the registry; the call is answered when they are durable.
+    pub(super) fn import(
         &mut self,
         now: Now,
         protocol: Protocol,
@@ -19,7 +19,7 @@ impl Node {
     ) {
         if protocol.is_authenticated() || records.len() > IMPORT {
             let message =
-                format!("an import is of an ancestor's wire, with at most {IMPORT} records");
+                format!("an import has records of a legacy protocol, and at most {IMPORT} of them");
             return fail(&call, ErrorKind::BadRequest, message);
         }
         let lease = self.config.compat.dynip.clone().unwrap_or_default().lease.0;
@@ -38,14 +38,9 @@ impl Node {
         if view.added + view.updated == 0 {
             return finish(&call, [view.into()]);
         }
-        tracing::info!(%protocol, added = view.added, updated = view.updated, "imported unauthenticated records");
+        tracing::info!(%protocol, added = view.added, updated = view.updated, "imported unverified records");
         self.touch_export(now);
         self.core.store();
-        let ticket = self.core.last_ticket();
-        self.changes.push_back(Change {
-            ticket,
-            item: view.into(),
-            call,
-        });
+        self.answer_when_durable(view.into(), call);
     }
 }

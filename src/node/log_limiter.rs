@@ -1,4 +1,4 @@
-//! Which warnings stand in the log already: what anyone can cause by a datagram must not fill a disk. Pure.
+//! Which warnings are in the log already: warnings that any peer can cause by a datagram must not fill a disk. Pure.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,24 +9,25 @@ use crate::discovery;
 
 /// How long a warning about one source is not repeated.
 const EVERY: Duration = Duration::from_secs(60);
-/// Sources that are told apart, and so the most such warnings within [`EVERY`].
-const SOURCES: usize = 64;
+/// The limit of sources that are distinguished, and so of such warnings within [`EVERY`].
+const MAX_SOURCES: usize = 64;
 
-/// What is warned of.
+/// The subject of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum About {
     Clock,
     Channel,
 }
 
-/// When each source was last warned of.
+/// When the last warning about each source was logged.
 #[derive(Debug, Default)]
 pub(super) struct LogLimiter {
     last: HashMap<(About, IpAddr), Duration>,
 }
 
 impl LogLimiter {
-    /// Whether an event is to be logged at this time of the monotonic clock; what no datagram can repeat at will always is.
+    /// Whether an event is to be logged at this time of the monotonic clock. An event that no datagram can repeat at will is
+    /// always logged.
     pub(super) fn admits(&mut self, now: Duration, event: &Event) -> bool {
         let key = match event {
             Event::Discovery(discovery::Event::ClockDiffers { from, .. }) => {
@@ -41,11 +42,11 @@ impl LogLimiter {
         if self.last.get(&key).is_some_and(lately) {
             return false;
         }
-        if self.last.len() >= SOURCES {
+        if self.last.len() >= MAX_SOURCES {
             self.last.retain(|_, last| lately(last));
         }
-        // A crowd says nothing that its first ones did not say.
-        let room = self.last.len() < SOURCES;
+        // With this many sources, further ones tell an operator nothing new.
+        let room = self.last.len() < MAX_SOURCES;
         if room {
             self.last.insert(key, now);
         }
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn source_is_told_once_a_minute_whatever_its_port_is() {
+    fn source_is_logged_once_a_minute_with_any_port() {
         let mut log_limiter = LogLimiter::default();
         let at = Duration::from_secs;
         assert!(
@@ -82,25 +83,25 @@ mod tests {
         assert!(!log_limiter.admits(at(60), &clock(1, 8)));
         assert!(log_limiter.admits(at(61), &clock(1, 8)));
         assert!(log_limiter.admits(at(61), &clock(2, 7)), "another source");
-        assert!(log_limiter.admits(at(61), &channel(1)), "another ill");
+        assert!(log_limiter.admits(at(61), &channel(1)), "another problem");
     }
 
     #[test]
-    fn forged_crowd_takes_bounded_memory_and_few_lines() {
+    fn many_forged_sources_need_bounded_memory_and_few_lines() {
         let mut log_limiter = LogLimiter::default();
-        let told = |log_limiter: &mut LogLimiter, seconds| {
-            let told = (0..20_000)
+        let logged = |log_limiter: &mut LogLimiter, seconds| {
+            let logged = (0..20_000)
                 .filter(|last| log_limiter.admits(Duration::from_secs(seconds), &clock(*last, 7)));
-            told.count()
+            logged.count()
         };
-        assert_eq!(told(&mut log_limiter, 1), SOURCES);
-        assert_eq!(log_limiter.last.len(), SOURCES);
-        assert_eq!(told(&mut log_limiter, 60), 0);
-        assert_eq!(told(&mut log_limiter, 61), SOURCES);
+        assert_eq!(logged(&mut log_limiter, 1), MAX_SOURCES);
+        assert_eq!(log_limiter.last.len(), MAX_SOURCES);
+        assert_eq!(logged(&mut log_limiter, 60), 0);
+        assert_eq!(logged(&mut log_limiter, 61), MAX_SOURCES);
     }
 
     #[test]
-    fn what_a_flood_can_not_cause_is_always_told() {
+    fn events_that_no_datagram_can_repeat_are_always_logged() {
         let mut log_limiter = LogLimiter::default();
         let raised = Event::Discovery(discovery::Event::EpochRaised { epoch: 3 });
         assert!((0..100).all(|_| log_limiter.admits(Duration::ZERO, &raised)));

@@ -1,29 +1,59 @@
-//! The running node's group memberships: joined where an interface is taken, and joined again when they may be lost.
+//! The running node's group memberships: joined on each interface in use, and joined again when they may be lost.
 //!
-//! A membership is joined again when its interface changed in any way, when the kernel tells of an event and does not hold
-//! the group any more, when nothing was heard in the group for long ([`super::silence`]), and after sleep ([`super::sleep`]).
+//! A membership is joined again when its interface changed in any way, when the kernel reports an event and does not hold
+//! the group any more, when nothing was received in the group for long ([`super::silence`]), and after sleep
+//! ([`super::sleep`]).
 
 use std::net::SocketAddr;
 
 use super::event_loop::Node;
-use super::sleep::Away;
+use super::sleep::Pause;
 use crate::model::Now;
 use crate::net::{Family, Interface, Membership, RecvBatch, Report};
 use crate::transport::Clock;
 
-/// What is done after sleep.
-const ANEW: &str = "joining groups and registering again";
+/// The log's words for the actions after sleep.
+const RESUMING: &str = "joining groups and registering again";
 
 impl Node {
-    /// Joins the groups on what is taken now, and leaves them elsewhere.
-    pub(super) fn reconcile(&mut self) {
-        let reports = self.traffic.reconcile(&self.interfaces);
-        self.tell_memberships(reports);
-        self.follow();
+    /// Follows a change of the interfaces: memberships, legacy protocols, publications and the search.
+    pub(super) fn on_interfaces(&mut self, interfaces: Vec<Interface>) {
+        let now = self.clock.now();
+        if !self.interfaces.is_empty() && interfaces == self.interfaces {
+            self.rejoin_lost();
+            return;
+        }
+        let joined = self.traffic.fanout.joined();
+        let before = std::mem::replace(&mut self.interfaces, interfaces);
+        self.rejoin_wait.reset();
+        self.reconcile();
+        self.rejoin_changed(&before, &joined);
+        let used = self.traffic.policy.used(&self.interfaces);
+        let same = used == self.traffic.policy.used(&before);
+        tracing::debug!(
+            interfaces = self.interfaces.len(),
+            used = used.len(),
+            same,
+            "the interfaces changed"
+        );
+        self.compat.set_interfaces(used);
+        self.publish(now);
+        if same {
+            self.core.routes_changed(now);
+        } else {
+            self.core.network_changed(now);
+        }
     }
 
-    /// Joins again on interfaces that are not what they were, where the groups were `joined` before and still are.
-    pub(super) fn rejoin_changed(&mut self, before: &[Interface], joined: &[(u32, Family)]) {
+    /// Joins the groups on the interfaces that are used now, and leaves them on all others.
+    pub(super) fn reconcile(&mut self) {
+        let reports = self.traffic.reconcile(&self.interfaces);
+        self.log_memberships(reports);
+        self.schedule_rejoins();
+    }
+
+    /// Joins again on interfaces that changed, where the groups were `joined` before and still are.
+    fn rejoin_changed(&mut self, before: &[Interface], joined: &[(u32, Family)]) {
         let changed = |index: u32| {
             let now = self
                 .interfaces
@@ -39,8 +69,8 @@ impl Node {
         self.rejoin(&places);
     }
 
-    /// Joins again what the kernel has dropped, after an event that left the interfaces as they were.
-    pub(super) fn rejoin_lost(&mut self) {
+    /// Joins the groups again that the kernel has dropped, after an event that left the interfaces as they were.
+    fn rejoin_lost(&mut self) {
         let lost = self.traffic.fanout.lost();
         if !lost.is_empty() {
             tracing::info!(
@@ -58,34 +88,37 @@ impl Node {
         }
     }
 
-    /// Joins again where nobody was heard for long.
+    /// Joins the groups again where nothing was received for long.
     pub(super) fn rejoin_silent(&mut self, now: Now) {
         let silent = self.silence.due(now);
         if !silent.is_empty() {
             tracing::debug!(
                 groups = silent.len(),
-                "nothing was heard in multicast groups for long: joining again"
+                "nothing was received in multicast groups for long: joining again"
             );
             self.rejoin(&silent);
         }
     }
 
-    /// After sleep or a stop, memberships, leases and servers may all be gone.
+    /// Resumes after sleep or a stop: memberships, leases and servers may all be lost.
     pub(super) fn notice_sleep(&mut self) {
         let now = self.clock.now();
-        let Some(away) = self.sleep.noticed(now, Clock::suspended()) else {
+        let Some(pause) = self.sleep.noticed(now, Clock::suspended()) else {
             return;
         };
-        match away {
-            Away::Suspended(slept) => {
-                tracing::info!("the machine slept for {} s: {ANEW}", slept.as_secs())
+        match pause {
+            Pause::Suspended(duration) => {
+                tracing::info!("the machine slept for {} s: {RESUMING}", duration.as_secs())
             }
-            Away::Stopped(stood) => {
-                tracing::info!("this node was stopped for {} s: {ANEW}", stood.as_secs())
-            }
-            Away::Set(by) => {
+            Pause::Stopped(duration) => {
                 tracing::info!(
-                    "the clock was set forward by {} s, as after a pause: {ANEW}",
+                    "this node was stopped for {} s: {RESUMING}",
+                    duration.as_secs()
+                )
+            }
+            Pause::ClockSet(by) => {
+                tracing::info!(
+                    "the clock was set forward by {} s, as after a pause: {RESUMING}",
                     by.as_secs()
                 )
             }
@@ -93,11 +126,11 @@ impl Node {
         let joined = self.traffic.fanout.joined();
         self.rejoin(&joined);
         self.mdns.restart();
-        self.core.was_away(now);
+        self.core.resume(now);
     }
 
-    /// Notes that somebody else was heard in a group.
-    pub(super) fn note_heard(&mut self, now: Now, batch: &mut RecvBatch, place: usize) {
+    /// Notes that a group is alive, as another node sent to it.
+    pub(super) fn note_group_activity(&mut self, now: Now, batch: &mut RecvBatch, place: usize) {
         let Some((_, arrival)) = batch.get_mut(place) else {
             return;
         };
@@ -105,9 +138,9 @@ impl Node {
             return;
         }
         let group = (arrival.interface, Family::of(arrival.to));
-        // What comes back of one's own says nothing of the network.
-        if self.silence.listens(now, group) && !self.is_own(arrival.from) {
-            self.silence.heard(now, group);
+        // This node's own datagrams that come back prove nothing about the network.
+        if self.silence.wants(now, group) && !self.is_own(arrival.from) {
+            self.silence.received(now, group);
         }
     }
 
@@ -124,16 +157,21 @@ impl Node {
         if places.is_empty() {
             return;
         }
-        let which = |index, family| places.contains(&(index, family));
-        let reports = self.traffic.fanout.rejoin(&self.traffic.sockets, which);
+        let reports = self
+            .traffic
+            .fanout
+            .rejoin(&self.traffic.sockets, |index, family| {
+                places.contains(&(index, family))
+            });
         self.core.counters_mut().rejoined += places.len() as u64;
-        self.tell_memberships(reports);
-        self.follow();
+        self.log_memberships(reports);
+        self.schedule_rejoins();
     }
 
-    fn tell_memberships(&self, reports: Vec<Report>) {
+    fn log_memberships(&self, reports: Vec<Report>) {
         for report in reports {
-            let (interface, family) = (report.interface, report.family);
+            let interface = report.interface;
+            let family = report.family;
             match report.what {
                 Membership::Joined => {
                     tracing::info!(%interface, %family, "joined the multicast group")
@@ -146,7 +184,8 @@ impl Node {
         }
     }
 
-    fn follow(&mut self) {
+    /// Notes which groups are joined, and when failed joins are tried again.
+    fn schedule_rejoins(&mut self) {
         let now = self.clock.now();
         self.silence.follow(now, &self.traffic.fanout.joined());
         if !self.traffic.fanout.retry_wanted() {

@@ -1,7 +1,15 @@
-//! The running node: the event loop and what needs it.
+//! The running node: the event loop and the parts that need it.
 //!
-//! [`Core`] decides, purely; [`Node`] is its event loop over sockets, timer, kernel events, store and commands.
+//! [`Core`] decides, and is pure. [`Node`] is its event loop over sockets, timer, kernel events, store and commands: it
+//! hands each input to the core, and does what the core asks for. Everything that needs no `&mut Node` belongs to a room
+//! below this one.
 
+#![allow(
+    missing_docs,
+    reason = "a room of the program, not a library: names and types say what most fields are"
+)]
+
+mod bind;
 mod claims;
 mod control;
 mod core;
@@ -11,12 +19,15 @@ mod export;
 mod files;
 mod import;
 mod log_limiter;
+mod lookups;
 mod memberships;
 mod publishing;
 mod silence;
 #[cfg(test)]
 mod simulation;
 mod sleep;
+mod stop;
+mod store;
 mod views;
 mod watchers;
 
@@ -31,8 +42,8 @@ pub use event_loop::Node;
 /// Why a node can't run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The configuration asks for what this version does not have.
-    #[error("the configuration uses what this version does not have yet:{}", list(.0))]
+    /// The configuration uses a feature that this version does not have.
+    #[error("the configuration uses features that this version does not have yet:{}", list(.0))]
     Unavailable(Vec<Unavailable>),
     /// The configuration, or a file that it names, can't be used.
     #[error(transparent)]
@@ -40,10 +51,10 @@ pub enum RunError {
     /// The state directory can't be used.
     #[error("failed to {0}")]
     State(#[from] StateError),
-    /// No socket could be bound.
+    /// No UDP socket could be bound.
     #[error("failed to {0}")]
     Bind(#[from] crate::net::BindError),
-    /// The sessions' port can't be had.
+    /// The TCP port of the sessions can't be bound.
     #[error("failed to {0}")]
     Listen(#[from] crate::net::TcpBindError),
     /// The thread that serves sessions can't be started.
@@ -55,10 +66,10 @@ pub enum RunError {
     /// The control socket can't be bound.
     #[error("failed to {0}")]
     Control(#[from] crate::api::control::BindError),
-    /// A socket of an ancestor's wire can't be bound.
+    /// A socket of a legacy protocol can't be bound.
     #[error(transparent)]
     Compat(#[from] CompatError),
-    /// Nothing can be received any more.
+    /// Receiving fails again and again.
     #[error("failed to receive: {0}")]
     Receive(#[source] std::io::Error),
 }

@@ -1,4 +1,5 @@
-//! Making the node's own record known: the plan is asked once per change, and each target's carrier does its part.
+//! Publication of the node's own record: each change of the network makes one plan, and each target's carrier does its
+//! part of it.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +10,31 @@ use crate::publish::{Change, CurrentState, Intent, Publication, Target};
 use crate::settings;
 
 impl Node {
-    /// Does at each target what became due as the network changed.
+    /// Publishes the own record at each target where the network's change makes that necessary.
     pub(super) fn publish(&mut self, now: Now) {
         let network = settings::network(&self.config, &self.traffic.policy, &self.interfaces);
         match &network {
-            // A link that goes says goodbye: not because nothing could be read.
+            // The record is withdrawn from a link that is absent, but not when the interfaces could not be read.
             Some(_) => self
                 .mdns
                 .update(now, &self.interfaces, &self.traffic.policy),
-            None => tracing::debug!("the interfaces are not known: what is published stays"),
+            None => tracing::debug!("the interfaces are not known: publications stay as they are"),
         }
         if network
             .as_ref()
             .is_none_or(|network| network.addresses.is_empty())
         {
             tracing::warn!(
-                "no interface is taken: waiting for a network ('hereabouts status' says why each is left out)"
+                "no interface is used: waiting for a network ('hereabouts status' says why each is not used)"
             );
         }
         for (target, change) in self
             .intent()
             .changes(&self.current_state(), network.as_ref())
         {
-            tracing::debug!(?target, ?change, "publishing");
+            tracing::debug!(?target, ?change, "publishing a change");
             match target {
-                Target::Channel | Target::Servers => self.tell_channel(now, change),
+                Target::Channel | Target::Servers => self.publish_to_channel(now, change),
                 Target::Mdns { .. } => self.mdns.publish(target, change),
                 Target::Dynip { configured } => self.compat.publish(configured, change),
             }
@@ -41,12 +42,12 @@ impl Node {
         self.mdns.follow();
     }
 
-    /// What the configuration wants made known.
+    /// What the configuration wants to publish, and where.
     pub(super) fn intent(&self) -> Intent {
         settings::intent(&self.config, self.traffic.sockets.port())
     }
 
-    /// What stands at each target, as far as it is known.
+    /// The current state of each target, as far as it is known.
     fn current_state(&self) -> BTreeMap<Target, CurrentState> {
         let engine = self.core.engine();
         let channel = CurrentState::This(Publication::from(engine.own().record()));
@@ -59,10 +60,11 @@ impl Node {
         current_state
     }
 
-    /// Gives the engine what the record is to say: it announces and registers the change, and tries again by itself.
-    fn tell_channel(&mut self, now: Now, change: Change) {
-        // The plan never takes it back: the channel is always wanted, and where servers are not, the engine holds none. The
-        // configuration does not change at run time, and a node leaves both as it stops, by the engine's goodbye.
+    /// Hands the new addresses to the engine, which announces and registers the change, and repeats that by itself.
+    fn publish_to_channel(&mut self, now: Now, change: Change) {
+        // The plan never withdraws these publications: the channel is always wanted, and where servers are not wanted, the
+        // engine holds none. The configuration does not change at run time, and a node that stops leaves both by the
+        // engine's goodbye.
         let Some(Publication { addresses, .. }) = change.into_wanted() else {
             return;
         };
@@ -73,7 +75,7 @@ impl Node {
     }
 }
 
-/// What the servers hold, where all of them are known to hold the same.
+/// What all servers hold, if that is known to be the same.
 fn at_servers(engine: &Engine) -> CurrentState {
     let mut each = engine
         .servers()
@@ -89,11 +91,12 @@ fn at_servers(engine: &Engine) -> CurrentState {
     }
 }
 
-/// What a server holds: what it was told before is not known to be what stands there now.
+/// What a server holds. An older record of this node counts as unknown: the server may hold any of them.
 pub(super) fn at_server(server: &Server, own: &OwnRecord) -> CurrentState {
-    match server.has_current(own) {
-        true => CurrentState::This(Publication::from(own.record())),
-        false => CurrentState::Unknown,
+    if server.has_current(own) {
+        CurrentState::This(Publication::from(own.record()))
+    } else {
+        CurrentState::Unknown
     }
 }
 

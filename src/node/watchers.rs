@@ -1,19 +1,20 @@
-//! Who is told of changes as they happen.
+//! Clients that watch the registry: each gets every change as it happens.
 
 use std::net::SocketAddr;
 
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::control::fail;
 use super::core::Event;
 use super::event_loop::Node;
 use super::views;
 use crate::api::control::Call;
-use crate::api::request::{ErrorKind, Response};
+use crate::api::request::ErrorKind;
 use crate::api::view::{ChangeKind, ChangeView, NodeView};
 use crate::model::NodeName;
 
-/// The most watchers at a time.
-const WATCHERS: usize = 256;
+/// The limit of watchers at a time.
+const MAX_WATCHERS: usize = 256;
 
 /// Calls that wait for changes.
 #[derive(Default)]
@@ -21,31 +22,32 @@ pub(super) struct Watchers(Vec<Watcher>);
 
 struct Watcher {
     call: Call,
-    /// Changes that it was too slow for since the last that it got.
+    /// Changes that were dropped since the last one it got, as it reads too slowly.
     missed: u64,
 }
 
 impl Watchers {
-    /// Takes a call that is answered for as long as somebody listens.
+    /// Adds a call, which gets changes for as long as its client listens.
     pub(super) fn add(&mut self, call: Call) {
         self.0.retain(|watcher| !watcher.call.reply.is_closed());
-        if self.0.len() >= WATCHERS {
-            // Nobody waits for the answer any more: nothing to do.
-            let _ = call
-                .reply
-                .try_send(Response::error(ErrorKind::Busy, "too many watch already"));
-            return;
+        if self.0.len() >= MAX_WATCHERS {
+            return fail(
+                &call,
+                ErrorKind::Busy,
+                "too many commands watch already: end one of them",
+            );
         }
         self.0.push(Watcher { call, missed: 0 });
     }
 
-    /// Whether nobody is to be told.
+    /// Whether no client watches.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Tells everybody; whoever reads too slowly misses it, and is told how many it missed.
-    pub(super) fn tell(&mut self, change: &ChangeView) {
+    /// Notifies all watchers. A watcher that reads too slowly misses the change; the next one that it gets says how many it
+    /// missed.
+    pub(super) fn notify(&mut self, change: &ChangeView) {
         self.0.retain_mut(|Watcher { call, missed }| {
             let change = ChangeView {
                 missed: *missed,
@@ -62,8 +64,8 @@ impl Watchers {
 }
 
 impl Node {
-    /// Tells watchers what the core said, as far as it is about the registry.
-    pub(super) fn tell_event(&mut self, event: &Event) {
+    /// Notifies watchers of an event of the core that is about the registry.
+    pub(super) fn notify_event(&mut self, event: &Event) {
         if self.watchers.is_empty() {
             return;
         }
@@ -96,11 +98,11 @@ impl Node {
             .table()
             .and_then(|table| table.by_name(name))
             .map(|node| views::node(&node, now));
-        self.tell(kind, name.clone(), source, node);
+        self.notify(kind, name.clone(), source, node);
     }
 
-    /// Tells watchers of a change.
-    pub(super) fn tell(
+    /// Notifies watchers of a change.
+    pub(super) fn notify(
         &mut self,
         change: ChangeKind,
         name: NodeName,
@@ -108,7 +110,7 @@ impl Node {
         node: Option<NodeView>,
     ) {
         let time = self.clock.now().wall;
-        self.watchers.tell(&ChangeView {
+        self.watchers.notify(&ChangeView {
             time,
             change,
             name,
@@ -124,7 +126,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::api::request::{Item, Request};
+    use crate::api::request::{Item, Request, Response};
     use crate::model::Timestamp;
 
     fn change(time: u64) -> ChangeView {
@@ -139,7 +141,7 @@ mod tests {
         }
     }
 
-    fn told(receiver: &mut mpsc::Receiver<Response>) -> (u64, u64) {
+    fn received(receiver: &mut mpsc::Receiver<Response>) -> (u64, u64) {
         match receiver.try_recv().unwrap() {
             Response::Item {
                 item: Item::Change(view),
@@ -149,27 +151,27 @@ mod tests {
     }
 
     #[test]
-    fn slow_watchers_learn_how_much_they_missed() {
+    fn slow_watcher_is_notified_how_many_changes_it_missed() {
         let mut watchers = Watchers::default();
         let (reply, mut slow) = mpsc::channel(1);
         watchers.add(Call {
             request: Request::Watch,
             reply,
         });
-        (1..=4).for_each(|time| watchers.tell(&change(time)));
-        assert_eq!(told(&mut slow), (1, 0));
-        watchers.tell(&change(5));
-        assert_eq!(told(&mut slow), (5, 3));
+        (1..=4).for_each(|time| watchers.notify(&change(time)));
+        assert_eq!(received(&mut slow), (1, 0));
+        watchers.notify(&change(5));
+        assert_eq!(received(&mut slow), (5, 3));
         drop(slow);
-        watchers.tell(&change(6));
-        assert!(watchers.is_empty(), "whoever left is forgotten");
+        watchers.notify(&change(6));
+        assert!(watchers.is_empty(), "a watcher that left is removed");
     }
 
     #[test]
-    fn one_watcher_too_many_is_told_so() {
+    fn watcher_above_the_limit_gets_an_error() {
         let mut watchers = Watchers::default();
         let mut receivers = Vec::new();
-        for _ in 0..=WATCHERS {
+        for _ in 0..=MAX_WATCHERS {
             let (reply, receiver) = mpsc::channel(1);
             watchers.add(Call {
                 request: Request::Watch,

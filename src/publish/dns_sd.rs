@@ -1,25 +1,26 @@
-//! A record in the words of DNS-SD (RFC 6763). Pure.
+//! Encodes a record for DNS-SD (RFC 6763): its host name and its TXT record. Pure.
 
 use super::Publication;
 use crate::model::NodeName;
 
-/// The key under which a TXT record says what a node runs as, and so that it is a node of hereabouts.
+/// The key of the role in a TXT record; it also marks the service as a node of hereabouts.
 pub const ROLE_KEY: &str = "hereabouts";
-/// The most bytes of a TXT record; RFC 6763 §6.2 wants "under 400".
+/// The limit of a TXT record in bytes; RFC 6763 §6.2 wants "under 400".
 pub const MAX_TEXT: usize = 400;
-/// The longest pair, `=` included (RFC 6763 §6.1).
+/// The limit of one pair in bytes, `=` included (RFC 6763 §6.1).
 const MAX_PAIR: usize = 255;
 
 /// The host name of a node without its domain: the first label of its name.
 ///
-/// A name with dots would not be found by those who ask for `NAME.local`, which has one label (RFC 6762 §3).
+/// A query for `NAME.local`, which has one label, would not find a name with dots (RFC 6762 §3).
 pub fn host_label(name: &NodeName) -> &str {
     name.as_str().split('.').next().unwrap_or_default()
 }
 
-/// The pairs of the TXT record: what the node runs as, then its labels as far as they fit.
+/// The pairs of the TXT record: the role of the node, then its labels as far as they fit.
 ///
-/// A label whose key is taken, in whatever case, is left out: only the first would count (RFC 6763 §6.4).
+/// A label is omitted if its key is already used, in any case: only the first one would count (RFC
+/// 6763 §6.4).
 pub fn text(publication: &Publication) -> Vec<(Box<str>, Box<str>)> {
     let role = publication.role.to_string();
     fitting(
@@ -29,19 +30,20 @@ pub fn text(publication: &Publication) -> Vec<(Box<str>, Box<str>)> {
     )
 }
 
-/// Those pairs that a TXT record has room for, in their order. What a node may have of labels never fills it.
+/// The pairs that fit into a TXT record, in their order. The labels that a node may have always
+/// fit.
 fn fitting<'a>(wanted: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(Box<str>, Box<str>)> {
     let mut pairs: Vec<(Box<str>, Box<str>)> = Vec::new();
-    let mut room = MAX_TEXT;
+    let mut free = MAX_TEXT;
     for (key, value) in wanted {
         let length = key.len() + 1 + value.len();
-        let taken = pairs
+        let used = pairs
             .iter()
             .any(|(known, _)| known.eq_ignore_ascii_case(key));
-        if taken || length > MAX_PAIR || length + 1 > room {
+        if used || length > MAX_PAIR || length + 1 > free {
             continue;
         }
-        room -= length + 1;
+        free -= length + 1;
         pairs.push((key.into(), value.into()));
     }
     pairs
@@ -64,7 +66,7 @@ mod tests {
         }
     }
 
-    /// With the length before each.
+    /// The length of the record, with the length byte of each pair.
     fn bytes(pairs: &[(Box<str>, Box<str>)]) -> usize {
         pairs
             .iter()
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_called_by_one_label() {
+    fn host_label_is_one_label() {
         assert_eq!(host_label(&publication(&[]).name), "hub");
     }
 
@@ -94,14 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn no_key_comes_twice_in_any_case() {
+    fn keys_are_unique_in_any_case() {
         let shown = publication(&[("Site", "a"), ("site", "b"), ("hereabouts", "client")]);
         assert_eq!(pairs(&shown), ["hereabouts=server", "Site=a"]);
     }
 
     #[test]
-    fn pairs_and_the_whole_have_their_limits() {
-        let (key, value) = ("k".repeat(63), "v".repeat(193));
+    fn pair_and_record_are_limited() {
+        let key = "k".repeat(63);
+        let value = "v".repeat(193);
         assert_eq!(
             pairs(&publication(&[(&key, &value)])).len(),
             1,
@@ -124,8 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn pairs_past_the_record_are_left_out_and_shorter_ones_behind_them_are_not() {
-        // 20 bytes each with the length before it: 20 fill the record to its last byte.
+    fn pairs_that_do_not_fit_are_omitted_and_later_shorter_ones_are_not() {
+        // Each pair has 20 bytes with its length byte, so 20 pairs fill the record to its last
+        // byte.
         let keys: Vec<_> = (0..25).map(|n| format!("key{n:02}")).collect();
         let full: Vec<_> = keys
             .iter()
@@ -133,14 +137,15 @@ mod tests {
             .collect();
         let shown = fitting(full.iter().copied());
         assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
-        // With a byte more in the first one, there is room for a twentieth only if that is a byte shorter.
+        // With one byte more in the first pair, a twentieth pair fits only if it is one byte
+        // shorter.
         let mut behind = full;
         (behind[0].1, behind[24].1) = ("0123456789abcd", "0123456789ab");
         let shown = fitting(behind.iter().copied());
         assert_eq!((shown.len(), bytes(&shown)), (20, MAX_TEXT));
         assert_eq!(
             &*shown[19].0, "key24",
-            "those between have no room, and this one has"
+            "the pairs between do not fit, and this one does"
         );
     }
 }

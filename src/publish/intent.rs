@@ -1,51 +1,45 @@
-//! What is to stand at each target, from the configuration and the network. Pure.
+//! What each target has to publish, derived from the configuration and the network. Pure.
 
 use std::collections::BTreeMap;
 
 use super::plan::{Change, CurrentState, Publication, Target, Wanted, plan};
 use crate::model::{Address, InterfaceName, Labels, NodeName, Role};
 
-/// What the configuration wants made known, and where.
+/// What the configuration publishes, and where.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    /// The node's name.
     pub name: NodeName,
-    /// The port it listens on.
     pub port: u16,
-    /// What it runs as.
     pub role: Role,
-    /// Its labels.
     pub labels: Labels,
-    /// Whether it registers with the servers of the channel.
+    /// Whether the node registers with the servers of the channel.
     pub servers: bool,
-    /// Whether its record is shown by multicast DNS.
+    /// Whether the node's record is published by multicast DNS.
     pub mdns: bool,
-    /// How many DynIP servers the configuration names; they are spoken of by index.
+    /// How many DynIP servers the configuration names; a target has the index of one.
     pub dynip: usize,
 }
 
-/// What the network gives to be told.
+/// The addresses that may be published.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    /// The addresses that the channel is told, best first.
+    /// The addresses for the channel, best first.
     pub addresses: Vec<Address>,
-    /// The interfaces that multicast DNS is spoken on.
+    /// The interfaces on which multicast DNS is used.
     pub links: Vec<LinkAddresses>,
 }
 
-/// One interface, and what is told on it.
+/// One interface, and the addresses that may be published on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkAddresses {
-    /// The interface's index.
     pub index: u32,
-    /// Its name.
     pub interface: InterfaceName,
-    /// Its addresses, best first.
+    /// Best first.
     pub addresses: Vec<Address>,
 }
 
 impl Intent {
-    /// Whether the configuration wants something at a target, whatever the network gives.
+    /// Whether the configuration publishes at a target, whatever the network is.
     pub fn wants(&self, target: Target) -> bool {
         match target {
             Target::Channel => true,
@@ -55,16 +49,21 @@ impl Intent {
         }
     }
 
-    /// What to do at each target; `None` where it is not known what the network gives.
+    /// The changes at each target; `network` is `None` if it is not known.
     pub fn changes(
         &self,
         current_state: &BTreeMap<Target, CurrentState>,
         network: Option<&Network>,
     ) -> Vec<(Target, Change)> {
-        plan(current_state, &self.wanted(current_state, network))
+        let changes = plan(current_state, &self.wanted(current_state, network));
+        for (target, change) in &changes {
+            tracing::debug!(%target, ?change, "the publication changes");
+        }
+        changes
     }
 
-    /// What is to stand at each target. Those that tell addresses are unknown with the network, and stay as they are.
+    /// What each target has to publish. A target with addresses is unknown without the network, and
+    /// stays as it is.
     fn wanted(
         &self,
         current_state: &BTreeMap<Target, CurrentState>,
@@ -72,7 +71,7 @@ impl Intent {
     ) -> BTreeMap<Target, Wanted> {
         let mut wanted = BTreeMap::new();
         for target in [Target::Channel, Target::Servers] {
-            // A record without addresses is a record: the servers see where it comes from.
+            // A record without addresses is still of use: the servers see its source address.
             wanted.insert(
                 target,
                 self.at(target, network.map(|network| network.addresses.as_slice())),
@@ -90,13 +89,13 @@ impl Intent {
                         index: *index,
                         interface: *interface,
                     };
-                    // There, a name without an address is nothing.
-                    let shown = if addresses.is_empty() {
+                    // A host name without an address would be of no use on a link.
+                    let publication = if addresses.is_empty() {
                         Wanted::Nothing
                     } else {
                         self.at(target, Some(addresses))
                     };
-                    wanted.insert(target, shown);
+                    wanted.insert(target, publication);
                 }
             }
             None => {
@@ -106,13 +105,12 @@ impl Intent {
                 wanted.extend(links.map(|target| (*target, self.at(*target, None))));
             }
         }
-        // It is told the name alone, so the network matters not.
+        // A DynIP server gets the name alone, so the network does not matter.
         wanted.extend((0..self.dynip).map(|configured| {
-            let (name, role) = (self.name.clone(), self.role);
             let named = Publication {
-                name,
+                name: self.name.clone(),
                 port: 0,
-                role,
+                role: self.role,
                 labels: Labels::default(),
                 addresses: Vec::new(),
             };

@@ -30,12 +30,12 @@ fn eth(index: u32) -> Target {
 }
 
 fn network(channel: &[u8], links: &[(u32, &[u8])]) -> Network {
-    let link = |(index, told): &(u32, &[u8])| {
+    let link = |(index, published): &(u32, &[u8])| {
         let interface = InterfaceName::parse("eth0").unwrap();
         LinkAddresses {
             index: *index,
             interface,
-            addresses: addresses(told),
+            addresses: addresses(published),
         }
     };
     Network {
@@ -74,7 +74,7 @@ const DYNIP: [Target; 2] = [
     Target::Dynip { configured: 1 },
 ];
 
-/// All targets, each with what it was told of these addresses.
+/// All targets, each with the record that it got.
 fn current_state(channel: &[u8], links: &[(u32, &[u8])]) -> BTreeMap<Target, CurrentState> {
     let mut current_state = BTreeMap::from([
         (Target::Channel, CurrentState::This(record(channel))),
@@ -83,14 +83,14 @@ fn current_state(channel: &[u8], links: &[(u32, &[u8])]) -> BTreeMap<Target, Cur
     current_state.extend(
         links
             .iter()
-            .map(|(index, told)| (eth(*index), CurrentState::This(record(told)))),
+            .map(|(index, published)| (eth(*index), CurrentState::This(record(published)))),
     );
     current_state.extend(DYNIP.map(|target| (target, CurrentState::This(named()))));
     current_state
 }
 
 #[test]
-fn at_first_every_target_is_told_its_own() {
+fn every_target_gets_its_own_record_at_first() {
     let network = network(&[1, 2], &[(1, &[1]), (2, &[2])]);
     let expected = [
         (Target::Channel, Change::Publish(record(&[1, 2]))),
@@ -104,10 +104,14 @@ fn at_first_every_target_is_told_its_own() {
 }
 
 #[test]
-fn what_stands_at_every_target_is_left_alone() {
-    let (told, links): (&[u8], &[(u32, &[u8])]) = (&[1], &[(1, &[1])]);
+fn current_record_is_not_touched_at_any_target() {
+    let channel: &[u8] = &[1];
+    let links: &[(u32, &[u8])] = &[(1, &[1])];
     assert_eq!(
-        intent().changes(&current_state(told, links), Some(&network(told, links))),
+        intent().changes(
+            &current_state(channel, links),
+            Some(&network(channel, links))
+        ),
         []
     );
 }
@@ -121,7 +125,7 @@ fn unknown_network_withdraws_and_changes_nothing() {
     let unknown =
         [Target::Channel, Target::Servers, eth(1)].map(|target| (target, CurrentState::Unknown));
     let changes = intent().changes(&BTreeMap::from(unknown), None);
-    // The name is known without it.
+    // The name is known without the network.
     assert_eq!(
         changes,
         DYNIP.map(|target| (target, Change::Publish(named())))
@@ -129,7 +133,7 @@ fn unknown_network_withdraws_and_changes_nothing() {
 }
 
 #[test]
-fn changed_addresses_are_told_where_they_count() {
+fn changed_addresses_are_published_only_where_they_are_used() {
     let replace = |from: &[u8], to: &[u8]| Change::Replace {
         from: record(from),
         to: record(to),
@@ -150,7 +154,7 @@ fn changed_addresses_are_told_where_they_count() {
 }
 
 #[test]
-fn servers_that_did_not_acknowledge_are_told_again() {
+fn unacknowledged_record_is_published_again() {
     let mut current_state = current_state(&[1], &[]);
     current_state.insert(Target::Servers, CurrentState::Unknown);
     current_state.insert(DYNIP[1], CurrentState::Unknown);
@@ -165,13 +169,13 @@ fn servers_that_did_not_acknowledge_are_told_again() {
 }
 
 #[test]
-fn host_without_addresses_stays_a_node_and_leaves_its_links() {
+fn host_without_addresses_stays_registered_and_is_withdrawn_from_its_links() {
     let changes = intent().changes(
         &current_state(&[1], &[(1, &[1]), (2, &[1])]),
         Some(&network(&[], &[(1, &[])])),
     );
     let expected = [
-        // The link that went.
+        // The removed link.
         (eth(2), Change::Withdraw),
         (
             Target::Channel,
@@ -187,14 +191,14 @@ fn host_without_addresses_stays_a_node_and_leaves_its_links() {
                 to: record(&[]),
             },
         ),
-        // The link that has no address.
+        // The link without an address.
         (eth(1), Change::Withdraw),
     ];
     assert_eq!(changes, expected);
 }
 
 #[test]
-fn what_is_not_configured_is_withdrawn_where_it_stands_and_else_left() {
+fn target_that_is_not_configured_is_withdrawn_once() {
     let quiet = Intent {
         servers: false,
         mdns: false,

@@ -1,7 +1,8 @@
 //! What has to change at each target. Pure.
 //!
-//! Two rules stand above all: what is *unknown* is never taken for *empty*, so nothing is withdrawn because something
-//! could not be read; and what stands as it is wanted is left alone, so nothing flaps.
+//! Two rules hold at all times. *Unknown* is never treated as *empty*, so no record is withdrawn
+//! because something could not be read. A target that already publishes what is wanted is not
+//! touched, so nothing flaps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,23 +10,22 @@ use std::net::IpAddr;
 
 use crate::model::{Address, InterfaceName, Labels, NodeName, Record, Role};
 
-/// Where a record is made known.
+/// Where a record is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    /// Everybody of the channel: what is announced, and what a server answers of itself.
+    /// All nodes of the channel: the announcement, and the answer of a server about itself.
     Channel,
-    /// The servers of the channel: the engine registers with each, tries again and renews.
+    /// The servers of the channel: the engine registers with each, retries and renews.
     Servers,
     /// Multicast DNS on one interface.
     Mdns {
-        /// The interface's index.
         index: u32,
-        /// The interface's name: an index with another name is another interface.
+        /// An index with another name is another interface.
         interface: InterfaceName,
     },
-    /// A DynIP server. It acknowledges nothing, so what stands there is never known.
+    /// A DynIP server. It acknowledges nothing, so its state is never confirmed.
     Dynip {
-        /// Its place among those that the configuration names.
+        /// Its index among the DynIP servers that the configuration names.
         configured: usize,
     },
 }
@@ -41,23 +41,19 @@ impl fmt::Display for Target {
     }
 }
 
-/// A node's record as a target is told it; what a target is not told is empty or zero.
+/// A node's record as one target gets it; a field that the target does not get is empty or zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// The node's name.
     pub name: NodeName,
-    /// The port it listens on.
     pub port: u16,
-    /// What it runs as.
     pub role: Role,
-    /// Its labels.
     pub labels: Labels,
-    /// The addresses that this target is told, best first.
+    /// Best first.
     pub addresses: Vec<Address>,
 }
 
 impl Publication {
-    /// The addresses without where they come from.
+    /// The addresses without their origin.
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().map(|address| address.ip)
     }
@@ -83,46 +79,38 @@ impl From<&Record> for Publication {
     }
 }
 
-/// What is to stand at a target.
+/// What a target has to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// It can't be told now: whatever stands there stays.
+    /// Not known now: the target stays as it is.
     Unknown,
-    /// Nothing.
     Nothing,
-    /// This.
     This(Publication),
 }
 
-/// What stands at a target, as far as it is known.
+/// What a target publishes, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CurrentState {
-    /// It was not confirmed, or can't be read.
+    /// Not confirmed, or not readable.
     Unknown,
     /// Nothing of this node.
     Nothing,
-    /// This.
     This(Publication),
 }
 
 /// What to do at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing stands there, or it is not known what: publish this.
+    /// The target publishes nothing, or it is not known what it publishes: publish this.
     Publish(Publication),
-    /// Something else stands there: replace it.
-    Replace {
-        /// What stands there.
-        from: Publication,
-        /// What is to.
-        to: Publication,
-    },
-    /// Take back what stands there, or may.
+    /// The target publishes another record: replace it.
+    Replace { from: Publication, to: Publication },
+    /// Withdraw what the target publishes, or may publish.
     Withdraw,
 }
 
 impl Change {
-    /// What is to stand afterwards; `None` for nothing.
+    /// What the target publishes afterwards; `None` for nothing.
     pub fn into_wanted(self) -> Option<Publication> {
         match self {
             Self::Publish(to) | Self::Replace { to, .. } => Some(to),
@@ -131,16 +119,16 @@ impl Change {
     }
 }
 
-/// The changes that lead from what stands to what is wanted, by target.
+/// The changes that lead from the current state of each target to what is wanted.
 ///
-/// A target that is no longer wanted at all (an interface that went) is withdrawn from.
+/// A target that is not wanted at all any more, such as a removed interface, is withdrawn.
 pub fn plan(
     current_state: &BTreeMap<Target, CurrentState>,
     wanted: &BTreeMap<Target, Wanted>,
 ) -> Vec<(Target, Change)> {
     let mut changes = Vec::new();
-    for (target, stands) in current_state {
-        if !wanted.contains_key(target) && *stands != CurrentState::Nothing {
+    for (target, current) in current_state {
+        if !wanted.contains_key(target) && *current != CurrentState::Nothing {
             changes.push((*target, Change::Withdraw));
         }
     }
@@ -218,7 +206,7 @@ mod tests {
         ] {
             assert_eq!(planned(Some(current_state), Some(Wanted::Unknown)), []);
         }
-        // What may stand there is neither taken for right nor for absent.
+        // An unconfirmed record counts neither as correct nor as absent.
         let publish = Change::Publish(record(1));
         assert_eq!(
             planned(Some(CurrentState::Unknown), Some(Wanted::This(record(1)))),
@@ -235,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_as_wanted_is_left_alone() {
+    fn wanted_record_is_not_touched() {
         assert_eq!(
             planned(
                 Some(CurrentState::This(record(1))),
@@ -252,8 +240,9 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_published_replaced_or_withdrawn() {
-        let (one, two) = (record(1), record(2));
+    fn differing_record_is_published_replaced_or_withdrawn() {
+        let one = record(1);
+        let two = record(2);
         assert_eq!(
             planned(None, Some(Wanted::This(one.clone()))),
             [Change::Publish(one.clone())]
@@ -300,23 +289,35 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn carrying_a_plan_out_leaves_nothing_to_plan(
+        fn applied_plan_leaves_no_changes(
             current_state in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
             wanted in proptest::collection::btree_map(0..4_u32, 0..4_u8, 0..4),
         ) {
-            let mut current_state: BTreeMap<_, _> = current_state.into_iter().map(|(index, what)| (eth(index), match what {
-                0 => CurrentState::Unknown,
-                1 => CurrentState::Nothing,
-                last => CurrentState::This(record(last)),
-            })).collect();
-            let wanted: BTreeMap<_, _> = wanted.into_iter().map(|(index, what)| (eth(index), match what {
-                0 => Wanted::Unknown,
-                1 => Wanted::Nothing,
-                last => Wanted::This(record(last)),
-            })).collect();
+            let mut current_state: BTreeMap<_, _> = current_state
+                .into_iter()
+                .map(|(index, kind)| {
+                    let state = match kind {
+                        0 => CurrentState::Unknown,
+                        1 => CurrentState::Nothing,
+                        last => CurrentState::This(record(last)),
+                    };
+                    (eth(index), state)
+                })
+                .collect();
+            let wanted: BTreeMap<_, _> = wanted
+                .into_iter()
+                .map(|(index, kind)| {
+                    let wanted = match kind {
+                        0 => Wanted::Unknown,
+                        1 => Wanted::Nothing,
+                        last => Wanted::This(record(last)),
+                    };
+                    (eth(index), wanted)
+                })
+                .collect();
             for (target, change) in plan(&current_state, &wanted) {
-                let now = change.into_wanted().map_or(CurrentState::Nothing, CurrentState::This);
-                current_state.insert(target, now);
+                let state = change.into_wanted().map_or(CurrentState::Nothing, CurrentState::This);
+                current_state.insert(target, state);
             }
             proptest::prop_assert_eq!(plan(&current_state, &wanted), Vec::new());
         }

@@ -1,8 +1,9 @@
 //! The registry as a file for other programs, written whole or not at all.
 //!
-//! [`Export::begin`] opens a file beside the target, [`Export::push`] adds one node, [`Export::finish`] syncs it, renames
-//! it over the target and syncs the directory. Nodes stream through a buffer, so a large registry needs no memory. Who
-//! calls decides how often, and may push in portions with [`super::Table::nodes`] and its cursor.
+//! [`Export::begin`] opens a file beside the target. [`Export::push`] adds one node.
+//! [`Export::finish`] syncs the file, renames it over the target and syncs the directory. Nodes
+//! pass through a buffer, so the export of a large registry needs little memory. The caller decides
+//! how often to export, and may push nodes in portions with [`super::Table::nodes`] and its cursor.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -21,25 +22,23 @@ const VERSION: u32 = 1;
 /// The shape of an export file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object: `version`, `generated`, and `nodes` by name, each with `name`, `id`, `state`, `wire`,
-    /// `addresses`, `source`, `last_seen` and `labels`. Times are RFC 3339 in UTC.
+    /// One JSON object: `version`, `generated`, and `nodes` in the order of their names, each with
+    /// `name`, `id`, `state`, `protocol`, `addresses`, `source`, `last_seen` and `labels`. Times
+    /// are RFC 3339 in UTC.
     Hereabouts,
-    /// DynIP's own file: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, the source address and the time of
-    /// the last message in local time, as DynIP's server wrote it.
+    /// The file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the
+    /// source address and the time of the last message in local time, as DynIP's server wrote it.
     Dynip,
 }
 
-/// An export file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("write {}: {source}; the directory must exist and be writable, and the file before it is as it was", path.display())]
+#[error("write {}: {source}; the directory must exist and be writable; the previous file is unchanged", path.display())]
 pub struct ExportError {
-    /// The target.
     pub path: PathBuf,
-    /// What the system said.
     pub source: io::Error,
 }
 
-/// An export file being written.
+/// An export file that is being written.
 #[derive(Debug)]
 pub struct Export {
     target: PathBuf,
@@ -50,7 +49,7 @@ pub struct Export {
     first: bool,
 }
 
-/// Writes all nodes of a table that have a name.
+/// Exports all nodes of a table whose name is bound to them.
 pub fn write(
     path: &Path,
     format: Format,
@@ -95,10 +94,12 @@ impl Export {
             path: path.to_owned(),
             source,
         };
-        // What a crash left behind goes. A new file is never opened through a link that somebody else put there.
-        match std::fs::remove_file(&temporary) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error(source)),
-            _ => {}
+        // A file that a crash left behind is removed. The new file is never opened through a link
+        // that another user created under its name.
+        if let Err(source) = std::fs::remove_file(&temporary)
+            && source.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error(source));
         }
         let file = OpenOptions::new()
             .write(true)
@@ -135,41 +136,44 @@ impl Export {
         };
         self.text(separator)?;
         match self.format {
-            Format::Hereabouts => {
-                let record = node.record();
-                let addresses = record.addresses.iter().map(|address| Address {
-                    ip: address.ip,
-                    interface: address.interface,
-                    scope: address.scope(),
-                    origin: address.origin,
-                });
-                let line = Node {
-                    name: node.name(),
-                    id: node.id(),
-                    state: node.state(),
-                    protocol: node.protocol(),
-                    addresses: addresses.collect(),
-                    source: node.source(),
-                    last_seen: node.last_seen(),
-                    labels: &record.labels,
-                };
-                let written =
-                    serde_json::to_string(&line).map_err(|error| self.error(error.into()))?;
-                self.text(&written)
-            }
-            Format::Dynip => {
-                // A node name has letters, digits, '-', '_' and '.' alone: nothing that JSON escapes.
-                let time = local_time(node.last_seen(), &self.zone);
-                self.text(&format!(
-                    "\"{}\": [\"{}\", \"{time}\"]",
-                    node.name(),
-                    node.source().ip()
-                ))
-            }
+            Format::Hereabouts => self.push_hereabouts(node),
+            Format::Dynip => self.push_dynip(node),
         }
     }
 
-    /// Syncs the file and puts it in the place of the target.
+    fn push_hereabouts(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
+        let record = node.record();
+        let addresses = record.addresses.iter().map(|address| Address {
+            ip: address.ip,
+            interface: address.interface,
+            scope: address.scope(),
+            origin: address.origin,
+        });
+        let line = Node {
+            name: node.name(),
+            id: node.id(),
+            state: node.state(),
+            protocol: node.protocol(),
+            addresses: addresses.collect(),
+            source: node.source(),
+            last_seen: node.last_seen(),
+            labels: &record.labels,
+        };
+        let text = serde_json::to_string(&line).map_err(|error| self.error(error.into()))?;
+        self.text(&text)
+    }
+
+    fn push_dynip(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
+        // A node name has letters, digits, '-', '_' and '.' only: no character that JSON escapes.
+        let time = local_time(node.last_seen(), &self.zone);
+        self.text(&format!(
+            "\"{}\": [\"{}\", \"{time}\"]",
+            node.name(),
+            node.source().ip()
+        ))
+    }
+
+    /// Syncs the file and replaces the target by it.
     pub fn finish(mut self) -> Result<(), ExportError> {
         match self.format {
             Format::Hereabouts => self.text("\n]}\n")?,
@@ -207,12 +211,13 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        // After a rename nothing of that name is left; after an error the half-written file goes.
+        // After a rename there is no file of that name; after an error the incomplete file is
+        // removed.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }
 
-/// `2013-02-01 10:00:00.123456`, as Python's `str(datetime.now())`.
+/// Formats a time as `2013-02-01 10:00:00.123456`, as Python's `str(datetime.now())` does.
 fn local_time(time: Timestamp, zone: &jiff::tz::TimeZone) -> String {
     let millis = i64::try_from(time.0.min(Timestamp::MAX.0)).unwrap_or(0);
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -263,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn export_that_is_given_up_leaves_the_target_as_it_was() {
+    fn abandoned_export_leaves_the_target_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes.json");
         std::fs::write(&path, "old").unwrap();
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn export_of_nothing_is_valid() {
+    fn export_of_an_empty_table_is_valid() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes.json");
         for format in [Format::Hereabouts, Format::Dynip] {

@@ -10,10 +10,10 @@ use crate::model::{
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
-/// A start in the past of any real clock, so that arithmetic on times shows.
+/// A start before the time of any real clock, so that a use of the real clock is visible.
 pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
-/// So many seconds after the start, by both clocks.
+/// This many seconds after the start, by both clocks.
 pub(crate) fn now(seconds: u64) -> Now {
     let elapsed = Duration::from_secs(seconds);
     Now {
@@ -36,7 +36,7 @@ pub(crate) fn name(text: &str) -> NodeName {
     NodeName::parse(text).unwrap()
 }
 
-/// `node-INDEX` at 10.0.0.INDEX, with boot = epoch.
+/// A registration of `node-INDEX` at 10.0.0.INDEX, with boot = epoch.
 pub(crate) fn registration(index: u32, epoch: u64, sequence: u64) -> Registration {
     let record = Record {
         name: name(&format!("node-{index}")),
@@ -56,7 +56,8 @@ pub(crate) fn registration(index: u32, epoch: u64, sequence: u64) -> Registratio
     signed(index, record)
 }
 
-/// Signs again after a change of the record: the body stands for its content, as the real codec's does.
+/// Signs a changed record again: the body depends on the record's content, as that of the real
+/// codec does.
 pub(crate) fn signed(index: u32, record: Record) -> Registration {
     let body = format!("{record:?}").into_bytes();
     let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
@@ -78,7 +79,7 @@ pub(crate) fn signed(index: u32, record: Record) -> Registration {
     }
 }
 
-/// The same with another record.
+/// A registration with a changed record.
 pub(crate) fn changed(
     index: u32,
     epoch: u64,

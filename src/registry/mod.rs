@@ -1,12 +1,20 @@
-//! A server's durable set of records, with history.
+//! The registry of a server: a durable set of records with their history.
 //!
-//! - [`Table`] answers: it holds every record, name binding and history interval in memory. Pure.
-//! - [`store`] survives: it keeps rows of the table in one file, and says when they are synced.
+//! - [`Table`] answers look-ups: it holds all records, name bindings and history intervals in
+//!   memory. It is pure.
+//! - [`store`] makes the table durable: it keeps rows in one file, and reports when they are
+//!   synced.
 //! - [`export`] writes the table as a file for other programs.
 //!
-//! The way of a change: [`Table::register`] takes it, [`Table::take_dirty`] gives the rows to store,
-//! [`store::Writer::submit`] takes them, and the node is told only when the ticket of that batch is durable. A renewal
-//! touches memory alone; its time goes with [`Table::take_seen`] into the store within a second.
+//! A change takes this path: [`Table::register`] accepts it, [`Table::take_dirty`] gives the rows
+//! to store, and [`store::Writer::submit`] takes them. The node gets its acknowledgement only when
+//! the ticket of that batch is durable. A renewal changes memory alone; [`Table::take_seen`] passes
+//! its time to the store within a second.
+
+#![allow(
+    missing_docs,
+    reason = "only this program uses these types; comments are for what a name does not say"
+)]
 
 pub mod export;
 #[cfg(test)]
@@ -17,7 +25,7 @@ mod table;
 
 #[cfg(test)]
 pub(crate) use row::decode as decode_row;
-pub use row::{Interval, ROW_VERSION, RowError, Seen, StoredFormer, StoredNode};
+pub use row::{Interval, ROW_VERSION, RowError, StoredFormer, StoredNode};
 pub use store::{Progress, StoreError, Writer};
 pub(crate) use table::merge_seen;
 pub use table::{

@@ -1,26 +1,29 @@
-//! Which connections are taken. Pure.
+//! Decides which connections are accepted, by counting them. Pure.
+//!
+//! A connection counts as unauthenticated until its peer proved that it holds the key; such
+//! connections must never use up the room of sessions.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// Connections of one source that have not proved yet that they hold the key.
-const STRANGERS_PER_SOURCE: usize = 16;
-/// The same of all sources: what strangers from many addresses can hold at the most.
-const STRANGERS: usize = 256;
+/// Limit of the connections of one source that have not proved the key yet.
+const UNAUTHENTICATED_PER_SOURCE: usize = 16;
+/// Limit of the same of all sources.
+const UNAUTHENTICATED: usize = 256;
 
 /// How many sessions there may be, and how long they may be idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Sessions in all.
+    /// Limit of sessions in all.
     pub sessions: usize,
-    /// Sessions of one source address; of one /64 for IPv6, where every host has as many addresses as it likes.
+    /// Limit of sessions of one source address; for IPv6 of one /64, in which every host can choose
+    /// its addresses freely.
     pub per_source: usize,
-    /// How long a session may ask nothing, or take nothing of an answer.
+    /// How long a session may send no request, or read nothing of an answer.
     pub idle: Duration,
 }
 
-/// Counts connections.
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: Limits,
@@ -30,8 +33,8 @@ pub(super) struct Admission {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    strangers: usize,
-    known: usize,
+    unauthenticated: usize,
+    authenticated: usize,
 }
 
 impl Admission {
@@ -43,59 +46,65 @@ impl Admission {
         }
     }
 
-    /// Takes a new connection; false if it is one too many.
+    /// Counts a new connection; false if there are too many.
     pub(super) fn admit(&mut self, source: IpAddr) -> bool {
         let count = self
             .sources
             .get(&network(source))
             .copied()
             .unwrap_or_default();
-        let takes = self.total.strangers < STRANGERS
-            && self.total.known < self.limits.sessions
-            && count.strangers < STRANGERS_PER_SOURCE.min(self.limits.per_source)
-            && count.known < self.limits.per_source;
-        if takes {
-            self.sources.entry(network(source)).or_default().strangers += 1;
-            self.total.strangers += 1;
+        let accepts = self.total.unauthenticated < UNAUTHENTICATED
+            && self.total.authenticated < self.limits.sessions
+            && count.unauthenticated < UNAUTHENTICATED_PER_SOURCE.min(self.limits.per_source)
+            && count.authenticated < self.limits.per_source;
+        if accepts {
+            self.sources
+                .entry(network(source))
+                .or_default()
+                .unauthenticated += 1;
+            self.total.unauthenticated += 1;
         }
-        takes
+        accepts
     }
 
-    /// Notes that a connection proved to hold the key; false if there is no room for one more session.
+    /// Records that a connection proved that it holds the key; false if there is no room for
+    /// another session.
     pub(super) fn promote(&mut self, source: IpAddr) -> bool {
         let Some(count) = self.sources.get_mut(&network(source)) else {
             return false;
         };
-        if count.known >= self.limits.per_source || self.total.known >= self.limits.sessions {
+        if count.authenticated >= self.limits.per_source
+            || self.total.authenticated >= self.limits.sessions
+        {
             return false;
         }
         for count in [count, &mut self.total] {
-            count.strangers = count.strangers.saturating_sub(1);
-            count.known += 1;
+            count.unauthenticated = count.unauthenticated.saturating_sub(1);
+            count.authenticated += 1;
         }
         true
     }
 
-    /// Notes that a connection ended; `known` if it was promoted.
-    pub(super) fn release(&mut self, source: IpAddr, known: bool) {
+    /// Records that a connection ended; `authenticated` if it was promoted.
+    pub(super) fn release(&mut self, source: IpAddr, authenticated: bool) {
         let network = network(source);
         if let Some(count) = self.sources.get_mut(&network) {
             for count in [&mut *count, &mut self.total] {
-                let part = if known {
-                    &mut count.known
+                let part = if authenticated {
+                    &mut count.authenticated
                 } else {
-                    &mut count.strangers
+                    &mut count.unauthenticated
                 };
                 *part = part.saturating_sub(1);
             }
-            if count.strangers == 0 && count.known == 0 {
+            if count.unauthenticated == 0 && count.authenticated == 0 {
                 self.sources.remove(&network);
             }
         }
     }
 }
 
-/// What counts as one source.
+/// The network whose addresses count as one source.
 fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(ip) => {
@@ -121,9 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn one_source_takes_its_share_and_no_more() {
+    fn one_source_gets_at_most_its_share() {
         let mut admission = Admission::new(LIMITS);
-        let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let one = ip("192.0.2.1");
+        let other = ip("192.0.2.2");
         for _ in 0..10 {
             assert!(admission.admit(one) && admission.promote(one));
         }
@@ -141,44 +151,54 @@ mod tests {
     }
 
     #[test]
-    fn strangers_do_not_take_the_room_of_sessions() {
+    fn unauthenticated_connections_do_not_use_up_sessions() {
         let mut admission = Admission::new(Limits {
             sessions: 1000,
             per_source: 100,
             ..LIMITS
         });
-        let stranger = ip("2001:db8::1");
+        let source = ip("2001:db8::1");
         let admitted = (0..50)
             .filter(|host| admission.admit(ip(&format!("2001:db8::{host}"))))
             .count();
-        assert_eq!(admitted, STRANGERS_PER_SOURCE, "a /64 counts as one source");
+        assert_eq!(
+            admitted, UNAUTHENTICATED_PER_SOURCE,
+            "a /64 counts as one source"
+        );
         assert!(admission.admit(ip("192.0.2.1")) && admission.promote(ip("192.0.2.1")));
         for _ in 0..admitted {
-            admission.release(stranger, false);
+            admission.release(source, false);
         }
-        assert!(admission.admit(stranger));
+        assert!(admission.admit(source));
     }
 
     #[test]
-    fn nothing_is_remembered_of_who_left() {
+    fn ended_connections_are_forgotten() {
         let mut admission = Admission::new(LIMITS);
         for host in 0..10_000_u32 {
             let source = IpAddr::from(host.to_be_bytes());
             assert!(admission.admit(source));
-            let known = host % 2 == 0 && admission.promote(source);
-            admission.release(source, known);
+            let authenticated = host % 2 == 0 && admission.promote(source);
+            admission.release(source, authenticated);
         }
         assert!(admission.sources.is_empty());
-        assert_eq!((admission.total.known, admission.total.strangers), (0, 0));
+        assert_eq!(
+            (
+                admission.total.authenticated,
+                admission.total.unauthenticated
+            ),
+            (0, 0)
+        );
     }
 
     #[test]
-    fn a_promotion_beyond_the_limit_is_refused() {
+    fn promotion_beyond_the_limit_is_refused() {
         let mut admission = Admission::new(Limits {
             sessions: 1,
             ..LIMITS
         });
-        let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let one = ip("192.0.2.1");
+        let other = ip("192.0.2.2");
         assert!(admission.admit(one) && admission.admit(other));
         assert!(admission.promote(one) && !admission.promote(other));
     }

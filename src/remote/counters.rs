@@ -1,21 +1,22 @@
-//! What is counted of sessions, from their thread and for the node's.
+//! Counters of sessions: their thread counts, and the thread of the node reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts since the start.
 #[derive(Debug, Default)]
 pub(crate) struct SessionCounters {
-    /// Callers that proved they hold the key.
+    /// Callers that proved that they hold the key.
     pub opened: AtomicU64,
-    /// Connections closed as too many were open.
+    /// Connections closed because too many were open.
     pub turned_away: AtomicU64,
-    /// Connections closed without a byte: no hello in time, another key, a clock too far off, or a replay.
+    /// Connections closed without a byte: no hello in time, another key, a wrong clock, or a
+    /// replay.
     pub unauthenticated: AtomicU64,
-    /// Requests answered.
+    /// Requests received.
     pub requests: AtomicU64,
-    /// Sessions closed as the caller was idle, or took no answer.
+    /// Sessions closed because the caller was idle, or did not read its answer.
     pub idle: AtomicU64,
-    /// Sessions closed as what came could not be read.
+    /// Sessions closed because a frame could not be opened or decoded.
     pub broken: AtomicU64,
     /// Pulls begun.
     pub pulls: AtomicU64,
@@ -24,7 +25,6 @@ pub(crate) struct SessionCounters {
 }
 
 impl SessionCounters {
-    /// Counts one.
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,15 +1,23 @@
-//! Sessions of a running node: who may open one, and what is answered on it.
+//! Serves the sessions of a running node: which connections are accepted, and what is answered.
 //!
-//! Sessions live on a thread of their own, so that sealing a file for fifty nodes holds up no query. What they tell of the
-//! registry they ask of the node, page by page and over the same queue as the control socket (`serve`). The asking
-//! side, for commands and for the node itself, is [`client`].
+//! In: a TCP listener. Out: answers from the registry and from the offered files, and events for
+//! the node. Sessions have a thread of their own, so that sealing a file for fifty nodes delays no
+//! query. Answers about the registry come from the node, page by page and over the same queue as
+//! the control socket. This module must never send a byte to a peer that does not hold the channel
+//! key, and never pass on a request that changes the node.
+//!
+//! - `admission`: which connections are accepted;
+//! - `serve`: from a connection to a session;
+//! - `connection`: requests and their answers;
+//! - `content`: the content of files.
 
 mod admission;
+mod connection;
+mod content;
 mod counters;
 mod serve;
 #[cfg(test)]
 mod tests;
-pub(crate) mod views;
 
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -20,8 +28,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use admission::Admission;
 pub(crate) use admission::Limits;
+pub(crate) use connection::ALIVE_EVERY;
 pub(crate) use counters::SessionCounters;
-pub(crate) use serve::ALIVE_EVERY;
 
 use crate::api::control::Call;
 use crate::transfer::FileEvent;
@@ -30,12 +38,12 @@ use crate::wire::Identity;
 use crate::wire::keyring::KeyRing;
 use crate::wire::replay::ReplayWindow;
 
-/// How far a caller's clock may be off: as for queries.
+/// How much the clock of a caller may differ, as for queries.
 const WINDOW: Duration = Duration::from_secs(20);
 /// How long a stop waits for sessions to end.
 const STOP: Duration = Duration::from_secs(2);
 
-/// What every session of a node shares.
+/// What all sessions of a node share.
 pub(crate) struct Shared {
     key_ring: KeyRing,
     channel: String,
@@ -49,16 +57,15 @@ pub(crate) struct Shared {
 
 /// What sessions need to serve files.
 pub(crate) struct Served {
-    /// Who signs.
+    /// Signs the notices.
     pub(crate) identity: Identity,
-    /// What is served.
     pub(crate) offers: Offers,
-    /// Where it is told how pulls go.
+    /// Receives the progress of pulls and the reports of nodes.
     pub(crate) events: mpsc::Sender<FileEvent>,
 }
 
 impl Shared {
-    /// What sessions of this channel share; what is asked on them goes to `calls`.
+    /// Requests about the registry go to `calls`.
     pub(crate) fn new(
         key_ring: KeyRing,
         channel: String,
@@ -88,7 +95,7 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    /// Serves the sessions of a listener, if there is one, and does `tasks` beside it.
+    /// Serves the sessions of a listener, if there is one, and runs `tasks` beside it.
     pub(crate) fn start(
         serving: Option<(TcpListener, Shared)>,
         tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -108,12 +115,12 @@ impl Thread {
                             Ok(listener) => {
                                 drop(tokio::spawn(serve::serve(listener, Arc::new(shared))))
                             }
-                            Err(error) => tracing::error!("failed to serve sessions: {error}"),
+                            Err(error) => tracing::error!(%error, "failed to serve sessions"),
                         }
                     }
                     let _ = stopped.await;
                 });
-                // A file that is being read must not hold up the stop.
+                // A file that is being read must not delay the stop.
                 runtime.shutdown_timeout(STOP);
                 let _ = ends.send(());
             })?;
@@ -126,8 +133,10 @@ impl Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        // Nobody listens any more if the thread ended by itself.
-        let _ = self.stop.take().map(|stop| stop.send(()));
+        if let Some(stop) = self.stop.take() {
+            // The receiver is dropped already if the thread ended by itself.
+            let _ = stop.send(());
+        }
         if let Some(ended) = self.ended.take() {
             let _ = ended.recv_timeout(STOP * 2);
         }

@@ -10,14 +10,15 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
-use crate::api::request::{ErrorKind, Item, PAGE, Request as Asked, Response};
-use crate::api::view::{ChangeKind, ChangeView, HistoryView, NodeView, Seen};
+use crate::api::request::{ErrorKind, Item, PAGE, Request as RegistryRequest, Response};
+use crate::api::session::{decode_item, encode_request};
+use crate::api::view::{ChangeKind, ChangeView, Evidence, HistoryView, NodeView};
 use crate::model::{Labels, NodeId, Protocol, Role, State, Timestamp};
 use crate::session::Peer;
 use crate::session::{Session, SessionError};
 use crate::transport::Clock;
 use crate::wire::keyring::Secret;
-use crate::wire::session::{Answer, FailureKind, HELLO, Initiator, Request};
+use crate::wire::session::{Answer, HELLO, Initiator, Request};
 
 const SOON: Duration = Duration::from_secs(20);
 const LIMITS: Limits = Limits {
@@ -31,7 +32,7 @@ fn key_ring(keys: &[u8]) -> KeyRing {
     KeyRing::new("home", &secrets).unwrap()
 }
 
-/// A server whose node does `node` for every call.
+/// A server whose node calls `node` for every request.
 struct Served {
     address: SocketAddr,
     counters: Arc<SessionCounters>,
@@ -129,18 +130,36 @@ fn node(name: &str) -> NodeView {
     }
 }
 
+fn registry(request: &RegistryRequest) -> Request {
+    Request::Registry(encode_request(request).unwrap().into())
+}
+
 fn all_nodes() -> Request {
-    Request::Nodes {
-        labels: Labels::default(),
+    registry(&RegistryRequest::Nodes {
+        labels: Default::default(),
         absent: false,
         after: None,
+    })
+}
+
+fn one_node(name: &str, at: Option<Timestamp>) -> Request {
+    registry(&RegistryRequest::Node {
+        name: name.parse().unwrap(),
+        at,
+    })
+}
+
+fn item(answer: &Answer<'_>) -> Item {
+    match answer {
+        Answer::Item(text) => decode_item(text).unwrap(),
+        other => panic!("{other:?}"),
     }
 }
 
 /// Answers `nodes` with as many as there are, page by page.
 fn registry_of(count: usize) -> impl FnMut(Call) {
     move |call| {
-        let Asked::Nodes { after, .. } = &call.request else {
+        let RegistryRequest::Nodes { after, .. } = &call.request else {
             panic!("{:?}", call.request)
         };
         let start = after
@@ -148,7 +167,7 @@ fn registry_of(count: usize) -> impl FnMut(Call) {
             .map_or(0, |after| after[1..].parse::<usize>().unwrap() + 1);
         let end = count.min(start + PAGE);
         for number in start..end {
-            // A page and its end fit: the node never waits.
+            // A page and its end fit the channel, so the node never waits.
             call.reply
                 .try_send(Item::from(node(&format!("n{number}"))).into())
                 .unwrap();
@@ -159,47 +178,46 @@ fn registry_of(count: usize) -> impl FnMut(Call) {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_nodes_stream_through_one_page_of_memory() {
+async fn hundred_thousand_nodes_need_one_page_of_memory() {
     let served = served(&[1], LIMITS, registry_of(100_000));
     let mut session = served.connect().await;
     session.ask(&all_nodes()).await.unwrap();
     let mut received = 0;
     loop {
         match session.answer().await.unwrap() {
-            Answer::Node(entry) => {
-                assert_eq!(entry.name.as_str(), format!("n{received}"));
+            Answer::End => break,
+            answer => {
+                assert_eq!(item(&answer), node(&format!("n{received}")).into());
                 received += 1;
             }
-            Answer::End => break,
-            other => panic!("{other:?}"),
         }
     }
     assert_eq!(received, 100_000);
-    // The session goes on with the next request.
+    // The session continues with the next request.
     session.ask(&Request::Offers).await.unwrap();
     assert_eq!(session.answer().await.unwrap(), Answer::End);
 }
 
 #[tokio::test]
-async fn one_node_is_told_as_it_is_now_or_where_it_was_then() {
+async fn one_node_is_answered_as_it_is_now_or_as_it_was_then() {
     let interval = HistoryView {
         name: "laptop".parse().unwrap(),
         node_id: NodeId([7; 32]),
         address: "192.0.2.9".parse().unwrap(),
-        seen: Seen::Announced,
+        evidence: Evidence::Announced,
         from: Timestamp(1),
         to: Some(Timestamp(9)),
     };
     let then = Item::from(interval);
-    let told = then.clone();
+    let expected_then = then.clone();
     let served = served(&[1], LIMITS, move |call| {
         let answer = match &call.request {
-            Asked::Node { name, .. } if name.as_str() != "laptop" => Response::error(
+            RegistryRequest::Node { name, .. } if name.as_str() != "laptop" => Response::error(
                 ErrorKind::NotFound,
                 format!("no node called '{name}' is known here"),
             ),
-            Asked::Node { at: None, .. } => Item::from(node("laptop")).into(),
-            Asked::Node {
+            RegistryRequest::Node { at: None, .. } => Item::from(node("laptop")).into(),
+            RegistryRequest::Node {
                 at: Some(Timestamp(5)),
                 ..
             } => then.clone().into(),
@@ -214,44 +232,27 @@ async fn one_node_is_told_as_it_is_now_or_where_it_was_then() {
     let mut session = served.connect().await;
     for (at, expected) in [
         (None, Item::from(node("laptop"))),
-        (Some(Timestamp(5)), told),
+        (Some(Timestamp(5)), expected_then),
     ] {
-        let request = views::request(&Asked::Node {
-            name: "laptop".parse().unwrap(),
-            at,
-        })
-        .unwrap();
-        session.ask(&request).await.unwrap();
-        assert_eq!(views::item(session.answer().await.unwrap()), Some(expected));
+        session.ask(&one_node("laptop", at)).await.unwrap();
+        assert_eq!(item(&session.answer().await.unwrap()), expected);
         assert_eq!(session.answer().await.unwrap(), Answer::End);
     }
-    session
-        .ask(&Request::Node {
-            name: "tablet".parse().unwrap(),
-            at: None,
-        })
-        .await
-        .unwrap();
+    session.ask(&one_node("tablet", None)).await.unwrap();
     match session.answer().await.unwrap() {
         Answer::Failed {
-            kind: FailureKind::NotFound,
+            kind: ErrorKind::NotFound,
             message,
         } => assert!(message.contains("tablet"), "{message}"),
         other => panic!("{other:?}"),
     }
-    // A node that is not known ends its answer, not the session.
-    session
-        .ask(&Request::Node {
-            name: "laptop".parse().unwrap(),
-            at: None,
-        })
-        .await
-        .unwrap();
-    assert!(matches!(session.answer().await.unwrap(), Answer::Node(_)));
+    // An unknown node ends its answer, not the session.
+    session.ask(&one_node("laptop", None)).await.unwrap();
+    assert!(matches!(session.answer().await.unwrap(), Answer::Item(_)));
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_holds_up_nobody_else_and_is_let_go() {
+async fn caller_that_stops_reading_delays_no_other_and_is_closed() {
     let limits = Limits {
         idle: Duration::from_secs(3),
         ..LIMITS
@@ -262,19 +263,19 @@ async fn a_reader_that_stops_holds_up_nobody_else_and_is_let_go() {
     let mut other = served.connect().await;
     other.ask(&all_nodes()).await.unwrap();
     for _ in 0..3 * PAGE {
-        assert!(matches!(other.answer().await.unwrap(), Answer::Node(_)));
+        assert!(matches!(other.answer().await.unwrap(), Answer::Item(_)));
     }
     drop(other);
     served.await_count("idle", 1).await;
 }
 
 #[tokio::test]
-async fn every_key_of_the_ring_opens_a_session() {
+async fn every_key_of_the_key_ring_opens_a_session() {
     let served = served(&[1, 2], LIMITS, registry_of(1));
     for key in [1, 2] {
         let mut session = served.connect_with(key, 0).await.unwrap();
         session.ask(&all_nodes()).await.unwrap();
-        assert!(matches!(session.answer().await.unwrap(), Answer::Node(_)));
+        assert!(matches!(session.answer().await.unwrap(), Answer::Item(_)));
     }
     assert!(served.connect_with(3, 0).await.is_err());
     served.await_count("opened", 2).await;
@@ -306,7 +307,7 @@ async fn without_the_key_not_a_byte_comes_back() {
         .unwrap()
         .1
     };
-    // Once it is answered, as it is new; whoever recorded it gets nothing for it.
+    // The first hello is answered, because it is fresh; a replay of it gets nothing.
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.write_all(&hello(1)).await.unwrap();
     assert!(
@@ -336,7 +337,7 @@ async fn without_the_key_not_a_byte_comes_back() {
 }
 
 #[tokio::test]
-async fn sessions_beyond_the_limit_are_closed_without_a_word() {
+async fn sessions_beyond_the_limit_are_closed_without_a_byte() {
     let served = served(
         &[1],
         Limits {
@@ -346,12 +347,13 @@ async fn sessions_beyond_the_limit_are_closed_without_a_word() {
         },
         registry_of(1),
     );
-    let (mut first, _second) = (served.connect().await, served.connect().await);
+    let mut first = served.connect().await;
+    let _second = served.connect().await;
     assert!(served.connect_with(1, 0).await.is_err());
     served.await_count("turned_away", 1).await;
-    // Those that are open still work, and one that ends makes room.
+    // Open sessions still work, and one that ends makes room.
     first.ask(&all_nodes()).await.unwrap();
-    assert!(matches!(first.answer().await.unwrap(), Answer::Node(_)));
+    assert!(matches!(first.answer().await.unwrap(), Answer::Item(_)));
     drop(first);
     timeout(SOON, async {
         while served.connect_with(1, 0).await.is_err() {}
@@ -361,7 +363,7 @@ async fn sessions_beyond_the_limit_are_closed_without_a_word() {
 }
 
 #[tokio::test]
-async fn an_idle_session_ends() {
+async fn idle_session_ends() {
     let served = served(
         &[1],
         Limits {
@@ -378,13 +380,16 @@ async fn an_idle_session_ends() {
 
 #[tokio::test]
 async fn changes_reach_watchers_until_they_leave() {
-    let (told, mut watchers) = mpsc::unbounded_channel();
+    let (replies, mut watchers) = mpsc::unbounded_channel();
     let served = served(&[1], LIMITS, move |call| {
-        assert_eq!(call.request, Asked::Watch);
-        told.send(call.reply).unwrap();
+        assert_eq!(call.request, RegistryRequest::Watch);
+        replies.send(call.reply).unwrap();
     });
     let mut session = served.connect().await;
-    session.ask(&Request::Watch).await.unwrap();
+    session
+        .ask(&registry(&RegistryRequest::Watch))
+        .await
+        .unwrap();
     let reply = timeout(SOON, watchers.recv()).await.unwrap().unwrap();
     let change = ChangeView {
         time: Timestamp(1),
@@ -396,15 +401,15 @@ async fn changes_reach_watchers_until_they_leave() {
     };
     reply.send(change.clone().into()).await.unwrap();
     let answer = timeout(SOON, session.answer()).await.unwrap().unwrap();
-    assert_eq!(views::item(answer), Some(Item::from(change)));
+    assert_eq!(item(&answer), change.into());
     drop(session);
     timeout(SOON, reply.closed())
         .await
-        .expect("the node learns that nobody watches any more");
+        .expect("the node learns that the caller left");
 }
 
 #[tokio::test]
-async fn what_the_node_refuses_comes_with_its_words() {
+async fn refusal_of_the_node_keeps_its_message() {
     let served = served(&[1], LIMITS, |call| {
         call.reply
             .try_send(Response::error(ErrorKind::NotFound, "é".repeat(600)))
@@ -412,14 +417,15 @@ async fn what_the_node_refuses_comes_with_its_words() {
     });
     let mut session = served.connect().await;
     session
-        .ask(&Request::History {
+        .ask(&registry(&RegistryRequest::History {
             name: "laptop".parse().unwrap(),
-        })
+            after: None,
+        }))
         .await
         .unwrap();
     match session.answer().await.unwrap() {
         Answer::Failed {
-            kind: FailureKind::NotFound,
+            kind: ErrorKind::NotFound,
             message,
         } => assert_eq!(message.len(), 512),
         other => panic!("{other:?}"),
@@ -427,33 +433,44 @@ async fn what_the_node_refuses_comes_with_its_words() {
 }
 
 #[tokio::test]
-async fn a_node_that_drops_a_request_fails_it() {
+async fn dropped_request_fails() {
     let served = served(&[1], LIMITS, drop);
     let mut session = served.connect().await;
     session.ask(&all_nodes()).await.unwrap();
     assert!(matches!(
         session.answer().await.unwrap(),
         Answer::Failed {
-            kind: FailureKind::Failed,
+            kind: ErrorKind::Failed,
             ..
         }
     ));
 }
 
-#[test]
-fn items_survive_the_way_over_a_session() {
-    let holder = crate::api::view::HolderView {
-        address: "192.0.2.9".parse().unwrap(),
-        current: false,
-        seen: Some(Seen::Observed),
-        from: Some(Timestamp(1)),
-        to: None,
-        node: node("laptop"),
-    };
-    for item in [Item::from(node("laptop")), Item::from(holder)] {
-        assert_eq!(
-            views::item(views::answer(item.clone()).unwrap()),
-            Some(item)
+#[tokio::test]
+async fn request_that_changes_the_node_is_refused_and_the_session_continues() {
+    let served = served(&[1], LIMITS, |call| {
+        assert!(call.request.is_remote(), "{:?}", call.request);
+        registry_of(1)(call);
+    });
+    let mut session = served.connect().await;
+    for text in [
+        r#"{"type":"forget","name":"laptop"}"#,
+        r#"{"type":"announce"}"#,
+        r#"{"type":"explode"}"#,
+        "nonsense",
+    ] {
+        session.ask(&Request::Registry(text.into())).await.unwrap();
+        assert!(
+            matches!(
+                session.answer().await.unwrap(),
+                Answer::Failed {
+                    kind: ErrorKind::BadRequest,
+                    ..
+                }
+            ),
+            "{text}"
         );
     }
+    session.ask(&all_nodes()).await.unwrap();
+    assert_eq!(item(&session.answer().await.unwrap()), node("n0").into());
 }

@@ -1,11 +1,19 @@
 //! Sealed streams: the frames of [`crate::wire::session`] over TCP.
 //!
-//! - [`Session`]: one side of an established session, with its buffers;
-//! - [`connect`]: the caller's side up to there;
-//! - [`accept`]: the server's side up to there.
+//! In: a TCP stream and the channel key. Out: messages that the other side sealed.
 //!
-//! What a session is used for stands above, in `node`. No function here waits without a limit but [`Session::receive`] and
-//! [`Session::flush`], whose callers set it.
+//! - [`Session`]: one side of an established session, with its buffers;
+//! - [`connect`]: from an address to a session, on the side of the caller;
+//! - [`accept`]: from a stream to a session, on the side of the server.
+//!
+//! `remote` and `transfer` use sessions. Only [`Session::receive`] and [`Session::flush`] may wait
+//! without a limit, which their callers set. A server must never send a byte before the caller
+//! proved that it holds the key.
+
+#![allow(
+    missing_docs,
+    reason = "only this program uses them: names and types say what the fields are"
+)]
 
 mod handshake;
 mod peer;

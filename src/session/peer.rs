@@ -13,30 +13,29 @@ use crate::wire::keyring::KeyRing;
 /// A server that answered just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it answered from: UDP and TCP.
+    /// The source of its answer, which is its UDP and TCP port.
     pub address: SocketAddr,
-    /// Its id.
     pub id: NodeId,
-    /// Its name.
     pub name: NodeName,
-    /// Its clock less ours, in ms, where that mattered.
+    /// How far its clock is ahead of the own clock, in ms; 0 unless the difference mattered.
     pub clock_ahead: i64,
 }
 
 impl Peer {
-    /// Opens a session, by the clock that the server has.
+    /// Opens a session, with a hello that carries the time of the server's clock.
     pub(crate) async fn connect(
         &self,
         key_ring: &KeyRing,
         channel: &str,
     ) -> Result<Session<TcpStream>, SessionError> {
-        let clock = Clock::new().now().wall;
+        let own: Timestamp = Clock::new().now().wall;
         let ahead = Duration::from_millis(self.clock_ahead.unsigned_abs());
-        let clock: Timestamp = if self.clock_ahead < 0 {
-            clock.minus(ahead)
+        let clock = if self.clock_ahead < 0 {
+            own.minus(ahead)
         } else {
-            clock.plus(ahead)
+            own.plus(ahead)
         };
+        tracing::debug!(server = %self.address, name = %self.name, %clock, "connect");
         super::connect(self.address, key_ring.first(), channel, clock).await
     }
 }

@@ -11,27 +11,22 @@ use crate::wire::session::{
 };
 use crate::wire::v1::{DecodeError, EncodeError};
 
-/// The longest request, in bytes: the longest labels and a name are far below.
+/// Limit of a request, in bytes: the longest labels and a name need far less.
 pub const MAX_REQUEST: usize = 4096;
-/// Sealed bytes that wait until they are written; a caller flushes at this much.
+/// Sealed bytes that may wait to be written before a caller should flush.
 const OUTBOX: usize = 256 * 1024;
-/// How much is read at once beyond the frame that is waited for, so that small frames cost few system calls.
+/// How much is read at once beyond the next frame, so that small frames cost few system calls.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// Why a session is over.
+/// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The other side closed it before the answer was whole.
-    #[error("the connection ended before the answer was whole")]
+    /// The other side closed it before the answer was complete.
+    #[error("the connection ended before the answer was complete")]
     Closed,
-    /// A frame is longer than the side takes.
-    #[error("a frame of {length} bytes came: at most {limit} fit")]
-    TooLong {
-        /// The frame's length.
-        length: usize,
-        /// What fits.
-        limit: usize,
-    },
+    /// A frame is longer than this side accepts.
+    #[error("a frame of {length} bytes was received: at most {limit} are accepted")]
+    TooLong { length: usize, limit: usize },
     /// A frame does not open.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -48,21 +43,23 @@ pub enum SessionError {
 
 /// One side of an established session: frames in, frames out.
 ///
-/// Memory: a request's length and what is read ahead on the server's side; a frame each way on the caller's, and what waits
-/// to be written, at most 256 KiB and a frame.
+/// Memory: on the side of the server one request; on the side of the caller one frame and what is
+/// read ahead; on both sides one message, and the sealed bytes that wait to be written, at most 256
+/// KiB and a frame.
 #[derive(Debug)]
 pub struct Session<S> {
     stream: S,
     noise: Established,
-    /// The longest frame taken.
+    /// Limit of a sealed frame that is accepted.
     limit: usize,
     read_ahead: usize,
-    /// Bytes that came, of which those before `taken` are done with.
+    /// Received bytes up to `filled`; those before `consumed` are opened already.
     inbox: Vec<u8>,
-    taken: usize,
+    consumed: usize,
     filled: usize,
     message: Vec<u8>,
-    /// Sealed bytes, of which those from `written` to `queued` wait; longer than that, so that nothing is zeroed anew.
+    /// Sealed bytes, of which those from `written` to `queued` wait. It never shrinks, so that no
+    /// byte is zeroed twice.
     outbox: Vec<u8>,
     queued: usize,
     written: usize,
@@ -78,17 +75,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn new(stream: S, noise: Established, limit: usize, read_ahead: usize) -> Self {
-        let (inbox, message, outbox) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             stream,
             noise,
             limit,
             read_ahead,
-            inbox,
-            taken: 0,
+            inbox: Vec::new(),
+            consumed: 0,
             filled: 0,
-            message,
-            outbox,
+            message: Vec::new(),
+            outbox: Vec::new(),
             queued: 0,
             written: 0,
         }
@@ -99,19 +95,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.noise.key()
     }
 
-    /// The handshake's hash, which is another in every session.
+    /// The hash of the handshake, which differs in every session.
     pub fn binding(&self) -> &[u8; 32] {
         self.noise.binding()
     }
 
-    /// The stream beneath.
-    pub fn stream(&self) -> &S {
-        &self.stream
-    }
-
     /// Waits for the next message; `None` when the other side closed the stream between two frames.
     ///
-    /// May be dropped and called again: what came meanwhile is kept.
+    /// May be dropped and called again: the bytes received meanwhile are kept.
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, SessionError> {
         let Some(sealed) = self.next_frame().await? else {
             return Ok(None);
@@ -123,9 +114,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(Some(&self.message[..opened?]))
     }
 
-    /// Waits for the next message, opens it into the front of `out`, and gives its length; `None` as for [`Self::receive`].
+    /// Waits for the next message, opens it into the front of `out`, and returns its length; `None`
+    /// as for [`Self::receive`].
     ///
-    /// `out` has room for the longest message, [`MAX_MESSAGE`]. May be dropped and called again, as [`Self::receive`].
+    /// `out` has room for the longest message, [`MAX_MESSAGE`]. May be dropped and called again
+    /// like [`Self::receive`].
     pub async fn receive_to(&mut self, out: &mut [u8]) -> Result<Option<usize>, SessionError> {
         match self.next_frame().await? {
             Some(sealed) => self.open(sealed, out).map(Some),
@@ -133,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Waits until a whole frame is there; gives its sealed length.
+    /// Waits until a whole frame was received; returns its sealed length.
     async fn next_frame(&mut self) -> Result<Option<usize>, SessionError> {
         loop {
             if let Some(sealed) = self.whole_frame()? {
@@ -141,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             self.make_room();
             match self.stream.read(&mut self.inbox[self.filled..]).await? {
-                0 if self.filled == self.taken => return Ok(None),
+                0 if self.filled == self.consumed => return Ok(None),
                 0 => return Err(SessionError::Closed),
                 read => self.filled += read,
             }
@@ -149,13 +142,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn open(&mut self, sealed: usize, out: &mut [u8]) -> Result<usize, SessionError> {
-        let (start, end) = (self.taken + LENGTH, self.taken + LENGTH + sealed);
+        let start = self.consumed + LENGTH;
+        let end = start + sealed;
         let length = self.noise.open(&self.inbox[start..end], out)?;
-        self.taken = end;
+        self.consumed = end;
         Ok(length)
     }
 
-    /// Waits for the next answer; a stream that ends before is a failure.
+    /// Waits for the next answer; a stream that ends before it is a failure.
     pub async fn answer(&mut self) -> Result<Answer<'_>, SessionError> {
         match self.receive().await? {
             Some(message) => Ok(Answer::decode(message)?),
@@ -163,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Waits for the next request; `None` when the caller is done.
+    /// Waits for the next request; `None` when the caller closed the session.
     pub async fn request(&mut self) -> Result<Option<Request>, SessionError> {
         match self.receive().await? {
             Some(message) => Ok(Some(Request::decode(message)?)),
@@ -179,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.flush().await
     }
 
-    /// Seals an answer; it leaves with the next [`Self::flush`].
+    /// Seals an answer; the next [`Self::flush`] writes it.
     pub fn queue(&mut self, answer: &Answer<'_>) -> Result<(), SessionError> {
         let mut message = std::mem::take(&mut self.message);
         message.resize(MAX_MESSAGE, 0);
@@ -191,13 +185,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         sealed
     }
 
-    /// Seals bytes of a file that stand in `buffer` from [`content_frame::HEAD`] on.
+    /// Seals bytes of a file that are in `buffer` from [`content_frame::HEAD`] on.
     pub fn queue_content(&mut self, buffer: &mut [u8], length: usize) -> Result<(), SessionError> {
         let start = content_frame::write(buffer, length).ok_or(TransportError::Length)?;
         self.seal(&buffer[start..content_frame::HEAD + length])
     }
 
-    /// Whether so much waits that it should be flushed before more is queued.
+    /// Whether so many bytes wait that the caller should flush before it queues more.
     pub fn is_full(&self) -> bool {
         self.waiting() >= OUTBOX
     }
@@ -207,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.queued - self.written
     }
 
-    /// Writes all that waits.
+    /// Writes all bytes that wait.
     pub async fn flush(&mut self) -> Result<(), SessionError> {
         while self.waiting() > 0 {
             self.write_some().await?;
@@ -215,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// Writes a part of what waits. May be dropped and called again.
+    /// Writes a part of the bytes that wait. May be dropped and called again.
     pub async fn write_some(&mut self) -> Result<(), SessionError> {
         match self
             .stream
@@ -226,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             written => {
                 self.written += written;
                 if self.written == self.queued {
-                    (self.queued, self.written) = (0, 0);
+                    self.queued = 0;
+                    self.written = 0;
                 }
                 Ok(())
             }
@@ -235,9 +230,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn seal(&mut self, message: &[u8]) -> Result<(), SessionError> {
         let sealed = message.len() + TAG;
-        // A message is at most `MAX_MESSAGE` long, which `seal` checks, so its length fits.
+        // `seal` checks that a message is at most `MAX_MESSAGE` long, so its length fits.
         let length = u16::try_from(sealed).map_err(|_| TransportError::Length)?;
-        let (start, end) = (self.queued + LENGTH, self.queued + LENGTH + sealed);
+        let start = self.queued + LENGTH;
+        let end = start + sealed;
         if self.outbox.len() < end {
             self.outbox.resize(end, 0);
         }
@@ -247,17 +243,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// The sealed length of the next frame, if it is there as a whole.
+    /// The sealed length of the next frame, if all of it was received.
     fn whole_frame(&self) -> Result<Option<usize>, SessionError> {
-        let Some(sealed) = self.announced()? else {
+        let Some(sealed) = self.next_length()? else {
             return Ok(None);
         };
-        Ok((self.filled - self.taken >= LENGTH + sealed).then_some(sealed))
+        Ok((self.filled - self.consumed >= LENGTH + sealed).then_some(sealed))
     }
 
-    /// The sealed length of the next frame, if it is known yet.
-    fn announced(&self) -> Result<Option<usize>, SessionError> {
-        let Some([a, b]) = self.inbox[self.taken..self.filled].first_chunk() else {
+    /// The sealed length of the next frame, if it was received already.
+    fn next_length(&self) -> Result<Option<usize>, SessionError> {
+        let Some([a, b]) = self.inbox[self.consumed..self.filled].first_chunk() else {
             return Ok(None);
         };
         let length = usize::from(u16::from_be_bytes([*a, *b]));
@@ -270,16 +266,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(Some(length))
     }
 
-    /// Makes room for the frame that is waited for, and for what is read ahead.
+    /// Makes room for the next frame, and for the bytes that are read ahead.
     fn make_room(&mut self) {
-        let sealed = self.announced().ok().flatten().unwrap_or(TAG + 1);
+        let sealed = self.next_length().ok().flatten().unwrap_or(TAG + 1);
         let wanted = LENGTH + sealed + self.read_ahead;
-        if self.taken > 0 && self.inbox.len() - self.taken < wanted {
-            self.inbox.copy_within(self.taken..self.filled, 0);
-            self.filled -= self.taken;
-            self.taken = 0;
+        if self.consumed > 0 && self.inbox.len() - self.consumed < wanted {
+            self.inbox.copy_within(self.consumed..self.filled, 0);
+            self.filled -= self.consumed;
+            self.consumed = 0;
         }
-        // At most a frame and what is read ahead: `announced` refuses longer ones.
+        // At most a frame and what is read ahead, because `next_length` refuses longer frames.
         if self.inbox.len() < wanted {
             self.inbox.resize(wanted, 0);
         }

@@ -26,26 +26,30 @@ async fn pair(capacity: usize) -> (Session<DuplexStream>, Session<DuplexStream>)
 }
 
 #[tokio::test]
-async fn requests_and_answers_pass_through_a_pipe_of_eight_bytes() {
+async fn requests_and_answers_pass_a_pipe_of_eight_bytes() {
     let (mut caller, mut server) = pair(8).await;
-    let asking = async {
-        caller.ask(&Request::Watch).await.unwrap();
+    let caller_side = async {
+        caller.ask(&Request::Offers).await.unwrap();
         assert_eq!(caller.answer().await.unwrap(), Answer::Alive);
         assert_eq!(caller.answer().await.unwrap(), Answer::End);
     };
     let answering = async {
-        assert_eq!(server.request().await.unwrap(), Some(Request::Watch));
+        assert_eq!(server.request().await.unwrap(), Some(Request::Offers));
         server.queue(&Answer::Alive).unwrap();
         server.queue(&Answer::End).unwrap();
         server.flush().await.unwrap();
     };
-    tokio::join!(asking, answering);
+    tokio::join!(caller_side, answering);
     drop(caller);
-    assert_eq!(server.request().await.unwrap(), None, "the caller is done");
+    assert_eq!(
+        server.request().await.unwrap(),
+        None,
+        "the caller closed the session"
+    );
 }
 
 #[tokio::test]
-async fn contents_of_every_length_arrive_whole() {
+async fn contents_of_every_length_arrive_complete() {
     let (mut caller, mut server) = pair(100_000).await;
     let lengths = [0, 1, 255, 256, 4000, MAX_CONTENT];
     let sending = async {
@@ -67,7 +71,7 @@ async fn contents_of_every_length_arrive_whole() {
 }
 
 #[tokio::test]
-async fn a_receive_that_is_dropped_loses_nothing() {
+async fn dropped_receive_loses_nothing() {
     let (mut caller, mut server) = pair(8).await;
     let answering = async {
         for _ in 0..20 {
@@ -78,7 +82,7 @@ async fn a_receive_that_is_dropped_loses_nothing() {
     let receiving = async {
         let mut received = 0;
         while received < 20 {
-            // The pipe takes eight bytes at a time, so most of these are dropped inside a frame.
+            // The pipe holds eight bytes, so most of these futures are dropped within a frame.
             tokio::select! {
                 biased;
                 answer = caller.answer() => {
@@ -93,16 +97,16 @@ async fn a_receive_that_is_dropped_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_within_an_answer_is_a_failure() {
+async fn stream_that_ends_within_an_answer_is_a_failure() {
     let (mut caller, server) = pair(64).await;
     drop(server);
     assert!(matches!(caller.answer().await, Err(SessionError::Closed)));
 }
 
 #[tokio::test]
-async fn very_long_requests_are_refused_before_they_are_read() {
+async fn too_long_request_is_refused_before_it_is_read() {
     let (mut caller, mut server) = pair(100_000).await;
-    // A caller that does not keep to the limit: a whole frame of content in the place of a request.
+    // A caller that exceeds the limit: it sends a whole frame of content as a request.
     let mut buffer = vec![0; content_frame::HEAD + MAX_CONTENT];
     caller.queue_content(&mut buffer, MAX_CONTENT).unwrap();
     caller.flush().await.unwrap();
@@ -113,7 +117,7 @@ async fn very_long_requests_are_refused_before_they_are_read() {
 }
 
 #[tokio::test]
-async fn without_the_key_not_a_byte_comes_back() {
+async fn caller_without_the_key_receives_no_byte() {
     let holder = key_ring(1);
     let (_, recorded) = crate::wire::session::Initiator::new(
         holder.first(),
@@ -123,7 +127,7 @@ async fn without_the_key_not_a_byte_comes_back() {
     )
     .unwrap();
     let cases: [(&str, Vec<u8>, bool); 5] = [
-        ("noise", vec![0x41; HELLO], true),
+        ("random bytes", vec![0x41; HELLO], true),
         (
             "another key",
             {
@@ -145,25 +149,25 @@ async fn without_the_key_not_a_byte_comes_back() {
             },
             true,
         ),
-        ("a hello that was played back", recorded.to_vec(), false),
+        ("a replayed hello", recorded.to_vec(), false),
         ("a part of a hello", recorded[..HELLO - 1].to_vec(), true),
     ];
-    for (what, sent, fresh) in cases {
+    for (case, sent, fresh) in cases {
         let (mut near, far) = duplex(1024);
         near.write_all(&sent).await.unwrap();
         near.shutdown().await.unwrap();
         assert!(
             accept(far, &holder, "home", |_, _| fresh).await.is_err(),
-            "{what}"
+            "{case}"
         );
         let mut received = Vec::new();
         near.read_to_end(&mut received).await.unwrap();
-        assert!(received.is_empty(), "{what}");
+        assert!(received.is_empty(), "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_says_nothing_is_left_after_five_seconds() {
+async fn silent_peer_is_given_up_after_five_seconds() {
     let (near, far) = duplex(64);
     let started = tokio::time::Instant::now();
     assert!(matches!(
@@ -172,7 +176,7 @@ async fn whoever_says_nothing_is_left_after_five_seconds() {
     ));
     assert_eq!(started.elapsed(), Duration::from_secs(5));
     drop(near);
-    // The caller's side does not wait for ever either.
+    // The caller does not wait for ever either.
     let (near, far) = duplex(64);
     let error = call(near, key_ring(1).first(), "home", CLOCK)
         .await
@@ -183,9 +187,10 @@ async fn whoever_says_nothing_is_left_after_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_without_a_word_is_explained() {
+async fn silent_close_of_the_server_is_explained() {
     let (near, far) = duplex(64);
-    let (stranger, holder) = (key_ring(2), key_ring(1));
+    let stranger = key_ring(2);
+    let holder = key_ring(1);
     let (called, accepted) = tokio::join!(
         call(near, stranger.first(), "home", CLOCK),
         accept(far, &holder, "home", |_, _| true)

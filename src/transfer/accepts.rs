@@ -50,7 +50,7 @@ impl Accepts {
             view.generation = is_held.then_some(entry.generation);
             view.size = is_held.then_some(entry.size);
             view.digest = is_held.then(|| data_encoding::HEXLOWER.encode(&entry.digest));
-            view.taken = entry.taken;
+            view.pulled = entry.taken;
         });
     }
 
@@ -65,7 +65,7 @@ impl Accepts {
         self.set(name, |view| {
             view.size = Some(size);
             view.digest = Some(data_encoding::HEXLOWER.encode(digest));
-            view.taken = changed.or(view.taken);
+            view.pulled = changed.or(view.pulled);
         });
     }
 

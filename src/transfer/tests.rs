@@ -674,7 +674,7 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
         (
             untried.generation,
             untried.server,
-            untried.taken,
+            untried.pulled,
             untried.last_attempt
         ),
         (None, None, None, None)
@@ -693,7 +693,7 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
         (view.server, view.server_name.unwrap().as_str()),
         (Some(server.identity.id()), "hub")
     );
-    assert!(view.taken.unwrap() <= view.last_attempt.unwrap());
+    assert!(view.pulled.unwrap() <= view.last_attempt.unwrap());
     // What is held stays to be seen when the server is gone, with why nothing newer comes.
     let gone = server.found();
     drop(server);
@@ -702,8 +702,8 @@ async fn status_knows_what_is_held_since_when_from_whom_and_what_failed() {
     let after = node.accept_view(|view| view.error.is_some()).await;
     assert!(after.error.unwrap().contains("no session with hub"));
     assert_eq!(
-        (after.generation, after.taken),
-        (Some(generation), view.taken)
+        (after.generation, after.pulled),
+        (Some(generation), view.pulled)
     );
 }
 

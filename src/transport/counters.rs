@@ -1,47 +1,62 @@
-//! What a node counts, for `status` and metrics.
+//! The counters of a node's traffic, for `status` and metrics.
 
 use std::collections::BTreeMap;
 
 use crate::wire::v1::Refusal;
 
-/// Counts since the start. A count is a fact of the wire or of a limit that was hit.
-#[derive(Debug, Clone, Default)]
-pub struct Counters {
-    /// Datagrams received, whatever they were.
-    pub received: u64,
+/// Defines the plain counters once: each with its field and the name that users see.
+macro_rules! counters {
+    ($($(#[$comment:meta])* $field:ident = $name:literal,)*) => {
+        /// Counts since the start of the node. Each counts a fact of the protocol, or a limit that was reached.
+        #[derive(Debug, Clone, Default)]
+        pub struct Counters {
+            $($(#[$comment])* pub $field: u64,)*
+            dropped: BTreeMap<&'static str, u64>,
+            ignored: BTreeMap<&'static str, u64>,
+            refused: BTreeMap<&'static str, u64>,
+        }
+
+        impl Counters {
+            fn plain(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$(($name, self.$field),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams received, of any content.
+    received = "received",
     /// Datagrams sent.
-    pub sent: u64,
+    sent = "sent",
     /// Sends that failed.
-    pub send_errors: u64,
+    send_errors = "send_errors",
     /// Queries opened.
-    pub queries: u64,
+    queries = "queries",
     /// Answers given.
-    pub answers: u64,
-    /// Registers looked at.
-    pub registers: u64,
-    /// Renewals taken.
-    pub renewals: u64,
-    /// Registers, goodbyes and announcements whose signature or content does not hold.
-    pub forged_records: u64,
-    /// Renewals whose proof does not hold.
-    pub forged_renewals: u64,
+    answers = "answers",
+    /// Registers handled.
+    registers = "registers",
+    /// Renewals accepted.
+    renewals = "renewals",
+    /// Registers, goodbyes and announcements whose signature or content is wrong.
+    forged_records = "dropped.forged_record",
+    /// Renewals whose proof is wrong.
+    forged_renewals = "dropped.forged_renewal",
     /// This node's own messages that came back.
-    pub own_reflected: u64,
-    /// Notices of offers that this node takes.
-    pub notices: u64,
-    /// Notices whose signature does not hold.
-    pub forged_notices: u64,
-    /// Notices of offers that this node does not take.
-    pub ignored_notices: u64,
-    /// Answers held back, as they would have been longer than three times the request.
-    pub too_long_replies: u64,
-    /// Messages that could not be decoded though they opened.
-    pub undecodable: u64,
+    own_reflected = "dropped.own_reflected",
+    /// Notices of files that this node accepts.
+    notices = "notices",
+    /// Notices whose signature is wrong.
+    forged_notices = "dropped.forged_notice",
+    /// Notices of files that this node does not accept.
+    ignored_notices = "ignored.notice",
+    /// Answers held back, as they would have been longer than the request allows.
+    too_long_replies = "dropped.reply_too_long",
+    /// Messages that opened but could not be decoded.
+    undecodable = "dropped.undecodable",
     /// Group memberships that were joined again, as they were lost or may have been.
-    pub rejoined: u64,
-    dropped: BTreeMap<&'static str, u64>,
-    ignored: BTreeMap<&'static str, u64>,
-    refused: BTreeMap<&'static str, u64>,
+    rejoined = "memberships.rejoined",
 }
 
 impl Counters {
@@ -71,60 +86,39 @@ impl Counters {
 
     /// All counts that are not zero, by name.
     pub fn all(&self) -> BTreeMap<String, u64> {
-        let Self {
-            received,
-            sent,
-            send_errors,
-            queries,
-            answers,
-            registers,
-            renewals,
-            forged_records,
-            forged_renewals,
-            own_reflected,
-            notices,
-            forged_notices,
-            ignored_notices,
-            too_long_replies,
-            undecodable,
-            rejoined,
-            dropped,
-            ignored,
-            refused,
-        } = self;
-        let plain = [
-            ("received", received),
-            ("sent", sent),
-            ("send_errors", send_errors),
-            ("queries", queries),
-            ("answers", answers),
-            ("registers", registers),
-            ("renewals", renewals),
-            ("dropped.forged_record", forged_records),
-            ("dropped.forged_renewal", forged_renewals),
-            ("dropped.own_reflected", own_reflected),
-            ("notices", notices),
-            ("dropped.forged_notice", forged_notices),
-            ("ignored.notice", ignored_notices),
-            ("dropped.reply_too_long", too_long_replies),
-            ("dropped.undecodable", undecodable),
-            ("memberships.rejoined", rejoined),
+        let groups = [
+            ("dropped", &self.dropped),
+            ("ignored", &self.ignored),
+            ("refused", &self.refused),
         ];
-        let grouped = [
-            ("dropped", dropped),
-            ("ignored", ignored),
-            ("refused", refused),
-        ];
-        let grouped = grouped.into_iter().flat_map(|(group, counts)| {
+        let grouped = groups.into_iter().flat_map(|(group, counts)| {
             counts
                 .iter()
                 .map(move |(reason, count)| (format!("{group}.{reason}"), *count))
         });
-        plain
-            .into_iter()
-            .map(|(name, count)| (name.to_owned(), *count))
+        self.plain()
+            .map(|(name, count)| (name.to_owned(), count))
             .chain(grouped)
             .filter(|(_, count)| *count > 0)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_zero_counts_are_left_out() {
+        let mut counters = Counters::default();
+        assert!(counters.all().is_empty());
+        let names: std::collections::BTreeSet<_> = counters.plain().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), counters.plain().count());
+        counters.forged_records = 2;
+        counters.dropped("truncated");
+        let all = counters.all();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all["dropped.forged_record"], 2);
+        assert_eq!(all["dropped.truncated"], 1);
     }
 }

@@ -156,7 +156,7 @@ fn pulled_cable_is_noticed_and_a_plugged_one_joins_again() {
         let left = |status: &Value| {
             let interfaces = status["interfaces"].as_array().unwrap();
             interfaces.iter().any(|view| {
-                view["name"] == "eth0" && view["taken"] == false && view["rule"] == "is down"
+                view["name"] == "eth0" && view["used"] == false && view["rule"] == "is down"
             })
         };
         laptop.until_within(TWO_SECONDS, "the interface is left", left);
@@ -391,7 +391,7 @@ fn server_that_was_stopped_for_longer_than_leases_cuts_nobodys_history() {
     let history = hub.json(&["history", "laptop"], &[]).lines;
     let announced: Vec<_> = history
         .iter()
-        .filter(|interval| interval["seen"] == "announced")
+        .filter(|interval| interval["evidence"] == "announced")
         .collect();
     assert!(
         announced.len() == 1 && announced[0]["to"].is_null(),

@@ -1,4 +1,4 @@
-//! The asker's side, without a runtime: a command asks once and leaves.
+//! The side of the caller, without a runtime: a command sends one request and exits.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -7,21 +7,21 @@ use std::time::Instant;
 use super::*;
 use crate::api::request::{ErrorKind, Item};
 
-/// Why a node on this machine can't be asked, or did not answer as it should.
+/// Why a node on this machine can't be queried, or why its answer is not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// No node runs with this state directory: ask the network instead, or start one.
+    /// No node runs with this state directory: query the network instead, or start one.
     #[error("no hereabouts runs here (nothing listens on {})", path.display())]
     NoNode {
         /// The socket.
         path: PathBuf,
     },
-    /// Another user's node.
+    /// The node of another user.
     #[error("no permission for {}: run this as {}, or as root", path.display(), owner_text(*owner))]
     NoPermission {
         /// The socket.
         path: PathBuf,
-        /// The user id that owns it, where that can be seen.
+        /// The user id that owns the socket, if it can be read.
         owner: Option<u32>,
     },
     /// The path does not fit a socket address, so no node can listen there.
@@ -38,18 +38,18 @@ pub enum AskError {
         /// The limit.
         limit: Duration,
     },
-    /// What came is no answer of this version.
-    #[error("the node's answer can't be read ({reason}): is it of another version?")]
+    /// This version can't read the answer.
+    #[error("the answer of the node can't be read ({reason}): is the node of another version?")]
     WrongAnswer {
         /// What is wrong with it.
         reason: String,
     },
-    /// The node says why it does not do it.
+    /// The node refused the request.
     #[error("{message}")]
     Refused {
         /// What can be done about it.
         kind: ErrorKind,
-        /// The node's words.
+        /// The reason that the node gave.
         message: String,
     },
     /// The connection failed.
@@ -64,7 +64,8 @@ fn owner_text(owner: Option<u32>) -> String {
     )
 }
 
-/// Asks the node behind a socket file. `limit` bounds the whole answer, further pages included; [`Duration::MAX`] does not.
+/// Sends a request to the node behind a socket file. `limit` bounds the whole answer with all its
+/// pages; [`Duration::MAX`] does not.
 pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Answers, AskError> {
     let deadline = Instant::now().checked_add(limit);
     let stream = open(socket, limit.min(IDLE_LIMIT))?;
@@ -100,7 +101,7 @@ fn open(path: &Path, limit: Duration) -> Result<BufReader<UnixStream>, AskError>
     Ok(BufReader::new(stream))
 }
 
-/// The items of an answer, read as they come, across pages. After an error nothing follows.
+/// The items of an answer, read as they arrive, across pages. Nothing follows an error.
 #[derive(Debug)]
 pub struct Answers {
     stream: BufReader<UnixStream>,
@@ -137,7 +138,7 @@ impl Answers {
                         self.request
                             .page(next)
                             .ok_or_else(|| AskError::WrongAnswer {
-                                reason: "a page follows where there is one only".to_owned(),
+                                reason: "another page follows an answer of one page".to_owned(),
                             })?;
                     self.send()?;
                 }
@@ -149,14 +150,14 @@ impl Answers {
         let mut line =
             serde_json::to_vec(&self.request).map_err(|error| AskError::Io(error.into()))?;
         line.push(b'\n');
-        let left = self.left()?;
+        let remaining = self.remaining()?;
         self.stream
             .get_ref()
-            .set_write_timeout(left)
+            .set_write_timeout(remaining)
             .map_err(AskError::Io)?;
         match self.stream.get_mut().write_all(&line) {
             Ok(()) => Ok(()),
-            // The node closed already; why stands in a line that can still be read.
+            // The node closed the connection already; a line that can still be read says why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(self.failed(error)),
         }
@@ -165,10 +166,10 @@ impl Answers {
     fn response(&mut self) -> Result<Response, AskError> {
         let mut line = Vec::new();
         loop {
-            let left = self.left()?;
+            let remaining = self.remaining()?;
             self.stream
                 .get_ref()
-                .set_read_timeout(left)
+                .set_read_timeout(remaining)
                 .map_err(AskError::Io)?;
             let room = (MAX_RESPONSE - line.len()) as u64;
             match self.stream.by_ref().take(room).read_until(b'\n', &mut line) {
@@ -192,15 +193,15 @@ impl Answers {
         })
     }
 
-    /// The time left, if there is a limit; a read limit of zero would mean none.
-    fn left(&self) -> Result<Option<Duration>, AskError> {
-        let left = self
+    /// The remaining time, if there is a limit; a read limit of zero would mean no limit.
+    fn remaining(&self) -> Result<Option<Duration>, AskError> {
+        let remaining = self
             .deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
+        if remaining == Some(Duration::ZERO) {
             Err(AskError::TimedOut { limit: self.limit })
         } else {
-            Ok(left)
+            Ok(remaining)
         }
     }
 

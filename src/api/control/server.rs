@@ -1,4 +1,4 @@
-//! The node's side: the listener and its connections.
+//! The side of the node: the listener and its connections.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -19,10 +19,11 @@ use crate::api::request::ErrorKind;
 const BACKLOG: i32 = 64;
 /// Responses written in one go.
 const BATCH: usize = 64;
-/// How long to wait after a failed accept: the process has no descriptor left, and one must become free.
+/// How long to wait after a failed accept: the process has no file descriptor left, and one must
+/// become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long to wait for a process that holds the socket and accepts nobody.
+/// How long to wait for a process that holds the socket and accepts no connection.
 const ALIVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The bound control socket; dropping it removes the socket file.
@@ -32,13 +33,13 @@ pub struct Listener {
     path: PathBuf,
 }
 
-/// Why the control socket can't be had.
+/// Why the control socket can't be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process serves this state directory.
     #[error("another hereabouts runs here{}: stop it, or give this one another node.state_dir ({})", pid_text(*pid), path.display())]
     Running {
-        /// Its process, if it is of this process namespace.
+        /// Its process id, if it is in this process namespace.
         pid: Option<u32>,
         /// The socket that it holds.
         path: PathBuf,
@@ -51,18 +52,18 @@ pub enum BindError {
         /// Its length in bytes.
         length: usize,
     },
-    /// Something else stands in the socket's place.
-    #[error("{} is no socket: move it away", path.display())]
+    /// Another file is in the place of the socket.
+    #[error("{} is not a socket: move it away", path.display())]
     NotSocket {
         /// The path.
         path: PathBuf,
     },
-    /// The system refuses.
-    #[error("failed to {what} {} (the user that runs hereabouts must be able to write there)", path.display())]
+    /// The system refused an operation.
+    #[error("failed to {action} {} (the user that runs hereabouts must be able to write there)", path.display())]
     Io {
-        /// What was tried.
-        what: &'static str,
-        /// Where.
+        /// What failed, as a verb.
+        action: &'static str,
+        /// The socket.
         path: PathBuf,
         /// Why it failed.
         #[source]
@@ -77,8 +78,8 @@ fn pid_text(pid: Option<u32>) -> String {
 impl Listener {
     /// Binds the control socket of a state directory that exists, inside a tokio runtime.
     ///
-    /// The caller holds that directory's lock, and frees it only after it has dropped the listener: two starts at a time
-    /// would take each other's socket away.
+    /// The caller holds the lock of that directory, and frees it only after it has dropped the
+    /// listener: otherwise two starts at the same time would remove each other's socket.
     pub fn bind(state_dir: &Path) -> Result<Self, BindError> {
         let path = socket_path(state_dir);
         path_fits(&path).map_err(|length| BindError::TooLong {
@@ -86,15 +87,19 @@ impl Listener {
             length,
         })?;
         clear(&path)?;
-        let io = |what| {
+        let io = |action| {
             let path = path.clone();
-            move |source| BindError::Io { what, path, source }
+            move |source| BindError::Io {
+                action,
+                path,
+                source,
+            }
         };
         let socket =
             Socket::new(Domain::UNIX, Type::STREAM, None).map_err(io("make a socket for"))?;
         let address = SockAddr::unix(&path).map_err(io("bind"))?;
         socket.bind(&address).map_err(io("bind"))?;
-        // The order matters: nobody can connect before `listen`, and then the mode stands already.
+        // The order matters: no process can connect before `listen`, and by then the mode is set.
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))
             .map_err(io("set the mode of"))?;
         socket.listen(BACKLOG).map_err(io("listen on"))?;
@@ -111,18 +116,18 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // The directory's lock is still held here, so the file is this process's own.
+        // The lock of the directory is still held, so the file belongs to this process.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Removes a socket file that nobody serves.
+/// Removes a socket file that no process serves.
 fn clear(path: &Path) -> Result<(), BindError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => {
             return Err(BindError::Io {
-                what: "look at",
+                action: "read the type of",
                 path: path.to_owned(),
                 source,
             });
@@ -134,25 +139,27 @@ fn clear(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    // The lock is the caller's, so whoever answers is no node that locks; but nobody's living socket is taken away.
-    if let Some(pid) = living(path) {
+    // The caller holds the lock, so no node with this state directory answers. But the socket of
+    // another running process must not be removed either.
+    if let Some(pid) = serving_process(path) {
         return Err(BindError::Running {
             pid,
             path: path.to_owned(),
         });
     }
     std::fs::remove_file(path).map_err(|source| BindError::Io {
-        what: "remove the old",
+        action: "remove the old",
         path: path.to_owned(),
         source,
     })
 }
 
-/// The process that serves a socket file, if one does; its PID is unknown in another process namespace.
-fn living(path: &Path) -> Option<Option<u32>> {
+/// The process that serves a socket file, if one does; its PID is unknown in another process
+/// namespace.
+fn serving_process(path: &Path) -> Option<Option<u32>> {
     let stream = match connect(path, ALIVE_LIMIT) {
         Ok(stream) => stream,
-        // Somebody listens and is busy.
+        // A process listens and is busy.
         Err(error)
             if matches!(
                 error.kind(),
@@ -182,7 +189,8 @@ pub(super) struct Limits {
     pub(super) call: Duration,
 }
 
-/// Serves connections until `calls` has no receiver any more; dropping the future closes every connection.
+/// Serves connections until `calls` has no receiver any more; dropping the future closes every
+/// connection.
 pub async fn serve(listener: Listener, calls: mpsc::Sender<Call>) {
     serve_within(
         listener,
@@ -210,14 +218,15 @@ pub(super) async fn serve_within(listener: Listener, calls: mpsc::Sender<Call>, 
             }
             Ok((stream, _)) => turn_away(&stream),
             Err(error) => {
-                warn!(%error, "control socket: a connection could not be accepted");
+                warn!(%error, "control socket: failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Tells one asker too many why it is closed. The line fits the empty buffer of a new socket, so nothing waits.
+/// Sends the reason to a caller whose connection is one too many. The line fits the empty buffer of
+/// a new socket, so nothing waits.
 fn turn_away(stream: &tokio::net::UnixStream) {
     let message = format!("{MAX_CONNECTIONS} connections are open already: try again");
     let mut line = Vec::new();
@@ -228,9 +237,9 @@ fn turn_away(stream: &tokio::net::UnixStream) {
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("no whole request in time")]
+    #[error("no whole request arrived in time")]
     Idle,
-    #[error("no part of the answer taken in time")]
+    #[error("the caller read no part of the answer in time")]
     Slow,
     #[error("the node stops")]
     Stopping,
@@ -248,11 +257,11 @@ async fn connection(stream: tokio::net::UnixStream, calls: mpsc::Sender<Call>, l
         limits,
     };
     if let Err(reason) = connection.requests(read).await {
-        debug!(%reason, "control socket: connection closed");
+        debug!(error = %reason, "control socket: connection closed");
     }
 }
 
-/// One connection: where its answers go, and who answers.
+/// One connection: where its answers go, and the queue of the node.
 struct Connection {
     write: OwnedWriteHalf,
     calls: mpsc::Sender<Call>,
@@ -260,7 +269,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Takes one request after the other.
+    /// Answers one request after the other.
     async fn requests(&mut self, read: OwnedReadHalf) -> Result<(), Ended> {
         let mut lines = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_REQUEST));
         loop {
@@ -291,7 +300,7 @@ impl Connection {
         }
     }
 
-    /// Passes on what comes, however long it takes, until the asker leaves or says anything else.
+    /// Forwards an answer, however long it lasts, until the caller leaves or sends anything else.
     async fn stream(
         &mut self,
         request: Request,
@@ -322,7 +331,7 @@ impl Connection {
         }
     }
 
-    /// Has the node answer a request, and passes the answer on.
+    /// Forwards the answer of the node to a request.
     async fn answer(&mut self, request: Request) -> Result<(), Ended> {
         let deadline = Instant::now() + self.limits.call;
         let Some(mut responses) = self.call(request, deadline).await? else {
@@ -356,7 +365,8 @@ impl Connection {
         }
     }
 
-    /// Hands a request to the node; `None` if it takes no more until the deadline, which is said.
+    /// Hands a request to the node; `None` if the node accepts none until the deadline, of which
+    /// the caller was informed.
     async fn call(
         &mut self,
         request: Request,
@@ -380,7 +390,7 @@ impl Connection {
         self.send(&[Response::error(kind, message)]).await
     }
 
-    /// Writes responses; each part must be taken within the idle limit.
+    /// Writes responses; the caller must read each part within the idle limit.
     async fn send(&mut self, responses: &[Response]) -> Result<(), Ended> {
         let mut lines = Vec::new();
         for response in responses {
@@ -401,7 +411,7 @@ impl Connection {
 fn write_line(lines: &mut Vec<u8>, response: &Response) {
     let start = lines.len();
     if let Err(error) = serde_json::to_writer(&mut *lines, response) {
-        // No view has a map with keys that are no text, so this is a bug; the asker still gets a whole line.
+        // Every key of a view is a text, so this is a bug; the caller still gets a whole line.
         lines.truncate(start);
         warn!(%error, "control socket: a response can't be written as JSON");
         lines.extend_from_slice(

@@ -15,7 +15,7 @@ use crate::api::view::HealthView;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Far above what any answer here takes.
+/// Far longer than any answer here takes.
 const PATIENT: Limits = Limits {
     idle: LIMIT,
     call: LIMIT,
@@ -26,14 +26,14 @@ const HASTY: Limits = Limits {
     call: LIMIT,
 };
 
-/// A served control socket; everything ends when it is dropped.
+/// A served control socket; the server ends when it is dropped.
 pub(crate) struct Served {
     dir: TempDir,
     _stop: oneshot::Sender<()>,
 }
 
 impl Served {
-    /// Serves with a node that does `node` for every call.
+    /// Serves with a node that calls `node` for every request.
     pub(crate) fn new(node: impl FnMut(Call) + Send + 'static) -> Self {
         Self::within(PATIENT, node)
     }
@@ -108,7 +108,7 @@ fn bind(dir: &TempDir) -> Result<Listener, BindError> {
 }
 
 #[test]
-fn socket_is_for_its_owner_alone() {
+fn socket_belongs_to_its_owner_alone() {
     let served = Served::new(healthy);
     let mode = std::fs::metadata(served.path())
         .unwrap()
@@ -118,7 +118,7 @@ fn socket_is_for_its_owner_alone() {
 }
 
 #[test]
-fn one_connection_takes_many_requests() {
+fn one_connection_carries_many_requests() {
     let served = Served::new(healthy);
     let mut stream = served.connect();
     for _ in 0..3 {
@@ -135,7 +135,7 @@ fn one_connection_takes_many_requests() {
 }
 
 #[test]
-fn an_unknown_request_is_refused_and_the_next_one_taken() {
+fn unknown_request_is_refused_and_the_next_one_answered() {
     let served = Served::new(healthy);
     let mut stream = served.connect();
     stream
@@ -150,10 +150,10 @@ fn an_unknown_request_is_refused_and_the_next_one_taken() {
 }
 
 #[test]
-fn an_oversized_line_is_refused_and_the_connection_closed() {
+fn oversized_line_is_refused_and_the_connection_closed() {
     let served = Served::new(healthy);
     let mut stream = served.connect();
-    // The server may close before it took all.
+    // The server may close the connection before it read everything.
     let _ = stream.get_mut().write_all(&[b'x'; MAX_REQUEST + 1]);
     let _ = stream.get_mut().write_all(b"\n");
     assert!(line(&mut stream).contains("the request line is over 65536 bytes"));
@@ -166,10 +166,10 @@ fn an_oversized_line_is_refused_and_the_connection_closed() {
 }
 
 #[test]
-fn a_connection_too_many_is_told_so() {
+fn connection_beyond_the_limit_gets_the_reason() {
     let served = Served::new(healthy);
     let mut open: Vec<_> = (0..MAX_CONNECTIONS).map(|_| served.connect()).collect();
-    // Accepted in order, so the last of these stands for all.
+    // Connections are accepted in order, so the last one shows that all were.
     let last = open.last_mut().unwrap();
     last.get_mut()
         .write_all(b"{\"type\":\"health\"}\n")
@@ -200,7 +200,7 @@ fn a_connection_too_many_is_told_so() {
 }
 
 #[test]
-fn a_reply_dropped_without_an_end_is_a_failure() {
+fn reply_dropped_without_an_end_is_a_failure() {
     let served = Served::new(drop);
     let error = ask(&served.path(), &Request::Status, LIMIT)
         .unwrap()
@@ -220,7 +220,7 @@ fn a_reply_dropped_without_an_end_is_a_failure() {
 }
 
 #[test]
-fn the_asker_follows_pages_to_their_end() {
+fn caller_follows_pages_to_their_end() {
     let served = Served::new(|call| {
         let Request::Nodes { after, .. } = &call.request else {
             panic!("{:?}", call.request)
@@ -276,19 +276,19 @@ fn large_page(call: Call) {
 }
 
 #[test]
-fn a_connection_that_asks_nothing_is_closed() {
+fn connection_without_a_request_is_closed() {
     let served = Served::within(HASTY, healthy);
     let mut stream = served.connect();
     stream.get_mut().write_all(b"{\"type\":").unwrap();
     let closed = stream.read(&mut [0; 1]);
     assert!(
         matches!(closed, Ok(0)),
-        "half a request is none: {closed:?}"
+        "half a request is not a request: {closed:?}"
     );
 }
 
 #[test]
-fn a_reader_that_takes_nothing_is_dropped() {
+fn caller_that_reads_nothing_is_closed() {
     let (dropped, watched) = std::sync::mpsc::channel();
     let served = Served::within(HASTY, move |call| {
         large_page(Call {
@@ -302,7 +302,7 @@ fn a_reader_that_takes_nothing_is_dropped() {
         .get_mut()
         .write_all(b"{\"type\":\"status\"}\n")
         .unwrap();
-    // The server lets the reply channel go when it gives the reader up.
+    // The server drops the reply channel when it gives the caller up.
     let reply = watched.recv_timeout(LIMIT).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -311,13 +311,13 @@ fn a_reader_that_takes_nothing_is_dropped() {
     runtime
         .block_on(async { timeout(LIMIT, reply.closed()).await })
         .unwrap();
-    let mut taken = Vec::new();
-    stream.read_to_end(&mut taken).unwrap();
-    assert!(taken.len() < PAGE * 8 * 1024, "the answer was cut off");
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    assert!(received.len() < PAGE * 8 * 1024, "the answer was cut off");
 }
 
 #[test]
-fn a_node_that_takes_too_long_is_told_as_a_failure() {
+fn node_that_takes_too_long_is_a_failure() {
     let (kept, _keep) = std::sync::mpsc::channel();
     let limits = Limits {
         idle: LIMIT,
@@ -335,7 +335,7 @@ fn a_node_that_takes_too_long_is_told_as_a_failure() {
 }
 
 #[test]
-fn a_node_that_says_nothing_is_timed_out() {
+fn silent_node_times_out() {
     let dir = TempDir::new().unwrap();
     let _silent = UnixListener::bind(socket_path(dir.path())).unwrap();
     let limit = Duration::from_millis(50);
@@ -348,7 +348,7 @@ fn a_node_that_says_nothing_is_timed_out() {
 }
 
 #[test]
-fn an_answer_of_another_program_is_no_answer() {
+fn answer_of_another_program_is_an_error() {
     for (bytes, reason) in [
         ("HTTP/1.1 400\n", "expected value"),
         ("", "ends too soon"),
@@ -356,7 +356,7 @@ fn an_answer_of_another_program_is_no_answer() {
     ] {
         let dir = TempDir::new().unwrap();
         let other = UnixListener::bind(socket_path(dir.path())).unwrap();
-        let asked = std::thread::spawn(move || {
+        let server = std::thread::spawn(move || {
             let mut stream = BufReader::new(other.accept().unwrap().0);
             line(&mut stream);
             stream.get_mut().write_all(bytes.as_bytes()).unwrap();
@@ -370,26 +370,26 @@ fn an_answer_of_another_program_is_no_answer() {
             matches!(&error, AskError::WrongAnswer { reason: r } if r.contains(reason)),
             "{error:?}"
         );
-        asked.join().unwrap();
+        server.join().unwrap();
     }
 }
 
 #[test]
-fn a_stale_socket_is_replaced() {
+fn stale_socket_is_replaced() {
     let dir = TempDir::new().unwrap();
     drop(UnixListener::bind(socket_path(dir.path())).unwrap());
     assert!(
         socket_path(dir.path()).exists(),
-        "std leaves the file behind"
+        "std does not remove the file"
     );
     let listener = bind(&dir).unwrap();
     assert_eq!(listener.path(), socket_path(dir.path()));
 }
 
 #[test]
-fn a_living_socket_is_refused_with_its_process() {
+fn socket_of_a_running_process_is_kept_and_its_pid_reported() {
     let dir = TempDir::new().unwrap();
-    let living = bind(&dir).unwrap();
+    let running = bind(&dir).unwrap();
     let error = bind(&dir).unwrap_err();
     assert!(
         matches!(error, BindError::Running { pid: Some(pid), .. } if pid == std::process::id()),
@@ -402,23 +402,23 @@ fn a_living_socket_is_refused_with_its_process() {
         "{error}"
     );
     assert!(
-        living.path().exists(),
+        running.path().exists(),
         "the refused one leaves the socket alone"
     );
-    drop(living);
+    drop(running);
     assert!(!socket_path(dir.path()).exists());
     bind(&dir).unwrap();
 }
 
 #[test]
-fn a_living_socket_without_a_lock_is_refused_too() {
+fn socket_of_a_running_process_without_a_lock_is_kept() {
     let dir = TempDir::new().unwrap();
     let _other = UnixListener::bind(socket_path(dir.path())).unwrap();
     assert!(matches!(bind(&dir), Err(BindError::Running { .. })));
 }
 
 #[test]
-fn what_is_no_socket_is_not_removed() {
+fn file_that_is_not_a_socket_is_not_removed() {
     let dir = TempDir::new().unwrap();
     std::fs::write(socket_path(dir.path()), "precious").unwrap();
     assert!(matches!(bind(&dir), Err(BindError::NotSocket { .. })));
@@ -429,7 +429,7 @@ fn what_is_no_socket_is_not_removed() {
 }
 
 #[test]
-fn a_path_that_no_socket_can_have_is_told() {
+fn path_that_no_socket_can_have_is_reported() {
     let dir = TempDir::new().unwrap();
     let deep = dir.path().join("d".repeat(100));
     let path = socket_path(&deep);
@@ -443,7 +443,7 @@ fn a_path_that_no_socket_can_have_is_told() {
 }
 
 #[test]
-fn the_asker_tells_why_no_node_can_be_asked() {
+fn caller_reports_why_no_node_can_be_queried() {
     let dir = TempDir::new().unwrap();
     let path = socket_path(dir.path());
     assert!(
@@ -459,7 +459,7 @@ fn the_asker_tells_why_no_node_can_be_asked() {
             ask(&path, &Request::Health, LIMIT),
             Err(AskError::NoNode { .. })
         ),
-        "a dead process's file"
+        "the file of a dead process"
     );
     let error = AskError::NoPermission {
         path,

@@ -1,4 +1,4 @@
-//! What `doctor` finds.
+//! The findings of `doctor`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// As it should be.
+    /// All is well.
     Ok,
     /// It works, or may work, but not as well as it could.
     Warning,
@@ -15,7 +15,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Its word.
+    /// The word as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -25,35 +25,35 @@ impl Severity {
     }
 }
 
-/// One thing that was looked at, and how it is.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindingView {
-    /// Which it is: a stable word, under which `docs/reference/troubleshooting.md` tells more.
+    /// A stable word, which `docs/reference/troubleshooting.md` explains.
     pub code: Code,
     /// `ok`, `warning` or `problem`.
     pub severity: Severity,
-    /// The interface, server or file that it is about; null where it is about the node.
+    /// The interface, server or file that it is about; null if it is about the node.
     pub about: Option<String>,
     /// What was found, a sentence.
     pub finding: String,
-    /// How to mend it; null where nothing is to be mended.
+    /// How to fix it; null if there is nothing to fix.
     pub remedy: Option<String>,
 }
 
 /// Makes the enumeration, its words and the list of all from one table.
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
-        /// Every finding that there is.
+        /// Every finding.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)*
         }
 
         impl Code {
-            /// Every code, in the order in which findings are told.
+            /// Every code, in the order in which findings are printed.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// Its stable word.
+            /// The stable word as in JSON.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
@@ -66,7 +66,7 @@ codes! {
     Config = "config",
     /// The configuration can't be used.
     ConfigInvalid = "config_invalid",
-    /// The configuration asks for what this version does not have.
+    /// The configuration uses a feature that this version does not have.
     ConfigUnavailable = "config_unavailable",
     /// The channel's keys can be used.
     Key = "key",
@@ -78,17 +78,17 @@ codes! {
     State = "state",
     /// The state directory can't be used.
     StateUnusable = "state_unusable",
-    /// Something holds the state directory and does not answer.
+    /// A process holds the state directory and does not answer.
     StateHeld = "state_held",
     /// A node runs here and is ready.
     Node = "node",
     /// No node runs here.
     NodeAbsent = "node_absent",
-    /// A node runs here and can't be asked.
+    /// A node runs here and can't be queried.
     NodeUnreachable = "node_unreachable",
     /// A node runs here and is not ready.
     NodeNotReady = "node_not_ready",
-    /// The node that runs was started with another configuration.
+    /// The running node was started with another configuration.
     NodeOutdated = "node_outdated",
     /// The port is free, or held by the node.
     Port = "port",
@@ -96,13 +96,13 @@ codes! {
     PortTaken = "port_taken",
     /// The port can't be bound for another reason.
     PortUnusable = "port_unusable",
-    /// The node listens on one address, where no group and no broadcast is heard.
+    /// The node listens on one address, where it receives neither multicast nor broadcast.
     ListensOnOneAddress = "listens_on_one_address",
-    /// Interfaces are taken.
+    /// Interfaces are used.
     Interfaces = "interfaces",
-    /// No interface is taken.
+    /// No interface is used.
     InterfacesNone = "interfaces_none",
-    /// The kernel tells of no changes.
+    /// The kernel reports no changes.
     InterfacesPolled = "interfaces_polled",
     /// An interface is too small for the longest datagram.
     MtuSmall = "mtu_small",
@@ -136,19 +136,19 @@ codes! {
     ServerNone = "server_none",
     /// Nodes answer broadcast, and not multicast.
     MulticastUnanswered = "multicast_unanswered",
-    /// A container's bridge carries multicast no further.
+    /// The bridge of a container does not forward multicast.
     ContainerNetwork = "container_network",
-    /// A pod's network carries no multicast.
+    /// The network of a pod carries no multicast.
     PodNetwork = "pod_network",
-    /// Datagrams came that no key of ours opens.
+    /// Datagrams arrived that none of the own keys opens.
     KeyDiffers = "key_differs",
-    /// A node holds our key under another channel name.
+    /// A node uses the own key under another channel name.
     ChannelDiffers = "channel_differs",
-    /// A node's clock differs too much.
+    /// The clock of a node differs too much.
     ClockDiffers = "clock_differs",
     /// A configured server answers.
     Server = "server",
-    /// A configured server's name has no address.
+    /// The name of a configured server has no address.
     ServerUnresolved = "server_unresolved",
     /// A configured server does not answer.
     ServerSilent = "server_silent",
@@ -160,9 +160,9 @@ codes! {
     Clone = "clone",
     /// The registry can't write its store.
     StoreFails = "store_fails",
-    /// The node's own record does not stand where it is to be published.
+    /// The own record of the node is not published where it should be.
     NotPublished = "not_published",
-    /// A file that is offered or taken can't be.
+    /// A file can't be offered or accepted.
     FileFails = "file_fails",
     /// The mDNS port can be shared.
     Mdns = "mdns",

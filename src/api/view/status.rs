@@ -1,11 +1,12 @@
-//! What a node tells of itself.
+//! The state of a running node.
 
 use super::*;
 
-/// Counted events: group (`dropped`, `refused`, `answered`, …), then name, then how often since the start.
+/// Counted events: group (`dropped`, `refused`, `answered`, …), then name, then how often since the
+/// start.
 pub type Counters = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// A running node: all that an operator asks first.
+/// A running node: what an operator needs first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
     /// The node itself.
@@ -18,11 +19,11 @@ pub struct StatusView {
     pub sockets: Vec<SocketView>,
     /// The discovery methods, in the order in which they are tried.
     pub methods: Vec<MethodView>,
-    /// Where the node's own record is made known, and whether it stands there.
+    /// Where the own record of the node is published, and whether it is there.
     pub publications: Vec<PublicationView>,
-    /// Every interface of the machine, taken or left.
+    /// Every interface of the machine, used or not.
     pub interfaces: Vec<InterfaceView>,
-    /// Whether it looks at them again and again, as the kernel tells of no changes.
+    /// Whether it polls them, because the kernel reports no changes.
     #[serde(default)]
     pub interfaces_polled: bool,
     /// The servers that it registers with, or would.
@@ -32,7 +33,7 @@ pub struct StatusView {
     /// The files that it offers.
     #[serde(default)]
     pub offers: Vec<OfferView>,
-    /// The files that it takes.
+    /// The files that it accepts.
     #[serde(default)]
     pub accepts: Vec<AcceptView>,
     /// What it counted since its start.
@@ -41,24 +42,24 @@ pub struct StatusView {
     pub conflicts: Vec<ConflictView>,
     /// Node ids that two machines use.
     pub clones: Vec<CloneView>,
-    /// The ancestors' wires that are on: nobody who speaks by them proves anything.
+    /// The legacy protocols that are on: what they bring is unverified.
     pub compat: Vec<CompatView>,
     /// PyDiscover servers that answered.
     pub pydiscover: Vec<PydiscoverView>,
 }
 
-/// One of the ancestors' wires in one role.
+/// One of the legacy protocols in one role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompatView {
     /// `pydiscover`, `dynip` or `terminals`.
     pub protocol: String,
     /// `server`, `client`, `requester`, `base` or `terminal`.
     pub side: String,
-    /// Whom it tells or asks; null when it only listens.
+    /// The peer that it sends to or queries; null if it only listens.
     pub target: Option<String>,
     /// What anyone on the network can do by it.
     pub weakness: String,
-    /// Why the last datagram could not be sent; null when it was, or when it only listens.
+    /// Why the last datagram could not be sent; null if it was, or if it only listens.
     pub last_error: Option<String>,
 }
 
@@ -67,9 +68,9 @@ pub struct CompatView {
 pub struct PydiscoverView {
     /// Where its answer came from.
     pub source: SocketAddr,
-    /// Its key/values.
+    /// Its pairs.
     pub info: BTreeMap<String, String>,
-    /// When it answered last.
+    /// When it last answered.
     pub last_time: Timestamp,
 }
 
@@ -82,40 +83,41 @@ pub struct OfferView {
     pub path: String,
     /// The generation served; null until the file could be read.
     pub generation: Option<u64>,
-    /// Its size in bytes.
+    /// Its size in bytes; null until then.
     pub size: Option<u64>,
-    /// Its BLAKE3 digest, hexadecimal.
+    /// Its BLAKE3 digest, hexadecimal; null until then.
     pub digest: Option<String>,
     /// Why the newest content is not served; null if it is.
     pub error: Option<String>,
 }
 
-/// A file that a node takes.
+/// A file that a node accepts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptView {
     /// Its name.
     pub name: String,
-    /// Where it goes.
+    /// Its target.
     pub path: String,
-    /// The generation held; null until one was taken, and where it came from an old base, which knows none.
+    /// The generation held; null until one was pulled, and for a file from an old base, which has
+    /// none.
     pub generation: Option<u64>,
     /// Its size in bytes.
     pub size: Option<u64>,
     /// Its BLAKE3 digest, hexadecimal.
     pub digest: Option<String>,
-    /// When it was taken; null until it was, or if an earlier version took it.
-    pub taken: Option<Timestamp>,
+    /// When it was pulled; null until it was, or if an earlier version pulled it.
+    pub pulled: Option<Timestamp>,
     /// The server whose file it is.
     pub server: Option<NodeId>,
-    /// That server's name when the file was taken.
+    /// The name of that server when the file was pulled.
     pub server_name: Option<NodeName>,
-    /// When a server was last asked for it, or an old base called.
+    /// When a server was last queried for it, or an old base called.
     pub last_attempt: Option<Timestamp>,
     /// Why that attempt failed; null if it did not.
     pub error: Option<String>,
 }
 
-/// Who a running node is.
+/// The identity of a running node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnView {
     /// Its name.
@@ -124,30 +126,30 @@ pub struct OwnView {
     pub node_id: NodeId,
     /// `client`, `server` or `both`.
     pub role: Role,
-    /// The program's version.
+    /// The version of the program.
     pub version: String,
-    /// The channel's name.
+    /// The name of the channel.
     pub channel: String,
-    /// The ids of the channel's keys, 8 hex digits each; the first seals, all open.
+    /// The ids of the keys of the channel, 8 hexadecimal digits each; the first seals, all open.
     pub key_ids: Vec<String>,
-    /// How often the node was started; a wall-clock time in milliseconds if it keeps no state.
+    /// How often it was started; a wall-clock time in milliseconds if it keeps no state.
     pub epoch: u64,
     /// Its labels.
     pub labels: Labels,
     /// The addresses that it announces, best first.
     pub addresses: Vec<AddressView>,
-    /// The process.
+    /// The process id.
     pub pid: u32,
     /// When it started.
     pub started: Timestamp,
-    /// How long it runs.
+    /// How long it has been running.
     pub uptime_seconds: u64,
 }
 
 /// What a node was started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigView {
-    /// The config file; null when the built-in defaults are used.
+    /// The configuration file; null if the built-in defaults are used.
     pub file: Option<String>,
     /// The state directory.
     pub state_dir: String,
@@ -158,32 +160,33 @@ pub struct ConfigView {
 pub struct HealthView {
     /// Whether it does its work.
     pub ready: bool,
-    /// What keeps it from being ready; empty when it is.
+    /// What prevents it from being ready; empty if it is.
     pub reasons: Vec<String>,
 }
 
 /// One socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketView {
-    /// What it is for: `server`; `mdns` while multicast DNS is spoken on its interface, over both families.
+    /// What it is for: `datagrams (UDP)`, `sessions (TCP)`, `multicast`, `broadcast`, `mdns`, or a
+    /// legacy protocol and its side.
     pub purpose: String,
     /// The address that it has.
     pub address: SocketAddr,
-    /// The interface that it is for; null when it is for all.
+    /// The interface that it is for; null if it is for all.
     pub interface: Option<InterfaceName>,
 }
 
-/// How far a discovery method came.
+/// The progress of a discovery method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MethodState {
     /// Its turn has not come.
     NotYet,
-    /// It asks, and nothing answered so far.
+    /// It queries, and nothing has answered so far.
     Trying,
     /// It brought a server.
     Found,
-    /// It can't ask, or nothing answered in its time.
+    /// It can't query, or nothing answered in its time.
     Failed,
 }
 
@@ -194,26 +197,26 @@ pub struct MethodView {
     pub method: String,
     /// `not_yet`, `trying`, `found` or `failed`.
     pub state: MethodState,
-    /// Why it failed, or is not yet tried; null where there is nothing to say.
+    /// Why it failed, or is not tried yet; null if there is nothing to say.
     pub reason: Option<String>,
     /// How many of the servers it found.
     pub servers: usize,
 }
 
-/// The node's own record at one target.
+/// The own record of the node at one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicationView {
     /// `server`, `mdns` or `dynip`.
     pub target: String,
-    /// The server's name; with mDNS, this node's name there; with DynIP, `HOST:PORT`.
+    /// The name of the server; with mDNS, the name of this node there; with DynIP, `HOST:PORT`.
     pub name: String,
-    /// The interface; null where there is none.
+    /// The interface; null if there is none.
     pub interface: Option<InterfaceName>,
-    /// `waiting`, `asking`, `published`, `told`, `conflict` or `failed`.
+    /// `waiting`, `asking`, `published`, `sent`, `conflict` or `failed`.
     pub state: PublicationState,
-    /// The addresses that it tells there.
+    /// The addresses that it publishes there.
     pub addresses: Vec<IpAddr>,
-    /// Why it does not stand there; null where there is nothing to say.
+    /// Why it is not published there; null if there is nothing to say.
     pub reason: Option<String>,
 }
 
@@ -222,28 +225,28 @@ pub struct PublicationView {
 pub struct InterfaceView {
     /// Its name.
     pub name: InterfaceName,
-    /// The kernel's number of it.
+    /// The number that the kernel gave it.
     pub index: u32,
     /// Whether the node uses it.
-    pub taken: bool,
+    pub used: bool,
     /// The rule that decided: `interfaces.exclude: docker*`, `down`, `no address`, …
     pub rule: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// The multicast groups that the node joins on it.
     pub groups: Vec<GroupView>,
-    /// The last error on it, and what is done about it; null when there is none.
+    /// The last error on it, and what is done about it; null if there is none.
     pub error: Option<String>,
 }
 
 /// A multicast group on one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupView {
-    /// The group's address.
+    /// The address of the group.
     pub group: IpAddr,
     /// Whether the node is in it.
     pub joined: bool,
-    /// Why not; null when it is.
+    /// Why it is not; null if it is.
     pub error: Option<String>,
 }
 
@@ -258,17 +261,17 @@ pub struct ServerView {
     pub name: Option<NodeName>,
     /// How it was found: `multicast`, `broadcast`, `mdns` or `unicast`.
     pub found_by: String,
-    /// The lease that it gives; null until it acknowledged.
+    /// The lease that it grants; null until it acknowledged.
     pub lease_seconds: Option<u32>,
     /// When it last acknowledged a registration or renewal; null if never.
     pub last_acknowledged: Option<Timestamp>,
-    /// This node's address as the server saw it; null until it acknowledged.
+    /// The address of this node as the server received it; null until it acknowledged.
     pub seen: Option<SocketAddr>,
     /// Its last refusal; null if there was none since it last acknowledged.
     pub last_refusal: Option<String>,
 }
 
-/// A node's registry.
+/// The registry of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryView {
     /// Nodes whose lease runs.
@@ -279,24 +282,24 @@ pub struct RegistryView {
     pub left: u64,
     /// All of these.
     pub total: u64,
-    /// Of these, known by an ancestor's wire alone: nobody proved anything.
+    /// Of these, nodes that are known by a legacy protocol alone, so unverified.
     pub unauthenticated: u64,
-    /// The most nodes that it takes.
+    /// The maximum number of nodes.
     pub capacity: u64,
-    /// For how long the oldest change has waited for the store; 0 when nothing waits.
+    /// How long the oldest change has waited for the store; 0 if nothing waits.
     pub durable_lag_ms: u64,
     /// Its store.
     pub store: StoreView,
 }
 
-/// A registry's store.
+/// The store of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreView {
     /// Its file.
     pub path: String,
-    /// The file's size; null when it can't be read.
+    /// The size of the file; null if it can't be read.
     pub size_bytes: Option<u64>,
-    /// Its last error; null when the last write went well.
+    /// Its last error; null if the last write succeeded.
     pub last_error: Option<String>,
 }
 

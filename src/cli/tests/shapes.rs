@@ -1,6 +1,6 @@
-//! What programs read, and the status as people read it, as snapshots.
+//! The shapes that programs read, and the status that people read, as snapshots.
 
-use super::made_up::{TIME, announced, change, found, holder, interval, node, status};
+use super::views::{TIME, announced, change, found, holder, interval, node, status};
 use super::*;
 
 #[test]
@@ -44,9 +44,9 @@ fn json_shapes_are_stable() {
 #[test]
 fn where_prints_one_json_object() {
     let dir = TempDir::new().unwrap();
-    let fake = Fake {
+    let fake = FakeClient {
         nodes: vec![node("laptop", &["10.9.0.5"])],
-        ..Fake::default()
+        ..FakeClient::default()
     };
     let stdout = execute(&fake, dir.path(), "where laptop --output json").stdout;
     insta::assert_json_snapshot!(

@@ -1,6 +1,8 @@
+//! The schema has nothing that the validator does not support.
+
 use super::*;
 
-/// What the walk, or what it calls, goes by.
+/// The keywords that the validator, or a function that it calls, reads.
 const HANDLED: [&str; 19] = [
     "$ref",
     "additionalProperties",
@@ -22,7 +24,7 @@ const HANDLED: [&str; 19] = [
     "type",
     "uniqueItems",
 ];
-/// What says nothing about which values fit.
+/// The keywords that do not restrict the values.
 const ANNOTATIONS: [&str; 7] = [
     "$defs",
     "$id",
@@ -32,11 +34,12 @@ const ANNOTATIONS: [&str; 7] = [
     "examples",
     "title",
 ];
-/// What editors go by and the walk does not, as the parser of the type judges the same: of texts the one that `format`
-/// names, of pairs that of [`crate::model::Labels`], whose errors the loader puts to their place.
-const BY_THE_TYPE: [&str; 2] = ["pattern", "propertyNames"];
+/// The keywords for editors only. The validator ignores them, because the parser of the type checks
+/// the same: the parser that `format` names for a text, and that of [`crate::model::Labels`] for
+/// pairs, whose errors the loader reports.
+const CHECKED_BY_THE_TYPE: [&str; 2] = ["pattern", "propertyNames"];
 
-/// Calls back for each schema in a schema, with the pointer to it.
+/// Calls `visit` for each schema in a schema, with the pointer to it.
 fn schemas(
     pointer: &str,
     schema: &Value,
@@ -66,13 +69,13 @@ fn schemas(
 }
 
 #[test]
-fn every_keyword_of_the_schema_is_known() {
+fn every_keyword_of_the_schema_is_supported() {
     let mut unknown = BTreeSet::new();
     let mut seen = 0;
     schemas("", &SCHEMA, &mut |pointer, map| {
         seen += 1;
         let known = |keyword: &str| {
-            [&HANDLED[..], &ANNOTATIONS, &BY_THE_TYPE]
+            [&HANDLED[..], &ANNOTATIONS, &CHECKED_BY_THE_TYPE]
                 .concat()
                 .contains(&keyword)
         };
@@ -82,13 +85,10 @@ fn every_keyword_of_the_schema_is_known() {
                 .map(|keyword| format!("{pointer}/{keyword}")),
         );
     });
-    assert!(
-        seen > 100,
-        "{seen} schemas: the walk of this test misses most"
-    );
+    assert!(seen > 100, "{seen} schemas: this test misses most of them");
     assert!(
         unknown.is_empty(),
-        "teach the walk these keywords, or list them as annotations: {unknown:#?}"
+        "support these keywords, or list them as annotations: {unknown:#?}"
     );
 }
 
@@ -102,7 +102,7 @@ fn every_format_of_a_text_has_a_parser_and_every_number_its_range() {
         };
         let fits = match map["type"].as_str() {
             Some("string") => FORMATS.iter().any(|(name, _)| *name == format),
-            // The format repeats the range.
+            // The format of an integer only repeats its range.
             Some("integer") => {
                 matches!(format, "uint8" | "uint16")
                     && map.contains_key("minimum")
@@ -116,24 +116,31 @@ fn every_format_of_a_text_has_a_parser_and_every_number_its_range() {
         }
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let idle: Vec<_> = FORMATS
+    let unused: Vec<_> = FORMATS
         .iter()
         .map(|(name, _)| *name)
         .filter(|name| !used.contains(*name))
         .collect();
-    assert!(idle.is_empty(), "parsers that no setting uses: {idle:?}");
+    assert!(
+        unused.is_empty(),
+        "parsers that no setting uses: {unused:?}"
+    );
 }
 
 #[test]
-fn patterns_stand_only_where_a_type_judges_the_same() {
+fn pattern_occurs_only_where_a_type_checks_the_same() {
     let mut bare = Vec::new();
     schemas("", &SCHEMA, &mut |pointer, map| {
-        // Headers are judged by the rules, labels by their type.
-        let judged = map.contains_key("format")
+        // The rules check the headers; the type of labels checks them.
+        let is_checked = map.contains_key("format")
             || ["/$defs/Labels", "/$defs/Headers"]
                 .iter()
                 .any(|definition| pointer.starts_with(definition));
-        if BY_THE_TYPE.iter().any(|keyword| map.contains_key(*keyword)) && !judged {
+        if CHECKED_BY_THE_TYPE
+            .iter()
+            .any(|keyword| map.contains_key(*keyword))
+            && !is_checked
+        {
             bare.push(pointer.to_owned());
         }
     });
@@ -141,7 +148,7 @@ fn patterns_stand_only_where_a_type_judges_the_same() {
 }
 
 #[test]
-fn references_lead_to_definitions_of_this_schema() {
+fn every_reference_leads_to_a_definition_of_the_schema() {
     schemas("", &SCHEMA, &mut |pointer, map| {
         if let Some(target) = map.get("$ref") {
             let found = target

@@ -1,28 +1,37 @@
-//! Telling everybody of this node's own record.
+//! Announcing this node's own record, and its goodbye.
 
 use std::time::Duration;
+
+use tracing::{debug, trace};
 
 use super::{Engine, To};
 use crate::discovery::Method;
 use crate::model::{Address, Now};
 use crate::wire::v1::{Message, SignedRecord};
 
-/// Between announcements of changes; the last change always gets one.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
-/// The second announcement of a start or a change, as multicast is lost easily.
-const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
+/// The shortest pause between announcements of changes; the last change always gets one.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause before an announcement is repeated: multicast datagrams are lost easily.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Takes the addresses that the interfaces hold now; a change is announced and registered at once.
+    /// Replaces this node's addresses by those that the interfaces hold now. A change is announced,
+    /// and registered at once. Returns whether the record changed.
     pub fn set_addresses(&mut self, now: Now, addresses: Vec<Address>) -> bool {
         if self.stopped || !self.own.set_addresses(addresses) {
             return false;
         }
-        self.content_changed(now);
+        debug!(
+            addresses = self.own.record().addresses.len(),
+            version = self.own.version(),
+            "this node's addresses changed; announcing and registering them"
+        );
+        self.on_own_change(now);
         true
     }
 
-    /// Says goodbye to everybody and to each server; nothing is sent afterwards. `None` if it was said before.
+    /// Says goodbye to all nodes and to each server; nothing is sent afterwards. Returns `None` if
+    /// it was called before.
     pub fn stop(&mut self) -> Option<SignedRecord> {
         if std::mem::replace(&mut self.stopped, true) {
             return None;
@@ -39,10 +48,10 @@ impl Engine {
         Some(signed)
     }
 
-    fn content_changed(&mut self, now: Now) {
+    fn on_own_change(&mut self, now: Now) {
         let earliest = self
             .announced_at
-            .map_or(now.elapsed, |at| (at + ANNOUNCE_EVERY).max(now.elapsed));
+            .map_or(now.elapsed, |at| (at + MIN_INTERVAL).max(now.elapsed));
         self.announce_at = Some(self.announce_at.map_or(earliest, |at| at.min(earliest)));
         self.announce_repeats = 1;
         for server in &mut self.servers {
@@ -53,21 +62,23 @@ impl Engine {
 
     pub(super) fn announce(&mut self, now: Now) {
         self.announced_at = Some(now.elapsed);
-        self.announce_at = (self.announce_repeats > 0).then(|| now.elapsed + ANNOUNCE_AGAIN);
+        self.announce_at = (self.announce_repeats > 0).then(|| now.elapsed + REPEAT_AFTER);
         self.announce_repeats = self.announce_repeats.saturating_sub(1);
         let announcement = Message::Announcement(self.own.signed().clone());
         for method in self.announcing_methods() {
+            trace!(%method, "announcing this node's record");
             self.send(To::All(method), announcement.clone());
         }
     }
 
-    /// Whoever listens by any of the methods shall hear it.
+    /// All methods that reach nodes with unknown addresses: nodes that listen by any of them
+    /// receive the message.
     fn announcing_methods(&self) -> Vec<Method> {
         self.settings
             .methods
             .iter()
             .copied()
-            .filter(|m| matches!(m, Method::Multicast | Method::Broadcast))
+            .filter(|method| matches!(method, Method::Multicast | Method::Broadcast))
             .collect()
     }
 }

@@ -1,17 +1,22 @@
-//! The asking side of a node, as one pure machine.
+//! The requesting side of a node: it finds servers and keeps this node registered with them. Pure.
 //!
-//! A search asks by the first method at once and by each further one when those before it brought no server for
-//! `fallback_after`; configured servers are asked by unicast from the start. Multicast DNS is such a method, but only
-//! brings addresses: each is asked by a sealed query, and believed when it answers. Whoever answers with the record of a server
-//! becomes a [`Server`]: it is registered with, renewed at a third of its lease, and given up when the lease is over
-//! without a word, which begins a new search.
+//! A search begins with the first method. Each further method starts when the methods before it
+//! found no server for `fallback_after`. Servers of the configuration are asked by unicast from the
+//! start. Multicast DNS is a method, too, but it finds addresses only: each address is asked by a
+//! sealed query, and counts once it answers.
 //!
-//! The shell calls [`Engine::handle`] for each opened message, [`Engine::advance`] when [`Engine::deadline`] is reached,
-//! and sends what [`Engine::output`] gives until it gives nothing.
+//! A node that answers with the record of a server becomes a [`Server`]. This node registers with
+//! it, and renews at a third of the lease. A server that acknowledges nothing for a whole lease is
+//! dropped, and a new search begins when no other server is left.
+//!
+//! The event loop calls [`Engine::handle`] for each opened message and [`Engine::advance`] at
+//! [`Engine::deadline`]. After each call it carries out [`Engine::output`] until there is none.
 
 mod announce;
-mod heard;
+mod known;
 mod output;
+mod receive;
+
 mod search;
 #[cfg(test)]
 mod tests;
@@ -19,37 +24,37 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tracing::debug;
+
 pub use self::output::{Event, Output, To};
 use self::search::{Candidate, Configured, Outstanding};
 use super::method::Attempt;
 use super::own::OwnRecord;
-use super::schedule::AskSchedule;
+use super::schedule::QuerySchedule;
 use super::servers::Server;
-use crate::model::Method;
-use crate::model::Now;
+use crate::model::{Method, Now};
 use crate::wire::KeyId;
 use crate::wire::v1::Message;
 
-/// The settings of a search.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
-    /// Whether servers are looked for and registered with; else the node only announces itself.
+    /// Whether this node looks for servers and registers with them; otherwise it only announces
+    /// itself.
     pub registers: bool,
     /// The methods, in order; [`Method::Unicast`] is not one of them.
     pub methods: Vec<Method>,
     /// How long a method has before the next one starts.
     pub fallback_after: Duration,
-    /// The most servers to register with.
+    /// The maximum number of servers that this node registers with.
     pub max_servers: usize,
-    /// How many servers the configuration names; they are spoken of by index.
+    /// How many servers the configuration names; outputs and inputs use their index.
     pub configured: usize,
-    /// The ids of the keys that records may be signed under.
+    /// The ids of the keys under which records may be signed.
     pub keys: Vec<KeyId>,
-    /// Seeds jitter and query ids; from the system's randomness.
+    /// The seed of jitter and query ids; from the system's randomness.
     pub seed: u64,
 }
 
-/// The asking side of a node.
 #[derive(Debug)]
 pub struct Engine {
     settings: EngineSettings,
@@ -59,7 +64,7 @@ pub struct Engine {
     configured: Vec<Configured>,
     servers: Vec<Server>,
     queries: VecDeque<Outstanding>,
-    /// What multicast DNS brought since browsing began.
+    /// The addresses that multicast DNS has found since browsing began.
     candidates: Vec<Candidate>,
     browsing: bool,
     announce_at: Option<Duration>,
@@ -70,13 +75,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that begins its search at `now`; a node that does not register only announces.
+    /// Creates an engine that begins its search at `now`.
     pub fn new(now: Now, settings: EngineSettings, own: OwnRecord) -> Self {
         let rng = fastrand::Rng::with_seed(settings.seed);
         let configured = (0..settings.configured)
             .map(|_| Configured {
                 addresses: Vec::new(),
-                schedule: AskSchedule::new(now.elapsed),
+                schedule: QuerySchedule::new(now.elapsed),
                 resolving: false,
             })
             .collect();
@@ -100,50 +105,35 @@ impl Engine {
         engine
     }
 
-    /// This node's own record.
     pub fn own(&self) -> &OwnRecord {
         &self.own
     }
 
-    /// The servers known, in the order found.
+    /// The known servers, in the order in which they were found.
     pub fn servers(&self) -> &[Server] {
         &self.servers
     }
 
-    /// What is to be done next; `None` when all is done until the next input or deadline.
+    /// The next action; `None` when all are done until the next input or deadline.
     pub fn output(&mut self) -> Option<Output> {
         self.output.pop_front()
     }
 
-    /// When [`Engine::advance`] is to be called at the latest.
+    /// When [`Engine::advance`] must be called at the latest.
     pub fn deadline(&self) -> Option<Duration> {
         if self.stopped {
             return None;
         }
-        let searching = self.searches();
-        let attempts =
-            self.attempts
-                .iter()
-                .filter(|_| searching)
-                .map(|attempt| match &attempt.schedule {
-                    Some(schedule) => schedule.next(),
-                    None if self.connected() => Duration::MAX,
-                    None => attempt.starts,
-                });
-        let configured = self
-            .configured
-            .iter()
-            .filter(|c| searching && !c.resolving)
-            .map(|configured| configured.schedule.next());
         let servers = self.servers.iter().map(Server::deadline);
-        attempts
-            .chain(configured)
-            .chain(servers)
-            .chain(self.announce_at)
-            .min()
+        let search = if self.searches() {
+            self.search_deadline()
+        } else {
+            None
+        };
+        servers.chain(search).chain(self.announce_at).min()
     }
 
-    /// Does what became due.
+    /// Does everything that is due.
     pub fn advance(&mut self, now: Now) {
         if self.stopped {
             return;
@@ -158,8 +148,12 @@ impl Engine {
         }
     }
 
-    /// Registers with every server again, now.
+    /// Registers with every server again, now. Begins a search if there is none.
     pub fn register_now(&mut self, now: Now) {
+        debug!(
+            servers = self.servers.len(),
+            "registering with all servers now"
+        );
         for server in &mut self.servers {
             server.register_now(now);
         }
@@ -168,12 +162,13 @@ impl Engine {
         }
     }
 
-    /// The next sequence number, for this node's own renewal in its own registry.
+    /// Takes the next sequence number, for this node's renewal in its own registry.
     pub fn next_sequence(&mut self) -> u64 {
         self.own.next_sequence()
     }
 
-    /// Begins an epoch past this one and the own, as an earlier start used it; whether that is possible.
+    /// Begins an epoch that is greater than `past`, which an earlier start used, and than the
+    /// current one. Returns whether that is possible.
     pub fn begin_epoch(&mut self, past: u64) -> bool {
         let begun = self.own.begin_epoch(past);
         if begun {
@@ -184,7 +179,7 @@ impl Engine {
         begun
     }
 
-    /// Signs the own record under a new sequence number.
+    /// Signs the own record under a sequence number that no renewal has used.
     pub fn sign_again(&mut self) {
         self.own.for_registering();
     }

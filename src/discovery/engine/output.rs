@@ -1,4 +1,4 @@
-//! What the engine wants done, and what an operator wants to know.
+//! The outputs of the engine: actions for the event loop, and events for operators.
 
 use std::net::SocketAddr;
 
@@ -6,36 +6,31 @@ use crate::discovery::Method;
 use crate::model::NodeName;
 use crate::wire::v1::{Message, Refusal};
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
-    /// By this method to everybody on every taken interface.
+    /// All nodes that this method reaches, on every interface that is used.
     All(Method),
-    /// To one address.
     One(SocketAddr),
 }
 
-/// What the engine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Seal and send.
-    Send {
-        /// Where to.
-        to: To,
-        /// What.
-        message: Message,
-    },
-    /// Look up the addresses of a configured server, then call [`Engine::resolved`](super::Engine::resolved).
+    /// Seal the message and send it.
+    Send { to: To, message: Message },
+    /// Look up the addresses of a configured server, then call
+    /// [`Engine::resolved`](super::Engine::resolved).
     Resolve {
         /// Its index in the configuration.
         configured: usize,
     },
-    /// Begin to browse by multicast DNS and give what is found to [`Engine::candidate`](super::Engine::candidate), or stop it.
+    /// Start to browse by multicast DNS and pass results to
+    /// [`Engine::candidate`](super::Engine::candidate), or stop.
     Browse {
-        /// Whether to begin.
+        /// Whether to start.
         on: bool,
     },
-    /// Something that an operator wants to know.
+    /// Report the event to the operator.
     Event(Event),
 }
 
@@ -44,65 +39,45 @@ pub enum Output {
 pub enum Event {
     /// A server acknowledged this node for the first time.
     Registered {
-        /// Which.
         server: NodeName,
-        /// Where it is.
         address: SocketAddr,
-        /// How it was found.
         found_by: Method,
         /// This node's address as the server saw it.
         seen: SocketAddr,
     },
     /// A server sees this node at another address than before.
     SeenElsewhere {
-        /// Which.
         server: NodeName,
-        /// The address it sees now.
+        /// The address that the server sees now.
         seen: SocketAddr,
     },
-    /// A server offers other files than at the last renewal, or began anew.
-    NewerFiles {
-        /// Which.
-        server: NodeName,
-    },
-    /// A server refused.
-    Refused {
-        /// Which.
-        server: NodeName,
-        /// Why.
-        refusal: Refusal,
-    },
+    /// A server offers other files than at the last renewal, or started again.
+    NewerFiles { server: NodeName },
+    /// A server refused this node's record.
+    Refused { server: NodeName, refusal: Refusal },
     /// A server did not answer for a whole lease, or said goodbye.
     Lost {
-        /// Which.
         server: NodeName,
-        /// Where it was.
         address: SocketAddr,
         /// Whether it said goodbye.
         goodbye: bool,
     },
-    /// The methods so far brought no server; this one starts.
-    Fallback {
-        /// The method that starts.
-        method: Method,
-    },
-    /// A server's clock refused a query: the clocks differ by this many milliseconds (the server's less ours).
+    /// The methods so far found no server; this one starts.
+    Fallback { method: Method },
+    /// A server refused a query because the clocks differ.
     ClockDiffers {
-        /// Who said so.
+        /// The server's address.
         from: SocketAddr,
-        /// By how much.
+        /// The server's clock minus ours, in milliseconds.
         millis: i64,
     },
-    /// Another channel's server holds our key.
+    /// A server of another channel has the key of our channel.
     OtherChannel {
-        /// Who said so.
+        /// The server's address.
         from: SocketAddr,
         /// The name of its channel.
         name: Box<str>,
     },
-    /// A server had a greater epoch on record: the state directory must hold this one from now on.
-    EpochRaised {
-        /// The epoch in use.
-        epoch: u64,
-    },
+    /// This node's epoch was raised: the state directory must hold this one from now on.
+    EpochRaised { epoch: u64 },
 }

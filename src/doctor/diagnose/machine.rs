@@ -1,72 +1,70 @@
-//! What can be wrong on this machine alone: files, the node, the port, interfaces.
+//! What can be wrong on this machine alone: files, the port and the interfaces.
 
-use super::super::observations::{KeySeen, NodeSeen, Observations, PortSeen, StateSeen};
-use super::{counted, ok, problem, some_of, warning};
-use crate::api::view::{Code, FindingView, PublicationState, PublicationView, StatusView};
-use crate::model::Role;
+use super::super::observations::{
+    KeyState, NodeState, Observations, ObservedInterface, PortState, StateDirState,
+};
+use super::{counted, node, ok, problem, some_of, warning};
+use crate::api::view::{Code, FindingView};
 
 /// The longest datagram with its headers: 1200 bytes, 8 of UDP and 20 of IPv4.
 const NEEDED_MTU_IPV4: u32 = 1228;
-/// What every link that carries IPv6 has to have (RFC 8200 §5).
+/// The minimum MTU of every link that carries IPv6 (RFC 8200 §5).
 const NEEDED_MTU_IPV6: u32 = 1280;
+/// What separates the remedy from the reason in an error of a secret file.
+const REMEDY_SEPARATORS: [&str; 3] = ["; remedy: ", "; fix it: ", "; mend it: "];
 
-pub(super) fn diagnose(seen: &Observations, findings: &mut Vec<FindingView>) {
-    config(seen, findings);
-    // Another user's node shows neither to this one, and advice to hand them over would break it.
-    let foreign = matches!(seen.node, NodeSeen::Unreachable { foreign: true, .. });
-    if !(foreign && matches!(seen.key, KeySeen::Unusable(_))) {
-        findings.push(key(&seen.key, &seen.setup.channel));
+pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>) {
+    config(observed, findings);
+    // The files of another user's node are closed to this user, as they should be. A remedy that
+    // hands them over would break that node.
+    let foreign = matches!(observed.node, NodeState::Unreachable { foreign: true, .. });
+    if !(foreign && matches!(observed.key, KeyState::Unusable(_))) {
+        findings.push(key(&observed.key, &observed.setup.channel));
     }
-    if !(foreign && matches!(seen.state, StateSeen::Unusable(_))) {
-        findings.push(state(&seen.state));
+    if !(foreign && matches!(observed.state, StateDirState::Unusable(_))) {
+        findings.push(state(&observed.state));
     }
-    node(seen, findings);
-    port(seen, findings);
-    interfaces(seen, findings);
-    mtu(seen, findings);
-    match &seen.mdns {
-        Some(Ok(())) => findings.push(ok(Code::Mdns, "port 5353/udp can be shared with other mDNS programs")),
-        Some(Err(why)) => findings.push(problem(
-            Code::MdnsPortTaken,
-            // What to do follows.
-            format!("failed to {}", why.rsplit_once(": ").map_or(why.as_str(), |(why, _)| why)),
-            "stop that program, let it share the port (avahi-daemon and systemd-resolved do), or take mdns out of \
-             discovery.methods and publish",
-        )),
-        None => {}
-    }
+    node::diagnose(observed, findings);
+    port(observed, findings);
+    interfaces(observed, findings);
+    polled(observed, findings);
+    mtu(observed, findings);
+    findings.extend(observed.mdns.as_ref().map(mdns));
 }
 
-fn config(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let setup = &seen.setup;
+fn config(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let setup = &observed.setup;
     let name = setup.source.as_ref().map_or_else(
         || "built-in defaults".to_owned(),
         |path| path.display().to_string(),
     );
-    if setup.unavailable.is_empty() {
-        findings.push(ok(Code::Config, "the configuration can be used").about(&name));
+    let finding = if setup.unavailable.is_empty() {
+        ok(Code::Config, "the configuration can be used")
     } else {
-        let finding = format!(
-            "this version does not have all that is asked for: {}",
-            setup.unavailable.join("; ")
-        );
-        findings.push(
-            problem(Code::ConfigUnavailable, finding, "take these settings out").about(&name),
-        );
-    }
-    if !setup.listen.ip().is_unspecified() && (setup.multicast || setup.broadcast) {
+        let settings = setup.unavailable.join("; ");
+        problem(
+            Code::ConfigUnavailable,
+            format!(
+                "the configuration has settings that this version does not support: {settings}"
+            ),
+            "remove these settings",
+        )
+    };
+    findings.push(finding.about(&name));
+    let address = setup.listen.ip();
+    if !address.is_unspecified() && (setup.multicast || setup.broadcast) {
         findings.push(warning(
             Code::ListensOnOneAddress,
-            format!("listen.address is {}: there, neither multicast nor broadcast is heard", setup.listen.ip()),
+            format!("listen.address is {address}, where neither multicast nor broadcast is received"),
             "set listen.address to '::' and choose interfaces by interfaces.include, or name this node in \
              discovery.servers of the others",
         ));
     }
 }
 
-fn key(key: &KeySeen, channel: &str) -> FindingView {
+fn key(key: &KeyState, channel: &str) -> FindingView {
     match key {
-        KeySeen::Usable(ids) => ok(
+        KeyState::Usable(ids) => ok(
             Code::Key,
             format!(
                 "{} of channel '{channel}' can be used: {}",
@@ -74,361 +72,153 @@ fn key(key: &KeySeen, channel: &str) -> FindingView {
                 ids.join(", ")
             ),
         ),
-        KeySeen::None => warning(
+        KeyState::Missing => warning(
             Code::KeyNone,
-            "there is no key yet, so the network could not be asked; 'hereabouts run' would make one that no other \
+            "there is no key yet, so the network was not queried; 'hereabouts run' would generate a key that no other \
              machine has",
             "on the first machine: hereabouts run; on each further one: hereabouts init --key with the first one's key",
         ),
-        KeySeen::Unusable(why) => {
-            let (why, remedy) = why.trim().rsplit_once("; mend it: ").unwrap_or((
-                why.trim(),
-                "give the file to the user that runs hereabouts, with mode 0600 and a key of 'hereabouts keygen'",
-            ));
-            problem(Code::KeyUnusable, why, remedy)
+        KeyState::Unusable(error) => {
+            let error = error.trim();
+            let (reason, remedy) = REMEDY_SEPARATORS
+                .iter()
+                .find_map(|separator| error.rsplit_once(separator))
+                .unwrap_or((
+                    error,
+                    "give the file to the user that runs hereabouts, with mode 0600 and a key of 'hereabouts keygen'",
+                ));
+            problem(Code::KeyUnusable, reason, remedy)
         }
     }
 }
 
-fn state(state: &StateSeen) -> FindingView {
+fn state(state: &StateDirState) -> FindingView {
     match state {
-        StateSeen::Usable(path) => {
+        StateDirState::Usable(path) => {
             ok(Code::State, "the state directory can be written").about(path.display())
         }
-        StateSeen::ToBeMade(path) => ok(
+        StateDirState::Creatable(path) => ok(
             Code::State,
-            "the state directory will be made at the first start",
+            "the state directory does not exist, and the first start will create it",
         )
         .about(path.display()),
-        StateSeen::Unusable(why) => {
-            // Such an error has its mend as a sentence of its own.
-            let (why, remedy) = why.rsplit_once(". ").unwrap_or((
-                why,
+        StateDirState::Unusable(error) => {
+            // Such an error contains its remedy as a sentence of its own.
+            let (reason, remedy) = error.rsplit_once(". ").unwrap_or((
+                error,
                 "give the directory to the user that runs hereabouts, or set node.state_dir",
             ));
-            problem(Code::StateUnusable, format!("failed to {why}"), remedy)
+            problem(Code::StateUnusable, format!("failed to {reason}"), remedy)
         }
-        StateSeen::Held(path) => problem(
+        StateDirState::Held(path) => problem(
             Code::StateHeld,
-            "a hereabouts holds the state directory, and its control socket does not answer",
-            "wait if it starts or stops just now; else end it and look into its log",
+            "a hereabouts process holds the state directory, and its control socket does not answer",
+            "wait if it just starts or stops; otherwise end it, and read its log",
         )
         .about(path.display()),
     }
 }
 
-fn node(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let status = match &seen.node {
-        NodeSeen::Running(status) => status,
-        NodeSeen::Absent => {
-            findings.push(ok(
-                Code::NodeAbsent,
-                "no node runs here with this state directory; looked without it",
-            ));
-            return;
-        }
-        NodeSeen::Unreachable {
-            why,
-            remedy,
-            foreign: _,
-        } => {
-            findings.push(warning(
-                Code::NodeUnreachable,
-                format!("the node of this machine can't be asked: {why}"),
-                *remedy,
-            ));
-            return;
-        }
-    };
-    if status.health.ready {
-        findings.push(ok(
-            Code::Node,
-            format!(
-                "'{}' runs (PID {}) and is ready",
-                status.node.name, status.node.pid
-            ),
-        ));
-    } else {
-        findings.push(problem(
-            Code::NodeNotReady,
-            format!(
-                "'{}' runs and is not ready: {}",
-                status.node.name,
-                status.health.reasons.join("; ")
-            ),
-            not_ready_mend(seen, status),
-        ));
-    }
-    outdated(seen, status, findings);
-    told_by_node(status, findings);
-    not_published(seen, status, findings);
-    files(status, findings);
-}
-
-/// What the running node knows and nobody else can.
-fn told_by_node(status: &StatusView, findings: &mut Vec<FindingView>) {
-    for server in &status.servers {
-        if let Some(refusal) = &server.last_refusal {
-            let name = server
-                .name
-                .as_ref()
-                .map_or_else(|| server.address.to_string(), ToString::to_string);
-            findings.push(
-                problem(
-                    Code::ServerRefuses,
-                    format!("the server refuses this node: {refusal}"),
-                    "do what it says; the node tries again by itself, and at once when it is started again",
-                )
-                .about(name),
-            );
-        }
-    }
-    for conflict in &status.conflicts {
-        findings.push(
-            warning(
-                Code::NameConflict,
-                format!(
-                    "the name is held by {} and claimed by {} from {}",
-                    conflict.holder.short(),
-                    conflict.claimant.short(),
-                    conflict.source
-                ),
-                format!(
-                    "give one of the two another node.name, or free the name with 'hereabouts forget {}'",
-                    conflict.name
-                ),
-            )
-            .about(&conflict.name),
-        );
-    }
-    for clone in &status.clones {
-        findings.push(
-            problem(
-                Code::Clone,
-                format!("two machines use one node id, as after copying a disk: {}", some_of(&clone.sources)),
-                "on the copy: delete identity.key in the state directory, set another node.name if the config names one, \
-                 and start it again",
-            )
-            .about(&clone.name),
-        );
-    }
-    if let Some(store) = status.registry.as_ref().map(|registry| &registry.store)
-        && let Some(error) = &store.last_error
-    {
-        findings.push(
-            problem(
-                Code::StoreFails,
-                format!("the registry can't be written: {error}"),
-                "make room on the disk, or mend its file system: nothing is acknowledged meanwhile",
-            )
-            .about(&store.path),
-        );
-    }
-}
-
-/// What was asked here with the configuration says nothing of a node that runs with another one.
-fn outdated(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
-    let mut differs = Vec::new();
-    if let KeySeen::Usable(ids) = &seen.key
-        && *ids != status.node.key_ids
-    {
-        differs.push(format!(
-            "its keys are {}, not {}",
-            status.node.key_ids.join(", "),
-            ids.join(", ")
-        ));
-    }
-    if status.node.channel != seen.setup.channel {
-        differs.push(format!(
-            "its channel is '{}', not '{}'",
-            status.node.channel, seen.setup.channel
-        ));
-    }
-    if !differs.is_empty() {
-        findings.push(warning(
-            Code::NodeOutdated,
-            format!(
-                "the node was started with another configuration: {}",
-                differs.join("; ")
-            ),
-            "start the node again; what follows here was found with the configuration as it is now",
-        ));
-    }
-}
-
-/// Files that the node offers or takes, and can't.
-fn files(status: &StatusView, findings: &mut Vec<FindingView>) {
-    for offer in &status.offers {
-        if let Some(error) = &offer.error {
-            let finding = format!("it is offered, and not served as it is now: {error}");
-            let remedy = "mend what the reason says; the node looks at the file again by itself";
-            findings.push(problem(Code::FileFails, finding, remedy).about(&offer.path));
-        }
-    }
-    for accept in &status.accepts {
-        if let Some(error) = &accept.error {
-            let finding = format!("the last attempt to take '{}' failed: {error}", accept.name);
-            let remedy = format!(
-                "mend what the reason says, then hereabouts pull {}",
-                accept.name
-            );
-            findings.push(problem(Code::FileFails, finding, remedy).about(&accept.path));
-        }
-    }
-}
-
-/// Where the node's own record is to stand, and does not.
-fn not_published(seen: &Observations, status: &StatusView, findings: &mut Vec<FindingView>) {
-    let elsewhere = |view: &&PublicationView| match view.target.as_str() {
-        "server" => true,
-        "mdns" => view.state == PublicationState::Failed && matches!(seen.mdns, Some(Err(_))),
-        _ => false,
-    };
-    for view in status.publications.iter().filter(|view| !elsewhere(view)) {
-        let reason = view
-            .reason
-            .as_deref()
-            .unwrap_or("for a reason that is not known");
-        let (finding, remedy) = match view.state {
-            PublicationState::Conflict => {
-                // It has its mend as a sentence of its own.
-                let default = "give one of the two another name; the node tries again by itself within a minute";
-                let (why, remedy) = reason.split_once(". ").unwrap_or((reason, default));
-                (why.to_owned(), remedy)
-            }
-            PublicationState::Failed => (
-                format!("this node's name is not told to {}: {reason}", view.target),
-                "mend what the reason says; the node tries again by itself",
-            ),
-            PublicationState::Waiting
-            | PublicationState::Asking
-            | PublicationState::Published
-            | PublicationState::Sent => continue,
-        };
-        let at = view
-            .interface
-            .map_or_else(String::new, |interface| format!(" on {interface}"));
-        findings
-            .push(problem(Code::NotPublished, finding, remedy).about(format!("{}{at}", view.name)));
-    }
-}
-
-/// What to do about a node that is not ready.
-fn not_ready_mend(seen: &Observations, status: &StatusView) -> &'static str {
-    let unheard = status
-        .servers
-        .iter()
-        .all(|server| server.last_acknowledged.is_none() && server.last_refusal.is_none());
-    let server = seen.network.peers.iter().any(|(_, serves)| *serves);
-    let heard = seen
-        .network
-        .targets
-        .iter()
-        .all(|target| target.looped != Some(false));
-    // Nothing else that is found here tells of it.
-    if seen.setup.role == Role::Client && unheard && server && heard {
-        "if it lasts: a server answers questions and acknowledges nothing, as one whose disk is full; run hereabouts \
-         doctor on the server"
-    } else {
-        "see the findings below for the cause, and 'hereabouts status' for what was tried"
-    }
-}
-
-fn port(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let port = seen.setup.listen.port();
-    findings.push(match &seen.port {
-        PortSeen::Free => ok(Code::Port, format!("port {port}/udp is free")),
-        PortSeen::Own => ok(Code::Port, format!("the node holds port {port}/udp")),
-        PortSeen::Taken(_) if matches!(seen.node, NodeSeen::Unreachable { .. }) => {
-            ok(Code::Port, format!("port {port}/udp is held, as it is where a node runs"))
-        }
-        PortSeen::Taken(why) if why.contains("(hereabouts)") => problem(
-            Code::PortTaken,
-            format!("failed to {why}"),
-            "that is a node with another state directory: ask it by its own --config, stop it if it should not run, or \
-             give this one another listen.port, which is all that two nodes on one machine need",
+fn port(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let port = observed.setup.listen.port();
+    let unreachable = matches!(observed.node, NodeState::Unreachable { .. });
+    findings.push(match &observed.port {
+        PortState::Free => ok(Code::Port, format!("port {port}/udp is free")),
+        PortState::Own => ok(Code::Port, format!("the node holds port {port}/udp")),
+        PortState::InUse(_) if unreachable => ok(
+            Code::Port,
+            format!("port {port}/udp is held, as is expected where a node runs"),
         ),
-        PortSeen::Taken(why) => problem(
+        PortState::InUse(error) if error.contains("(hereabouts)") => problem(
             Code::PortTaken,
-            format!("failed to {why}"),
+            format!("failed to {error}"),
+            "that is a node with another state directory: query it with its own --config, stop it if it should not run, \
+             or give this one another listen.port, which is all that two nodes on one machine need",
+        ),
+        PortState::InUse(error) => problem(
+            Code::PortTaken,
+            format!("failed to {error}"),
             "stop that program; or, if it can't share the port, set listen.port, discovery.multicast.port and \
              discovery.broadcast.port to another one, the latter two on every node",
         ),
-        PortSeen::Unusable(why) => problem(
+        PortState::Unusable(error) => problem(
             Code::PortUnusable,
-            format!("failed to {why}"),
+            format!("failed to {error}"),
             "set listen.address to '::', which is every address, and listen.port to 1024 or more",
         ),
     });
-    if let Some(why) = &seen.deaf {
+    if let Some(error) = &observed.group_ports_failure {
         findings.push(warning(
             Code::PortTaken,
-            format!("this client does not hear what is sent to everybody, failed to {why}: it asks servers itself"),
-            "stop the program that has that port, or live with it: a server that comes back is found a little later",
+            format!(
+                "this client receives neither multicast nor broadcast, because it failed to {error}: it asks servers \
+                 itself"
+            ),
+            "stop the program that holds that port, or accept that a server that comes back is found a little later",
         ));
     }
 }
 
-fn interfaces(seen: &Observations, findings: &mut Vec<FindingView>) {
-    let taken: Vec<_> = seen
+fn used(observed: &Observations) -> impl Iterator<Item = &ObservedInterface> {
+    observed
         .interfaces
         .iter()
-        .filter(|interface| interface.taken)
+        .filter(|interface| interface.used)
+}
+
+fn interfaces(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let names: Vec<_> = used(observed).map(|interface| interface.name).collect();
+    if !names.is_empty() {
+        let count = counted(names.len(), "interface");
+        let finding = format!("{count} used: {}", some_of(names));
+        findings.push(ok(Code::Interfaces, finding));
+        return;
+    }
+    let unused: Vec<_> = observed
+        .interfaces
+        .iter()
+        .map(|interface| format!("{} {}", interface.name, interface.rule))
         .collect();
-    if taken.is_empty() {
-        let left: Vec<_> = seen
-            .interfaces
-            .iter()
-            .map(|interface| format!("{} {}", interface.name, interface.rule))
-            .collect();
-        let finding = if left.is_empty() {
-            "no interface is taken: this machine has none".to_owned()
-        } else {
-            format!("no interface is taken: {}", left.join("; "))
-        };
-        findings.push(problem(
-            Code::InterfacesNone,
-            finding,
-            "switch one on and give it an address, or name it in interfaces.include: what stands there without a \
-             wildcard overrides the patterns of interfaces.exclude",
-        ));
+    let finding = if unused.is_empty() {
+        "no interface is used: this machine has none".to_owned()
     } else {
-        let names = some_of(taken.iter().map(|interface| interface.name));
-        findings.push(ok(
-            Code::Interfaces,
-            format!("{} taken: {names}", counted(taken.len(), "interface")),
-        ));
-    }
-    if seen.polled
-        || seen
-            .node
-            .running()
-            .is_some_and(|status| status.interfaces_polled)
-    {
-        let mdns = if seen.mdns.is_some() {
-            ", and mDNS finds no interface"
-        } else {
-            ""
-        };
-        findings.push(warning(
-            Code::InterfacesPolled,
-            format!("the kernel refuses to tell of changed interfaces (netlink): a change shows after up to 5 s{mdns}"),
-            "allow the address family AF_NETLINK (systemd: add it to RestrictAddressFamilies=)",
-        ));
-    }
+        format!("no interface is used: {}", unused.join("; "))
+    };
+    findings.push(problem(
+        Code::InterfacesNone,
+        finding,
+        "ip link set dev NAME up, and give it an address; or name it in interfaces.include: a name without a wildcard \
+         overrides the patterns of interfaces.exclude",
+    ));
 }
 
-fn mtu(seen: &Observations, findings: &mut Vec<FindingView>) {
-    for interface in seen
-        .interfaces
-        .iter()
-        .filter(|interface| interface.taken && !interface.loopback)
-    {
+fn polled(observed: &Observations, findings: &mut Vec<FindingView>) {
+    let by_node = observed.node.running();
+    if !observed.polled && !by_node.is_some_and(|status| status.interfaces_polled) {
+        return;
+    }
+    let mdns = if observed.mdns.is_some() {
+        ", and mDNS finds no interface"
+    } else {
+        ""
+    };
+    findings.push(warning(
+        Code::InterfacesPolled,
+        format!(
+            "the kernel refuses to report changed interfaces (netlink): a change shows after up to 5 s{mdns}"
+        ),
+        "allow the address family AF_NETLINK (systemd: add it to RestrictAddressFamilies=)",
+    ));
+}
+
+fn mtu(observed: &Observations, findings: &mut Vec<FindingView>) {
+    for interface in used(observed).filter(|interface| !interface.loopback) {
         let needed = if interface.ipv6 {
             NEEDED_MTU_IPV6
         } else {
             NEEDED_MTU_IPV4
         };
+        let name = interface.name;
         if let Some(mtu) = interface.mtu.filter(|mtu| *mtu < needed) {
             findings.push(
                 warning(
@@ -436,10 +226,31 @@ fn mtu(seen: &Observations, findings: &mut Vec<FindingView>) {
                     format!(
                         "its MTU is {mtu} bytes: longer datagrams are sent in fragments, which get lost more easily"
                     ),
-                    format!("ip link set dev {} mtu {NEEDED_MTU_IPV6}, or more; IPv6 needs as much", interface.name),
+                    format!("ip link set dev {name} mtu {NEEDED_MTU_IPV6}, or more; IPv6 needs as much"),
                 )
-                .about(interface.name),
+                .about(name),
             );
+        }
+    }
+}
+
+fn mdns(shareable: &Result<(), String>) -> FindingView {
+    match shareable {
+        Ok(()) => ok(
+            Code::Mdns,
+            "port 5353/udp can be shared with other mDNS programs",
+        ),
+        Err(error) => {
+            // The error ends with a short remedy, and the remedy here says more.
+            let reason = error
+                .rsplit_once(": ")
+                .map_or(error.as_str(), |(reason, _)| reason);
+            problem(
+                Code::MdnsPortTaken,
+                format!("failed to {reason}"),
+                "stop that program, let it share the port (avahi-daemon and systemd-resolved do), or remove mdns from \
+                 discovery.methods and publish",
+            )
         }
     }
 }

@@ -1,18 +1,26 @@
-//! From what was seen to findings, each with its mend. Pure.
+//! Turns observations into findings, each with its remedy. Pure.
+//!
+//! The texts of findings and remedies are for operators. A remedy starts with what can be pasted: a
+//! command or a setting. `docs/reference/troubleshooting.md` explains each code.
 
 mod machine;
 mod network;
+mod node;
 #[cfg(test)]
 mod tests;
 
 use super::observations::Observations;
 use crate::api::view::{Code, FindingView, Severity};
 
-/// Judges all that was seen; what is told first is what others may follow from.
-pub(super) fn diagnose(seen: &Observations) -> Vec<FindingView> {
+/// Returns all findings; a finding that may cause others comes first.
+pub(super) fn diagnose(observed: &Observations) -> Vec<FindingView> {
     let mut findings = Vec::new();
-    machine::diagnose(seen, &mut findings);
-    network::diagnose(seen, &mut findings);
+    machine::diagnose(observed, &mut findings);
+    network::diagnose(observed, &mut findings);
+    for finding in &findings {
+        let severity = finding.severity.as_str();
+        tracing::debug!(code = %finding.code, severity, about = finding.about, "a finding");
+    }
     findings
 }
 
@@ -50,30 +58,30 @@ fn problem(code: Code, finding: impl Into<String>, remedy: impl Into<String>) ->
 }
 
 impl FindingView {
-    fn about(self, what: impl ToString) -> Self {
+    fn about(self, subject: impl ToString) -> Self {
         Self {
-            about: Some(what.to_string()),
+            about: Some(subject.to_string()),
             ..self
         }
     }
 }
 
 /// `1 node`, `2 nodes`.
-fn counted(count: usize, what: &str) -> String {
+fn counted(count: usize, noun: &str) -> String {
     if count == 1 {
-        format!("1 {what}")
+        format!("1 {noun}")
     } else {
-        format!("{count} {what}s")
+        format!("{count} {noun}s")
     }
 }
 
-/// The first few of a list, and how many more there are.
+/// The first few items of a list, and the number of the others.
 fn some_of<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    const SHOWN: usize = 4;
+    const LIMIT: usize = 4;
     let mut items = items.into_iter();
     let shown: Vec<_> = items
         .by_ref()
-        .take(SHOWN)
+        .take(LIMIT)
         .map(|item| item.to_string())
         .collect();
     match items.count() {

@@ -1,9 +1,9 @@
-//! Each finding, caused by what it is found from.
+//! Each finding, from the observation that causes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::firewall::{By, Direction, Flow, Keeper, Kind, Verdict};
+use super::super::firewall::{Criteria, Direction, Flow, Kind, Manager, Verdict};
 use super::super::observations::*;
 use super::diagnose;
 use crate::api::view::*;
@@ -16,23 +16,23 @@ fn name(text: &str) -> InterfaceName {
     InterfaceName::parse(text).unwrap()
 }
 
-fn target(method: FanoutMethod, family: Family, to: &str) -> TargetSeen {
-    TargetSeen {
+fn target(method: FanoutMethod, family: Family, to: &str) -> ProbedTarget {
+    ProbedTarget {
         interface: name("eth0"),
         family,
         method,
         to: to.parse().unwrap(),
         sent: Sent::Yes,
-        looped: Some(true),
+        returned: Some(true),
         answered_by: BTreeSet::from([OTHER]),
     }
 }
 
-/// A machine where all is well, beside one other node.
+/// A machine where all is well, with one other node on its network.
 fn well() -> Observations {
-    let eth0 = InterfaceSeen {
+    let eth0 = ObservedInterface {
         name: name("eth0"),
-        taken: true,
+        used: true,
         rule: "fits '*' in interfaces.include".to_owned(),
         loopback: false,
         multicast: true,
@@ -59,15 +59,15 @@ fn well() -> Observations {
                 "ff12::4373".parse().unwrap(),
             ],
         },
-        key: KeySeen::Usable(vec!["1a2b3c4d".to_owned()]),
-        state: StateSeen::Usable("/var/lib/hereabouts".into()),
-        node: NodeSeen::Absent,
-        port: PortSeen::Free,
-        deaf: None,
+        key: KeyState::Usable(vec!["1a2b3c4d".to_owned()]),
+        state: StateDirState::Usable("/var/lib/hereabouts".into()),
+        node: NodeState::Absent,
+        port: PortState::Free,
+        group_ports_failure: None,
         interfaces: vec![eth0],
         polled: false,
-        surroundings: Surroundings::Host,
-        network: NetworkSeen {
+        environment: Environment::Host,
+        network: ProbedNetwork {
             asked: true,
             targets: vec![
                 target(FanoutMethod::Multicast, Family::Ipv4, "239.255.43.73:24373"),
@@ -80,13 +80,13 @@ fn well() -> Observations {
                 ),
             ],
             peers: BTreeSet::from([(OTHER, true)]),
-            ..NetworkSeen::default()
+            ..ProbedNetwork::default()
         },
-        firewall: FirewallSeen::Read {
+        firewall: FirewallState::Read {
             verdicts: Vec::new(),
-            kept_by: None,
+            manager: None,
         },
-        servers: vec![ServerSeen {
+        servers: vec![ProbedServer {
             name: "hub:24373".to_owned(),
             outcome: Outcome::Answered("10.0.0.9:24373".parse().unwrap()),
         }],
@@ -154,9 +154,9 @@ fn registry(present: u64, error: Option<&str>) -> RegistryView {
     }
 }
 
-fn unreachable(foreign: bool) -> NodeSeen {
-    NodeSeen::Unreachable {
-        why: "no permission".to_owned(),
+fn unreachable(foreign: bool) -> NodeState {
+    NodeState::Unreachable {
+        reason: "no permission".to_owned(),
         remedy: "as root",
         foreign,
     }
@@ -165,42 +165,43 @@ fn unreachable(foreign: bool) -> NodeSeen {
 fn running(change: impl FnOnce(&mut StatusView)) -> impl FnOnce(&mut Observations) {
     let mut status = status();
     change(&mut status);
-    |seen| {
-        seen.node = NodeSeen::Running(Box::new(status));
-        seen.port = PortSeen::Own;
+    |observed| {
+        observed.node = NodeState::Running(Box::new(status));
+        observed.port = PortState::Own;
     }
 }
 
-/// Nobody answers, and nothing else is wrong.
-fn unanswered(seen: &mut Observations) {
-    seen.setup.role = Role::Both;
-    seen.network.peers.clear();
-    seen.network
+/// No node answers, and nothing else is wrong.
+fn unanswered(observed: &mut Observations) {
+    observed.setup.role = Role::Both;
+    observed.network.peers.clear();
+    observed
+        .network
         .targets
         .iter_mut()
         .for_each(|target| target.answered_by.clear());
-    seen.servers.clear();
+    observed.servers.clear();
 }
 
 fn findings(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
-    let mut seen = well();
-    change(&mut seen);
-    diagnose(&seen)
+    let mut observed = well();
+    change(&mut observed);
+    diagnose(&observed)
 }
 
-/// The findings that are not fine.
-fn ills(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
+/// The findings that are not `ok`.
+fn problems(change: impl FnOnce(&mut Observations)) -> Vec<FindingView> {
     findings(change)
         .into_iter()
         .filter(|finding| finding.severity != Severity::Ok)
         .collect()
 }
 
-/// The one finding that is not fine, with the mark and code that it has to have.
-fn ill(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -> String {
-    let ills = ills(change);
-    let [finding] = &ills[..] else {
-        panic!("{code}: {ills:#?}")
+/// The only finding that is not `ok`, which must have this severity and code.
+fn only_problem(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -> String {
+    let problems = problems(change);
+    let [finding] = &problems[..] else {
+        panic!("{code}: {problems:#?}")
     };
     assert_eq!(
         (finding.code, finding.severity),
@@ -211,19 +212,20 @@ fn ill(severity: Severity, code: Code, change: impl FnOnce(&mut Observations)) -
     format!(
         "{about}: {} | {}",
         finding.finding,
-        finding.remedy.as_ref().expect("every ill has its mend")
+        finding.remedy.as_ref().expect("every problem has a remedy")
     )
 }
 
 fn each_multicast(
     family: Family,
-    change: impl Fn(&mut TargetSeen),
+    change: impl Fn(&mut ProbedTarget),
 ) -> impl FnOnce(&mut Observations) {
-    move |seen| {
-        let such = |target: &&mut TargetSeen| {
+    move |observed| {
+        let such = |target: &&mut ProbedTarget| {
             target.method == FanoutMethod::Multicast && target.family == family
         };
-        seen.network
+        observed
+            .network
             .targets
             .iter_mut()
             .filter(such)
@@ -231,7 +233,7 @@ fn each_multicast(
     }
 }
 
-fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
+fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallState {
     let flow = Flow {
         kind,
         direction: Direction::In,
@@ -242,25 +244,25 @@ fn verdict(kind: Kind, certain: bool, handle: Option<u64>) -> FirewallSeen {
     let verdicts = vec![Verdict {
         flow,
         certain,
-        by: By::default(),
+        criteria: Criteria::default(),
         chain: "inet filter input".to_owned(),
         handle,
     }];
-    FirewallSeen::Read {
+    FirewallState::Read {
         verdicts,
-        kept_by: None,
+        manager: None,
     }
 }
 
 #[test]
-fn where_all_is_well_every_finding_says_so() {
-    let told = findings(|_| {});
+fn every_finding_is_ok_where_all_is_well() {
+    let all = findings(|_| {});
     assert!(
-        told.iter()
+        all.iter()
             .all(|finding| finding.severity == Severity::Ok && finding.remedy.is_none()),
-        "{told:#?}"
+        "{all:#?}"
     );
-    let codes: BTreeSet<_> = told.iter().map(|finding| finding.code).collect();
+    let codes: BTreeSet<_> = all.iter().map(|finding| finding.code).collect();
     let expected = [
         Code::Config,
         Code::Key,
@@ -284,71 +286,72 @@ fn where_all_is_well_every_finding_says_so() {
 }
 
 #[test]
-fn files_and_settings() {
-    ill(Severity::Problem, Code::ConfigUnavailable, |seen| {
-        seen.setup.unavailable = vec!["files.offer".to_owned()]
+fn problems_of_files_and_settings() {
+    only_problem(Severity::Problem, Code::ConfigUnavailable, |observed| {
+        observed.setup.unavailable = vec!["files.offer".to_owned()]
     });
-    ill(Severity::Warning, Code::ListensOnOneAddress, |seen| {
-        seen.setup.listen = "10.0.0.1:24373".parse().unwrap()
+    only_problem(Severity::Warning, Code::ListensOnOneAddress, |observed| {
+        observed.setup.listen = "10.0.0.1:24373".parse().unwrap()
     });
-    let open = "others may read /k; mend it: chmod 600 /k";
-    let text = ill(Severity::Problem, Code::KeyUnusable, |seen| {
-        seen.key = KeySeen::Unusable(open.to_owned())
+    let open = "others may read /k; remedy: chmod 600 /k";
+    let text = only_problem(Severity::Problem, Code::KeyUnusable, |observed| {
+        observed.key = KeyState::Unusable(open.to_owned())
     });
     assert_eq!(text, ": others may read /k | chmod 600 /k");
     let full = "use /x: no space left. Make room on its disk, or set node.state_dir";
-    let text = ill(Severity::Problem, Code::StateUnusable, |seen| {
-        seen.state = StateSeen::Unusable(full.to_owned())
+    let text = only_problem(Severity::Problem, Code::StateUnusable, |observed| {
+        observed.state = StateDirState::Unusable(full.to_owned())
     });
     assert_eq!(
         text,
         ": failed to use /x: no space left | Make room on its disk, or set node.state_dir"
     );
-    ill(Severity::Problem, Code::StateHeld, |seen| {
-        seen.state = StateSeen::Held("/x".into())
+    only_problem(Severity::Problem, Code::StateHeld, |observed| {
+        observed.state = StateDirState::Held("/x".into())
     });
-    let without_key = |seen: &mut Observations| {
-        seen.key = KeySeen::None;
-        seen.network = NetworkSeen::default();
-        seen.servers[0].outcome = Outcome::NotAsked;
+    let without_key = |observed: &mut Observations| {
+        observed.key = KeyState::Missing;
+        observed.network = ProbedNetwork::default();
+        observed.servers[0].outcome = Outcome::NotAsked;
     };
-    ill(Severity::Warning, Code::KeyNone, without_key);
-    assert!(ills(|seen| seen.state = StateSeen::ToBeMade("/x".into())).is_empty());
+    only_problem(Severity::Warning, Code::KeyNone, without_key);
+    assert!(problems(|observed| observed.state = StateDirState::Creatable("/x".into())).is_empty());
 }
 
 #[test]
-fn what_the_node_of_this_machine_tells() {
-    ill(Severity::Warning, Code::NodeUnreachable, |seen| {
-        seen.node = unreachable(false)
+fn reports_of_the_node_of_this_machine() {
+    only_problem(Severity::Warning, Code::NodeUnreachable, |observed| {
+        observed.node = unreachable(false)
     });
-    // Another user may read neither key nor state, and that is as it should be.
-    ill(Severity::Warning, Code::NodeUnreachable, |seen| {
-        seen.node = unreachable(true);
-        seen.key = KeySeen::Unusable("permission denied".to_owned());
-        seen.state = StateSeen::Unusable("permission denied".to_owned());
-        seen.port = PortSeen::Taken("listen: taken".to_owned());
+    // Another user can read neither key nor state, as it should be.
+    only_problem(Severity::Warning, Code::NodeUnreachable, |observed| {
+        observed.node = unreachable(true);
+        observed.key = KeyState::Unusable("permission denied".to_owned());
+        observed.state = StateDirState::Unusable("permission denied".to_owned());
+        observed.port = PortState::InUse("listen: taken".to_owned());
     });
     let unready = |status: &mut StatusView| status.health.ready = false;
-    let text = ill(Severity::Problem, Code::NodeNotReady, running(unready));
+    let text = only_problem(Severity::Problem, Code::NodeNotReady, running(unready));
     assert!(
         text.contains("run hereabouts doctor on the server"),
         "{text}"
     );
-    let deaf = ills(|seen| {
-        running(unready)(seen);
-        seen.network
+    let not_returned = problems(|observed| {
+        running(unready)(observed);
+        observed
+            .network
             .targets
             .iter_mut()
-            .for_each(|target| target.looped = Some(false));
+            .for_each(|target| target.returned = Some(false));
     });
     assert!(
-        deaf[0]
+        not_returned[0]
             .remedy
             .as_ref()
             .is_some_and(|remedy| remedy.contains("see the findings below")),
-        "{deaf:#?}"
+        "{not_returned:#?}"
     );
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::MulticastNotJoined,
         running(|status| {
@@ -360,7 +363,7 @@ fn what_the_node_of_this_machine_tells() {
             status.interfaces = vec![InterfaceView {
                 name: name("eth0"),
                 index: 2,
-                taken: true,
+                used: true,
                 rule: String::new(),
                 addresses: Vec::new(),
                 groups: vec![
@@ -372,7 +375,7 @@ fn what_the_node_of_this_machine_tells() {
         }),
     );
     assert!(text.contains("igmp_max_memberships"), "{text}");
-    ill(
+    only_problem(
         Severity::Problem,
         Code::ServerRefuses,
         running(|status| {
@@ -388,7 +391,7 @@ fn what_the_node_of_this_machine_tells() {
             }];
         }),
     );
-    ill(
+    only_problem(
         Severity::Warning,
         Code::NameConflict,
         running(|status| {
@@ -401,7 +404,7 @@ fn what_the_node_of_this_machine_tells() {
             }];
         }),
     );
-    ill(
+    only_problem(
         Severity::Problem,
         Code::Clone,
         running(|status| {
@@ -413,7 +416,7 @@ fn what_the_node_of_this_machine_tells() {
             }];
         }),
     );
-    ill(
+    only_problem(
         Severity::Problem,
         Code::StoreFails,
         running(|status| {
@@ -423,8 +426,8 @@ fn what_the_node_of_this_machine_tells() {
 }
 
 #[test]
-fn what_the_node_was_started_with_and_what_it_fails_at() {
-    let text = ill(
+fn outdated_configuration_and_failing_files() {
+    let text = only_problem(
         Severity::Warning,
         Code::NodeOutdated,
         running(|status| {
@@ -444,7 +447,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         digest: None,
         error: Some("no such file".to_owned()),
     };
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::FileFails,
         running(|status| status.offers = vec![offer]),
@@ -459,7 +462,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
         error: Some("no space left".to_owned()),
         ..AcceptView::default()
     };
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::FileFails,
         running(|status| status.accepts = vec![accept]),
@@ -471,7 +474,7 @@ fn what_the_node_was_started_with_and_what_it_fails_at() {
 }
 
 #[test]
-fn what_the_node_tells_and_nobody_has_there() {
+fn record_that_is_not_published() {
     let publication = |target: &str, state, reason: Option<&str>| PublicationView {
         target: target.to_owned(),
         name: "laptop.local".to_owned(),
@@ -482,12 +485,16 @@ fn what_the_node_tells_and_nobody_has_there() {
     };
     let with =
         |publication: PublicationView| running(|status| status.publications = vec![publication]);
-    let taken =
+    let conflict =
         "laptop.local is taken by a host at 10.0.0.9: not published here. Choose another node.name";
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::NotPublished,
-        with(publication("mdns", PublicationState::Conflict, Some(taken))),
+        with(publication(
+            "mdns",
+            PublicationState::Conflict,
+            Some(conflict),
+        )),
     );
     assert!(
         text.starts_with("laptop.local on eth0: laptop.local is taken by a host at 10.0.0.9"),
@@ -501,49 +508,52 @@ fn what_the_node_tells_and_nobody_has_there() {
             Some("failed to share port 5353/udp"),
         )
     };
-    let text = ill(Severity::Problem, Code::NotPublished, with(failed("dynip")));
+    let text = only_problem(Severity::Problem, Code::NotPublished, with(failed("dynip")));
     assert!(
-        text.contains("not told to dynip: failed to share"),
+        text.contains("not published by dynip: failed to share"),
         "{text}"
     );
-    ill(Severity::Problem, Code::NotPublished, with(failed("mdns")));
-    // Each of these is told by a finding of its own.
-    assert!(ills(with(failed("server"))).is_empty());
-    ill(Severity::Problem, Code::MdnsPortTaken, |seen| {
-        with(failed("mdns"))(seen);
-        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
+    only_problem(Severity::Problem, Code::NotPublished, with(failed("mdns")));
+    // Each of these has a finding of its own.
+    assert!(problems(with(failed("server"))).is_empty());
+    only_problem(Severity::Problem, Code::MdnsPortTaken, |observed| {
+        with(failed("mdns"))(observed);
+        observed.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()));
     });
     for state in [
         PublicationState::Waiting,
         PublicationState::Asking,
         PublicationState::Published,
     ] {
-        assert!(ills(with(publication("mdns", state, None))).is_empty());
+        assert!(problems(with(publication("mdns", state, None))).is_empty());
     }
 }
 
 #[test]
-fn ports() {
-    ill(Severity::Problem, Code::PortTaken, |seen| {
-        seen.port = PortSeen::Taken("listen: taken by PID 7".to_owned())
+fn problems_of_ports() {
+    only_problem(Severity::Problem, Code::PortTaken, |observed| {
+        observed.port = PortState::InUse("listen: taken by PID 7".to_owned())
     });
-    let deaf = |seen: &mut Observations| {
-        seen.deaf = Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
-        seen.network
+    let not_returned = |observed: &mut Observations| {
+        observed.group_ports_failure =
+            Some("listen on 239.255.43.73:24373: taken by PID 7".to_owned());
+        observed
+            .network
             .targets
             .iter_mut()
-            .for_each(|target| target.looped = None);
+            .for_each(|target| target.returned = None);
     };
     assert!(
-        ill(Severity::Warning, Code::PortTaken, deaf).contains("by PID 7: it asks servers itself")
+        only_problem(Severity::Warning, Code::PortTaken, not_returned)
+            .contains("by PID 7: it asks servers itself")
     );
-    ill(Severity::Problem, Code::PortUnusable, |seen| {
-        seen.port = PortSeen::Unusable("listen: no".to_owned())
+    only_problem(Severity::Problem, Code::PortUnusable, |observed| {
+        observed.port = PortState::Unusable("listen: no".to_owned())
     });
-    let mdns = |seen: &mut Observations| {
-        seen.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
+    let mdns = |observed: &mut Observations| {
+        observed.mdns = Some(Err("share port 5353/udp with PID 7: stop it".to_owned()))
     };
-    let text = ill(Severity::Problem, Code::MdnsPortTaken, mdns);
+    let text = only_problem(Severity::Problem, Code::MdnsPortTaken, mdns);
     assert!(
         text.contains("failed to share port 5353/udp with PID 7 | stop that program"),
         "{text}"
@@ -551,23 +561,23 @@ fn ports() {
 }
 
 #[test]
-fn interfaces() {
-    let text = ill(Severity::Problem, Code::InterfacesNone, |seen| {
-        seen.interfaces[0].taken = false;
-        seen.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
-        seen.network.targets.clear();
-        // Nobody was asked, so that nobody answered is no news.
-        seen.network.peers.clear();
-        seen.setup.role = Role::Both;
+fn problems_of_interfaces() {
+    let text = only_problem(Severity::Problem, Code::InterfacesNone, |observed| {
+        observed.interfaces[0].used = false;
+        observed.interfaces[0].rule = "fits 'eth*' in interfaces.exclude".to_owned();
+        observed.network.targets.clear();
+        // No query was sent, so the missing answers have no finding.
+        observed.network.peers.clear();
+        observed.setup.role = Role::Both;
     });
     assert!(
         text.contains("eth0 fits 'eth*' in interfaces.exclude"),
         "{text}"
     );
-    ill(Severity::Warning, Code::InterfacesPolled, |seen| {
-        seen.polled = true
+    only_problem(Severity::Warning, Code::InterfacesPolled, |observed| {
+        observed.polled = true
     });
-    ill(
+    only_problem(
         Severity::Warning,
         Code::InterfacesPolled,
         running(|status| status.interfaces_polled = true),
@@ -578,97 +588,102 @@ fn interfaces() {
         (1228, false, false),
         (1227, false, true),
     ] {
-        let change = |seen: &mut Observations| {
-            seen.interfaces[0].mtu = Some(mtu);
-            seen.interfaces[0].ipv6 = ipv6;
+        let change = |observed: &mut Observations| {
+            observed.interfaces[0].mtu = Some(mtu);
+            observed.interfaces[0].ipv6 = ipv6;
         };
         assert_eq!(
-            ills(change).iter().any(|ill| ill.code == Code::MtuSmall),
+            problems(change)
+                .iter()
+                .any(|only_problem| only_problem.code == Code::MtuSmall),
             small,
             "{mtu}"
         );
     }
-    ill(Severity::Warning, Code::MtuSmall, |seen| {
-        seen.interfaces[0].mtu = Some(1000)
+    only_problem(Severity::Warning, Code::MtuSmall, |observed| {
+        observed.interfaces[0].mtu = Some(1000)
     });
 }
 
 #[test]
 fn multicast_that_does_not_come_back() {
-    let text = ill(Severity::Warning, Code::MulticastOff, |seen| {
-        seen.interfaces[0].multicast = false;
-        seen.network
+    let text = only_problem(Severity::Warning, Code::MulticastOff, |observed| {
+        observed.interfaces[0].multicast = false;
+        observed
+            .network
             .targets
             .retain(|target| target.method == FanoutMethod::Broadcast);
     });
     assert!(text.contains("ip link set dev eth0 multicast on"), "{text}");
     let refused = each_multicast(Family::Ipv6, |target| {
-        target.looped = Some(false);
+        target.returned = Some(false);
         target.sent = Sent::NotPermitted;
     });
-    let text = ill(Severity::Problem, Code::MulticastNotSent, refused);
+    let text = only_problem(Severity::Problem, Code::MulticastNotSent, refused);
     assert!(
         text.contains("firewall of this machine forbids it") && text.contains("IPv6"),
         "{text}"
     );
     let failed = each_multicast(Family::Ipv6, |target| {
-        target.looped = Some(false);
+        target.returned = Some(false);
         target.sent = Sent::Failed("network is unreachable".to_owned());
     });
     assert!(
-        ill(Severity::Problem, Code::MulticastNotSent, failed).contains("network is unreachable")
+        only_problem(Severity::Problem, Code::MulticastNotSent, failed)
+            .contains("network is unreachable")
     );
-    let deaf = each_multicast(Family::Ipv4, |target| target.looped = Some(false));
-    let text = ill(Severity::Problem, Code::MulticastNotReceived, deaf);
+    let not_returned = each_multicast(Family::Ipv4, |target| target.returned = Some(false));
+    let text = only_problem(Severity::Problem, Code::MulticastNotReceived, not_returned);
     assert!(
         text.contains("1 node on the network answered") && text.contains("24373, incoming"),
         "{text}"
     );
-    // Where a stranger holds the port, nothing can be told.
-    assert!(ills(each_multicast(Family::Ipv4, |target| target.looped = None)).is_empty());
+    // Where another program holds the port, nothing can be observed.
+    assert!(problems(each_multicast(Family::Ipv4, |target| target.returned = None)).is_empty());
 }
 
 #[test]
 fn broadcast_that_does_not_come_back() {
-    let each = |change: fn(&mut TargetSeen)| {
-        move |seen: &mut Observations| {
-            let such = |target: &&mut TargetSeen| target.method == FanoutMethod::Broadcast;
-            seen.network
+    let each = |change: fn(&mut ProbedTarget)| {
+        move |observed: &mut Observations| {
+            let such = |target: &&mut ProbedTarget| target.method == FanoutMethod::Broadcast;
+            observed
+                .network
                 .targets
                 .iter_mut()
                 .filter(such)
                 .for_each(change);
         }
     };
-    ill(
+    only_problem(
         Severity::Problem,
         Code::BroadcastNotReceived,
-        each(|target| target.looped = Some(false)),
+        each(|target| target.returned = Some(false)),
     );
     let refused = each(|target| {
-        target.looped = Some(false);
+        target.returned = Some(false);
         target.sent = Sent::NotPermitted;
     });
-    ill(Severity::Problem, Code::BroadcastNotSent, refused);
-    // One of the two ways is enough.
-    assert!(ills(|seen| seen.network.targets[3].looped = Some(false)).is_empty());
-    // What is not used is not judged.
-    let unused = |seen: &mut Observations| {
-        seen.setup.broadcast = false;
-        seen.network.targets[2].looped = Some(false);
-        seen.network.targets[3].looped = Some(false);
+    only_problem(Severity::Problem, Code::BroadcastNotSent, refused);
+    // One of the two destinations is enough.
+    assert!(problems(|observed| observed.network.targets[3].returned = Some(false)).is_empty());
+    // A method that is not used has no finding.
+    let unused = |observed: &mut Observations| {
+        observed.setup.broadcast = false;
+        observed.network.targets[2].returned = Some(false);
+        observed.network.targets[3].returned = Some(false);
     };
-    assert!(ills(unused).is_empty());
+    assert!(problems(unused).is_empty());
 }
 
 #[test]
-fn firewalls() {
-    // A node holds the port, and nobody was heard by it.
-    let deaf = |seen: &mut Observations| {
-        running(|_| {})(seen);
-        seen.firewall = verdict(Kind::Unicast, true, Some(7));
+fn problems_of_firewalls() {
+    // A node holds the port, and received nothing.
+    let not_returned = |observed: &mut Observations| {
+        running(|_| {})(observed);
+        observed.firewall = verdict(Kind::Unicast, true, Some(7));
     };
-    let text = ill(Severity::Problem, Code::FirewallDrops, deaf);
+    let text = only_problem(Severity::Problem, Code::FirewallDrops, not_returned);
     assert!(
         text.contains("rule 7 of chain 'inet filter input' drops incoming unicast"),
         "{text}"
@@ -677,13 +692,13 @@ fn firewalls() {
         text.contains("nft insert rule inet filter input udp dport 24373 accept"),
         "{text}"
     );
-    let doubtful = |seen: &mut Observations| {
-        unanswered(seen);
-        seen.firewall = verdict(Kind::Unicast, false, None);
+    let doubtful = |observed: &mut Observations| {
+        unanswered(observed);
+        observed.firewall = verdict(Kind::Unicast, false, None);
     };
-    let codes: Vec<_> = ills(doubtful)
+    let codes: Vec<_> = problems(doubtful)
         .iter()
-        .map(|ill| (ill.code, ill.severity))
+        .map(|only_problem| (only_problem.code, only_problem.severity))
         .collect();
     assert_eq!(
         codes,
@@ -692,32 +707,37 @@ fn firewalls() {
             (Code::PeersNone, Severity::Warning)
         ]
     );
-    // What was seen to pass is not dropped, whatever the rules look like; and a doubt ends where others answer.
-    assert!(ills(|seen| seen.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty());
-    assert!(ills(|seen| seen.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty());
+    // A datagram that passed is not dropped, whatever the rules are; and no doubt remains where
+    // other nodes answer.
     assert!(
-        !findings(|seen| seen.firewall = FirewallSeen::Unknown("no nft".to_owned()))
+        problems(|observed| observed.firewall = verdict(Kind::Multicast, true, Some(7))).is_empty()
+    );
+    assert!(
+        problems(|observed| observed.firewall = verdict(Kind::Unicast, false, Some(7))).is_empty()
+    );
+    assert!(
+        !findings(|observed| observed.firewall = FirewallState::Unknown("no nft".to_owned()))
             .iter()
             .any(|finding| finding.code == Code::Firewall)
     );
 }
 
-/// The mend of a rule set that drops for sure, where it was decided by these.
-fn firewall_mend(
-    by: By,
-    kept_by: Option<Keeper>,
+/// The remedy of a rule set that certainly drops, by rules with these criteria.
+fn firewall_remedy(
+    criteria: Criteria,
+    manager: Option<Manager>,
     change: impl Fn(&mut Observations, &mut Verdict),
 ) -> String {
-    let text = ill(Severity::Problem, Code::FirewallDrops, |seen| {
-        running(|_| {})(seen);
-        let FirewallSeen::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
+    let text = only_problem(Severity::Problem, Code::FirewallDrops, |observed| {
+        running(|_| {})(observed);
+        let FirewallState::Read { mut verdicts, .. } = verdict(Kind::Unicast, true, Some(7)) else {
             return;
         };
         verdicts.iter_mut().for_each(|verdict| {
-            verdict.by = by;
-            change(seen, verdict);
+            verdict.criteria = criteria;
+            change(observed, verdict);
         });
-        seen.firewall = FirewallSeen::Read { verdicts, kept_by };
+        observed.firewall = FirewallState::Read { verdicts, manager };
     });
     text.split_once(" | ").unwrap().1.to_owned()
 }
@@ -737,43 +757,42 @@ fn acknowledged(address: &str, found_by: &str) -> ServerView {
 }
 
 #[test]
-fn unicast_that_was_heard_leaves_a_doubt_about_the_rules_that_drop_it() {
-    let certain = |seen: &mut Observations| seen.firewall = verdict(Kind::Unicast, true, Some(7));
+fn received_unicast_makes_a_dropping_rule_uncertain() {
+    let certain =
+        |observed: &mut Observations| observed.firewall = verdict(Kind::Unicast, true, Some(7));
     // The answers came to the node's port.
-    ill(Severity::Warning, Code::FirewallMayDrop, certain);
+    only_problem(Severity::Warning, Code::FirewallMayDrop, certain);
     let server = |address: &str| acknowledged(address, "multicast");
     for (address, severity, code) in [
         ("10.0.0.9:24373", Severity::Warning, Code::FirewallMayDrop),
         ("[fe80::9]:24373", Severity::Problem, Code::FirewallDrops),
     ] {
-        ill(severity, code, |seen| {
-            running(|status| status.servers = vec![server(address)])(seen);
-            certain(seen);
+        only_problem(severity, code, |observed| {
+            running(|status| status.servers = vec![server(address)])(observed);
+            certain(observed);
         });
     }
-    ill(Severity::Warning, Code::FirewallMayDrop, |seen| {
+    only_problem(Severity::Warning, Code::FirewallMayDrop, |observed| {
         let counts = BTreeMap::from([("registers".to_owned(), 2)]);
         running(|status| status.counters = BTreeMap::from([("datagrams".to_owned(), counts)]))(
-            seen,
+            observed,
         );
-        certain(seen);
+        certain(observed);
     });
 }
 
 #[test]
-fn a_mend_keeps_whom_the_rules_let_in() {
+fn remedy_keeps_the_restrictions_of_the_rules() {
     let nothing = |_: &mut Observations, _: &mut Verdict| {};
-    let (source, interface) = (
-        By {
-            source: true,
-            interface: false,
-        },
-        By {
-            source: false,
-            interface: true,
-        },
-    );
-    let remedy = firewall_mend(source, None, nothing);
+    let source = Criteria {
+        source: true,
+        interface: false,
+    };
+    let interface = Criteria {
+        source: false,
+        interface: true,
+    };
+    let remedy = firewall_remedy(source, None, nothing);
     assert!(
         remedy.contains("if other machines are meant to be let in"),
         "{remedy}"
@@ -784,37 +803,39 @@ fn a_mend_keeps_whom_the_rules_let_in() {
         ),
         "{remedy}"
     );
-    let remedy = firewall_mend(source, None, |_, verdict| verdict.flow.ipv6 = true);
+    let remedy = firewall_remedy(source, None, |_, verdict| verdict.flow.ipv6 = true);
     assert!(
         remedy.ends_with(" ip6 saddr fe80::/64 udp dport 24373 accept"),
         "{remedy}"
     );
-    // Without an address of the family, the network is left to whoever reads it.
-    let remedy = firewall_mend(source, None, |seen, _| seen.interfaces[0].networks.clear());
+    // Without an address of the family, the operator has to fill in the network.
+    let remedy = firewall_remedy(source, None, |observed, _| {
+        observed.interfaces[0].networks.clear()
+    });
     assert!(
         remedy.ends_with(" ip saddr NETWORK udp dport 24373 accept"),
         "{remedy}"
     );
-    let remedy = firewall_mend(interface, None, nothing);
+    let remedy = firewall_remedy(interface, None, nothing);
     assert_eq!(
         remedy,
         "nft insert rule inet filter input iifname eth0 udp dport 24373 accept"
     );
-    let remedy = firewall_mend(source, Some(Keeper::Ufw), nothing);
+    let remedy = firewall_remedy(source, Some(Manager::Ufw), nothing);
     assert!(
         remedy.ends_with("ufw allow from 10.0.0.0/24 to any port 24373 proto udp"),
         "{remedy}"
     );
     assert_eq!(
-        firewall_mend(By::default(), Some(Keeper::Ufw), nothing),
+        firewall_remedy(Criteria::default(), Some(Manager::Ufw), nothing),
         "ufw allow 24373/udp"
     );
-    let remedy = firewall_mend(source, Some(Keeper::Firewalld), nothing);
+    let remedy = firewall_remedy(source, Some(Manager::Firewalld), nothing);
     assert!(
         remedy.contains("source address=10.0.0.0/24 port port=24373 protocol=udp accept'"),
         "{remedy}"
     );
-    let remedy = firewall_mend(By::default(), Some(Keeper::Firewalld), nothing);
+    let remedy = firewall_remedy(Criteria::default(), Some(Manager::Firewalld), nothing);
     assert_eq!(
         remedy,
         "firewall-cmd --permanent --add-port=24373/udp && firewall-cmd --reload"
@@ -822,13 +843,14 @@ fn a_mend_keeps_whom_the_rules_let_in() {
 }
 
 #[test]
-fn a_mend_opens_every_port_that_is_shut() {
-    let text = ill(Severity::Problem, Code::FirewallDrops, |seen| {
-        running(|_| {})(seen);
-        seen.network
+fn remedy_opens_every_dropped_port() {
+    let text = only_problem(Severity::Problem, Code::FirewallDrops, |observed| {
+        running(|_| {})(observed);
+        observed
+            .network
             .targets
             .iter_mut()
-            .for_each(|target| target.looped = None);
+            .for_each(|target| target.returned = None);
         let verdicts =
             [(Kind::Multicast, 24373), (Kind::Unicast, 24400)].map(|(kind, port)| Verdict {
                 flow: Flow {
@@ -839,13 +861,13 @@ fn a_mend_opens_every_port_that_is_shut() {
                     ipv6: false,
                 },
                 certain: true,
-                by: By::default(),
+                criteria: Criteria::default(),
                 chain: "inet filter input".to_owned(),
                 handle: None,
             });
-        seen.firewall = FirewallSeen::Read {
+        observed.firewall = FirewallState::Read {
             verdicts: verdicts.to_vec(),
-            kept_by: None,
+            manager: None,
         };
     });
     assert!(
@@ -856,84 +878,100 @@ fn a_mend_opens_every_port_that_is_shut() {
 }
 
 #[test]
-fn nobody_answers() {
-    let text = ill(Severity::Warning, Code::PeersNone, unanswered);
+fn no_node_answers() {
+    let text = only_problem(Severity::Warning, Code::PeersNone, unanswered);
     assert!(
         text.contains("1a2b3c4d here") && text.contains("'home'"),
         "{text}"
     );
-    let elsewhere = |seen: &mut Observations| {
-        running(|status| status.registry = Some(registry(3, None)))(seen);
-        unanswered(seen);
+    let elsewhere = |observed: &mut Observations| {
+        running(|status| status.registry = Some(registry(3, None)))(observed);
+        unanswered(observed);
     };
-    let text = ill(Severity::Warning, Code::PeersNone, elsewhere);
+    let text = only_problem(Severity::Warning, Code::PeersNone, elsewhere);
     assert!(
         text.contains("though 2 others are registered here") && text.contains("on other networks"),
         "{text}"
     );
-    // The node found it by asking everybody: what keeps answers from the doctor does not keep them from the node.
+    // The node found the server by broadcast: what drops answers to the doctor does not drop those
+    // to the node.
     let held = |found_by: &'static str| {
-        move |seen: &mut Observations| {
-            unanswered(seen);
-            seen.surroundings = Surroundings::Container;
-            seen.interfaces[0].kind = Some("veth".into());
-            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(seen);
+        move |observed: &mut Observations| {
+            unanswered(observed);
+            observed.environment = Environment::Container;
+            observed.interfaces[0].kind = Some("veth".into());
+            running(|status| status.servers = vec![acknowledged("10.0.0.9:24373", found_by)])(
+                observed,
+            );
         }
     };
-    assert!(ills(held("broadcast")).is_empty());
-    let codes: Vec<_> = ills(held("unicast")).iter().map(|ill| ill.code).collect();
+    assert!(problems(held("broadcast")).is_empty());
+    let codes: Vec<_> = problems(held("unicast"))
+        .iter()
+        .map(|only_problem| only_problem.code)
+        .collect();
     assert_eq!(codes, [Code::PeersNone, Code::ContainerNetwork]);
-    let client = |seen: &mut Observations| {
-        unanswered(seen);
-        seen.setup.role = Role::Client;
+    let client = |observed: &mut Observations| {
+        unanswered(observed);
+        observed.setup.role = Role::Client;
     };
-    let codes: Vec<_> = ills(client).iter().map(|ill| ill.code).collect();
+    let codes: Vec<_> = problems(client)
+        .iter()
+        .map(|only_problem| only_problem.code)
+        .collect();
     assert_eq!(codes, [Code::PeersNone, Code::ServerNone]);
-    ill(Severity::Problem, Code::ServerNone, |seen| {
-        seen.network.peers = BTreeSet::from([(OTHER, false)])
+    only_problem(Severity::Problem, Code::ServerNone, |observed| {
+        observed.network.peers = BTreeSet::from([(OTHER, false)])
     });
 }
 
 #[test]
-fn a_pod_or_a_container_where_nobody_answers() {
-    for (surroundings, code, says) in [
-        (Surroundings::Pod, Code::PodNetwork, "hostNetwork"),
+fn pod_or_container_where_no_node_answers() {
+    for (environment, code, says) in [
+        (Environment::Pod, Code::PodNetwork, "hostNetwork"),
         (
-            Surroundings::Container,
+            Environment::Container,
             Code::ContainerNetwork,
             "network_mode: host",
         ),
     ] {
-        let alone = |seen: &mut Observations| {
-            unanswered(seen);
-            seen.surroundings = surroundings;
-            seen.interfaces[0].kind = Some("veth".into());
+        let alone = |observed: &mut Observations| {
+            unanswered(observed);
+            observed.environment = environment;
+            observed.interfaces[0].kind = Some("veth".into());
         };
-        let told = ills(alone);
-        let finding = told.iter().find(|ill| ill.code == code).unwrap();
+        let findings = problems(alone);
+        let finding = findings
+            .iter()
+            .find(|only_problem| only_problem.code == code)
+            .unwrap();
         assert!(
             finding.remedy.as_ref().unwrap().contains(says),
             "{finding:?}"
         );
-        // On the host's network, or with an answer, the container is not to blame.
-        let on_host = |seen: &mut Observations| {
-            alone(seen);
-            seen.interfaces[0].kind = None;
+        // On the host's network, or with an answer, the container is not the cause.
+        let on_host = |observed: &mut Observations| {
+            alone(observed);
+            observed.interfaces[0].kind = None;
         };
-        assert!(!ills(on_host).iter().any(|ill| ill.code == code));
-        assert!(ills(|seen| seen.surroundings = surroundings).is_empty());
+        assert!(
+            !problems(on_host)
+                .iter()
+                .any(|only_problem| only_problem.code == code)
+        );
+        assert!(problems(|observed| observed.environment = environment).is_empty());
     }
 }
 
 #[test]
 fn broadcast_is_answered_and_multicast_is_not() {
     let silent = |family| each_multicast(family, |target| target.answered_by.clear());
-    let text = ill(Severity::Warning, Code::MulticastUnanswered, |seen| {
-        silent(Family::Ipv4)(seen);
-        silent(Family::Ipv6)(seen);
+    let text = only_problem(Severity::Warning, Code::MulticastUnanswered, |observed| {
+        silent(Family::Ipv4)(observed);
+        silent(Family::Ipv6)(observed);
     });
     assert!(text.contains("IGMP snooping"), "{text}");
-    let text = ill(
+    let text = only_problem(
         Severity::Warning,
         Code::MulticastUnanswered,
         silent(Family::Ipv4),
@@ -942,79 +980,90 @@ fn broadcast_is_answered_and_multicast_is_not() {
         text.contains("broadcast and IPv6 multicast, and not IPv4"),
         "{text}"
     );
-    assert!(ills(silent(Family::Ipv6)).is_empty());
+    assert!(problems(silent(Family::Ipv6)).is_empty());
 }
 
 #[test]
-fn other_keys_and_channels() {
-    let stranger: SocketAddr = "10.0.0.66:24373".parse().unwrap();
-    let foreign = |seen: &mut Observations| {
-        unanswered(seen);
-        seen.network.foreign = BTreeSet::from([stranger]);
+fn differing_keys_and_channels() {
+    let foreign_host: SocketAddr = "10.0.0.66:24373".parse().unwrap();
+    let foreign = |observed: &mut Observations| {
+        unanswered(observed);
+        observed.network.foreign = BTreeSet::from([foreign_host]);
     };
-    let told = ills(foreign);
+    let findings = problems(foreign);
     assert_eq!(
-        told.iter().map(|ill| ill.code).collect::<Vec<_>>(),
+        findings
+            .iter()
+            .map(|only_problem| only_problem.code)
+            .collect::<Vec<_>>(),
         [Code::PeersNone, Code::KeyDiffers]
     );
-    assert!(told[1].finding.contains("10.0.0.66:24373"), "{told:?}");
-    let counted = |seen: &mut Observations| {
-        unanswered(seen);
+    assert!(
+        findings[1].finding.contains("10.0.0.66:24373"),
+        "{findings:?}"
+    );
+    let counted = |observed: &mut Observations| {
+        unanswered(observed);
         running(|status| {
             status.counters =
                 [("dropped".to_owned(), [("unknown_key".to_owned(), 3)].into())].into();
-        })(seen);
+        })(observed);
     };
-    assert_eq!(ills(counted).last().unwrap().code, Code::KeyDiffers);
-    // Where ours answer, strangers are nobody's ill.
-    assert!(ills(|seen| seen.network.foreign = BTreeSet::from([stranger])).is_empty());
-    let text = ill(Severity::Problem, Code::ChannelDiffers, |seen| {
-        seen.network.channels = vec![(stranger, "work".to_owned())]
+    assert_eq!(problems(counted).last().unwrap().code, Code::KeyDiffers);
+    // Foreign datagrams are no problem where our own nodes answer.
+    assert!(
+        problems(|observed| observed.network.foreign = BTreeSet::from([foreign_host])).is_empty()
+    );
+    let text = only_problem(Severity::Problem, Code::ChannelDiffers, |observed| {
+        observed.network.channels = vec![(foreign_host, "work".to_owned())]
     });
     assert!(text.contains("called 'work', not 'home'"), "{text}");
 }
 
 #[test]
-fn clocks() {
-    let clock = |last: u8, node: Option<NodeId>| ClockSeen {
+fn differing_clocks() {
+    let clock = |last: u8, node: Option<NodeId>| DifferingClock {
         from: ([10, 0, 0, last], 24373).into(),
         node,
         millis: -3_600_000,
     };
-    let text = ill(Severity::Problem, Code::ClockDiffers, |seen| {
-        seen.network.clocks = vec![clock(9, Some(OTHER))]
+    let text = only_problem(Severity::Problem, Code::ClockDiffers, |observed| {
+        observed.network.clocks = vec![clock(9, Some(OTHER))]
     });
     assert!(
         text.contains("3600 s behind") && text.contains("one of the two is wrong"),
         "{text}"
     );
-    let two = |seen: &mut Observations| {
-        seen.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
-        seen.network.peers.insert((NodeId([8; 32]), false));
+    let two = |observed: &mut Observations| {
+        observed.network.clocks = vec![clock(9, Some(OTHER)), clock(8, Some(NodeId([8; 32])))];
+        observed.network.peers.insert((NodeId([8; 32]), false));
+    };
+    assert!(problems(two).iter().all(|only_problem| {
+        only_problem
+            .finding
+            .contains("this machine's clock is wrong")
+    }));
+    let one_of_two = |observed: &mut Observations| {
+        observed.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
+        observed.network.peers.insert((NodeId([8; 32]), false));
     };
     assert!(
-        ills(two)
-            .iter()
-            .all(|ill| ill.finding.contains("this machine's clock is wrong"))
+        only_problem(Severity::Problem, Code::ClockDiffers, one_of_two)
+            .contains("its clock is wrong")
     );
-    let one_of_two = |seen: &mut Observations| {
-        seen.network.clocks = vec![clock(8, Some(NodeId([8; 32])))];
-        seen.network.peers.insert((NodeId([8; 32]), false));
-    };
-    assert!(ill(Severity::Problem, Code::ClockDiffers, one_of_two).contains("its clock is wrong"));
 }
 
 #[test]
-fn servers() {
+fn silent_and_unresolved_servers() {
     let outcome =
-        |outcome: Outcome| move |seen: &mut Observations| seen.servers[0].outcome = outcome;
-    let why = "look up 'hub:24373': unknown".to_owned();
-    ill(
+        |outcome: Outcome| move |observed: &mut Observations| observed.servers[0].outcome = outcome;
+    let reason = "look up 'hub:24373': unknown".to_owned();
+    only_problem(
         Severity::Problem,
         Code::ServerUnresolved,
-        outcome(Outcome::Unresolved(why)),
+        outcome(Outcome::Unresolved(reason)),
     );
-    let text = ill(
+    let text = only_problem(
         Severity::Problem,
         Code::ServerSilent,
         outcome(Outcome::Silent(vec!["10.0.0.9:24373".parse().unwrap()])),
@@ -1026,11 +1075,11 @@ fn servers() {
 }
 
 #[test]
-fn every_finding_has_a_test_here_and_a_place_in_the_docs() {
+fn every_code_has_a_test_and_documentation() {
     let tests = include_str!("tests.rs");
     let docs = include_str!("../../../docs/reference/troubleshooting.md");
     for code in Code::ALL {
-        // What can't be loaded never comes here: the command line tells it, with a test there.
+        // The command line reports a configuration that cannot be loaded, and has the test for it.
         let tested = tests.contains(&format!("Code::{code:?},"))
             || tests.contains(&format!("Code::{code:?})"));
         assert!(tested || *code == Code::ConfigInvalid, "{code} has no test");

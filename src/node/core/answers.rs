@@ -1,59 +1,42 @@
-//! What is answered to queries.
-
-use std::net::SocketAddr;
+//! Answers to queries.
 
 use super::{Core, Datagram, Output};
 use crate::discovery::Verdict;
 use crate::model::{Labels, Now};
-use crate::transport::Via;
+use crate::transport::ReturnPath;
 use crate::wire::v1::{Answer, Message, Query, Subject, Want};
 
 impl Core {
-    pub(super) fn query(&mut self, now: Now, datagram: Datagram<'_>, query: &Query) {
-        let Datagram {
-            from,
-            via,
-            nonce,
-            length,
-            ..
-        } = datagram;
-        let most = length.saturating_mul(3);
+    pub(super) fn on_query(&mut self, now: Now, datagram: Datagram<'_>, query: &Query) {
+        let path = datagram.path;
+        let via = (path.via.local, path.via.interface);
         self.counters.queries += 1;
         match self
             .responder
-            .query(now, query, nonce, from, (via.local, via.interface))
+            .query(now, query, datagram.nonce, path.to, via)
         {
-            Verdict::Ignore(reason) => self.counters.ignored(reason.as_str()),
-            Verdict::AnswerOwn => self.answer(query.id, from, via, self.own_subject(), most),
+            Verdict::Ignore(reason) => {
+                tracing::debug!(peer = %path.to, reason = reason.as_str(), "query ignored");
+                self.counters.ignored(reason.as_str());
+            }
+            Verdict::AnswerOwn => self.answer(query.id, path, self.own_subject()),
             Verdict::AnswerLater => {}
             Verdict::LookUp => {
                 let subject = self.found(&query.want);
-                self.answer(query.id, from, via, subject, most);
+                self.answer(query.id, path, subject);
             }
-            Verdict::Refuse(refused) => self.refuse(from, via, refused, most),
+            Verdict::Refuse(refused) => self.refuse(path, refused),
         }
     }
 
-    pub(super) fn answer(
-        &mut self,
-        id: u64,
-        to: SocketAddr,
-        via: Via,
-        subject: Subject,
-        most: usize,
-    ) {
+    pub(super) fn answer(&mut self, id: u64, path: ReturnPath, subject: Subject) {
         self.counters.answers += 1;
         let message = Message::Answer(Answer {
             id,
-            seen: to,
+            seen: path.to,
             subject,
         });
-        self.output.push_back(Output::Reply {
-            to,
-            via,
-            message,
-            most,
-        });
+        self.output.push_back(Output::Reply { path, message });
     }
 
     pub(super) fn own_subject(&self) -> Subject {
@@ -77,16 +60,13 @@ impl Core {
             Want::Servers | Want::All => None,
         });
         match entry {
-            // It has no signature that the asker could check, and is told as what it is.
-            Some(node) if !node.protocol().is_authenticated() => {
-                let (name, protocol) = (node.name().clone(), node.protocol());
-                Subject::UnverifiedClaim {
-                    server,
-                    name,
-                    protocol,
-                    sighting: node.sighting(),
-                }
-            }
+            // The entry has no signature that the requester could check, so the answer marks it as unverified.
+            Some(node) if !node.protocol().is_authenticated() => Subject::UnverifiedClaim {
+                server,
+                name: node.name().clone(),
+                protocol: node.protocol(),
+                sighting: node.sighting(),
+            },
             Some(node) => Subject::Found {
                 server,
                 record: node.signed(),

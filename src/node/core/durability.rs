@@ -1,11 +1,9 @@
-//! What waits for the store: batches under way, and the acknowledgements that leave only after them.
-
-use std::net::SocketAddr;
+//! The core's side of the store: batches under way, and the acknowledgements that leave only after these are durable.
 
 use super::{Core, Output};
 use crate::model::{Lease, Now};
 use crate::registry::{Batch, SEEN_EVERY, Table};
-use crate::transport::Via;
+use crate::transport::ReturnPath;
 use crate::wire::v1::{Message, Registered};
 
 /// Batches handed to the store and not yet durable; more stay in the table, where they coalesce.
@@ -15,11 +13,9 @@ pub(super) const BATCHES_IN_FLIGHT: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Acknowledgement {
     pub(super) ticket: u64,
-    pub(super) to: SocketAddr,
-    pub(super) via: Via,
+    pub(super) path: ReturnPath,
     pub(super) sequence: u64,
     pub(super) lease: Lease,
-    pub(super) most: usize,
 }
 
 impl Core {
@@ -33,13 +29,13 @@ impl Core {
         self.submitted - self.durable
     }
 
-    /// Hands what changed to the store: to be called when a batch of datagrams has been handled.
+    /// Hands all changes to the store: to be called when a batch of datagrams has been handled.
     pub fn store(&mut self) {
         self.storing = true;
     }
 
-    /// The next batch of changes, once everything else is done: a batch gets its number only when the shell is about to
-    /// submit it, so that one that comes back by [`Core::put_back`] is always the last.
+    /// The next batch of changes, once all other output is done. A batch gets its number only when the event loop is about
+    /// to submit it, so that a batch that comes back by [`Core::put_back`] is always the last.
     pub(super) fn next_batch(&mut self) -> Option<Output> {
         let table = self
             .table
@@ -57,8 +53,8 @@ impl Core {
         })
     }
 
-    /// Whether renewal times may be stored when their time comes. Rows go first: the numbers of the batches that will
-    /// hold them are promised to acknowledgements, and renewal times must not take one.
+    /// Whether renewal times may be stored when they are due. Rows go first: acknowledgements wait for the numbers of the
+    /// batches that will hold the rows, and renewal times must not use up such a number.
     pub(super) fn may_store_seen(&self, table: &Table) -> bool {
         table.is_seen_dirty() && !table.is_dirty() && self.seen_ticket <= self.durable
     }
@@ -82,16 +78,16 @@ impl Core {
         });
     }
 
-    /// The store had no room for its last batch: what was in it is handed out again later.
+    /// Takes the last batch back, as the store had no room for it: its content is handed out again later.
     pub fn put_back(&mut self, batch: Batch) {
         let Some(table) = &mut self.table else { return };
         table.put_back(batch);
-        // Not again before the next occasion: there is no room now.
+        // The next call of [`Core::store`] tries again: there is no room now.
         self.storing = false;
         let refused = self.submitted;
         self.submitted -= 1;
         self.seen_ticket = self.seen_ticket.min(self.submitted);
-        // What was put back may now stand behind other changes.
+        // The changes of this batch may now be behind others.
         let last = self.submitted + waiting_batches(table);
         for waiting in self
             .acknowledgements
@@ -109,56 +105,35 @@ impl Core {
         }
     }
 
-    /// All batches up to this ticket are durable: what waited for them is acknowledged.
+    /// Notes that all batches up to this ticket are durable, and acknowledges the changes that waited for them.
     pub fn durable(&mut self, now: Now, ticket: u64) {
         self.durable = self.durable.max(ticket.min(self.submitted));
         self.moving.retain(|_, ticket| *ticket > self.durable);
         while let Some(next) = self.acknowledgements.front()
             && next.ticket <= self.durable
         {
-            if let Some(Acknowledgement {
-                to,
-                via,
-                sequence,
-                lease,
-                most,
-                ..
-            }) = self.acknowledgements.pop_front()
-            {
-                self.acknowledge(now, to, via, sequence, lease, most);
+            if let Some(waiting) = self.acknowledgements.pop_front() {
+                self.acknowledge(now, waiting.path, waiting.sequence, waiting.lease);
             }
         }
         self.store();
     }
 
-    pub(super) fn acknowledge(
-        &mut self,
-        now: Now,
-        to: SocketAddr,
-        via: Via,
-        sequence: u64,
-        lease: Lease,
-        most: usize,
-    ) {
+    pub(super) fn acknowledge(&mut self, now: Now, path: ReturnPath, sequence: u64, lease: Lease) {
         let message = Message::Registered(Registered {
             sequence,
-            seen: to,
+            seen: path.to,
             lease,
             clock: now.wall,
             offers: self.offers,
         });
-        self.output.push_back(Output::Reply {
-            to,
-            via,
-            message,
-            most,
-        });
+        self.output.push_back(Output::Reply { path, message });
     }
 }
 
-/// How many batches from now on the last change that waits in the table will be part of.
+/// In how many batches from now the last change that waits in the table will be.
 ///
-/// A batch holds some thousands of rows, so with more waiting the acknowledgement waits for the last of them.
+/// A batch holds some thousands of rows. Where more wait, an acknowledgement waits for the last batch.
 pub(super) fn waiting_batches(table: &Table) -> u64 {
     table.dirty_batches() as u64
 }

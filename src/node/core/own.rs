@@ -9,9 +9,9 @@ use crate::registry::{Outcome, Registration, RenewOutcome};
 use crate::wire::v1::Refusal;
 
 impl Core {
-    /// A server's own record stands in its registry like any other.
+    /// Registers a server's own record in its registry, like any other record.
     pub(super) fn register_own(&mut self, now: Now) {
-        // Nobody else runs with this state directory: who used this epoch, or a later one, was an earlier start.
+        // No other node runs with this state directory: an earlier start of this node used this epoch, or a later one.
         let earlier = match self.enter_own(now) {
             Some(Refusal::Outdated { epoch, .. }) => Some(epoch),
             Some(Refusal::Cloned) => Some(self.engine.own().record().epoch),
@@ -23,12 +23,14 @@ impl Core {
         self.renew_own_at = now.elapsed + discovery::renew_after(self.engine.own().record().lease);
     }
 
-    /// Registers the own record as it is signed now; gives the refusal, if any.
+    /// Registers the own record as it is signed now, and returns the refusal, if any.
     fn enter_own(&mut self, now: Now) -> Option<Refusal> {
         let table = self.table.as_mut()?;
         let own = self.engine.own();
         let record = own.record().clone();
-        let (claimant, name, source) = (own.id(), record.name.clone(), own_source(&record));
+        let claimant = own.id();
+        let name = record.name.clone();
+        let source = own_source(&record);
         let registration = Registration {
             record,
             signed: own.signed().clone(),
@@ -71,7 +73,7 @@ impl Core {
     }
 }
 
-/// A server sees itself at its best address.
+/// The source address of a server's own entry: its best address.
 pub(super) fn own_source(record: &Record) -> SocketAddr {
     let ip = record
         .addresses

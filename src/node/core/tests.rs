@@ -86,18 +86,22 @@ fn signed(identity: u8, sequence: u64, lease: u32) -> SignedRecord {
     SignedRecord::sign(&record, &Identity::from_seed(&[identity; 32]), KEY).unwrap()
 }
 
+/// The route back to an address, for a request of 400 bytes.
+fn return_path(to: SocketAddr) -> ReturnPath {
+    let via = Via {
+        local: None,
+        interface: 1,
+    };
+    ReturnPath::new(to, via, 400)
+}
+
 /// Hands in a message from the address of an identity.
-fn hear(core: &mut Core, now: Now, identity: u8, message: &Message) {
+fn receive(core: &mut Core, now: Now, identity: u8, message: &Message) {
     let datagram = Datagram {
-        from: ([10, 0, 0, identity], 24373).into(),
-        came_by: Method::Unicast,
-        via: Via {
-            local: None,
-            interface: 1,
-        },
+        path: return_path(([10, 0, 0, identity], 24373).into()),
+        received_by: Method::Unicast,
         key: KEY,
         nonce: &[0; 24],
-        length: 400,
     };
     core.handle(now, datagram, message);
 }
@@ -136,26 +140,26 @@ fn state(core: &Core, identity: u8) -> Option<State> {
 }
 
 #[test]
-fn a_record_with_a_lease_is_no_goodbye_whoever_calls_it_one() {
+fn goodbye_with_a_lease_is_rejected() {
     let mut core = server();
-    hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
+    receive(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
     assert_eq!(state(&core, 2), Some(State::Present));
-    // A member of the channel heard the node announce a change, and wraps that record into a goodbye.
-    hear(&mut core, at(20), 9, &Message::Goodbye(signed(2, 2, 90)));
+    // A member of the channel received the node's announcement of a change, and wraps that record into a goodbye.
+    receive(&mut core, at(20), 9, &Message::Goodbye(signed(2, 2, 90)));
     assert_eq!(state(&core, 2), Some(State::Present));
     assert_eq!(core.counters().forged_records, 1);
-    hear(&mut core, at(30), 2, &Message::Register(signed(2, 2, 90)));
-    hear(&mut core, at(40), 2, &Message::Goodbye(signed(2, 3, 0)));
+    receive(&mut core, at(30), 2, &Message::Register(signed(2, 2, 90)));
+    receive(&mut core, at(40), 2, &Message::Goodbye(signed(2, 3, 0)));
     assert_eq!(state(&core, 2), Some(State::Left));
 }
 
 #[test]
-fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
+fn renewal_times_use_no_ticket_that_an_acknowledgement_waits_for() {
     let mut core = server();
     let before = core.submitted;
-    // The disk is slow: as many batches are under way as may be.
+    // The disk is slow: the limit of batches in flight is reached.
     for identity in 2..10 {
-        hear(
+        receive(
             &mut core,
             at(10),
             identity,
@@ -165,7 +169,7 @@ fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
         assert_eq!(batches(&outputs(&mut core)).len(), 1);
     }
     assert_eq!(core.in_flight(), BATCHES_IN_FLIGHT);
-    hear(&mut core, at(20), 10, &Message::Register(signed(10, 1, 90)));
+    receive(&mut core, at(20), 10, &Message::Register(signed(10, 1, 90)));
     core.advance(at(2000));
     assert_eq!(
         batches(&outputs(&mut core)),
@@ -175,12 +179,12 @@ fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
     assert!(
         core.deadline()
             .is_none_or(|at| at > Duration::from_millis(2000)),
-        "nothing is due that can't be done"
+        "no deadline for work that can't be done"
     );
 
     core.durable(at(2010), before + BATCHES_IN_FLIGHT);
     let done = outputs(&mut core);
-    assert_eq!(acknowledged(&done), 8, "all but the one that waits");
+    assert_eq!(acknowledged(&done), 8, "all but the one whose row waits");
     let row = before + BATCHES_IN_FLIGHT + 1;
     assert_eq!(batches(&done), [(row, (1, 0))]);
     core.advance(at(2020));
@@ -194,10 +198,10 @@ fn renewal_times_take_no_number_that_an_acknowledgement_waits_for() {
 }
 
 #[test]
-fn what_a_full_store_gives_back_is_acknowledged_only_once_it_is_stored() {
+fn batch_put_back_by_a_full_store_is_acknowledged_only_when_durable() {
     let mut core = server();
     let before = core.submitted;
-    hear(&mut core, at(1000), 2, &Message::Register(signed(2, 1, 90)));
+    receive(&mut core, at(1000), 2, &Message::Register(signed(2, 1, 90)));
     core.advance(at(1000));
     let Some(Output::Store { ticket, batch }) =
         std::iter::from_fn(|| core.output()).find(|output| {
@@ -212,7 +216,7 @@ fn what_a_full_store_gives_back_is_acknowledged_only_once_it_is_stored() {
     assert_eq!(
         batches(&outputs(&mut core)),
         [],
-        "not again while there is no room"
+        "not handed out again while there is no room"
     );
     assert_eq!(core.in_flight(), 0);
     core.durable(at(1010), ticket);
@@ -222,32 +226,25 @@ fn what_a_full_store_gives_back_is_acknowledged_only_once_it_is_stored() {
 }
 
 #[test]
-fn a_renewal_is_put_off_while_too_many_acknowledgements_wait() {
+fn renewal_is_refused_while_too_many_acknowledgements_wait() {
     let mut core = server();
-    hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
-    let (node, server) = (
-        Identity::from_seed(&[2; 32]),
-        Identity::from_seed(&[SERVER; 32]).id(),
-    );
+    receive(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
+    let node = Identity::from_seed(&[2; 32]);
+    let server = Identity::from_seed(&[SERVER; 32]).id();
     let key = node.renewal_key_with_server(&server).unwrap();
     let renew = |sequence| Message::Renew(key.renewal(&node.id(), &server, 1, 1, sequence));
     let to: SocketAddr = ([10, 0, 0, 3], 1).into();
     let waiting = || Acknowledgement {
         ticket: u64::MAX,
-        to,
-        via: Via {
-            local: None,
-            interface: 1,
-        },
+        path: return_path(to),
         sequence: 1,
         lease: Lease(90),
-        most: 1200,
     };
     outputs(&mut core);
     core.acknowledgements
         .extend((0..WAITING_ACKNOWLEDGEMENTS).map(|_| waiting()));
-    // It comes from another address, so it would have to wait for the store.
-    hear(&mut core, at(20), 7, &renew(2));
+    // The renewal comes from another address, so it would have to wait for the store.
+    receive(&mut core, at(20), 7, &renew(2));
     let refused = outputs(&mut core).into_iter().any(|output| {
         matches!(
             output,
@@ -263,58 +260,57 @@ fn a_renewal_is_put_off_while_too_many_acknowledgements_wait() {
     assert!(refused);
     assert!(core.acknowledgements.len() <= WAITING_ACKNOWLEDGEMENTS + 1);
     core.acknowledgements.clear();
-    hear(&mut core, at(30), 7, &renew(3));
+    receive(&mut core, at(30), 7, &renew(3));
     assert_eq!(core.acknowledgements.len(), 1);
 }
 
 #[test]
-fn renewal_after_a_move_is_acknowledged_with_the_move_and_not_before() {
+fn renewal_after_a_move_is_acknowledged_with_the_move() {
     let mut core = server();
-    hear(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
+    receive(&mut core, at(10), 2, &Message::Register(signed(2, 1, 90)));
     core.store();
     let [(ticket, _)] = batches(&outputs(&mut core))[..] else {
         panic!("the row is handed out")
     };
     core.durable(at(20), ticket);
     assert_eq!(acknowledged(&outputs(&mut core)), 1);
-    let (node, server) = (
-        Identity::from_seed(&[2; 32]),
-        Identity::from_seed(&[SERVER; 32]).id(),
-    );
+    let node = Identity::from_seed(&[2; 32]);
+    let server = Identity::from_seed(&[SERVER; 32]).id();
     let key = node.renewal_key_with_server(&server).unwrap();
     let renew = |sequence| Message::Renew(key.renewal(&node.id(), &server, 1, 1, sequence));
-    // From another address; then again, as no acknowledgement came: by a new number, and by the same one.
+    // The node renews from another address; then again, as no acknowledgement came: with a new number, and with the same
+    // one.
     for (millis, sequence) in [(1000, 2), (1500, 3), (1510, 3)] {
-        hear(&mut core, at(millis), 7, &renew(sequence));
+        receive(&mut core, at(millis), 7, &renew(sequence));
     }
     core.store();
     let done = outputs(&mut core);
-    assert_eq!(acknowledged(&done), 0, "the move is on no disk yet");
+    assert_eq!(acknowledged(&done), 0, "the move is not durable yet");
     let [(ticket, _)] = batches(&done)[..] else {
         panic!("the row is handed out")
     };
-    // It is under way, and no longer what waits in the table.
-    hear(&mut core, at(1600), 7, &renew(4));
+    // The move is under way, and does not wait in the table any more.
+    receive(&mut core, at(1600), 7, &renew(4));
     assert_eq!(
         acknowledged(&outputs(&mut core)),
         0,
-        "the move is on no disk yet"
+        "the move is not durable yet"
     );
     core.durable(at(1700), ticket);
     assert_eq!(acknowledged(&outputs(&mut core)), 4);
-    hear(&mut core, at(1800), 7, &renew(5));
+    receive(&mut core, at(1800), 7, &renew(5));
     assert_eq!(
         acknowledged(&outputs(&mut core)),
         1,
-        "what changes nothing but the time waits for nothing"
+        "a renewal that changes only the time does not wait"
     );
 }
 
 #[test]
-fn other_nodes_renewals_wait_for_nobodys_move() {
+fn renewals_do_not_wait_for_moves_of_other_nodes() {
     let mut core = server();
     for identity in [2, 3] {
-        hear(
+        receive(
             &mut core,
             at(10),
             identity,
@@ -338,12 +334,12 @@ fn other_nodes_renewals_wait_for_nobodys_move() {
             sequence,
         ))
     };
-    hear(&mut core, at(1000), 7, &renew(2, 2));
-    hear(&mut core, at(1000), 3, &renew(3, 2));
+    receive(&mut core, at(1000), 7, &renew(2, 2));
+    receive(&mut core, at(1000), 3, &renew(3, 2));
     assert_eq!(acknowledged(&outputs(&mut core)), 1);
 }
 
-/// The order in which a server's own record stands in its registry, and whether it is present.
+/// The order of a server's own record in its registry, and its state.
 fn own_order(core: &Core) -> ((u64, u64), State) {
     let own = core
         .table()
@@ -353,7 +349,7 @@ fn own_order(core: &Core) -> ((u64, u64), State) {
 }
 
 #[test]
-fn server_whose_count_of_starts_was_set_back_stands_in_its_registry_at_once() {
+fn server_with_an_epoch_set_back_is_in_its_registry_at_once() {
     // A registry with a later record of another start in the same epoch, as after a state directory was restored.
     for (epoch, sequence) in [(1, 200), (7, 3)] {
         let mut table = Table::new(registry::Settings::default());
@@ -390,17 +386,17 @@ fn server_whose_count_of_starts_was_set_back_stands_in_its_registry_at_once() {
         let raised = |o: &Output| matches!(o, Output::Event(Event::Discovery(discovery::Event::EpochRaised { epoch: to })) if *to == epoch + 1);
         assert!(
             outputs(&mut core).iter().any(raised),
-            "the next start is to count from there"
+            "the next start counts from there"
         );
     }
 }
 
 #[test]
-fn server_that_another_server_calls_outdated_renews_its_own_entry_at_once() {
+fn server_refused_as_outdated_renews_its_own_entry_at_once() {
     let mut core = server();
     // It registers with another server, which has a later epoch of it.
     let other = own(3, "other");
-    hear(&mut core, at(100), 3, &Message::Announcement(other));
+    receive(&mut core, at(100), 3, &Message::Announcement(other));
     let registers = outputs(&mut core)
         .into_iter()
         .find_map(|output| match output {
@@ -419,7 +415,7 @@ fn server_that_another_server_calls_outdated_renews_its_own_entry_at_once() {
         regarding: Regarding::Sequence(sequence),
         refusal,
     };
-    hear(&mut core, at(200), 3, &Message::Refused(refused));
+    receive(&mut core, at(200), 3, &Message::Refused(refused));
     assert_eq!(core.engine().own().record().epoch, 7);
     assert_eq!(
         own_order(&core),

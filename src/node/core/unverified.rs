@@ -1,4 +1,5 @@
-//! What the ancestors' wires bring into the registry.
+//! Claims and records of the legacy protocols, on their way into the registry. They are unverified: no node has proved
+//! that the name is its own.
 
 use std::net::IpAddr;
 
@@ -6,42 +7,39 @@ use super::{Core, Event};
 use crate::model::{Lease, NodeId, NodeName, Now, Protocol, Timestamp};
 use crate::registry::{Change, ClaimOutcome, Imported, UnverifiedClaim};
 
-/// What became of a claim that came by an ancestor's wire.
+/// The result of a claim that came by a legacy protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// The registry has it; whether anything but its time is new.
-    Taken {
-        /// Whether a look-up of the name now gives another answer.
-        news: bool,
+pub enum ClaimResult {
+    /// The registry accepted the claim.
+    Accepted {
+        /// Whether a look-up of the name gives another answer than before; otherwise only the time is new.
+        changed: bool,
     },
-    /// A node that proves who it is holds the name.
-    Owned {
-        /// Which.
-        holder: NodeId,
-    },
-    /// There are too many such names.
+    /// A verified node holds the name.
+    Owned { holder: NodeId },
+    /// There are too many unverified names.
     Full,
 }
 
 impl Core {
-    /// Takes a claim that came by an ancestor's wire: nobody proved anything.
-    pub fn hear(&mut self, now: Now, heard: &UnverifiedClaim) -> Heard {
+    /// Hands an unverified claim to the registry.
+    pub fn on_claim(&mut self, now: Now, claim: &UnverifiedClaim) -> ClaimResult {
         let Some(table) = &mut self.table else {
-            return Heard::Full;
+            return ClaimResult::Full;
         };
-        let change = match table.hear(now, heard) {
-            ClaimOutcome::Owned { holder } => return Heard::Owned { holder },
-            ClaimOutcome::Full => return Heard::Full,
-            ClaimOutcome::Taken(change) => change,
+        let change = match table.claim(now, claim) {
+            ClaimOutcome::Owned { holder } => return ClaimResult::Owned { holder },
+            ClaimOutcome::Full => return ClaimResult::Full,
+            ClaimOutcome::Accepted(change) => change,
         };
-        let news = change != Change::Same;
-        if news {
+        let changed = change != Change::Same;
+        if changed {
             let UnverifiedClaim {
                 name,
                 protocol,
                 source,
                 ..
-            } = heard.clone();
+            } = claim.clone();
             let arrived = matches!(change, Change::Joined | Change::Returned);
             self.event(Event::UnverifiedClaim {
                 name,
@@ -51,10 +49,10 @@ impl Core {
             });
             self.store();
         }
-        Heard::Taken { news }
+        ClaimResult::Accepted { changed }
     }
 
-    /// Takes a record of an ancestor's file; `None` where no registry is kept.
+    /// Hands a record of a legacy program's file to the registry; `None` where no registry is kept.
     pub fn import(
         &mut self,
         now: Now,
@@ -64,10 +62,7 @@ impl Core {
         at: Timestamp,
         lease: Lease,
     ) -> Option<Imported> {
-        Some(
-            self.table
-                .as_mut()?
-                .import(now, name, protocol, address, at, lease),
-        )
+        let table = self.table.as_mut()?;
+        Some(table.import(now, name, protocol, address, at, lease))
     }
 }

@@ -1,4 +1,6 @@
-//! Files of a running node: notices out, what nodes report, and how far each push is.
+//! Files of a running node: the notices that it sends, the reports of other nodes, and the progress of each push.
+//!
+//! The files themselves are read and written on the thread of the sessions ([`crate::transfer`]).
 
 mod held;
 mod push;
@@ -12,31 +14,31 @@ pub(super) use held::Held;
 pub(super) use push::{PushEvent, Pushes};
 
 use super::Node;
+use super::control::fail;
 use super::views;
 use crate::api::control::Call;
-use crate::api::request::{ErrorKind, Request, Response};
+use crate::api::request::{ErrorKind, Request};
 use crate::api::view::{AcceptView, ChangeKind, OfferView};
 use crate::model::NodeId;
-use crate::registry;
 use crate::transfer::puller::Command;
 use crate::transfer::{FileEvent, Handles, offers, show};
 use crate::wire::session::Report;
 use crate::wire::v1::Notice;
 
-/// What a node knows of files: its ends of the transfer's queues, what others hold, and its pushes.
+/// The files' part of a node: its ends of the transfer's queues, the files that other nodes hold, and its pushes.
 pub(super) struct Files {
     pub(super) transfer: Handles,
     pub(super) held: Held,
     pub(super) pushes: Pushes,
-    /// Where what was begun for a push says how it went.
+    /// The results of the tasks that run for pushes.
     push_events: mpsc::Sender<PushEvent>,
 }
 
-/// Pushes' events that wait: two for each that may run.
+/// The limit of push events that wait: two for each push that may run.
 const PUSH_EVENTS: usize = 64;
 
 impl Files {
-    /// Nothing is held or pushed yet; what is begun for a push comes out of the queue.
+    /// Starts with nothing held or pushed; the receiver gets the results of the tasks that run for pushes.
     pub(super) fn new(transfer: Handles) -> (Self, mpsc::Receiver<PushEvent>) {
         let (push_events, events) = mpsc::channel(PUSH_EVENTS);
         (
@@ -52,48 +54,43 @@ impl Files {
 }
 
 impl Node {
-    /// Passes a notice on; one that does not fit is made good by the next visit.
-    pub(super) fn noticed(&mut self, notice: Notice, from: SocketAddr) {
-        tracing::debug!(file = %notice.name, generation = notice.generation, %from, "a notice came");
+    /// Hands a notice to the puller. If its queue is full, the next regular visit pulls the file.
+    pub(super) fn on_notice(&mut self, notice: Notice, from: SocketAddr) {
+        tracing::debug!(file = %notice.name, generation = notice.generation, %from, "notice received");
         if let Some(puller) = &self.files.transfer.puller {
             let _ = puller.try_send(Command::Notice(notice));
         }
     }
 
-    /// Has the puller ask its servers, as one of them offers other files than before.
-    pub(super) fn files_changed(&self) {
+    /// Makes the puller check its servers, as the files of one of them changed.
+    pub(super) fn check_servers_files(&self) {
         if let Some(puller) = &self.files.transfer.puller {
-            // One that does not fit is made good by the next visit.
+            // If the queue is full, the next regular visit pulls the files.
             let _ = puller.try_send(Command::Changed);
         }
     }
 
-    /// Has the puller pull now.
+    /// Makes the puller pull now; the puller answers the call.
     pub(super) fn pull(&mut self, call: Call) {
-        let refused = match (&call.request, &self.files.transfer.puller) {
-            (Request::Pull { name }, Some(puller)) => {
-                let now = Command::Now {
-                    name: name.as_deref().map(Into::into),
-                    reply: call.reply.clone(),
-                };
-                puller
-                    .try_send(now)
-                    .err()
-                    .map(|_| (ErrorKind::Busy, "the node is busy: try again"))
-            }
-            _ => Some((
+        let (Request::Pull { name }, Some(puller)) = (&call.request, &self.files.transfer.puller)
+        else {
+            return fail(
+                &call,
                 ErrorKind::NotFound,
-                "this node takes no files (files.accept is empty)",
-            )),
+                "this node accepts no files (files.accept is empty)",
+            );
         };
-        if let Some((kind, message)) = refused {
-            // Nobody waits for the answer any more: nothing to do.
-            let _ = call.reply.try_send(Response::error(kind, message));
+        let now = Command::Now {
+            name: name.as_deref().map(Into::into),
+            reply: call.reply.clone(),
+        };
+        if puller.try_send(now).is_err() {
+            fail(&call, ErrorKind::Busy, "the node is busy: try again");
         }
     }
 
-    /// Takes what sessions tell of files.
-    pub(super) fn file_event(&mut self, event: FileEvent) {
+    /// Handles an event of the transfer of files.
+    pub(super) fn on_file_event(&mut self, event: FileEvent) {
         match event {
             FileEvent::Sending {
                 node,
@@ -101,47 +98,52 @@ impl Node {
                 generation,
                 bytes,
             } => {
-                // Whoever pulls takes the file, though it has not said what it holds yet.
-                let known = self
-                    .core
-                    .table()
-                    .filter(|table| table.by_id(&node).is_some())
-                    .map(registry::Table::len);
-                if let Some(nodes) =
-                    known.filter(|_| self.files.held.generation(&node, &name).is_none())
-                {
-                    let report = Report {
-                        name: name.clone(),
-                        generation: 0,
-                        error: None,
-                        attempted: None,
-                        again: false,
-                    };
-                    self.files
-                        .held
-                        .take(node, &report, self.clock.now().wall, nodes);
-                }
-                self.files.pushes.sending(&node, &name, generation, bytes);
+                self.note_puller(node, &name);
+                self.files
+                    .pushes
+                    .on_sending(&node, &name, generation, bytes);
             }
-            FileEvent::Reported { node, report } => self.reported(node, report),
+            FileEvent::Reported { node, report } => self.on_report(node, report),
             FileEvent::Newer { name, generation } => {
+                tracing::debug!(file = %name, generation = generation.number, "a file has a newer generation");
                 self.core.offers_changed(self.clock.now());
-                self.tell_newer(&name, &generation);
+                self.announce_generation(&name, &generation);
             }
         }
     }
 
-    /// Takes what became of a push's first steps.
-    pub(super) fn push_event(&mut self, event: PushEvent) {
+    /// Notes that a known node accepts a file, as it pulls it, though it has not reported what it holds yet.
+    fn note_puller(&mut self, node: NodeId, name: &str) {
+        let Some(table) = self.core.table() else {
+            return;
+        };
+        if table.by_id(&node).is_none() || self.files.held.generation(&node, name).is_some() {
+            return;
+        }
+        let report = Report {
+            name: name.into(),
+            generation: 0,
+            error: None,
+            attempted: None,
+            again: false,
+        };
+        let now = self.clock.now().wall;
+        let nodes = table.len();
+        self.files.held.on_report(node, &report, now, nodes);
+    }
+
+    /// Handles the result of a task that ran for a push.
+    pub(super) fn on_push_event(&mut self, event: PushEvent) {
         match event {
             PushEvent::Refreshed(refreshed) => self.start_push(refreshed),
-            PushEvent::Called(called) => self.files.pushes.called(called),
+            PushEvent::Called(called) => self.files.pushes.on_called(called),
         }
     }
 
-    fn reported(&mut self, node: NodeId, report: Report) {
+    /// Keeps a node's report on a file, and notifies watchers if it changes anything.
+    fn on_report(&mut self, node: NodeId, report: Report) {
         let now = self.clock.now();
-        // Only of nodes that are known, and of files that are offered: so it is bounded.
+        // Only reports of known nodes on offered files are kept, so memory is bounded.
         let Some(table) = self.core.table() else {
             return;
         };
@@ -153,39 +155,32 @@ impl Node {
         }
         let mut view = views::node(&known, now);
         let nodes = table.len();
-        let news = self.files.held.take(node, &report, now.wall, nodes);
-        self.files.pushes.reported(&node, &report);
-        if news && !self.watchers.is_empty() {
+        let changed = self.files.held.on_report(node, &report, now.wall, nodes);
+        tracing::debug!(node = %view.node_id.short(), file = %report.name, generation = report.generation, error = report.error.as_deref(), "report received");
+        self.files.pushes.on_report(&node, &report);
+        if changed && !self.watchers.is_empty() {
             self.files.held.fill(&mut view);
-            let (name, source) = (view.name.clone(), view.source);
-            self.tell(ChangeKind::Reported, name, source, Some(view));
+            let name = view.name.clone();
+            let source = view.source;
+            self.notify(ChangeKind::Reported, name, source, Some(view));
         }
     }
 
-    /// Shows the puller which servers hold this node's record, where they are and what their clocks say.
+    /// Shows the puller which servers hold this node's record, with their addresses and clocks.
     ///
-    /// After every turn, as neither a move nor an acknowledgement is an event of its own.
+    /// Called after every turn of the loop, as neither a move nor an acknowledgement is an event of its own.
     pub(super) fn show_servers(&self) {
-        if self.files.transfer.puller.is_some() {
-            let own = self.core.engine().own().id();
-            let servers = self
-                .core
-                .engine()
-                .servers()
-                .iter()
-                .filter(|server| server.id != own);
-            show(
-                &self.files.transfer.servers,
-                servers.filter_map(|server| {
-                    Some((
-                        server.address,
-                        server.id,
-                        &server.name,
-                        server.held.as_ref()?.clock_offset,
-                    ))
-                }),
-            );
+        if self.files.transfer.puller.is_none() {
+            return;
         }
+        let engine = self.core.engine();
+        let own = engine.own().id();
+        let others = engine.servers().iter().filter(|server| server.id != own);
+        let servers = others.filter_map(|server| {
+            let held = server.held.as_ref()?;
+            Some((server.address, server.id, &server.name, held.clock_offset))
+        });
+        show(&self.files.transfer.servers, servers);
     }
 
     /// The files that this node offers, for `status`.
@@ -211,7 +206,7 @@ impl Node {
             .collect()
     }
 
-    /// The files that this node takes, for `status`.
+    /// The files that this node accepts, for `status`.
     pub(super) fn accept_views(&self) -> Vec<AcceptView> {
         self.files.transfer.accepts.views()
     }

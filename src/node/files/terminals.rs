@@ -1,4 +1,4 @@
-//! `hereabouts push` to old terminals: they are called, and can't say what became of it.
+//! `hereabouts push` to old terminals: they are called to fetch the file, and can't report the result.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::compat::Caller;
 use crate::model::{NodeId, NodeName};
 use crate::registry::NodeRef;
 
-/// An old terminal that is to be called.
+/// An old terminal to call.
 pub(super) struct Terminal {
     pub(super) id: NodeId,
     pub(super) name: NodeName,
@@ -26,13 +26,13 @@ impl From<&NodeRef<'_>> for Terminal {
     }
 }
 
-/// Terminals that were called for a file, each with what went wrong.
+/// Terminals that were called for a file, each with its error.
 pub(in crate::node) struct Called {
     pub(super) name: Box<str>,
     pub(super) terminals: Vec<(NodeId, Result<(), String>)>,
 }
 
-/// Calls terminals: all by one broadcast, as the old base did, or these alone.
+/// Calls all terminals by one broadcast, as the old base did, or only these.
 pub(super) fn call(
     caller: Caller,
     name: Box<str>,
@@ -42,22 +42,22 @@ pub(super) fn call(
 ) {
     tokio::spawn(async move {
         let mut called = Vec::with_capacity(terminals.len());
-        let everybody = if all {
+        let broadcast = if all {
             Some(caller.call_all().await)
         } else {
             None
         };
-        if let Some(Err(error)) = &everybody {
+        if let Some(Err(error)) = &broadcast {
             tracing::warn!(file = %name, "the terminals could not be called: {error}");
         }
         for terminal in terminals {
-            let outcome = match &everybody {
+            let outcome = match &broadcast {
                 Some(outcome) => outcome.clone(),
                 None => caller.call(terminal.address).await,
             };
             called.push((terminal.id, outcome));
         }
-        // The node stops if nobody receives.
+        // The receiver is closed only when the node stops.
         let _ = events
             .send(PushEvent::Called(Called {
                 name,

@@ -12,7 +12,7 @@ use crate::wire::v1::Refusal;
 use world::{Faults, LEASE, World};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// After the last fault everybody agrees within this: a lease that must run out, and a search with its jitter.
+/// After the last fault all hosts agree within this time: a lease that must run out, and a search with its jitter.
 const AGREE_WITHIN: Duration = Duration::from_secs(100);
 
 /// Runs a scenario for several seeds, or for the one that the environment names.
@@ -46,13 +46,13 @@ fn fleet(seed: u64, servers: usize, clients: usize) -> World {
 }
 
 #[test]
-fn a_quiet_network_agrees_within_a_second() {
+fn quiet_network_agrees_within_a_second() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 5);
         (0..6).for_each(|host| world.start(host));
         let took = world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         assert!(took <= SECOND, "{took:?}");
     });
 }
@@ -71,7 +71,7 @@ fn loss_duplicates_and_reordering_only_delay_agreement() {
         world.faults = Faults::default();
         world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees after the faults");
+            .expect("all hosts agree after the faults");
         let stats = world.stats;
         assert!(
             stats.lost > 0 && stats.duplicated > 0 && stats.acknowledged > 0,
@@ -81,7 +81,7 @@ fn loss_duplicates_and_reordering_only_delay_agreement() {
 }
 
 #[test]
-fn with_a_third_of_all_datagrams_lost_nodes_are_registered_within_seconds() {
+fn nodes_are_registered_within_seconds_with_a_third_of_datagrams_lost() {
     let mut took = Vec::new();
     for seed in 1..=200 {
         let mut world = fleet(seed, 1, 1);
@@ -139,19 +139,19 @@ fn crashes_and_restarts_lose_nothing_that_was_acknowledged() {
             .for_each(|host| world.start(host));
         world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees after the faults");
+            .expect("all hosts agree after the faults");
         assert!(world.stats.crashes > 0, "nothing crashed");
     });
 }
 
 #[test]
-fn a_partition_expires_whoever_is_cut_off_and_heals() {
+fn partition_expires_nodes_that_are_cut_off_and_heals() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 3);
         (0..4).for_each(|host| world.start(host));
         world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         world.hosts[2].part = 1;
         world.run(LEASE.duration() + SECOND * 2);
         assert_eq!(world.state_of(0, "client1"), Some(State::Expired));
@@ -160,23 +160,23 @@ fn a_partition_expires_whoever_is_cut_off_and_heals() {
         world.hosts[2].part = 0;
         world
             .run_until(SECOND * 40, World::agrees)
-            .expect("the cut off host is back within one round of asking");
+            .expect("the host that was cut off is back within one round of queries");
     });
 }
 
 #[test]
-fn a_new_address_is_known_within_a_second() {
+fn new_address_is_known_within_a_second() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 2);
         (0..4).for_each(|host| world.start(host));
         world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         world.run(SECOND * 20);
         world.set_address(3, "10.0.9.9".parse().unwrap());
         let took = world
             .run_until(SECOND * 5, World::agrees)
-            .expect("everybody knows the new address");
+            .expect("all servers know the new address");
         assert!(took <= SECOND, "{took:?}");
     });
 }
@@ -191,21 +191,21 @@ fn wrong_clocks_still_find_each_other() {
         (0..4).for_each(|host| world.start(host));
         let took = world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         assert!(took <= SECOND * 2, "{took:?}");
         assert!(world.stats.refused_clocks > 0, "no clock was refused");
     });
 }
 
 #[test]
-fn a_wiped_node_gets_its_name_back_where_names_are_released() {
+fn wiped_node_gets_its_name_back_where_names_are_released() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 1);
         world.release_after = Duration::ZERO;
         (0..2).for_each(|host| world.start(host));
         world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         world.crash(1);
         world.wipe(1, 200);
         world.start(1);
@@ -227,7 +227,7 @@ fn a_wiped_node_gets_its_name_back_where_names_are_released() {
 }
 
 #[test]
-fn a_name_stays_with_its_first_holder() {
+fn name_stays_with_its_first_holder() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 2);
         world.hosts[2].name = world.hosts[1].name.clone();
@@ -250,7 +250,7 @@ fn a_name_stays_with_its_first_holder() {
 }
 
 #[test]
-fn a_copied_disk_is_recognised() {
+fn copied_disk_is_recognised() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 2);
         world.start(0);
@@ -267,13 +267,13 @@ fn a_copied_disk_is_recognised() {
 }
 
 #[test]
-fn a_goodbye_is_told_at_once_and_survives_a_restart_of_the_server() {
+fn goodbye_takes_effect_at_once_and_survives_a_restart_of_the_server() {
     seeds(|seed| {
         let mut world = fleet(seed, 1, 2);
         (0..3).for_each(|host| world.start(host));
         world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         world.stop(2);
         world.run(SECOND);
         assert_eq!(world.state_of(0, "client1"), Some(State::Left));
@@ -286,7 +286,7 @@ fn a_goodbye_is_told_at_once_and_survives_a_restart_of_the_server() {
 }
 
 #[test]
-fn where_no_group_works_servers_are_found_by_mdns_and_asked_by_unicast() {
+fn servers_are_found_by_mdns_and_queried_by_unicast_where_no_group_works() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 3);
         world.groups = false;
@@ -307,7 +307,7 @@ fn where_no_group_works_servers_are_found_by_mdns_and_asked_by_unicast() {
         // Two methods have 3 s each before it.
         let took = world
             .run_until(SECOND * 60, all)
-            .expect("everybody found a server by mDNS");
+            .expect("all hosts found a server by mDNS");
         assert!(took >= SECOND * 6, "{took:?}");
         assert!(
             world.stats.browsed > 0 && world.stats.cut > 0,
@@ -322,7 +322,7 @@ fn where_no_group_works_servers_are_found_by_mdns_and_asked_by_unicast() {
 }
 
 #[test]
-fn where_groups_work_nobody_browses() {
+fn no_host_browses_where_groups_work() {
     seeds(|seed| {
         let mut world = fleet(seed, 2, 3);
         (0..5).for_each(|host| world.start(host));
@@ -340,9 +340,9 @@ fn configured_servers_are_found_across_links() {
         (0..3).for_each(|host| world.start(host));
         let took = world
             .run_until(AGREE_WITHIN, World::agrees)
-            .expect("everybody agrees");
+            .expect("all hosts agree");
         assert!(took <= SECOND * 2, "{took:?}");
-        // Long enough for what a reached server leaves to do; no step may leave the host awake for ever.
+        // Long enough for the work that follows after a server is reached; no step may keep the host awake for ever.
         world.run(SECOND * 10);
         // The server moves: its name is looked up again when it stops answering.
         let moved = "10.0.7.7".parse().unwrap();

@@ -1,4 +1,11 @@
+use std::net::IpAddr;
+
+use super::browse::{MAX_ADDRESSES_PER_SERVICE, candidates};
+use super::service::faces_internet;
 use super::*;
+use crate::model::PublicationState;
+use crate::net::InterfaceAddress;
+use crate::net::mdns::Shown;
 
 fn found(text: &[(&str, &str)], addresses: &[&str]) -> Found {
     let text = text
@@ -24,7 +31,7 @@ fn link() -> Vec<InterfaceAddress> {
 }
 
 #[test]
-fn candidates_lie_on_the_link_and_are_no_clients() {
+fn candidates_are_on_the_link_and_no_clients() {
     let all = [
         "10.0.0.7:24373",
         "192.0.2.1:24373",
@@ -47,15 +54,15 @@ fn candidates_lie_on_the_link_and_are_no_clients() {
 }
 
 #[test]
-fn a_conflict_says_name_addresses_and_mend() {
-    let text = conflict("hub.local", &["10.0.0.9".parse().unwrap()]);
+fn conflict_reports_name_addresses_and_remedy() {
+    let text = report::conflict("hub.local", &["10.0.0.9".parse().unwrap()]);
     for part in ["hub.local", "10.0.0.9", "node.name"] {
         assert!(text.contains(part), "{text}");
     }
 }
 
 #[test]
-fn a_host_on_the_internet_is_not_shown_by_default() {
+fn host_on_the_internet_is_not_announced_by_default() {
     let facing = |texts: &[&str]| {
         let addresses = texts
             .iter()
@@ -65,7 +72,7 @@ fn a_host_on_the_internet_is_not_shown_by_default() {
     assert!(facing(&["10.0.0.1", "203.0.113.7"]));
     assert!(
         !facing(&["192.168.1.2", "2001:db8::7", "fe80::1"]),
-        "IPv6 is global at home, too"
+        "a home has global IPv6 addresses as well"
     );
     assert!(
         !facing(&["2001:db8::7", "fd00::7", "fe80::1"]),
@@ -77,26 +84,26 @@ fn a_host_on_the_internet_is_not_shown_by_default() {
     );
     assert!(
         facing(&["2001:db8::7", "169.254.1.2"]),
-        "an address that IPv4 made up says nothing of a site"
+        "an IPv4 link-local address is no private address"
     );
     assert!(!facing(&["fe80::1"]) && !facing(&["169.254.1.2"]) && !facing(&[]));
 }
 
 #[test]
-fn candidates_are_looked_for_on_the_link_before_some_are_taken() {
+fn candidates_are_limited_after_those_off_the_link_are_dropped() {
     let far: Vec<_> = (0..40).map(|n| format!("192.0.2.{n}:24373")).collect();
     let mut all: Vec<_> = far.iter().map(String::as_str).collect();
     all.push("10.0.0.7:24373");
-    let taken = candidates(&found(&[], &all), &link(), 3);
+    let returned = candidates(&found(&[], &all), &link(), 3);
     assert_eq!(
-        taken.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        returned.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["10.0.0.7:24373"]
     );
     let near: Vec<_> = (0..40).map(|n| format!("10.0.0.{n}:24373")).collect();
     let near: Vec<_> = near.iter().map(String::as_str).collect();
     assert_eq!(
         candidates(&found(&[], &near), &link(), 3).len(),
-        ADDRESSES_PER_SERVICE
+        MAX_ADDRESSES_PER_SERVICE
     );
 }
 
@@ -148,12 +155,12 @@ fn at(seconds: u64) -> Now {
     }
 }
 
-fn hear(mdns: &mut Mdns, seconds: u64, what: What) {
+fn receive(mdns: &mut Mdns, seconds: u64, what: What) {
     mdns.heard(at(seconds), Heard { interface: 1, what });
 }
 
-/// Takes the interfaces, and wants the addresses of the first one shown there. Its link never runs, as nothing waits for
-/// it: what it hears is made up.
+/// Takes the interfaces, and publishes the addresses of the first one there. Its link never runs,
+/// because nothing awaits it: the test makes up what it receives.
 fn update(mdns: &mut Mdns, seconds: u64, interfaces: &[Interface]) {
     mdns.update(at(seconds), interfaces, &policy());
     let addresses = policy()
@@ -175,13 +182,13 @@ fn update(mdns: &mut Mdns, seconds: u64, interfaces: &[Interface]) {
     mdns.follow();
 }
 
-/// A node with the name on one interface, where nobody else has it.
+/// A node that holds the name on one interface, where no other host has it.
 fn holding(name: &str) -> Mdns {
     let (mut mdns, _) = Mdns::new(settings(name));
     update(&mut mdns, 0, &[interface(1, &["10.0.0.1"])]);
-    hear(&mut mdns, 1, What::Begun);
+    receive(&mut mdns, 1, What::Begun);
     mdns.advance(at(3));
-    hear(&mut mdns, 4, What::Announced);
+    receive(&mut mdns, 4, What::Announced);
     assert_eq!(state(&mdns), PublicationState::Published);
     mdns
 }
@@ -195,7 +202,7 @@ fn shown(mdns: &Mdns) -> Option<Shown> {
 }
 
 #[tokio::test]
-async fn an_instance_is_one_label_whatever_the_name() {
+async fn instance_name_is_one_label() {
     for name in [
         "hub.attic.example".to_owned(),
         format!("{}.example", "n".repeat(63)),
@@ -220,7 +227,7 @@ async fn an_instance_is_one_label_whatever_the_name() {
 }
 
 #[tokio::test]
-async fn a_server_shows_only_addresses_that_are_told_to_the_link() {
+async fn server_announces_only_addresses_for_the_link() {
     let (mut mdns, _) = Mdns::new(MdnsSettings {
         publishes: false,
         ..settings("hub")
@@ -236,29 +243,29 @@ async fn a_server_shows_only_addresses_that_are_told_to_the_link() {
     eth1.addresses.retain(|address| address.deprecated);
     mdns.update(at(1), &[eth1], &policy());
     mdns.follow();
-    assert_eq!(shown(&mdns), None, "none that others are to use");
+    assert_eq!(shown(&mdns), None, "no address that others may use");
 }
 
 #[tokio::test]
-async fn a_link_that_fails_or_is_flooded_shows_nothing_before_it_asked_again() {
+async fn failed_or_flooded_link_announces_nothing_before_a_new_query() {
     let flooded = || What::Flooded {
         rest: Duration::from_secs(1),
         again: false,
     };
     for what in [flooded(), What::Failed("share the port".to_owned())] {
         let mut mdns = holding("hub");
-        hear(&mut mdns, 5, what);
+        receive(&mut mdns, 5, what);
         assert_eq!((shown(&mdns), mdns.deadline()), (None, None));
         mdns.advance(at(60));
-        assert_eq!(shown(&mdns), None, "it asks when it works");
-        hear(&mut mdns, 61, What::Begun);
-        hear(&mut mdns, 62, What::Host(vec!["10.0.0.9".parse().unwrap()]));
+        assert_eq!(shown(&mdns), None, "the query starts when the link works");
+        receive(&mut mdns, 61, What::Begun);
+        receive(&mut mdns, 62, What::Host(vec!["10.0.0.9".parse().unwrap()]));
         assert_eq!(state(&mdns), PublicationState::Conflict);
     }
 }
 
 #[tokio::test]
-async fn after_sleep_and_on_another_network_the_name_is_asked_and_probed_for_anew() {
+async fn name_is_queried_and_probed_again_after_sleep_and_on_another_network() {
     let mut mdns = holding("hub");
     update(&mut mdns, 5, &[interface(1, &["10.0.0.1", "10.0.0.2"])]);
     assert!(
@@ -276,41 +283,41 @@ async fn after_sleep_and_on_another_network_the_name_is_asked_and_probed_for_ane
             (None, PublicationState::Asking)
         );
         assert_ne!(mdns.links[&1].link.wish().round, round);
-        hear(&mut mdns, 11, What::Begun);
+        receive(&mut mdns, 11, What::Begun);
         mdns.advance(at(13));
         assert!(shown(&mdns).unwrap().probe);
     }
 }
 
 #[tokio::test]
-async fn what_another_link_of_the_node_shows_is_no_responder_beside_it() {
+async fn records_of_another_link_are_no_other_responder() {
     let (mut mdns, _) = Mdns::new(settings("hub"));
     let [eth1, eth2] = [interface(1, &["10.0.0.1"]), interface(2, &["10.0.0.2"])];
     update(&mut mdns, 0, &[eth1.clone(), eth2]);
-    hear(&mut mdns, 1, What::Begun);
-    hear(&mut mdns, 1, What::Host(vec!["10.0.0.2".parse().unwrap()]));
+    receive(&mut mdns, 1, What::Begun);
+    receive(&mut mdns, 1, What::Host(vec!["10.0.0.2".parse().unwrap()]));
     mdns.advance(at(3));
     let first = shown(&mdns).unwrap();
     assert_eq!((&*first.host, first.probe), ("hub", false));
-    // When it goes, its addresses are remembered by others for a while.
+    // When the link is removed, other hosts remember its addresses for a while.
     update(&mut mdns, 4, &[eth1]);
     mdns.restart();
-    hear(&mut mdns, 5, What::Begun);
-    hear(&mut mdns, 5, What::Host(vec!["10.0.0.2".parse().unwrap()]));
+    receive(&mut mdns, 5, What::Begun);
+    receive(&mut mdns, 5, What::Host(vec!["10.0.0.2".parse().unwrap()]));
     mdns.advance(at(7));
     assert_eq!(&*shown(&mdns).unwrap().host, "hub");
 }
 
 #[tokio::test]
-async fn a_responder_beside_the_node_is_asked_about_again_when_addresses_or_links_change() {
+async fn other_responder_is_checked_again_when_addresses_or_links_change() {
     let (mut mdns, _) = Mdns::new(settings("hub"));
     let eth1 = interface(1, &["10.0.0.1", "10.0.0.3"]);
     update(&mut mdns, 0, std::slice::from_ref(&eth1));
     let beside = |mdns: &mut Mdns, seconds| {
-        hear(mdns, seconds, What::Begun);
-        hear(mdns, seconds, What::Host(vec!["10.0.0.3".parse().unwrap()]));
+        receive(mdns, seconds, What::Begun);
+        receive(mdns, seconds, What::Host(vec!["10.0.0.3".parse().unwrap()]));
         mdns.advance(at(seconds + 2));
-        hear(mdns, seconds + 3, What::Announced);
+        receive(mdns, seconds + 3, What::Announced);
         let view = mdns.publications().remove(0);
         assert_eq!(
             (view.state, &*view.name),
@@ -322,7 +329,7 @@ async fn a_responder_beside_the_node_is_asked_about_again_when_addresses_or_link
     update(&mut mdns, 5, std::slice::from_ref(&eth1));
     assert_eq!(state(&mdns), PublicationState::Published, "nothing changed");
     update(&mut mdns, 6, &[eth1.clone(), interface(2, &["10.1.0.1"])]);
-    assert_eq!(state(&mdns), PublicationState::Asking, "a link came");
+    assert_eq!(state(&mdns), PublicationState::Asking, "a link was added");
     beside(&mut mdns, 10);
     update(
         &mut mdns,
@@ -336,20 +343,20 @@ async fn a_responder_beside_the_node_is_asked_about_again_when_addresses_or_link
 }
 
 #[tokio::test]
-async fn a_service_that_stands_on_another_host_name_says_so() {
+async fn service_under_another_host_name_is_reported() {
     let (mut mdns, _) = Mdns::new(settings("hub"));
     let mut eth1 = interface(1, &["10.0.0.1", "10.0.0.3"]);
     eth1.addresses[1].deprecated = true;
     update(&mut mdns, 0, &[eth1]);
-    hear(&mut mdns, 1, What::Begun);
-    hear(&mut mdns, 1, What::Host(vec!["10.0.0.3".parse().unwrap()]));
+    receive(&mut mdns, 1, What::Begun);
+    receive(&mut mdns, 1, What::Host(vec!["10.0.0.3".parse().unwrap()]));
     mdns.advance(at(3));
-    hear(&mut mdns, 4, What::Announced);
+    receive(&mut mdns, 4, What::Announced);
     let view = mdns.publications().remove(0);
     assert_eq!(view.name, format!("h-{}.local", mdns.opaque));
     assert!(
         view.reason
             .unwrap()
-            .contains("shows hub.local with other addresses")
+            .contains("announces hub.local with other addresses")
     );
 }

@@ -1,16 +1,19 @@
 //! The embedded store: one redb file.
 //!
-//! Tables: `meta_v1` tells whose file it is, `nodes_v1` has a row per slot, `seen_v1` a page of renewal times per
-//! [`SeenPage::SLOTS`] slots. A later format takes other table names; values begin with a version of their own.
+//! `meta_v1` identifies the file and the server that created it. `nodes_v1` has a row for each
+//! slot, and `seen_v1` a page of renewal times for each [`SeenPage::SLOTS`] slots. A later format
+//! uses other table names; values begin with a version of their own.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use minicbor::{Decoder, Encoder};
+use minicbor::Decoder;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use tracing::debug;
 
+use super::format::{APP, FORMAT, decode_page, encode_meta, encode_page};
 use super::{Store, StoreError};
 use crate::model::NodeId;
 use crate::registry::row::{self, RowError, StoredNode};
@@ -22,23 +25,18 @@ const SEEN: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("seen_v1");
 
 /// The key of the one value in `meta_v1`.
 const FILE: &str = "file";
-/// Tells our files from other redb files.
-const APP: &str = "hereabouts registry";
-/// The format that this program writes, and the newest that it reads.
-const FORMAT: u32 = 1;
-/// The version that a page of renewal times begins with.
-const PAGE_VERSION: u8 = 1;
-/// Memory for pages of the file: the table answers, so the store reads only at start and where it writes.
+/// Memory for pages of the file. The table answers look-ups, so the store reads at start and where
+/// it writes only.
 const CACHE_BYTES: usize = 32 << 20;
 
-/// What was found at start.
+/// What was found when the file was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// Whether the file was made just now.
+    /// Whether the file was created just now.
     pub created: bool,
-    /// How many nodes were loaded.
+    /// The number of nodes that were loaded.
     pub nodes: u64,
-    /// The node id of the server that made the file.
+    /// The node id of the server that created the file.
     pub server: NodeId,
 }
 
@@ -50,26 +48,22 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the file, or makes it with mode 0600, and hands every node to `load` in the order of slots.
+    /// Opens the file, or creates it with mode 0600, and passes each node to `load` in the order of
+    /// slots.
     ///
-    /// A file that is damaged, foreign or of a newer format is refused and left as it is. A new file is made under
-    /// another name and renamed when it is complete, so that a crash leaves none that is half made.
+    /// A file that is damaged, foreign or of a newer format is refused and not changed. A new file
+    /// is created under another name and renamed when it is complete, so that a crash leaves no
+    /// incomplete file.
     pub fn open(
         path: &Path,
         server: NodeId,
         mut load: impl FnMut(StoredNode),
     ) -> Result<(Self, Opened), StoreError> {
-        let created = std::fs::metadata(path).map_or_else(
-            |error| {
-                if error.kind() == std::io::ErrorKind::NotFound {
-                    Ok(true)
-                } else {
-                    Err(error)
-                }
-            },
-            |metadata| Ok(metadata.is_file() && metadata.len() == 0),
-        );
-        let created = created.map_err(|error| StoreError::from_io(path, &error))?;
+        let created = match std::fs::metadata(path) {
+            Ok(metadata) => metadata.is_file() && metadata.len() == 0,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => return Err(StoreError::from_io(path, &error)),
+        };
         let database = if created {
             create(path, server)?
         } else {
@@ -79,17 +73,17 @@ impl Embedded {
             let server = check_meta(path, &database)?;
             Ok((server, load_all(path, &database, &mut load)?))
         })?;
-        Ok((
-            Self {
-                path: path.to_owned(),
-                database: Some(database),
-            },
-            Opened {
-                created,
-                nodes,
-                server,
-            },
-        ))
+        debug!(path = %path.display(), created, nodes, ?server, "opened the registry's file");
+        let store = Self {
+            path: path.to_owned(),
+            database: Some(database),
+        };
+        let opened = Opened {
+            created,
+            nodes,
+            server,
+        };
+        Ok((store, opened))
     }
 }
 
@@ -103,17 +97,17 @@ impl Store for Embedded {
             });
         };
         write(database, batches).map_err(|error| match StoreError::from_redb(path, *error) {
-            // The file is there, so what is missing is not the directory.
+            // The file was open, so the file is missing and not its directory.
             StoreError::Directory { path } => StoreError::Failed {
                 path,
-                reason: "the file is gone".to_owned(),
+                reason: "the file was removed".to_owned(),
             },
             error => error,
         })
     }
 
     fn reopen(&mut self) -> Result<(), StoreError> {
-        // The lock of the old one must go first.
+        // The lock of the old database must be released first.
         self.database = None;
         let database = open_file(&self.path)?;
         guarded(&self.path, || check_meta(&self.path, &database))?;
@@ -130,7 +124,7 @@ fn write(database: &Database, batches: &[&Batch]) -> Result<(), Box<redb::Error>
     transaction
         .set_durability(Durability::Immediate)
         .map_err(|error| boxed(error.into()))?;
-    // The file opens at once after a crash, and its last commit is known to be whole.
+    // With this the file opens at once after a crash, and its last commit is known to be complete.
     transaction.set_quick_repair(true);
     {
         let mut nodes = transaction
@@ -150,7 +144,8 @@ fn write(database: &Database, batches: &[&Batch]) -> Result<(), Box<redb::Error>
             }
             for page in &batch.seen {
                 page_value.clear();
-                encode_page(&page.entries, &mut page_value);
+                let written = encode_page(&page.entries, &mut page_value);
+                debug_assert!(written.is_ok(), "a vector takes every byte");
                 seen.insert(page.page, &page_value[..])
                     .map_err(|error| boxed(error.into()))?;
             }
@@ -162,7 +157,8 @@ fn write(database: &Database, batches: &[&Batch]) -> Result<(), Box<redb::Error>
 fn create(path: &Path, server: NodeId) -> Result<Database, StoreError> {
     let temporary = beside(path);
     let io = |error: std::io::Error| StoreError::from_io(path, &error);
-    // What an interrupted start left under that name is overwritten, unless its process still runs.
+    // A file that an interrupted start left under that name is overwritten, unless its process
+    // still runs.
     let mut options = OpenOptions::new();
     let file = options
         .read(true)
@@ -207,15 +203,16 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
         .map_err(|error| StoreError::from_io(path, &error))?
         .len();
     if length == 0 {
-        // redb would make a new database of it: that is for `create` alone.
+        // redb would create a new database in it, which only `create` may do.
         return Err(StoreError::Damaged {
             path: path.to_owned(),
             reason: "it is empty".to_owned(),
         });
     }
     guarded(path, || {
-        // A look first, without writing: to open a database for writing may already change it, and a foreign one must
-        // stay as it is. After a crash the look may be refused; whatever is wrong then, the next step tells.
+        // The file is checked read-only first: opening a database for writing may change it, and a
+        // foreign one must not be changed. After a crash redb may refuse to open it read-only; then
+        // the next step reports any problem.
         if let Ok(database) = builder().open_read_only(path) {
             check_meta(path, &database)?;
         }
@@ -231,22 +228,19 @@ fn builder() -> redb::Builder {
     builder
 }
 
-/// Turns a panic of the database over a broken file into an error.
+/// Turns a panic of the database about a broken file into an error.
 fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         Err(StoreError::Damaged {
             path: path.to_owned(),
-            reason: "the database could not make sense of it".to_owned(),
+            reason: "the database library failed to read it".to_owned(),
         })
     })
 }
 
 fn write_meta(database: &Database, server: NodeId) -> Result<(), Box<redb::Error>> {
     let mut value = Vec::with_capacity(64);
-    let written = (|| {
-        let mut e = Encoder::new(&mut value);
-        e.array(3)?.str(APP)?.u32(FORMAT)?.bytes(&server.0)?.ok()
-    })();
+    let written = encode_meta(server, &mut value);
     debug_assert!(written.is_ok(), "a vector takes every byte");
     let boxed = |error: redb::Error| Box::new(error);
     let mut transaction = database
@@ -263,7 +257,8 @@ fn write_meta(database: &Database, server: NodeId) -> Result<(), Box<redb::Error
     transaction.commit().map_err(|error| boxed(error.into()))
 }
 
-/// Checks that the file is ours and that we can read it; the id of the server that made it.
+/// Checks that this program wrote the file and can read it. Returns the id of the server that
+/// created it.
 fn check_meta(path: &Path, database: &impl ReadableDatabase) -> Result<NodeId, StoreError> {
     let foreign = |reason: &str| StoreError::Foreign {
         path: path.to_owned(),
@@ -281,7 +276,7 @@ fn check_meta(path: &Path, database: &impl ReadableDatabase) -> Result<NodeId, S
     let value = meta
         .get(FILE)
         .map_err(|error| redb(error.into()))?
-        .ok_or_else(|| foreign("it does not say whose it is"))?;
+        .ok_or_else(|| foreign("it names no program"))?;
     let d = &mut Decoder::new(value.value());
     let fields = d.array().ok().flatten().unwrap_or(0);
     if fields < 3 || d.str().ok() != Some(APP) {
@@ -307,7 +302,7 @@ fn check_meta(path: &Path, database: &impl ReadableDatabase) -> Result<NodeId, S
     Ok(NodeId(server))
 }
 
-/// Hands out one node after the other, so that a million of them are never in memory twice.
+/// Passes on one node after the other, so that a million of them are never in memory twice.
 fn load_all(
     path: &Path,
     database: &Database,
@@ -357,25 +352,7 @@ fn load_all(
     Ok(count)
 }
 
-fn encode_page(entries: &[u8], out: &mut Vec<u8>) {
-    let written = (|| {
-        Encoder::new(out)
-            .array(2)?
-            .u8(PAGE_VERSION)?
-            .bytes(entries)?
-            .ok()
-    })();
-    debug_assert!(written.is_ok(), "a vector takes every byte");
-}
-
-/// The entries of a page; `None` if it is not one.
-pub(super) fn decode_page(bytes: &[u8]) -> Option<&[u8]> {
-    let d = &mut Decoder::new(bytes);
-    let known = d.array().ok()? == Some(2) && d.u8().ok()? == PAGE_VERSION;
-    let entries = d.bytes().ok()?;
-    (known && entries.len() == SeenPage::BYTES && d.position() == bytes.len()).then_some(entries)
-}
-
+/// The directory of a file; `.` if the path has none.
 pub(in crate::registry) fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
@@ -383,6 +360,7 @@ pub(in crate::registry) fn directory_of(path: &Path) -> PathBuf {
     }
 }
 
+/// The name under which a new file is created before it is renamed to `path`.
 fn beside(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_else(|| "registry".as_ref()));

@@ -1,4 +1,4 @@
-//! Why the store can't be used, and how to mend it.
+//! Errors of the store, each with its remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,8 @@ use std::path::{Path, PathBuf};
 /// Why the store can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory of the file is missing.
-    #[error("open {}: its directory does not exist; make it, or set registry.store.path", path.display())]
-    Directory {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("open {}: its directory does not exist; create it, or set registry.store.path", path.display())]
+    Directory { path: PathBuf },
     /// The process may not read or write the file or its directory.
     #[error(
         "open {}: user {user} may not read and write it; run: chown {user} {}",
@@ -19,62 +15,36 @@ pub enum StoreError {
         target.display()
     )]
     Permission {
-        /// The file.
         path: PathBuf,
-        /// What has the wrong owner: the file, or the directory in which it is to be made.
+        /// The file with the wrong owner, or the directory in which the file is to be created.
         target: PathBuf,
         /// The user id of this process.
         user: u32,
     },
-    /// Another process has the file open.
-    #[error("open {}: another process has it open; stop that one, or give each its own registry.store.path", path.display())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A registry's file whose content is broken.
-    #[error("read {}: it is damaged ({reason}); move it away to start anew, or restore a backup", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// Not a registry's file at all; it is never written to.
+    #[error("open {}: another process has it open; stop that process, or give each its own registry.store.path", path.display())]
+    Locked { path: PathBuf },
+    /// The file is a registry, but its content is broken.
+    #[error("read {}: it is damaged ({reason}); move it away to start with an empty registry, or restore a backup", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    /// The file is no registry; it is never written to.
     #[error("read {}: it is not a registry of hereabouts ({reason}); move it away, or set registry.store.path", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// Written by a later program.
+    Foreign { path: PathBuf, reason: String },
+    /// A later program wrote the file.
     #[error(
         "read {}: it has format {found} and this program knows up to {known}; use the newer program, or move the file away",
         path.display()
     )]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its format.
         found: u32,
-        /// The newest format that this program knows.
         known: u32,
     },
-    /// The disk, or the system, did not do it.
+    /// The system, or the disk, reported an error.
     #[error("write {}: {reason}", path.display())]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        reason: String,
-    },
-    /// The thread of the store could not be started, or ended by a defect.
+    Failed { path: PathBuf, reason: String },
+    /// The store's thread could not be started, or panicked.
     #[error("run the store: {reason}")]
-    Thread {
-        /// What happened.
-        reason: String,
-    },
+    Thread { reason: String },
 }
 
 impl StoreError {
@@ -139,7 +109,7 @@ impl StoreError {
     }
 }
 
-/// The user id of this process.
+/// Returns the user id of this process.
 fn user() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())

@@ -1,14 +1,17 @@
-//! The store: what survives.
+//! The store: it makes rows of the table durable.
 //!
-//! [`Writer`] owns a [`Store`] on a thread of its own. Batches wait in a bounded queue; each commit takes all that waits,
-//! up to a limit, and syncs it; then [`Progress`] tells the highest ticket that is durable. Who answers a node waits for
-//! the ticket of the batch with its row.
+//! [`Writer`] owns a [`Store`] on a thread of its own. Batches wait in a bounded queue. Each commit
+//! takes all waiting batches, up to a limit, and syncs them; then [`Progress`] reports the highest
+//! ticket that is durable. A node gets its acknowledgement only when the batch with its row is
+//! durable.
 //!
-//! A commit that fails is tried again, with pauses that grow, after the file was opened anew. Until it works nothing is
-//! acknowledged, the queue fills, and [`Writer::submit`] gives batches back: memory stays bounded.
+//! After a failed commit the file is opened again, and the commit is repeated with growing pauses.
+//! Until it succeeds no change is acknowledged, the queue fills, and [`Writer::submit`] returns
+//! batches: memory stays bounded.
 
 mod embedded;
 mod error;
+mod format;
 mod writer;
 
 #[cfg(test)]
@@ -21,9 +24,9 @@ pub use writer::{Failure, Full, Progress, Ticket, Writer};
 
 use super::Batch;
 
-/// Keeps rows. It blocks, and runs on a thread of its own.
+/// Keeps rows. Its methods block, so it runs on a thread of its own.
 pub trait Store: Send {
-    /// Writes batches in order, all or nothing, and returns once they are synced.
+    /// Writes all batches in order, or none of them, and returns once they are synced.
     fn commit(&mut self, batches: &[&Batch]) -> Result<(), StoreError>;
 
     /// Recovers after a failed commit.

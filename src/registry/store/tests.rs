@@ -25,12 +25,12 @@ fn error(path: &Path) -> StoreError {
     open(path).map(drop).expect_err("it must be refused")
 }
 
-fn wait_for(writer: &Writer, what: impl Fn(&Progress) -> bool) -> Progress {
+fn wait_for(writer: &Writer, condition: impl Fn(&Progress) -> bool) -> Progress {
     let progress = writer.progress();
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end {
         let state = progress.borrow().clone();
-        if what(&state) {
+        if condition(&state) {
             return state;
         }
         std::thread::yield_now();
@@ -39,7 +39,7 @@ fn wait_for(writer: &Writer, what: impl Fn(&Progress) -> bool) -> Progress {
 }
 
 #[test]
-fn what_was_committed_is_loaded() {
+fn committed_rows_are_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("registry.redb");
     let mut table = Table::new(Settings::default());
@@ -91,10 +91,10 @@ fn what_was_committed_is_loaded() {
 }
 
 #[test]
-fn new_file_is_private_and_made_whole() {
+fn new_file_is_private_and_complete() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("registry.redb");
-    // What a start that was killed half-way may leave.
+    // These files are what a start that was killed may leave behind.
     std::fs::write(directory.path().join(".registry.redb.new"), b"half").unwrap();
     std::fs::write(&path, b"").unwrap();
     let (_store, opened, _) = open(&path).unwrap();
@@ -123,12 +123,12 @@ fn file_that_is_open_elsewhere_is_refused() {
     let error = error(&path);
     assert!(matches!(error, StoreError::Locked { .. }));
     assert!(error.to_string().ends_with(
-        "another process has it open; stop that one, or give each its own registry.store.path"
+        "another process has it open; stop that process, or give each its own registry.store.path"
     ));
 }
 
 #[test]
-fn what_is_no_registry_is_refused_and_left_alone() {
+fn foreign_file_is_refused_and_not_changed() {
     let directory = tempfile::tempdir().unwrap();
     let text = directory.path().join("text");
     std::fs::write(
@@ -235,7 +235,7 @@ fn damaged_row_is_refused_by_its_number() {
 }
 
 #[test]
-fn missing_directory_and_missing_rights_say_how_to_mend_it() {
+fn missing_directory_and_missing_rights_name_a_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none/registry.redb");
     assert!(matches!(error(&path), StoreError::Directory { .. }));
@@ -250,7 +250,7 @@ fn missing_directory_and_missing_rights_say_how_to_mend_it() {
 }
 
 #[test]
-fn cut_or_scribbled_file_never_panics() {
+fn truncated_or_damaged_file_never_panics() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("registry.redb");
     let (mut store, ..) = open(&path).unwrap();
@@ -316,7 +316,7 @@ fn tickets_become_durable_in_order() {
     assert_eq!(open(&path).unwrap().2.len(), 50);
 }
 
-/// A store that does what a test tells it.
+/// A store whose results a test controls.
 struct Scripted {
     fails: Arc<AtomicBool>,
     gate: mpsc::Receiver<()>,
@@ -326,7 +326,7 @@ struct Scripted {
 
 impl Store for Scripted {
     fn commit(&mut self, batches: &[&Batch]) -> Result<(), StoreError> {
-        // A gate that is gone stands open.
+        // A gate whose sender was dropped is open.
         let _ = self.gate.recv();
         if self.fails.load(Ordering::SeqCst) {
             return Err(StoreError::Failed {
@@ -347,7 +347,8 @@ impl Store for Scripted {
     }
 }
 
-/// The gate stands first, so that it opens before the writer waits for its thread.
+/// The gate is the first field, so that it is dropped, and opens, before the writer waits for its
+/// thread.
 struct Script {
     gate: mpsc::Sender<()>,
     writer: Writer,
@@ -389,7 +390,7 @@ fn batch(slot: u32, bytes: usize) -> Batch {
 }
 
 #[test]
-fn failed_commit_is_told_tried_again_and_not_acknowledged() {
+fn failed_commit_is_reported_tried_again_and_not_acknowledged() {
     let mut script = scripted();
     script.fails.store(true, Ordering::SeqCst);
     script.writer.submit(batch(1, 10)).unwrap();
@@ -409,23 +410,23 @@ fn failed_commit_is_told_tried_again_and_not_acknowledged() {
 }
 
 #[test]
-fn full_queue_gives_the_batch_back() {
+fn full_queue_returns_the_batch() {
     let mut script = scripted();
-    let mut taken = 0;
+    let mut accepted = 0;
     let Full(back) = loop {
-        match script.writer.submit(batch(taken, 9 << 20)) {
-            Ok(_) => taken += 1,
+        match script.writer.submit(batch(accepted, 9 << 20)) {
+            Ok(_) => accepted += 1,
             Err(full) => break full,
         }
     };
-    assert_eq!(back.rows[0].slot, taken);
-    assert!((7..=9).contains(&taken), "{taken}");
+    assert_eq!(back.rows[0].slot, accepted);
+    assert!((7..=9).contains(&accepted), "{accepted}");
     assert!(!script.writer.has_room());
-    for _ in 0..taken {
+    for _ in 0..accepted {
         script.gate.send(()).unwrap();
     }
     wait_for(&script.writer, |progress| {
-        progress.durable == Ticket(u64::from(taken))
+        progress.durable == Ticket(u64::from(accepted))
     });
     let end = Instant::now() + Duration::from_secs(20);
     while !script.writer.has_room() {
@@ -437,7 +438,7 @@ fn full_queue_gives_the_batch_back() {
 }
 
 #[test]
-fn what_waits_goes_in_one_commit() {
+fn waiting_batches_are_written_in_one_commit() {
     let mut script = scripted();
     for slot in 0..100 {
         script.writer.submit(batch(slot, 10)).unwrap();
@@ -453,7 +454,7 @@ fn what_waits_goes_in_one_commit() {
 }
 
 #[test]
-fn shutdown_commits_what_waits() {
+fn shutdown_commits_waiting_batches() {
     let Script {
         mut writer,
         gate,
@@ -469,7 +470,7 @@ fn shutdown_commits_what_waits() {
 }
 
 #[test]
-fn shutdown_with_a_disk_that_fails_ends_with_its_error() {
+fn shutdown_with_a_failing_disk_returns_its_error() {
     let Script {
         mut writer,
         gate,
@@ -513,7 +514,7 @@ proptest! {
     #[test]
     fn row_decode_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let _ = row::decode(0, &bytes);
-        let _ = embedded::decode_page(&bytes);
+        let _ = format::decode_page(&bytes);
     }
 
     #[test]
@@ -525,7 +526,7 @@ proptest! {
         }
         bytes.truncate(cut.max(1));
         if let Ok(node) = row::decode(0, &bytes) {
-            // What decodes can be taken: the table holds its invariants by itself.
+            // The table must accept any row that decodes: it keeps its invariants by itself.
             let mut table = Table::new(Settings::default());
             table.load(now(0), node);
             while table.is_dirty() {
@@ -538,6 +539,6 @@ proptest! {
     #[test]
     fn seen_page_roundtrip(fill in any::<u8>(), length in 0usize..4000) {
         let bytes = vec![fill; length];
-        prop_assert!(embedded::decode_page(&bytes).is_none_or(|entries| entries.len() == SeenPage::BYTES));
+        prop_assert!(format::decode_page(&bytes).is_none_or(|entries| entries.len() == SeenPage::BYTES));
     }
 }

@@ -1,4 +1,7 @@
-//! The thread that owns the store.
+//! The thread that owns the store, and the queue of batches in front of it.
+//!
+//! [`Writer::submit`] takes batches without blocking, and [`Progress`] reports which of them are
+//! durable. A batch must never be reported as durable before it is synced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -15,44 +18,47 @@ use super::{Store, StoreError};
 use crate::model::NodeId;
 use crate::registry::{Batch, StoredNode};
 
-/// Batches that may wait: far above what one commit leaves time for, so that it is the bytes that bound.
-const QUEUE_BATCHES: usize = 4096;
-/// Bytes that may wait, the commit in work included: the times of a million nodes and some seconds of changes.
-const QUEUE_BYTES: usize = 64 << 20;
-/// Bytes of one commit: more of them make a sync no cheaper, and a commit should not hold those who wait for a second.
-const GROUP_BYTES: usize = 8 << 20;
-/// The first pause after a failed commit; doubled with each.
+/// The maximum number of batches that wait: far more than are submitted during one commit, so that
+/// the bytes are the real limit.
+const MAX_QUEUE_BATCHES: usize = 4096;
+/// The maximum number of bytes that wait, the running commit included: the renewal times of a
+/// million nodes and some seconds of changes.
+const MAX_QUEUE_BYTES: usize = 64 << 20;
+/// The maximum number of bytes of one commit: more bytes make a sync no cheaper, and nodes should
+/// not wait a second for a commit.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+/// The pause is doubled with each failed commit, beginning with twice this one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause: a disk that has room again is used within seconds.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Commits tried before a stop gives up.
-const LAST_ATTEMPTS: u32 = 3;
+/// The longest pause: a disk that has space again is used within seconds.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The number of failed commits after which a stop gives up.
+const MAX_ATTEMPTS_AT_STOP: u32 = 3;
 
-/// Numbers batches in the order in which they were taken; the first is 1.
+/// The number of a batch, in the order of submission; the first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub u64);
 
-/// How far the store is.
+/// The progress of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// This batch, and every one before it, is synced.
+    /// This batch and all batches before it are synced.
     pub durable: Ticket,
-    /// Commits done since the start.
+    /// The number of commits since the start.
     pub commits: u64,
-    /// Why the last commit failed; `None` when it worked.
+    /// Why the last commit failed; `None` if it succeeded.
     pub failure: Option<Failure>,
 }
 
-/// A commit that failed and is tried again.
+/// A commit that failed and will be tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What is wrong and how to mend it.
+    /// The error, with its remedy.
     pub reason: String,
-    /// Commits that failed since the last one that worked.
+    /// The number of failed commits since the last successful one.
     pub attempts: u32,
 }
 
-/// The queue is full: the batch comes back.
+/// The queue is full; the batch is returned.
 #[derive(Debug)]
 pub struct Full(pub Batch);
 
@@ -62,9 +68,8 @@ struct Job {
     batch: Batch,
 }
 
-/// Takes batches for the store.
 pub struct Writer {
-    /// `None` once stopping.
+    /// `None` once the writer stops.
     sender: Option<SyncSender<Job>>,
     progress: watch::Receiver<Progress>,
     last: Ticket,
@@ -79,7 +84,7 @@ struct Shared {
 }
 
 impl Writer {
-    /// Opens the embedded store, hands every node to `load`, and starts the thread.
+    /// Opens the embedded store, passes each node to `load`, and starts the thread.
     pub fn open(
         path: &Path,
         server: NodeId,
@@ -89,9 +94,9 @@ impl Writer {
         Ok((Self::start(Box::new(store))?, opened))
     }
 
-    /// Starts the thread over a store that is open.
+    /// Starts the thread with a store that is open.
     pub fn start(store: Box<dyn Store>) -> Result<Self, StoreError> {
-        let (sender, receiver) = sync_channel(QUEUE_BATCHES);
+        let (sender, receiver) = sync_channel(MAX_QUEUE_BATCHES);
         let (report, progress) = watch::channel(Progress::default());
         let shared = Arc::new(Shared::default());
         let actor = Actor {
@@ -115,10 +120,10 @@ impl Writer {
         })
     }
 
-    /// Takes a batch, without waiting; an empty one has the ticket of the one before.
+    /// Submits a batch without blocking. An empty batch gets the ticket of the batch before.
     ///
-    /// When the queue is full the batch comes back: [`crate::registry::Table::put_back`] it, and refuse changes until
-    /// there is room.
+    /// When the queue is full, the batch is returned: pass it to
+    /// [`crate::registry::Table::put_back`], and refuse changes until there is room.
     pub fn submit(&mut self, batch: Batch) -> Result<Ticket, Full> {
         if batch.is_empty() {
             return Ok(self.last);
@@ -148,22 +153,22 @@ impl Writer {
         }
     }
 
-    /// Whether the next batch would be taken, as far as bytes go.
+    /// Whether the limit of bytes allows another batch.
     pub fn has_room(&self) -> bool {
-        self.shared.queued.load(Ordering::Relaxed) < QUEUE_BYTES
+        self.shared.queued.load(Ordering::Relaxed) < MAX_QUEUE_BYTES
     }
 
-    /// The ticket of the last batch taken: once it is durable, all is.
+    /// The ticket of the last submitted batch: once it is durable, all batches are.
     pub fn last_ticket(&self) -> Ticket {
         self.last
     }
 
-    /// Tells of each commit.
+    /// Reports each commit.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
-    /// Commits what waits and closes the store. It blocks for as long as that takes.
+    /// Commits all waiting batches and closes the store. It blocks as long as this takes.
     pub fn shutdown(mut self) -> Result<(), StoreError> {
         self.stop()
     }
@@ -177,7 +182,7 @@ impl Writer {
         thread.thread().unpark();
         thread.join().unwrap_or_else(|_| {
             Err(StoreError::Thread {
-                reason: "its thread ended by a defect".to_owned(),
+                reason: "its thread panicked, which is a defect of hereabouts".to_owned(),
             })
         })
     }
@@ -203,7 +208,7 @@ impl Actor {
         while let Ok(first) = self.receiver.recv() {
             let mut bytes = first.bytes;
             let mut group = vec![first];
-            while bytes < GROUP_BYTES {
+            while bytes < MAX_GROUP_BYTES {
                 let Ok(job) = self.receiver.try_recv() else {
                     break;
                 };
@@ -216,37 +221,37 @@ impl Actor {
         Ok(())
     }
 
-    /// Commits a group, however often it takes; fails only when stopping.
+    /// Commits a group, with as many attempts as it needs. It fails only while the writer stops.
     fn commit(&mut self, group: &[Job]) -> Result<(), StoreError> {
         let batches: Vec<&Batch> = group.iter().map(|job| &job.batch).collect();
         let durable = group.last().map_or(Ticket(0), |job| job.ticket);
         let mut attempts = 0;
-        loop {
-            let attempt = self.attempt(attempts > 0, &batches);
-            let error = match attempt {
-                Ok(()) => break,
-                Err(error) => error,
-            };
+        while let Err(error) = self.attempt(attempts > 0, &batches) {
             attempts += 1;
             tracing::warn!(
                 attempts,
-                "failed to {error}; nothing is acknowledged until it works"
+                "failed to {error}; no change is acknowledged until a commit succeeds"
             );
             let reason = error.to_string();
             self.report
                 .send_modify(|progress| progress.failure = Some(Failure { reason, attempts }));
-            if attempts >= LAST_ATTEMPTS && self.shared.stopping.load(Ordering::Acquire) {
+            if attempts >= MAX_ATTEMPTS_AT_STOP && self.shared.stopping.load(Ordering::Acquire) {
                 return Err(error);
             }
             self.pause(
                 FIRST_PAUSE
                     .saturating_mul(1 << attempts.min(16))
-                    .min(LONGEST_PAUSE),
+                    .min(MAX_PAUSE),
             );
         }
         if attempts > 0 {
-            tracing::info!(attempts, "the store works again");
+            tracing::info!(attempts, "the registry's store works again");
         }
+        tracing::trace!(
+            batches = batches.len(),
+            ticket = durable.0,
+            "a commit is durable"
+        );
         self.report.send_modify(|progress| {
             progress.durable = durable;
             progress.commits += 1;
@@ -259,8 +264,9 @@ impl Actor {
         let store = &mut self.store;
         let run = || {
             if again {
-                // After a failed commit the database takes no other until it is opened anew. Rows are written as a
-                // whole, so a commit that did reach the disk may be written again.
+                // After a failed commit the database accepts no other until it is opened again.
+                // Rows are written as a whole, so a commit that did reach the disk may be written
+                // again.
                 store.reopen()?;
             }
             store.commit(batches)
@@ -272,7 +278,7 @@ impl Actor {
         })
     }
 
-    /// Waits; a stop ends the wait.
+    /// Waits; a stop ends the wait early.
     fn pause(&self, length: Duration) {
         let end = Instant::now() + length;
         loop {

@@ -1,7 +1,9 @@
-//! What nodes send: registers, renewals and goodbyes.
+//! Registers, renewals and goodbyes: whether they are accepted, and their effect.
 
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use tracing::{debug, trace};
 
 use super::cold::{CloneMark, Cold, Packed};
 use super::hot::{Hot, Presence, SeenEntry, Source};
@@ -9,18 +11,22 @@ use super::{Change, Outcome, Registration, RenewOutcome, Table, millis, now_ms};
 use crate::model::{Lease, NodeId, Now, Record, Timestamp};
 use crate::wire::v1::Refusal;
 
-/// How long a node that found the table full waits: room comes by nodes that go for good, which is rare.
+/// How long a node waits that found the table full: a place becomes free when a node is removed,
+/// which is rare.
 const FULL_WAIT: Duration = Duration::from_secs(60);
-/// Leases without a word after which one of two machines that share a node id counts as gone.
+/// After this many leases without a message, one of two machines that share a node id counts as
+/// switched off.
 pub(super) const CLONE_LEASES: u32 = 3;
 
 impl Table {
-    /// Takes a verified record; a record with lease 0 is a goodbye.
+    /// Registers a verified record; a record with lease 0 is a goodbye.
     pub fn register(&mut self, now: Now, registration: Registration) -> Outcome {
-        if registration.record.lease == Lease::ZERO {
+        let record = &registration.record;
+        if record.lease == Lease::ZERO {
             return self.goodbye(now, registration);
         }
-        let outcome = match self.slot_of(&registration.signed.node) {
+        let node = registration.signed.node;
+        let outcome = match self.slot_of(&node) {
             Some(slot) => self.register_known(now, slot, &registration),
             None => self.register_new(now, &registration),
         };
@@ -28,6 +34,7 @@ impl Table {
             Ok((slot, change)) => {
                 self.counters.registered += 1;
                 let lease = self.hot(slot).lease;
+                trace!(?node, name = %record.name, ?change, %lease, "a register is accepted");
                 Outcome::Accepted {
                     slot,
                     lease,
@@ -35,7 +42,16 @@ impl Table {
                     change,
                 }
             }
-            Err(refusal) => Outcome::Refused(refusal),
+            Err(refusal) => {
+                debug!(
+                    ?node,
+                    name = %record.name,
+                    peer = %registration.source,
+                    ?refusal,
+                    "a register is refused"
+                );
+                Outcome::Refused(refusal)
+            }
         }
     }
 
@@ -56,17 +72,9 @@ impl Table {
             ..Hot::free()
         };
         let slot = self.occupy(None, hot, Cold::new(registration, now.wall));
-        // Another tag than the last one who used the slot, so that times stored for that one are never taken for this.
-        let tag = self.seen.entry(slot).tag.wrapping_add(1);
-        self.seen.set(
-            slot,
-            SeenEntry {
-                tag,
-                ..SeenEntry::default()
-            },
-        );
+        self.seen.begin(slot);
         self.bind(now, slot, &record.name);
-        self.take(now, slot, registration);
+        self.set_registration(now, slot, registration);
         self.follow_addresses(now, slot, &record.addresses, registration.source, now.wall);
         self.plan(now, slot);
         Ok((slot, Change::Joined))
@@ -80,7 +88,8 @@ impl Table {
     ) -> Result<(u32, Change), Refusal> {
         let record = &registration.record;
         let present = self.is_present(slot);
-        // The acknowledgement of what is held was lost. It extends nothing: it may be a replay.
+        // The acknowledgement of the held register was lost. The lease is not extended: this may be
+        // a replay.
         if present && *self.cold(slot).signed.body() == *registration.signed.body {
             return Ok((slot, Change::Same));
         }
@@ -105,9 +114,9 @@ impl Table {
         cold.key = registration.key;
         if !present {
             let ended = cold.ended;
-            self.gone.remove(&(ended, slot));
+            self.absent.remove(&(ended, slot));
         }
-        self.take(now, slot, registration);
+        self.set_registration(now, slot, registration);
         moved |=
             self.follow_addresses(now, slot, &record.addresses, registration.source, confirmed);
         self.plan(now, slot);
@@ -119,12 +128,14 @@ impl Table {
         Ok((slot, change))
     }
 
-    /// Writes what every register changes.
-    fn take(&mut self, now: Now, slot: u32, registration: &Registration) {
+    /// Sets the fields that every register changes.
+    fn set_registration(&mut self, now: Now, slot: u32, registration: &Registration) {
         let record = &registration.record;
         let lease = record.lease.min(self.settings.max_lease);
         let hot = self.hot_mut(slot);
-        (hot.epoch, hot.base, hot.sequence) = (record.epoch, record.sequence, record.sequence);
+        hot.epoch = record.epoch;
+        hot.base = record.sequence;
+        hot.sequence = record.sequence;
         hot.source = Source::of(registration.source);
         hot.lease = lease;
         hot.expires = now_ms(now).saturating_add(millis(lease.duration()));
@@ -133,7 +144,7 @@ impl Table {
         self.mark(slot);
     }
 
-    /// Writes when a node was last seen.
+    /// Sets the time when a node was last seen to now.
     pub(super) fn touch(&mut self, now: Now, slot: u32) {
         let hot = self.hot(slot);
         let past_base = u32::try_from(hot.sequence.saturating_sub(hot.base)).unwrap_or(u32::MAX);
@@ -150,7 +161,8 @@ impl Table {
 
     fn check_order(&mut self, slot: u32, order: (u64, u64)) -> Result<(), Refusal> {
         let hot = self.hot(slot);
-        let (epoch, sequence) = (hot.epoch, hot.sequence);
+        let epoch = hot.epoch;
+        let sequence = hot.sequence;
         if order > (epoch, sequence) {
             return Ok(());
         }
@@ -168,10 +180,11 @@ impl Table {
         }
     }
 
-    /// Finds a second machine with the node's id.
+    /// Detects a second machine with the node's id.
     ///
-    /// A restart has a new boot and a higher epoch. Two machines run at once if a boot that was superseded sends
-    /// something newer, or if two boots have one epoch. What is not newer proves nothing, since it may be a replay.
+    /// A restart has a new boot and a higher epoch. Two machines run at once if a superseded boot
+    /// sends a newer message, or if two boots have the same epoch. A message that is not newer
+    /// proves nothing, since it may be a replay.
     fn check_clone(
         &mut self,
         now: Now,
@@ -181,7 +194,7 @@ impl Table {
         let record = &registration.record;
         let hot = self.hot(slot);
         let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
-        let heard = hot.expires.saturating_sub(millis(hot.lease.duration()));
+        let last_message = hot.expires.saturating_sub(millis(hot.lease.duration()));
         let present = self.is_present(slot);
         let newer = record.order() > (hot.epoch, hot.sequence);
         let same_epoch = record.epoch == hot.epoch;
@@ -197,8 +210,8 @@ impl Table {
         if !crossed {
             return Ok(());
         }
-        if now_ms(now) >= heard.saturating_add(quiet) {
-            // The one that is held was silent for so long that the other is the only one left.
+        if now_ms(now) >= last_message.saturating_add(quiet) {
+            // The machine that is held sent nothing for so long that only the other one still runs.
             self.cold_mut(slot).clone_sighting = None;
             return Ok(());
         }
@@ -206,17 +219,16 @@ impl Table {
             .clone_sighting
             .as_ref()
             .map_or(now.wall, |clone_sighting| clone_sighting.since);
-        let news = cold.clone_sighting.as_ref().is_none_or(|clone_sighting| {
+        let newer_sighting = cold.clone_sighting.as_ref().is_none_or(|clone_sighting| {
             clone_sighting.boot != record.boot || record.order() > clone_sighting.order
         });
         self.counters.clones += 1;
-        if news {
-            let (source, order) = (registration.source, record.order());
+        if newer_sighting {
             self.cold_mut(slot).clone_sighting = Some(Box::new(CloneMark {
                 boot: record.boot,
-                source,
-                order,
-                heard: now_ms(now),
+                source: registration.source,
+                order: record.order(),
+                last_refused: now_ms(now),
                 since,
             }));
             self.plan(now, slot);
@@ -224,20 +236,23 @@ impl Table {
         Err(Refusal::Cloned)
     }
 
-    /// Drops the node that is gone longest, if its name is free.
+    /// Removes the node that is absent longest, if its name is free. Returns whether a node was
+    /// removed.
     pub(super) fn evict(&mut self, now: Now) -> bool {
-        let Some(&(ended, slot)) = self.gone.first() else {
+        let Some(&(ended, slot)) = self.absent.first() else {
             return false;
         };
         if ended.saturating_add(millis(self.settings.release_after)) > now_ms(now) {
             return false;
         }
+        debug!(node = ?self.hot(slot).id, "evicting an absent node: the table is full");
         self.counters.evicted += 1;
         self.remove(slot);
         true
     }
 
-    /// Takes a renewal whose proof was checked. Allocates nothing while neither source nor state changes.
+    /// Renews a lease; the proof of the renewal was checked before. It allocates nothing while
+    /// neither source nor state changes.
     pub fn renew(
         &mut self,
         now: Now,
@@ -271,7 +286,8 @@ impl Table {
         }
         let lease = hot.lease;
         if repeated {
-            // Its acknowledgement was lost, or it is a replay: it extends nothing and moves nothing.
+            // The acknowledgement was lost, or this is a replay: neither the lease nor the source
+            // changes.
             return RenewOutcome::Renewed {
                 lease,
                 changed: false,
@@ -298,17 +314,19 @@ impl Table {
         RenewOutcome::Renewed { lease, changed }
     }
 
-    /// A renewal after the lease ran out: present again, with new intervals.
+    /// Makes a node present again whose renewal came after the end of its lease. New intervals
+    /// begin.
     fn revive(&mut self, now: Now, slot: u32) {
         let ended = self.cold(slot).ended;
-        self.gone.remove(&(ended, slot));
+        self.absent.remove(&(ended, slot));
         let addresses = self.node(slot).record().addresses;
         let source = self.hot(slot).source.address();
         self.follow_addresses(now, slot, &addresses, source, now.wall);
         self.plan(now, slot);
     }
 
-    /// Takes a verified goodbye. The last full record stays for look-ups; a renewal can't build on it any more.
+    /// Processes a verified goodbye. The last full record stays for look-ups, but a renewal can't
+    /// build on it any more.
     pub fn goodbye(&mut self, now: Now, registration: Registration) -> Outcome {
         let Some(slot) = self.slot_of(&registration.signed.node) else {
             return Outcome::Refused(Refusal::UnknownRecord);
@@ -329,9 +347,16 @@ impl Table {
         {
             return Outcome::Refused(refusal);
         }
+        trace!(
+            node = ?registration.signed.node,
+            name = %registration.record.name,
+            "a goodbye is accepted"
+        );
         let present = self.is_present(slot);
         let hot = self.hot_mut(slot);
-        (hot.epoch, hot.base, hot.sequence) = (order.0, order.1, order.1);
+        hot.epoch = registration.record.epoch;
+        hot.base = registration.record.sequence;
+        hot.sequence = registration.record.sequence;
         if present {
             self.touch(now, slot);
             self.end(now, slot, Presence::Left, now_ms(now), now.wall);
@@ -347,7 +372,7 @@ impl Table {
         }
     }
 
-    /// Makes a present node a gone one; its addresses were last confirmed at `confirmed`.
+    /// Makes a present node absent; its addresses were last confirmed at `confirmed`.
     pub(super) fn end(
         &mut self,
         now: Now,
@@ -358,8 +383,9 @@ impl Table {
     ) {
         self.hot_mut(slot).presence = presence;
         let cold = self.cold_mut(slot);
-        (cold.ended, cold.ended_at) = (ended, now.wall);
-        self.gone.insert((ended, slot));
+        cold.ended = ended;
+        cold.ended_at = now.wall;
+        self.absent.insert((ended, slot));
         self.close_all(now, slot, confirmed);
         self.mark(slot);
         self.plan(now, slot);

@@ -1,4 +1,4 @@
-//! What a renewal leaves alone.
+//! The fields of a node that a renewal does not change.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::registry::row;
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
-/// A slot that has no wake.
+/// The wake of a slot that is not in the time index.
 pub(super) const NEVER: i64 = i64::MAX;
 
 pub(super) struct Cold {
@@ -19,29 +19,30 @@ pub(super) struct Cold {
     pub(super) key: KeyId,
     /// Whether the name is bound to the node.
     pub(super) bound: bool,
-    /// By which protocol the node is known.
+    /// The protocol by which the node is known.
     pub(super) protocol: Protocol,
     pub(super) boot: u64,
     pub(super) previous_boot: Option<u64>,
     pub(super) first_seen: Timestamp,
-    /// When the lease was over, in ms by the monotonic clock; means nothing while the node is present.
+    /// When the lease ended, in ms by the monotonic clock; without meaning while the node is
+    /// present.
     pub(super) ended: i64,
-    /// The same for people.
+    /// The same time by the wall clock.
     pub(super) ended_at: Timestamp,
-    /// Its entry in the time index.
+    /// The node's entry in the time index.
     pub(super) wake: i64,
     pub(super) history: Vec<Span>,
     pub(super) former: Vec<Former>,
     pub(super) clone_sighting: Option<Box<CloneMark>>,
 }
 
-/// A name the node had before.
+/// A name that the node had before.
 pub(super) struct Former {
     pub(super) name: NodeName,
     pub(super) until: Timestamp,
-    /// The same in ms by the monotonic clock.
+    /// The same time in ms by the monotonic clock.
     pub(super) ended: i64,
-    /// Whether the name is still kept for the node.
+    /// Whether the name is still reserved for the node.
     pub(super) bound: bool,
 }
 
@@ -50,10 +51,10 @@ pub(super) struct CloneMark {
     /// The boot that is refused.
     pub(super) boot: u64,
     pub(super) source: SocketAddr,
-    /// The newest order of it that was refused: a replay of an older one proves nothing.
+    /// The newest order that was refused: a replay of an older message proves nothing.
     pub(super) order: (u64, u64),
-    /// When it was heard last, in ms by the monotonic clock.
-    pub(super) heard: i64,
+    /// When the last message was refused, in ms by the monotonic clock.
+    pub(super) last_refused: i64,
     pub(super) since: Timestamp,
 }
 
@@ -70,7 +71,8 @@ impl Packed {
     pub(super) fn new(record: &Record, signed: &SignedRecord) -> Self {
         let mut bytes = Vec::with_capacity(Self::SIGNATURE + signed.body.len() + 128);
         bytes.extend_from_slice(&signed.signature);
-        // A verified body is at most SignedRecord::MAX_BODY long; anything else is cut here rather than believed.
+        // A verified body is at most SignedRecord::MAX_BODY bytes long. A longer one is cut, so
+        // that `body` fits.
         let body = &signed.body[..signed.body.len().min(SignedRecord::MAX_BODY)];
         bytes.extend_from_slice(body);
         row::encode_detail(record, &mut bytes);

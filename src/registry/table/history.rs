@@ -1,22 +1,23 @@
-//! History: which address a node had from when to when.
+//! History: which address a node had, from when and until when.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::cold::Cold;
 use super::hot::{packed, unpacked};
 use super::{Table, millis, now_ms};
-use crate::model::{Address, Now, Timestamp};
-use crate::registry::row::{Interval, Seen};
+use crate::model::{Address, Evidence, Now, Timestamp};
+use crate::registry::row::Interval;
 
-/// An address, how it is known, and a slot that has or had it; announced ones stand first.
+/// An address, how it is known, and a slot that has or had it. Announced addresses sort before
+/// observed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AddressKey([u8; 21]);
 
 impl AddressKey {
-    pub(super) fn new(ip: [u8; 16], seen: Seen, slot: u32) -> Self {
+    pub(super) fn new(ip: [u8; 16], seen: Evidence, slot: u32) -> Self {
         let mut key = [0; 21];
         key[..16].copy_from_slice(&ip);
-        key[16] = u8::from(seen == Seen::Observed);
+        key[16] = u8::from(seen == Evidence::Observed);
         key[17..].copy_from_slice(&slot.to_be_bytes());
         Self(key)
     }
@@ -31,9 +32,9 @@ impl AddressKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) ip: [u8; 16],
-    /// When it began; the highest bit tells an observed address.
+    /// When the interval began; the highest bit is set for an observed address.
     from: u64,
-    /// When it ended; [`Span::OPEN`] while it runs.
+    /// When the interval ended; [`Span::OPEN`] while it is open.
     to: u64,
 }
 
@@ -42,7 +43,7 @@ impl Span {
     const OPEN: u64 = u64::MAX;
 
     pub(super) fn of(interval: Interval) -> Self {
-        let kind = if interval.seen == Seen::Observed {
+        let kind = if interval.evidence == Evidence::Observed {
             Self::OBSERVED
         } else {
             0
@@ -61,17 +62,17 @@ impl Span {
     pub(super) fn interval(self) -> Interval {
         Interval {
             ip: unpacked(self.ip),
-            seen: self.seen(),
+            evidence: self.seen(),
             from: self.from(),
             to: (!self.is_open()).then_some(Timestamp(self.to)),
         }
     }
 
-    pub(super) fn seen(self) -> Seen {
+    pub(super) fn seen(self) -> Evidence {
         if self.from & Self::OBSERVED == 0 {
-            Seen::Announced
+            Evidence::Announced
         } else {
-            Seen::Observed
+            Evidence::Observed
         }
     }
 
@@ -87,7 +88,7 @@ impl Span {
         (!self.is_open()).then_some(Timestamp(self.to))
     }
 
-    pub(super) fn is(self, ip: [u8; 16], seen: Seen) -> bool {
+    pub(super) fn is(self, ip: [u8; 16], seen: Evidence) -> bool {
         self.ip == ip && self.seen() == seen
     }
 
@@ -105,9 +106,10 @@ impl Span {
 }
 
 impl Table {
-    /// Makes the open intervals those of a record and a source; what is no longer held ends at `confirmed`.
+    /// Makes the open intervals those of a record and a source. Intervals of other addresses end at
+    /// `confirmed`.
     ///
-    /// Returns whether anything was opened or closed.
+    /// Returns whether any interval was opened or closed.
     pub(super) fn follow_addresses(
         &mut self,
         now: Now,
@@ -117,33 +119,30 @@ impl Table {
         confirmed: Timestamp,
     ) -> bool {
         let source = packed(source.ip().to_canonical());
-        let kept = |span: &Span| match span.seen() {
-            Seen::Announced => addresses
-                .iter()
-                .any(|address| packed(address.ip) == span.ip),
-            Seen::Observed => span.ip == source,
-        };
         let mut changed = false;
-        for span in self
-            .cold_mut(slot)
-            .history
-            .iter_mut()
-            .filter(|span| span.is_open() && !kept(span))
-        {
-            span.close(confirmed);
-            changed = true;
+        for span in &mut self.cold_mut(slot).history {
+            let held = match span.seen() {
+                Evidence::Announced => addresses
+                    .iter()
+                    .any(|address| packed(address.ip) == span.ip),
+                Evidence::Observed => span.ip == source,
+            };
+            if span.is_open() && !held {
+                span.close(confirmed);
+                changed = true;
+            }
         }
         for address in addresses {
-            changed |= self.open(now, slot, packed(address.ip), Seen::Announced);
+            changed |= self.open(now, slot, packed(address.ip), Evidence::Announced);
         }
-        changed |= self.open(now, slot, source, Seen::Observed);
+        changed |= self.open(now, slot, source, Evidence::Observed);
         if changed {
             self.prune(now, slot);
         }
         changed
     }
 
-    /// A source address that is another than before.
+    /// Makes the open observed interval that of a source address, which changed.
     pub(super) fn follow_source(
         &mut self,
         now: Now,
@@ -153,15 +152,15 @@ impl Table {
     ) {
         let ip = packed(source.to_canonical());
         for span in &mut self.cold_mut(slot).history {
-            if span.is_open() && span.seen() == Seen::Observed && span.ip != ip {
+            if span.is_open() && span.seen() == Evidence::Observed && span.ip != ip {
                 span.close(confirmed);
             }
         }
-        self.open(now, slot, ip, Seen::Observed);
+        self.open(now, slot, ip, Evidence::Observed);
         self.prune(now, slot);
     }
 
-    /// Closes all that is open.
+    /// Closes all open intervals.
     pub(super) fn close_all(&mut self, now: Now, slot: u32, confirmed: Timestamp) {
         self.cold_mut(slot)
             .history
@@ -171,10 +170,11 @@ impl Table {
         self.prune(now, slot);
     }
 
-    /// Opens the intervals again that a record had when its node was last present.
-    pub(super) fn open(&mut self, now: Now, slot: u32, ip: [u8; 16], seen: Seen) -> bool {
+    /// Opens an interval, unless one is open for this address. Returns whether it was opened.
+    pub(super) fn open(&mut self, now: Now, slot: u32, ip: [u8; 16], seen: Evidence) -> bool {
         let cold = self.cold_mut(slot);
-        // A wall clock that went back must not make intervals overlap: the new one begins where the last one ended.
+        // If the wall clock was set back, the new interval begins where the last one ended, so that
+        // they do not overlap.
         let mut from = now.wall.0 & !Span::OBSERVED;
         for span in cold.history.iter().filter(|span| span.is(ip, seen)) {
             match span.to() {
@@ -185,7 +185,7 @@ impl Table {
         let span = Span {
             ip,
             from: from
-                | if seen == Seen::Observed {
+                | if seen == Evidence::Observed {
                     Span::OBSERVED
                 } else {
                     0
@@ -197,21 +197,21 @@ impl Table {
         true
     }
 
-    /// Drops closed intervals that are too old or too many. Work on one node only.
+    /// Drops closed intervals of one node that are too old or too many. Returns whether any was
+    /// dropped.
     pub(super) fn prune(&mut self, now: Now, slot: u32) -> bool {
         let keep = self.settings.history;
         let before = self.cold(slot).history.len();
-        let too_old = |span: &Span| {
-            span.to()
-                .is_some_and(|to| keep.is_zero() || to.plus(keep) <= now.wall)
-        };
         let mut dropped: Vec<Span> = self
             .cold_mut(slot)
             .history
-            .extract_if(.., |span| too_old(span))
+            .extract_if(.., |span| {
+                span.to()
+                    .is_some_and(|to| keep.is_zero() || to.plus(keep) <= now.wall)
+            })
             .collect();
-        let most = self.settings.max_intervals_per_node;
-        while self.cold(slot).history.len() > most {
+        let limit = self.settings.max_intervals_per_node;
+        while self.cold(slot).history.len() > limit {
             let Some(oldest) = self.oldest_closed(slot) else {
                 break;
             };
@@ -219,13 +219,8 @@ impl Table {
             self.counters.intervals_dropped += 1;
         }
         for span in &dropped {
-            let (ip, seen) = (span.ip, span.seen());
-            if !self
-                .cold(slot)
-                .history
-                .iter()
-                .any(|other| other.is(ip, seen))
-            {
+            let history = &self.cold(slot).history;
+            if !history.iter().any(|other| other.is(span.ip, span.seen())) {
                 self.addresses.remove(&span.key(slot));
             }
         }
@@ -242,7 +237,7 @@ impl Table {
         closed.min().map(|(_, index)| index)
     }
 
-    /// When the oldest closed interval is old enough to go, in ms by the monotonic clock.
+    /// When the oldest closed interval is old enough to be dropped, in ms by the monotonic clock.
     pub(super) fn prune_at(&self, now: Now, cold: &Cold) -> Option<i64> {
         let oldest = cold.history.iter().filter_map(|span| span.to()).min()?;
         let wait = oldest.plus(self.settings.history).since(now.wall);

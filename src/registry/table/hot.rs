@@ -1,17 +1,17 @@
-//! What a renewal touches, and the renewal times as the store takes them.
+//! The fields of a node that a renewal changes, and the renewal times in the form of the store.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::model::{Lease, NodeId, State, Timestamp};
 
-/// What a renewal reads and writes of a node: two cache lines.
+/// The fields of a node that a renewal reads and writes: two cache lines.
 #[repr(align(64))]
 pub(super) struct Hot {
     pub(super) id: NodeId,
     pub(super) epoch: u64,
     /// The sequence number of the last full record or goodbye.
     pub(super) base: u64,
-    /// The sequence number of the last message taken.
+    /// The sequence number of the last accepted message.
     pub(super) sequence: u64,
     /// When the lease ends, in ms by the monotonic clock.
     pub(super) expires: i64,
@@ -28,7 +28,7 @@ const _: () = assert!(
     "a million nodes: each byte is a megabyte"
 );
 
-/// Whether a slot is in use, and how.
+/// Whether a slot is in use, and the state of its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
     Free,
@@ -118,10 +118,12 @@ pub(super) fn unpacked(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
 
-/// Renewal times of all slots, in the bytes that the store takes, a bit per page that is not stored yet.
+/// The renewal times of all slots as the bytes that the store keeps, with a bit for each page that
+/// is not stored yet. A flush copies pages and computes nothing.
 ///
-/// An entry has the slot's tag (2 bytes), when the node was last seen (6 bytes, ms since 1970), and how far its sequence
-/// number is past the base (4 bytes), each with the low byte first. So a flush copies pages and computes nothing.
+/// An entry is the slot's tag (2 bytes), the time when the node was last seen (6 bytes, ms since
+/// 1970), and the difference of its sequence number and the base (4 bytes), each with the low byte
+/// first.
 #[derive(Default)]
 #[allow(
     clippy::vec_box,
@@ -132,7 +134,6 @@ pub(super) struct SeenImage {
     dirty: Vec<u64>,
 }
 
-/// One slot's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SeenEntry {
     pub(crate) tag: u16,
@@ -141,7 +142,6 @@ pub(crate) struct SeenEntry {
 }
 
 impl SeenEntry {
-    /// Bytes of an entry.
     pub(crate) const BYTES: usize = 12;
 
     /// Reads an entry out of a page.
@@ -165,12 +165,12 @@ impl SeenEntry {
 }
 
 impl SeenImage {
-    /// Slots of a page: with them a page, its key and its CBOR head fit one 4 KiB page of the store.
+    /// The slots of a page: a page of this size, its key and its CBOR head fit into one 4 KiB page
+    /// of the store.
     pub(super) const SLOTS: usize = 256;
-    /// Bytes of a page.
     pub(super) const PAGE_BYTES: usize = Self::SLOTS * SeenEntry::BYTES;
 
-    /// Makes room for so many slots.
+    /// Makes room for this many slots.
     pub(super) fn grow(&mut self, slots: usize) {
         while self.pages.len() * Self::SLOTS < slots {
             self.pages.push(Box::new([0; Self::PAGE_BYTES]));
@@ -179,16 +179,35 @@ impl SeenImage {
     }
 
     pub(super) fn entry(&self, slot: u32) -> SeenEntry {
-        let (page, index) = (slot as usize / Self::SLOTS, slot as usize % Self::SLOTS);
+        let (page, index) = Self::place_of(slot);
         SeenEntry::read(&self.pages[page][..], index).unwrap_or_default()
     }
 
-    /// Writes an entry and notes its page.
+    /// Writes an entry and marks its page.
     pub(super) fn set(&mut self, slot: u32, entry: SeenEntry) {
-        let (page, index) = (slot as usize / Self::SLOTS, slot as usize % Self::SLOTS);
+        let (page, index) = Self::place_of(slot);
         let start = index * SeenEntry::BYTES;
         self.pages[page][start..start + SeenEntry::BYTES].copy_from_slice(&entry.bytes());
         self.mark(page);
+    }
+
+    /// Begins the entry of a slot's new node. Its tag differs from that of the slot's last node, so
+    /// that times stored for that node are never used for this one.
+    pub(super) fn begin(&mut self, slot: u32) {
+        let tag = self.entry(slot).tag.wrapping_add(1);
+        self.set(
+            slot,
+            SeenEntry {
+                tag,
+                ..SeenEntry::default()
+            },
+        );
+    }
+
+    /// The page of a slot, and the index of its entry there.
+    fn place_of(slot: u32) -> (usize, usize) {
+        let slot = slot as usize;
+        (slot / Self::SLOTS, slot % Self::SLOTS)
     }
 
     pub(super) fn mark(&mut self, page: usize) {
@@ -197,17 +216,17 @@ impl SeenImage {
         }
     }
 
-    /// Takes up to `most` pages that changed.
-    pub(super) fn take(&mut self, most: usize) -> Vec<(u32, Box<[u8]>)> {
-        let mut taken = Vec::new();
+    /// Takes at most `limit` pages that changed.
+    pub(super) fn take(&mut self, limit: usize) -> Vec<(u32, Box<[u8]>)> {
+        let mut changed = Vec::new();
         for (index, word) in self.dirty.iter_mut().enumerate() {
-            while *word != 0 && taken.len() < most {
+            while *word != 0 && changed.len() < limit {
                 let page = index * 64 + word.trailing_zeros() as usize;
                 *word &= *word - 1;
-                taken.push((page as u32, Box::from(&self.pages[page][..])));
+                changed.push((page as u32, Box::from(&self.pages[page][..])));
             }
         }
-        taken
+        changed
     }
 
     pub(super) fn is_dirty(&self) -> bool {

@@ -1,31 +1,44 @@
-//! The table: every node that a server knows, in memory. Pure.
+//! The table: all nodes that a server knows, in memory. Pure.
+//!
+//! Registers, renewals, goodbyes and unverified claims go in. Outcomes, look-ups, and rows for the
+//! store come out. The table must never block, read a clock, or walk over all nodes to process one
+//! message.
 //!
 //! # Rules
 //!
-//! - A node is its id, whatever its name or address. Its messages are ordered by `(epoch, sequence)`; what is not newer
-//!   is refused, except that the very register that is held is acknowledged again.
-//! - A name is bound to the first node id that registers it. It is free when its holder's lease has been over for
-//!   `release_after` (at once where that is zero), or by [`Table::forget`]. A node has one current name. When it takes
-//!   another, the old one stays bound to it for `release_after`, at most four of them, so that nobody hoards
-//!   names. History stays under the node id; look-ups by an old name still find it.
-//! - A lease runs by the monotonic clock. The wall clock is only shown, so that its jumps expire nobody.
-//! - What came by an ancestor's wire proves nothing ([`unverified`]): such a row is its name, it never takes a name from a node
-//!   that proves who it is, and gives way to one at once. Such rows have a limit of their own.
-//! - A node is present, expired or left. It goes for good when neither its name nor any history is to be kept, or, when
-//!   the table is full, once its name is free, the longest gone first. Who is present is never evicted.
+//! - A node is identified by its id, whatever its name or address. Its messages are ordered by
+//!   `(epoch, sequence)`. A message that is not newer is refused, except that a repetition of the
+//!   register that is held is acknowledged again.
+//! - A name is bound to the first node id that registers it. It is free once its holder's lease has
+//!   been over for `release_after` (at once if that is zero), or after [`Table::forget`]. A node
+//!   has one current name. When it takes another, the old one stays bound to it for
+//!   `release_after`. A node keeps four such names or fewer, so that it can't hoard names. History
+//!   belongs to the node id; look-ups by an old name still find it.
+//! - A lease runs by the monotonic clock. The wall clock is only shown, so its jumps expire no
+//!   node.
+//! - A claim by a legacy protocol proves nothing ([`unverified`]). Its row is identified by its
+//!   name. It never takes a name from an authenticated node, and yields its name to such a node at
+//!   once. Such rows have a limit of their own.
+//! - A node is present, expired or left. It is removed once neither its name nor any history is to
+//!   be kept. A full table removes nodes earlier: those whose name is free, the longest absent
+//!   first. A present node is never evicted.
 //!
-//! # Shape
+//! # Memory layout
 //!
-//! A node has a dense *slot*. What a renewal touches stands in [`hot::Hot`] (two cache lines) and in the page image that
-//! the store takes; the rest in [`cold::Cold`]. Every slot has at most one entry in the time index, its next *wake*: a
-//! renewal leaves it, and a wake that comes too early is set again. So nothing ever walks over all records.
+//! A node has a dense *slot*. The fields that a renewal changes are in [`hot::Hot`] (two cache
+//! lines) and in the page image for the store; all others are in [`cold::Cold`]. Each slot has at
+//! most one entry in the time index, its next *wake*. A renewal does not change it; a wake that
+//! comes too early is planned again.
 
 mod admit;
 mod cold;
+mod counters;
 mod history;
 mod hot;
-mod look;
+mod lookup;
 mod names;
+mod node_ref;
+mod outcome;
 mod stored;
 mod time;
 mod unverified;
@@ -34,43 +47,45 @@ mod unverified;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hashbrown::HashTable;
 use zeroize::Zeroize;
 
-pub use look::{CloneSighting, Filter, NodeRef};
+pub use counters::Counters;
+pub use lookup::Filter;
+pub use node_ref::{CloneSighting, NodeRef};
+pub use outcome::{Change, Forgotten, Outcome, Registration, RenewOutcome};
 pub(crate) use stored::merge_seen;
 pub use stored::{Batch, Row, SEEN_EVERY, SeenPage};
 pub use unverified::{ClaimOutcome, Imported, UnverifiedClaim};
 
-use crate::model::{Lease, NodeId, NodeName, Now, Record};
-use crate::wire::KeyId;
-use crate::wire::v1::{Refusal, SignedRecord};
+use crate::model::{Lease, NodeId, NodeName, Now};
 use cold::Cold;
 use history::AddressKey;
 use hot::{Hot, Presence, SeenImage};
 
-/// Names that a node keeps beside its current one; the oldest goes first.
+/// The maximum number of names that a node keeps beside its current one; the oldest is dropped
+/// first.
 pub(super) const MAX_FORMER: usize = 4;
-/// Slots that a table can have at all: bounds what a damaged store or a setting can make it allocate.
+/// The maximum number of slots of any table: it limits the memory that a damaged store or a setting
+/// can make the table allocate.
 pub(super) const MAX_SLOTS: usize = 1 << 24;
 
-/// What a table goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The longest lease granted.
+    /// The longest lease that is granted.
     pub max_lease: Lease,
     /// How long a closed interval is kept; zero keeps none.
     pub history: Duration,
-    /// How long after the end of its holder's lease a name is kept for it.
+    /// How long a name stays reserved for its holder after the end of the holder's lease.
     pub release_after: Duration,
-    /// The most nodes, present and gone together.
+    /// The maximum number of nodes, present and absent together.
     pub max_nodes: usize,
-    /// The most history intervals of one node; the oldest closed one goes first.
+    /// The maximum number of history intervals of one node; the oldest closed one is dropped first.
     pub max_intervals_per_node: usize,
-    /// The most nodes that are known by an unauthenticated wire alone, present and gone together.
+    /// The maximum number of nodes that are known by a legacy protocol only, present and absent
+    /// together.
     pub max_unverified: usize,
 }
 
@@ -82,146 +97,36 @@ impl Default for Settings {
             release_after: Duration::from_secs(30 * 86_400),
             max_nodes: 1 << 20,
             max_intervals_per_node: 512,
-            // A household or an office has hundreds; whoever makes names up fills this much and no more.
+            // A household or an office has hundreds. A peer that invents names fills this many rows
+            // and no more.
             max_unverified: 4096,
         }
     }
 }
 
-/// A verified record on its way into the table.
-#[derive(Debug, Clone)]
-pub struct Registration {
-    /// The record.
-    pub record: Record,
-    /// The same as it was signed; its signature and node id are verified already.
-    pub signed: SignedRecord,
-    /// Where the datagram came from.
-    pub source: SocketAddr,
-    /// The channel key that sealed the datagram.
-    pub key: KeyId,
-}
-
-/// What became of a register or a goodbye.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Taken. To be acknowledged once it is durable.
-    Accepted {
-        /// The node's slot.
-        slot: u32,
-        /// The lease granted.
-        lease: Lease,
-        /// Whether there is something new to store. If not, it is a retransmission: to be acknowledged once all that
-        /// was submitted before is durable, since the first copy may still be on its way to the disk.
-        changed: bool,
-        /// What it means for those who watch.
-        change: Change,
-    },
-    /// Not taken.
-    Refused(Refusal),
-}
-
-/// What a message changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    Same,
-    /// The node is new.
-    Joined,
-    /// The node was gone and is back.
-    Returned,
-    /// Its name, an address, or the source address is another.
-    Moved,
-    /// Its record is newer, with the same name and addresses.
-    Updated,
-    /// It said goodbye.
-    Left,
-}
-
-/// What became of a renewal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RenewOutcome {
-    /// The lease runs anew.
-    Renewed {
-        /// The lease granted.
-        lease: Lease,
-        /// Whether a row must be stored: the source address is another, or the node was expired.
-        changed: bool,
-    },
-    /// The record it builds on is not held.
-    Unknown,
-    /// A newer message was taken.
-    Outdated {
-        /// The epoch held.
-        epoch: u64,
-        /// The sequence number held.
-        sequence: u64,
-    },
-}
-
-/// What [`Table::forget`] dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forgotten {
-    /// The node that held the name.
-    pub node: NodeId,
-    /// Whether its record and history are gone too; otherwise only the name was taken from it, since it goes by another.
-    pub record: bool,
-}
-
-/// What happened so far, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Registers refused since another node id holds the name.
-    pub name_conflicts: u64,
-    /// Registers refused since two machines use the node id.
-    pub clones: u64,
-    /// Registers, renewals and goodbyes refused since a newer one was taken.
-    pub outdated: u64,
-    /// Registers refused since the table is full of nodes that can't be evicted.
-    pub full: u64,
-    /// Nodes gone long enough that were dropped to make room.
-    pub evicted: u64,
-    /// History intervals dropped since a node had too many.
-    pub intervals_dropped: u64,
-    /// Former names dropped since a node had too many.
-    pub names_dropped: u64,
-    /// Leases that ran out.
-    pub expired: u64,
-    /// Registers taken.
-    pub registered: u64,
-    /// Renewals taken.
-    pub renewed: u64,
-    /// Rows of the store that did not fit the rest of it, and were mended or left out.
-    pub load_conflicts: u64,
-    /// Unauthenticated claims of names taken.
-    pub unverified_taken: u64,
-    /// Unauthenticated claims refused since a node that proves who it is holds the name.
-    pub unverified_owned: u64,
-    /// Unauthenticated claims refused since there are too many such names, in all or from one address.
-    pub unverified_full: u64,
-}
-
-/// All nodes a server knows.
 pub struct Table {
     settings: Settings,
     /// Slots by node id.
     ids: HashTable<u32>,
     hot: Vec<Hot>,
-    /// One per slot; `None` where the slot is free.
+    /// One per slot; `None` if the slot is free.
     cold: Vec<Option<Cold>>,
     free: Vec<u32>,
-    /// Who holds a name, as its current one or as a former one that is still kept for it.
+    /// The holder of each name, as its current name or as a former one that is still reserved for
+    /// it.
     names: BTreeMap<NodeName, u32>,
-    /// Who had a name: former names of renamed nodes, and names taken over by another node.
-    had: BTreeSet<(NodeName, u32)>,
-    /// One entry per address, kind and slot with any interval in history.
+    /// Nodes that had a name before: former names of renamed nodes, and names that another node
+    /// took over.
+    past_names: BTreeSet<(NodeName, u32)>,
+    /// One entry for each address, kind and slot that has an interval in the history.
     addresses: BTreeSet<AddressKey>,
-    /// When to look at a slot again, in ms by the monotonic clock.
+    /// When each slot has something due, in ms by the monotonic clock.
     wakes: BTreeSet<(i64, u32)>,
     /// Nodes that are not present, by the end of their lease.
-    gone: BTreeSet<(i64, u32)>,
-    /// Slots of nodes that are known by an unauthenticated wire alone.
+    absent: BTreeSet<(i64, u32)>,
+    /// Slots of nodes that are known by a legacy protocol only.
     unverified: BTreeSet<u32>,
-    /// What the store holds of renewal times, always up to date.
+    /// The renewal times in the form of the store, always up to date.
     seen: SeenImage,
     /// Slots whose row is to be stored or deleted.
     dirty: VecDeque<u32>,
@@ -229,7 +134,6 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -238,10 +142,10 @@ impl Table {
             cold: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
-            had: BTreeSet::new(),
+            past_names: BTreeSet::new(),
             addresses: BTreeSet::new(),
             wakes: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            absent: BTreeSet::new(),
             unverified: BTreeSet::new(),
             seen: SeenImage::default(),
             dirty: VecDeque::new(),
@@ -249,34 +153,27 @@ impl Table {
         }
     }
 
-    /// Takes other settings; they count for what comes from now on, and for names and history already held.
-    pub fn apply(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
-    /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// How many nodes are known, present and gone.
+    /// The number of known nodes, present and absent.
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "no caller asks whether a registry is empty"
+    )]
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// The most nodes that are taken.
+    /// The maximum number of nodes that the table accepts.
     pub fn capacity(&self) -> usize {
         self.settings.max_nodes.min(MAX_SLOTS)
     }
 
-    /// Whether no node is known.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    /// How many nodes are present.
+    /// The number of present nodes.
     pub fn present(&self) -> usize {
-        self.ids.len() - self.gone.len()
+        self.ids.len() - self.absent.len()
     }
 
     /// The key that proves a node's renewals, if it was set since the start and the node is known.
@@ -285,7 +182,7 @@ impl Table {
         hot.has_key.then_some(&hot.renewal_key)
     }
 
-    /// Keeps the key that proves a node's renewals; false if the node is not known.
+    /// Keeps the key that proves a node's renewals. Returns false if the node is not known.
     pub fn set_renewal_key(&mut self, node: &NodeId, key: [u8; 32]) -> bool {
         let Some(slot) = self.slot_of(node) else {
             return false;
@@ -330,7 +227,7 @@ impl Table {
             .expect("a slot in an index is in use")
     }
 
-    /// Puts a new node into a slot: `wanted`, if it is free, or any.
+    /// Puts a new node into the slot `wanted`, which must be free, or into any free slot.
     fn occupy(&mut self, wanted: Option<u32>, hot: Hot, cold: Cold) -> u32 {
         let slot = match wanted {
             Some(slot) => {
@@ -364,9 +261,9 @@ impl Table {
         self.seen.grow(self.hot.len());
     }
 
-    /// Drops a node and all that is known of it.
+    /// Removes a node with its names and history.
     fn remove(&mut self, slot: u32) {
-        self.unlist_all(slot);
+        self.release_all(slot);
         let id = self.hot(slot).id;
         if let Ok(entry) = self.ids.find_entry(hash_of(&id), |other| *other == slot) {
             entry.remove();
@@ -375,7 +272,7 @@ impl Table {
             return;
         };
         self.wakes.remove(&(cold.wake, slot));
-        self.gone.remove(&(cold.ended, slot));
+        self.absent.remove(&(cold.ended, slot));
         self.unverified.remove(&slot);
         for span in &cold.history {
             self.addresses.remove(&span.key(slot));
@@ -390,7 +287,7 @@ impl Table {
         self.mark(slot);
     }
 
-    /// Notes that a slot's row is to be stored or deleted.
+    /// Marks a slot's row as to be stored or deleted.
     fn mark(&mut self, slot: u32) {
         if !std::mem::replace(&mut self.hot_mut(slot).dirty, true) {
             self.dirty.push_back(slot);
@@ -419,14 +316,14 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// A node id is a curve point, as good as random: any eight bytes of it are a hash, multiplied so that the bits that
-/// [`HashTable`] looks at differ as well.
+/// Hashes a node id. It is a curve point, as good as random, so a fast hash without a secret
+/// suffices. The hash multiplies, so that the bits that [`HashTable`] uses differ as well.
 fn hash_of(node: &NodeId) -> u64 {
     use std::hash::BuildHasher;
     rustc_hash::FxBuildHasher.hash_one(node.0)
 }
 
-/// A monotonic time in ms.
+/// A duration in ms, small enough that sums of a few do not overflow.
 fn millis(elapsed: Duration) -> i64 {
     i64::try_from(elapsed.as_millis())
         .unwrap_or(i64::MAX / 4)

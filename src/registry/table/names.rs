@@ -1,11 +1,14 @@
-//! Who holds a name, and who had it.
+//! Names: which node holds a name, and which nodes had it before.
+
+use tracing::debug;
 
 use super::cold::Former;
 use super::{MAX_FORMER, Table, millis, now_ms};
 use crate::model::{NodeId, NodeName, Now};
 
 impl Table {
-    /// Whether `slot` may take a name; else who holds it. A `slot` of `None` is a node that is not in the table yet.
+    /// The authenticated node that keeps a name from `slot`, if any. A `slot` of `None` is a node
+    /// that is not in the table yet.
     pub(super) fn name_holder(
         &self,
         now: Now,
@@ -14,16 +17,17 @@ impl Table {
     ) -> Option<NodeId> {
         let holder = *self.names.get(name)?;
         let held = Some(holder) != slot
-            && self.proves_itself(holder)
+            && self.is_authenticated(holder)
             && !self.is_released(now, holder, name);
         held.then(|| self.hot(holder).id)
     }
 
-    /// Whether a node is known by a wire on which nodes prove who they are.
-    pub(super) fn proves_itself(&self, slot: u32) -> bool {
+    /// Whether a node is known by a protocol that authenticates nodes.
+    pub(super) fn is_authenticated(&self, slot: u32) -> bool {
         self.cold(slot).protocol.is_authenticated()
     }
 
+    /// Whether a name is no longer reserved for its holder.
     pub(super) fn is_released(&self, now: Now, holder: u32, name: &NodeName) -> bool {
         let cold = self.cold(holder);
         let ended = if cold.name == *name {
@@ -39,14 +43,19 @@ impl Table {
         })
     }
 
-    /// Binds a name that [`Self::name_holder`] found free.
+    /// Binds a name to a node; [`Self::name_holder`] must have found it free.
     pub(super) fn bind(&mut self, now: Now, slot: u32, name: &NodeName) {
-        match self.names.insert(name.clone(), slot) {
-            Some(before) if before != slot => {
-                self.lose(before, name);
-                self.outrank(now, before);
-            }
-            _ => {}
+        if let Some(before) = self.names.insert(name.clone(), slot)
+            && before != slot
+        {
+            debug!(
+                %name,
+                node = ?self.hot(slot).id,
+                before = ?self.hot(before).id,
+                "a node takes over a name"
+            );
+            self.unbind(before, name);
+            self.end_unverified(now, before);
         }
         if let Some(index) = self
             .cold(slot)
@@ -56,28 +65,28 @@ impl Table {
         {
             self.cold_mut(slot).former.remove(index);
         }
-        self.had.remove(&(name.clone(), slot));
+        self.past_names.remove(&(name.clone(), slot));
         self.cold_mut(slot).bound = true;
     }
 
-    /// Notes that a node lost a name to another.
-    fn lose(&mut self, slot: u32, name: &NodeName) {
+    /// Records that a node lost a name to another node.
+    fn unbind(&mut self, slot: u32, name: &NodeName) {
         let cold = self.cold_mut(slot);
         if cold.name == *name {
             cold.bound = false;
         } else if let Some(former) = cold.former.iter_mut().find(|former| former.name == *name) {
             former.bound = false;
         }
-        self.had.insert((name.clone(), slot));
+        self.past_names.insert((name.clone(), slot));
         self.mark(slot);
     }
 
-    /// Gives a node another name; the old one becomes a former one.
+    /// Gives a node another name; the old one becomes a former name.
     pub(super) fn rename(&mut self, now: Now, slot: u32, name: &NodeName) {
         let cold = self.cold_mut(slot);
         let old = std::mem::replace(&mut cold.name, name.clone());
         let bound = std::mem::replace(&mut cold.bound, false);
-        // An earlier time under the same name gives way to the latest.
+        // If the node had the same name earlier, only the latest time is kept.
         cold.former.retain(|former| former.name != old);
         cold.former.push(Former {
             name: old.clone(),
@@ -85,7 +94,7 @@ impl Table {
             ended: now_ms(now),
             bound,
         });
-        self.had.insert((old, slot));
+        self.past_names.insert((old, slot));
         self.bind(now, slot, name);
         if self.cold(slot).former.len() > MAX_FORMER {
             self.counters.names_dropped += 1;
@@ -98,16 +107,16 @@ impl Table {
         self.release(slot, &former.name);
     }
 
-    /// Takes a name out of the indexes as far as it points to this slot.
+    /// Removes a name from the indexes, as far as it refers to this slot.
     fn release(&mut self, slot: u32, name: &NodeName) {
         if self.names.get(name) == Some(&slot) {
             self.names.remove(name);
         }
-        self.had.remove(&(name.clone(), slot));
+        self.past_names.remove(&(name.clone(), slot));
     }
 
-    /// Takes all names of a slot out of the indexes.
-    pub(super) fn unlist_all(&mut self, slot: u32) {
+    /// Removes all names of a slot from the indexes.
+    pub(super) fn release_all(&mut self, slot: u32) {
         while !self.cold(slot).former.is_empty() {
             self.drop_former(slot, 0);
         }
@@ -115,9 +124,9 @@ impl Table {
         self.release(slot, &name);
     }
 
-    /// Drops the node that holds a name, with its history, and so frees the name.
+    /// Frees a name: removes the node that holds it, with its history.
     ///
-    /// If the node goes by another name by now, only the name is freed.
+    /// If the node has another current name, only the name is freed.
     pub fn forget(&mut self, name: &NodeName) -> Option<super::Forgotten> {
         let slot = *self.names.get(name)?;
         let node = self.hot(slot).id;

@@ -1,6 +1,8 @@
-//! To the store and back.
+//! Rows for the store, and nodes from the store.
 
 use std::time::Duration;
+
+use tracing::debug;
 
 use super::cold::{Cold, Former, NEVER, Packed};
 use super::history::Span;
@@ -9,17 +11,18 @@ use super::{MAX_FORMER, MAX_SLOTS, Table, millis, now_ms};
 use crate::model::{Now, Timestamp};
 use crate::registry::row::{self, RowParts, StoredNode};
 
-/// How often renewal times go to the store: what a crash can lose of them stays under a second.
+/// How often renewal times are stored: a crash loses less than a second of them.
 pub const SEEN_EVERY: Duration = Duration::from_millis(500);
-/// Rows of one batch: with the longest rows a batch stays in the megabytes.
-const BATCH_ROWS: usize = 4096;
-/// Pages of renewal times in one batch: 12 MiB, the times of a million nodes.
-const BATCH_PAGES: usize = 4096;
+/// The maximum number of rows of one batch: even with the longest rows a batch has megabytes, not
+/// more.
+const MAX_BATCH_ROWS: usize = 4096;
+/// The maximum number of pages of renewal times in one batch: 12 MiB, the times of a million nodes.
+const MAX_BATCH_PAGES: usize = 4096;
 
 /// Rows for the store, to be committed together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Rows to write or delete, each slot once.
+    /// Rows to write or delete; each slot occurs once.
     pub rows: Vec<Row>,
     /// Renewal times to write.
     pub seen: Vec<SeenPage>,
@@ -28,9 +31,8 @@ pub struct Batch {
 /// A row to write or delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The slot.
     pub slot: u32,
-    /// The row's bytes; `None` deletes it.
+    /// The row's bytes; `None` deletes the row.
     pub value: Option<Box<[u8]>>,
 }
 
@@ -39,24 +41,20 @@ pub struct Row {
 pub struct SeenPage {
     /// The page's number.
     pub page: u32,
-    /// Its bytes.
     pub entries: Box<[u8]>,
 }
 
 impl SeenPage {
-    /// Slots of a page.
     pub const SLOTS: usize = SeenImage::SLOTS;
-    /// Bytes of a page.
     pub const BYTES: usize = SeenImage::PAGE_BYTES;
 }
 
 impl Batch {
-    /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.seen.is_empty()
     }
 
-    /// Its size in memory, about.
+    /// The approximate size in memory.
     pub fn bytes(&self) -> usize {
         let rows = self
             .rows
@@ -71,12 +69,12 @@ impl Batch {
     }
 }
 
-/// Renewal times that the store holds of one slot.
+/// Applies the renewal time of a stored page to the node of a stored row.
 pub(crate) fn merge_seen(node: &mut StoredNode, page: &[u8]) {
     let Some(entry) = SeenEntry::read(page, node.slot as usize % SeenImage::SLOTS) else {
         return;
     };
-    // A page older than the row, or of another node that had the slot, says nothing.
+    // A page that is older than the row, or of another node that had the slot, does not count.
     if entry.tag == node.tag && entry.last_seen >= node.last_seen {
         node.last_seen = entry.last_seen;
         node.sequence = node
@@ -86,12 +84,13 @@ pub(crate) fn merge_seen(node: &mut StoredNode, page: &[u8]) {
 }
 
 impl Table {
-    /// Takes rows that changed and are not in the store yet: at most some thousands, so call it until it is empty.
+    /// Takes rows that changed and were not taken yet: at most some thousands, so call it until the
+    /// batch is empty.
     ///
-    /// A batch that the store does not take goes back by [`Self::put_back`].
+    /// Return a batch that the store does not accept by [`Self::put_back`].
     pub fn take_dirty(&mut self) -> Batch {
-        let mut rows = Vec::with_capacity(self.dirty.len().min(BATCH_ROWS));
-        while rows.len() < BATCH_ROWS {
+        let mut rows = Vec::with_capacity(self.dirty.len().min(MAX_BATCH_ROWS));
+        while rows.len() < MAX_BATCH_ROWS {
             let Some(slot) = self.dirty.pop_front() else {
                 break;
             };
@@ -109,9 +108,10 @@ impl Table {
         }
     }
 
-    /// Takes renewal times that changed; to be called every [`SEEN_EVERY`], when the last such batch is durable.
+    /// Takes renewal times that changed. Call it every [`SEEN_EVERY`], once the last such batch is
+    /// durable.
     pub fn take_seen(&mut self) -> Batch {
-        let pages = self.seen.take(BATCH_PAGES);
+        let pages = self.seen.take(MAX_BATCH_PAGES);
         Batch {
             rows: Vec::new(),
             seen: pages
@@ -121,22 +121,22 @@ impl Table {
         }
     }
 
-    /// Whether rows wait to be taken.
+    /// Whether there are rows to take.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    /// How many times [`Self::take_dirty`] gives something now.
+    /// How many batches [`Self::take_dirty`] has now.
     pub fn dirty_batches(&self) -> usize {
-        self.dirty.len().div_ceil(BATCH_ROWS)
+        self.dirty.len().div_ceil(MAX_BATCH_ROWS)
     }
 
-    /// Whether renewal times wait to be taken.
+    /// Whether there are renewal times to take.
     pub fn is_seen_dirty(&self) -> bool {
         self.seen.is_dirty()
     }
 
-    /// Notes again what the store did not take.
+    /// Marks the content of a batch again that the store did not accept.
     pub fn put_back(&mut self, batch: Batch) {
         for row in batch.rows {
             if (row.slot as usize) < self.hot.len() {
@@ -188,51 +188,37 @@ impl Table {
         )
     }
 
-    /// Takes a node from the store at start; to be called in the order of slots, before anything else.
+    /// Loads a node from the store at start; to be called in the order of slots, before anything
+    /// else.
     ///
-    /// Who was present when the server stopped gets a fresh lease, so that a short outage of the server cuts nobody's
-    /// history. What does not fit what was loaded before is mended and counted.
+    /// A node that was present when the server stopped gets a fresh lease, so that a short outage
+    /// of the server interrupts no history. A row that contradicts rows loaded before is corrected
+    /// or skipped, and counted.
     pub fn load(&mut self, now: Now, stored: StoredNode) {
         let known = self.slot_of(&stored.signed.node).is_some();
         let wanted = stored.slot as usize;
         let fits = wanted >= self.hot.len() && wanted < MAX_SLOTS;
         if known || (!fits && self.hot.len() >= MAX_SLOTS) {
+            debug!(
+                node = ?stored.signed.node,
+                name = %stored.record.name,
+                slot = stored.slot,
+                known,
+                "skipped a row of the store: its node is known, or no slot is left"
+            );
             self.counters.load_conflicts += 1;
             return;
         }
         let presence = Presence::of(stored.state);
-        let mut hot = Hot {
-            id: stored.signed.node,
-            presence,
-            lease: stored.lease,
-            ..Hot::free()
-        };
-        (hot.epoch, hot.base, hot.sequence) = (stored.epoch, stored.base, stored.sequence);
-        hot.source = Source::of(stored.source);
-        hot.expires = now_ms(now).saturating_add(millis(stored.lease.duration()));
         let ended = elapsed_at(now, stored.ended);
-        let cold = Cold {
-            name: stored.record.name.clone(),
-            signed: Packed::new(&stored.record, &stored.signed),
-            key: stored.key,
-            bound: false,
-            protocol: stored.protocol,
-            boot: stored.record.boot,
-            previous_boot: stored.previous_boot,
-            first_seen: stored.first_seen,
-            ended,
-            ended_at: stored.ended,
-            wake: NEVER,
-            history: stored.history.iter().copied().map(Span::of).collect(),
-            former: Vec::new(),
-            clone_sighting: None,
-        };
+        let hot = stored_hot(now, &stored);
+        let cold = stored_cold(&stored, ended);
         let slot = self.occupy(fits.then_some(stored.slot), hot, cold);
         if !stored.protocol.is_authenticated() {
             self.unverified.insert(slot);
         }
         if presence != Presence::Present {
-            self.gone.insert((ended, slot));
+            self.absent.insert((ended, slot));
         }
         let past_base =
             u32::try_from(stored.sequence.saturating_sub(stored.base)).unwrap_or(u32::MAX);
@@ -244,16 +230,16 @@ impl Table {
                 past_base,
             },
         );
-        for span in self.cold(slot).history.clone() {
-            self.addresses.insert(span.key(slot));
-        }
-        if presence != Presence::Present
-            && self.cold(slot).history.iter().any(|span| span.is_open())
-        {
-            self.close_all(now, slot, stored.last_seen);
-        }
+        self.load_history(now, slot, stored.last_seen);
         self.load_names(now, slot, &stored);
         if !fits {
+            debug!(
+                node = ?stored.signed.node,
+                name = %stored.record.name,
+                slot,
+                stored_slot = stored.slot,
+                "moved a row of the store to another slot"
+            );
             self.counters.load_conflicts += 1;
             self.mark(slot);
             if wanted < self.hot.len() {
@@ -263,6 +249,16 @@ impl Table {
         self.plan(now, slot);
     }
 
+    fn load_history(&mut self, now: Now, slot: u32, last_seen: Timestamp) {
+        for span in self.cold(slot).history.clone() {
+            self.addresses.insert(span.key(slot));
+        }
+        let open = self.cold(slot).history.iter().any(|span| span.is_open());
+        if open && !self.is_present(slot) {
+            self.close_all(now, slot, last_seen);
+        }
+    }
+
     fn load_names(&mut self, now: Now, slot: u32, stored: &StoredNode) {
         let name = &stored.record.name;
         if stored.bound && !self.names.contains_key(name) {
@@ -270,7 +266,7 @@ impl Table {
             self.cold_mut(slot).bound = true;
         } else {
             self.counters.load_conflicts += u64::from(stored.bound);
-            self.had.insert((name.clone(), slot));
+            self.past_names.insert((name.clone(), slot));
         }
         let skipped = stored.former.len().saturating_sub(MAX_FORMER);
         for former in stored
@@ -283,7 +279,7 @@ impl Table {
             if bound {
                 self.names.insert(former.name.clone(), slot);
             }
-            self.had.insert((former.name.clone(), slot));
+            self.past_names.insert((former.name.clone(), slot));
             let ended = elapsed_at(now, former.until);
             self.cold_mut(slot).former.push(Former {
                 name: former.name.clone(),
@@ -295,7 +291,42 @@ impl Table {
     }
 }
 
-/// A wall-clock time of the past in ms by the monotonic clock; the future counts as now.
+/// The hot part of a stored node, with a fresh lease.
+fn stored_hot(now: Now, stored: &StoredNode) -> Hot {
+    Hot {
+        id: stored.signed.node,
+        epoch: stored.epoch,
+        base: stored.base,
+        sequence: stored.sequence,
+        expires: now_ms(now).saturating_add(millis(stored.lease.duration())),
+        source: Source::of(stored.source),
+        lease: stored.lease,
+        presence: Presence::of(stored.state),
+        ..Hot::free()
+    }
+}
+
+/// The cold part of a stored node, without its names.
+fn stored_cold(stored: &StoredNode, ended: i64) -> Cold {
+    Cold {
+        name: stored.record.name.clone(),
+        signed: Packed::new(&stored.record, &stored.signed),
+        key: stored.key,
+        bound: false,
+        protocol: stored.protocol,
+        boot: stored.record.boot,
+        previous_boot: stored.previous_boot,
+        first_seen: stored.first_seen,
+        ended,
+        ended_at: stored.ended,
+        wake: NEVER,
+        history: stored.history.iter().copied().map(Span::of).collect(),
+        former: Vec::new(),
+        clone_sighting: None,
+    }
+}
+
+/// Converts a wall-clock time of the past to ms by the monotonic clock; the future counts as now.
 fn elapsed_at(now: Now, at: Timestamp) -> i64 {
     now_ms(now).saturating_sub(millis(now.wall.since(at)))
 }

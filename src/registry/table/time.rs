@@ -1,6 +1,9 @@
-//! What happens by time alone.
+//! Changes by time alone: leases end, names are released, old history is dropped, nodes are
+//! removed.
 
 use std::time::Duration;
+
+use tracing::{debug, trace};
 
 use super::admit::CLONE_LEASES;
 use super::cold::NEVER;
@@ -8,30 +11,32 @@ use super::hot::Presence;
 use super::{Table, millis, now_ms};
 use crate::model::{NodeId, Now};
 
-/// Wakes of one call: keeps a call in the milliseconds when a million leases end at once. The rest is due at once again.
-const WAKES_PER_CALL: usize = 10_000;
-/// The shortest wait for old history, in ms: it goes by the minute, not by the interval.
-const PRUNE_GRAIN: i64 = 60_000;
+/// The maximum number of wakes of one call, so that a call takes milliseconds even when a million
+/// leases end at once. Further wakes stay due.
+const MAX_WAKES_PER_CALL: usize = 10_000;
+/// The shortest wait before old history is dropped, in ms: intervals that end soon after each other
+/// are dropped together.
+const MIN_PRUNE_WAIT: i64 = 60_000;
 
 impl Table {
-    /// When [`Self::expire`] has work, by the monotonic clock.
+    /// When [`Self::expire`] must be called, by the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.wakes
             .first()
             .map(|(at, _)| Duration::from_millis(u64::try_from(*at).unwrap_or(0)))
     }
 
-    /// Does what is due, and tells whose lease ran out: at most ten thousand of them, so call it again while
-    /// [`Self::next_deadline`] is not later than now.
+    /// Does everything that is due, and returns the nodes whose lease ended. One call handles at
+    /// most ten thousand nodes: call it again while [`Self::next_deadline`] is not later than now.
     pub fn expire(&mut self, now: Now) -> Vec<NodeId> {
         let mut expired = Vec::new();
-        for _ in 0..WAKES_PER_CALL {
+        for _ in 0..MAX_WAKES_PER_CALL {
             match self.wakes.first() {
                 Some(&(at, slot)) if at <= now_ms(now) => {
                     if self.wake(now, slot) {
                         expired.push(self.hot(slot).id);
                     }
-                    self.settle(now, slot);
+                    self.remove_or_plan(now, slot);
                 }
                 _ => break,
             }
@@ -39,37 +44,44 @@ impl Table {
         expired
     }
 
-    /// Gives everybody who is present a fresh lease: this server was away and could not take their renewals, which says
-    /// nothing of them, as after its start ([`Self::load`]).
+    /// Gives all present nodes a fresh lease. This server was suspended and could not receive their
+    /// renewals, so missing renewals prove nothing, as after a start ([`Self::load`]).
     pub fn refresh_leases(&mut self, now: Now) {
+        debug!(
+            nodes = self.present(),
+            "all present nodes get a fresh lease"
+        );
         for hot in self
             .hot
             .iter_mut()
             .filter(|hot| hot.presence == Presence::Present)
         {
-            // The wake of the old end finds the new one.
+            // The time index is not changed: the wake at the old end finds the new one.
             hot.expires = now_ms(now).saturating_add(millis(hot.lease.duration()));
         }
     }
 
-    /// Does what is due at one node; whether its lease ran out.
+    /// Does everything that is due for one node. Returns whether its lease ended.
     fn wake(&mut self, now: Now, slot: u32) -> bool {
         let hot = self.hot(slot);
-        let (expires, quiet) = (
-            hot.expires,
-            millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES)),
-        );
+        let expires = hot.expires;
+        let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
         let expired = hot.presence == Presence::Present && expires <= now_ms(now);
         if expired {
+            trace!(
+                node = ?hot.id,
+                name = %self.cold(slot).name,
+                lease = %hot.lease,
+                "the lease of a node ended"
+            );
             self.counters.expired += 1;
             let confirmed = self.seen.entry(slot).last_seen;
             self.end(now, slot, Presence::Expired, expires, confirmed);
         }
         let clone_sighting = &mut self.cold_mut(slot).clone_sighting;
-        if clone_sighting
-            .as_ref()
-            .is_some_and(|clone_sighting| clone_sighting.heard.saturating_add(quiet) <= now_ms(now))
-        {
+        if clone_sighting.as_ref().is_some_and(|clone_sighting| {
+            clone_sighting.last_refused.saturating_add(quiet) <= now_ms(now)
+        }) {
             *clone_sighting = None;
         }
         let mut pruned = self.prune(now, slot);
@@ -89,14 +101,19 @@ impl Table {
         expired
     }
 
-    /// Drops a node that nothing is to be kept of, or sets its next wake.
-    fn settle(&mut self, now: Now, slot: u32) {
+    /// Removes a node if neither its name nor its history is to be kept, or sets its next wake.
+    fn remove_or_plan(&mut self, now: Now, slot: u32) {
         let cold = self.cold(slot);
         let released = cold
             .ended
             .saturating_add(millis(self.settings.release_after))
             <= now_ms(now);
         if !self.is_present(slot) && cold.history.is_empty() && cold.former.is_empty() && released {
+            trace!(
+                node = ?self.hot(slot).id,
+                name = %self.cold(slot).name,
+                "removing a node: its name is released and its history is too old"
+            );
             self.remove(slot);
         } else {
             self.plan(now, slot);
@@ -105,8 +122,8 @@ impl Table {
 
     /// Sets a node's next wake.
     pub(super) fn plan(&mut self, now: Now, slot: u32) {
-        let (hot, cold) = (self.hot(slot), self.cold(slot));
-        let now_at = now_ms(now);
+        let hot = self.hot(slot);
+        let cold = self.cold(slot);
         let mut next = NEVER;
         if hot.presence == Presence::Present {
             next = hot.expires;
@@ -117,10 +134,10 @@ impl Table {
         }
         if let Some(clone_sighting) = &cold.clone_sighting {
             let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
-            next = next.min(clone_sighting.heard.saturating_add(quiet));
+            next = next.min(clone_sighting.last_refused.saturating_add(quiet));
         }
         if let Some(at) = self.prune_at(now, cold) {
-            next = next.min(at.max(now_at.saturating_add(PRUNE_GRAIN)));
+            next = next.min(at.max(now_ms(now).saturating_add(MIN_PRUNE_WAIT)));
         }
         if let Some(former) = cold.former.first() {
             let keep = millis(self.settings.release_after.max(self.settings.history));

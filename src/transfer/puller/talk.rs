@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
     use crate::wire::keyring::Secret;
-    use crate::wire::session::FailureKind;
+    use crate::wire::session::ErrorKind;
 
     /// A session with a server that gives one answer after the other, each after some seconds, and the last one for ever.
     async fn server_that_answers(
@@ -191,7 +191,7 @@ mod tests {
                 .contains("within 30 s")
         );
         let failed = Answer::Failed {
-            kind: FailureKind::Busy,
+            kind: ErrorKind::Busy,
             message: "too busy".into(),
         };
         assert!(

@@ -1,4 +1,4 @@
-//! The handshake, and the sealing of frames after it.
+//! The handshake, and the sealing of frames after it. Pure: random bytes and clocks are arguments.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use crate::model::Timestamp;
 use crate::wire::KeyId;
 use crate::wire::keyring::{ChannelKey, KeyRing};
 
-/// The protocol's name in the words of Noise.
+/// The name of the protocol in Noise.
 const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_SHA256";
 const VERSION: u8 = 1;
 const CONTEXT: &[u8] = b"hereabouts/1 session";
-/// Version and key id.
+/// Version and key id, in bytes.
 const PREFIX: usize = 1 + 4;
-/// An ephemeral key and the clock, sealed.
+/// An ephemeral key and the sealed clock, in bytes.
 const FIRST: usize = 32 + 8 + TAG;
 
 /// The length of a hello, in bytes.
@@ -26,27 +26,27 @@ pub const HELLO: usize = PREFIX + FIRST;
 /// The length of the reply to a hello, in bytes.
 pub const REPLY: usize = 32 + TAG;
 
-/// Why a handshake ends: for the log of the side that notices. Nothing of it is told to the other side.
+/// Why a handshake failed, for the log of this side; the other side must not learn it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// Another first byte than that of this version.
-    #[error("it speaks version {version}, or something else")]
+    /// The first byte is not the byte of this version.
+    #[error("the first byte is {version}: another version, or another protocol")]
     OtherVersion {
         /// The first byte.
         version: u8,
     },
-    /// A key id that is not in the ring: another channel.
-    #[error("it holds another key ({key})")]
+    /// The key id is not in the key ring: another channel.
+    #[error("the peer holds another key ({key})")]
     UnknownKey {
         /// The key id.
         key: KeyId,
     },
-    /// What came does not open: another key with the same id, another channel name, or damage.
-    #[error("what it sent does not open: another channel, or damage")]
+    /// The message does not open: another key with the same id, another channel name, or damage.
+    #[error("the message does not open: another channel, or damage")]
     Forged,
 }
 
-/// The caller's side of a handshake.
+/// A handshake on the side of the caller.
 pub struct Initiator {
     key: KeyId,
     noise: HandshakeState,
@@ -55,7 +55,8 @@ pub struct Initiator {
 impl Initiator {
     /// Starts a handshake under a key; `ephemeral` is random and used once.
     ///
-    /// `clock` is what the server's clock is thought to be: the own one, unless the server told how far it is off.
+    /// `clock` is the best guess of the server's clock: the own clock, corrected by the difference
+    /// if the server reported one.
     pub fn new(
         key: &ChannelKey,
         channel: &str,
@@ -80,7 +81,7 @@ impl Initiator {
         }
     }
 
-    /// Takes the reply: from now on the other side is known to hold the key.
+    /// Reads the reply, which proves that the other side holds the key.
     pub fn finish(mut self, reply: &[u8; REPLY]) -> Result<Established, HandshakeError> {
         self.noise
             .read_message(reply, &mut [])
@@ -89,7 +90,7 @@ impl Initiator {
     }
 }
 
-/// A hello that opened: its sender holds the key, or recorded it from somebody who does.
+/// A hello that opened: its sender holds the key, or replays the hello of a node that does.
 pub struct Hello {
     key: KeyId,
     clock: Timestamp,
@@ -98,7 +99,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Opens a hello with the key of the ring that it names; `ephemeral` is random and used once.
+    /// Opens a hello with the key that its key id names; `ephemeral` is random and used once.
     pub fn open(
         key_ring: &KeyRing,
         channel: &str,
@@ -130,17 +131,18 @@ impl Hello {
         })
     }
 
-    /// The caller's clock.
+    /// The clock of the caller.
     pub fn clock(&self) -> Timestamp {
         self.clock
     }
 
-    /// What no two hellos share, for a [`ReplayWindow`](crate::wire::ReplayWindow): a part of the ephemeral key.
+    /// A nonce that differs in every hello, for a [`ReplayWindow`](crate::wire::ReplayWindow): a
+    /// part of the ephemeral key.
     pub fn nonce(&self) -> [u8; 24] {
         std::array::from_fn(|index| self.ephemeral[index])
     }
 
-    /// Answers: to be done only when the clock is right and the nonce is fresh.
+    /// Makes the reply. Only for a hello whose clock is right and whose nonce is fresh.
     pub fn reply(mut self) -> Result<(Established, [u8; REPLY]), HandshakeError> {
         let mut reply = [0; REPLY];
         match self.noise.write_message(&[], &mut reply) {
@@ -150,21 +152,21 @@ impl Hello {
     }
 }
 
-/// Both sides hold the key; frames are sealed and opened in order.
+/// An established session: both sides hold the key, and frames are sealed and opened in order.
 pub struct Established {
     key: KeyId,
     binding: [u8; 32],
     noise: TransportState,
 }
 
-/// Why a frame is not sealed or opened: the session is over.
+/// Why a frame can't be sealed or opened, which ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// The tag is wrong: damage, or somebody in between.
+    /// The tag is wrong: the frame was damaged or forged.
     #[error("a frame does not open: it was damaged or forged on the way")]
     Forged,
-    /// Empty, or longer than a frame.
-    #[error("a frame has a length that none has")]
+    /// The frame is empty or too long.
+    #[error("a frame is empty or too long")]
     Length,
 }
 
@@ -189,12 +191,13 @@ impl Established {
         self.key
     }
 
-    /// The handshake's hash, which is another in every session.
+    /// The hash of the handshake, which differs in every session.
     pub fn binding(&self) -> &[u8; 32] {
         &self.binding
     }
 
-    /// Seals a message into the front of `out`, and gives the length: the message's and [`TAG`].
+    /// Seals a message into the front of `out`, and returns the sealed length: [`TAG`] more than
+    /// the message.
     pub fn seal(&mut self, message: &[u8], out: &mut [u8]) -> Result<usize, TransportError> {
         if message.is_empty() || message.len() + TAG > MAX_SEALED {
             return Err(TransportError::Length);
@@ -204,7 +207,7 @@ impl Established {
             .map_err(|_| TransportError::Length)
     }
 
-    /// Opens a sealed frame into the front of `out`, and gives the message's length.
+    /// Opens a sealed frame into the front of `out`, and returns the length of the message.
     pub fn open(&mut self, sealed: &[u8], out: &mut [u8]) -> Result<usize, TransportError> {
         if !(TAG + 1..=MAX_SEALED).contains(&sealed.len()) {
             return Err(TransportError::Length);
@@ -234,7 +237,8 @@ fn builder(
 ) -> Result<HandshakeState, HandshakeError> {
     let prologue = [CONTEXT, prefix, channel.as_bytes()].concat();
     let psk = key.session_psk();
-    // The pattern is a constant that the tests parse, and all parts are given: nothing here depends on the other side.
+    // The pattern is a constant that the tests parse, and all parts are given, so a failure does
+    // not depend on the other side.
     let built = PATTERN.parse::<NoiseParams>().and_then(|pattern| {
         build(
             Builder::with_resolver(pattern, Box::new(Resolver(ephemeral)))

@@ -1,4 +1,4 @@
-//! The primitives of Noise, from the crates that the rest of the wire stands on.
+//! The primitives of Noise, from the crates that the rest of `wire` uses.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use sha2::{Digest, Sha256};
@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::TAG;
 
-/// Gives one ephemeral key, which the caller drew; a handshake of the pattern NN needs no more randomness.
+/// Provides one ephemeral key, which the caller of the handshake drew; a handshake of the pattern
+/// NN needs no other randomness.
 pub(super) struct Resolver(pub(super) Zeroizing<[u8; 32]>);
 
 impl CryptoResolver for Resolver {
@@ -92,7 +93,8 @@ impl Dh for X25519 {
             .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
             .ok_or(Error::Dh)?;
         let shared = StaticSecret::from(*self.secret).diffie_hellman(&PublicKey::from(public));
-        // A point of low order gives what everybody knows; the pre-shared key would still hold, forward secrecy would not.
+        // A point of low order makes the shared secret public: the pre-shared key would still
+        // protect the session, but without forward secrecy.
         if !shared.was_contributory() {
             return Err(Error::Dh);
         }
@@ -132,15 +134,16 @@ impl Hash for Sha {
     }
 }
 
-/// AES-256-GCM by ring: whole files go through it, and it is three times as fast as what seals datagrams.
+/// AES-256-GCM by ring, which is three times as fast as the cipher of datagrams: whole files go
+/// through it.
 ///
-/// Its key schedule is not zeroed when it is dropped, so that is done here.
+/// ring does not zero its key schedule when it is dropped, so this type overwrites it.
 struct Gcm(Box<LessSafeKey>);
 
 impl Gcm {
     #[expect(
         clippy::expect_used,
-        reason = "the one thing that can be wrong is the length, which the type says"
+        reason = "only the length can be wrong, and the type fixes it"
     )]
     fn schedule(key: &[u8; 32]) -> LessSafeKey {
         LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256 has keys of 32 bytes"))
@@ -154,7 +157,7 @@ impl Gcm {
 impl Drop for Gcm {
     fn drop(&mut self) {
         *self.0 = Self::schedule(&[0; 32]);
-        // Else the compiler may see that nobody reads it any more, and leave the old one there.
+        // Without this call the compiler may omit the write, because nothing reads the value again.
         std::hint::black_box(&self.0);
     }
 }
@@ -177,15 +180,15 @@ impl Cipher for Gcm {
 
     #[expect(
         clippy::expect_used,
-        reason = "a Noise message is far below the 64 GiB that AES-GCM takes"
+        reason = "a Noise message is far below the 64 GiB that AES-GCM accepts"
     )]
     fn encrypt(&self, counter: u64, associated: &[u8], text: &[u8], out: &mut [u8]) -> usize {
-        let (sealed, tag_place) = out[..text.len() + TAG].split_at_mut(text.len());
+        let (sealed, tag_out) = out[..text.len() + TAG].split_at_mut(text.len());
         sealed.copy_from_slice(text);
         let tag = self
             .0
             .seal_in_place_separate_tag(nonce(counter), Aad::from(associated), sealed);
-        tag_place.copy_from_slice(tag.expect("a message is below 64 GiB").as_ref());
+        tag_out.copy_from_slice(tag.expect("a message is below 64 GiB").as_ref());
         text.len() + TAG
     }
 

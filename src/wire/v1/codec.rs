@@ -50,11 +50,8 @@ use minicbor::encode::write::Cursor;
 use tracing::debug;
 
 use self::answer::read_answer;
-pub(in crate::wire) use self::answer::{read_state, state_number};
 pub(in crate::wire) use self::notice::{is_offer_name, read_notice};
-pub(in crate::wire) use self::parts::{
-    encode_ip, encode_labels, encode_socket, read_ip, read_labels, read_socket,
-};
+pub(in crate::wire) use self::parts::{encode_ip, encode_labels, read_ip, read_labels};
 use self::query::{Padded, read_query};
 use self::refused::read_refused;
 use self::registering::{read_registered, read_renewal, read_signed_record};

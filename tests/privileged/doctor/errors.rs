@@ -212,7 +212,7 @@ fn closed_firewall_with_an_open_port_is_well_with_and_without_a_node_here() {
         found.the("peers")["finding"]
             .as_str()
             .unwrap()
-            .contains("nobody answered the doctor")
+            .contains("no node answered the doctor")
     );
 }
 
@@ -224,7 +224,7 @@ fn node_that_was_started_with_another_key_is_told() {
     let running = hub.run();
     std::fs::write(hub.key(), data_encoding::BASE64.encode(&[8; 32]) + "\n").unwrap();
     let found = doctor(&hub);
-    found.says("node_outdated", "warning", "start the node again");
+    found.says("node_outdated", "warning", "restart the node");
     running.stop();
     let _running = hub.run();
     doctor(&hub).well();

@@ -667,7 +667,7 @@ fn node_that_hangs_is_told() {
     let found = doctor(&hub);
     signal("-CONT");
     found.says("node_unreachable", "warning", "did not answer");
-    found.says("node_unreachable", "warning", "look into its log");
+    found.says("node_unreachable", "warning", "read its log");
     // Its own port is no stranger's.
     assert!(
         !found.ills().contains(&"port_taken".to_owned()),

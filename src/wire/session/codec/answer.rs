@@ -3,49 +3,43 @@
 use minicbor::Encoder;
 use minicbor::encode::Write;
 
-use super::super::MAX_CONTENT;
-use super::super::message::{Answer, FailureKind};
-use super::change::{encode_change, read_change};
-use super::history::{encode_holder, encode_interval, read_holder, read_interval};
-use super::node::{check_node, encode_node, read_node};
+use super::super::message::{Answer, ErrorKind};
+use super::super::{MAX_CONTENT, MAX_TEXT};
 use super::{Checked, encode, open, read_nothing, refused};
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::codec::{Encoded, Written, is_offer_name, read_notice};
 use crate::wire::v1::{DecodeError, EncodeError, Fault, Notice};
 
 impl<'b> Answer<'b> {
-    /// Writes the message into `out` and gives its length.
+    /// Writes the message into `out` and returns its length.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         encode(self, out)
     }
 
-    /// Reads a message. The bytes of a [`Answer::Content`] stay where they are.
+    /// Reads a message. An [`Answer::Item`] and an [`Answer::Content`] borrow from it.
     pub fn decode(message: &'b [u8]) -> Result<Self, DecodeError> {
         let (number, mut reader) = open(message, "answer")?;
         let r = &mut reader;
         let answer = match number {
-            1 => Self::Node(Box::new(read_node(r)?)),
-            2 => Self::Interval(read_interval(r)?),
-            3 => Self::Holder(Box::new(read_holder(r)?)),
-            4 => Self::Change(Box::new(read_change(r)?)),
-            5 => Self::Offer(read_file(r, "offer")?.0),
-            6 => {
+            1 => Self::Item(r.text(MAX_TEXT, "item")?),
+            2 => Self::Offer(read_file(r, "offer")?.0),
+            3 => {
                 let (notice, offset) = read_file(r, "file")?;
                 Self::File {
                     notice,
                     offset: offset.ok_or(Fault::Missing.at("file.offset"))?,
                 }
             }
-            7 => Self::Content(r.bytes(MAX_CONTENT, "content")?),
-            8 => {
+            4 => Self::Content(r.bytes(MAX_CONTENT, "content")?),
+            5 => {
                 read_nothing(r, "alive")?;
                 Self::Alive
             }
-            9 => {
+            6 => {
                 read_nothing(r, "end")?;
                 Self::End
             }
-            10 => read_failed(r)?,
+            7 => read_failed(r)?,
             value => return Err(Fault::Unknown { value }.at("answer.type")),
         };
         reader.finish("answer")?;
@@ -56,9 +50,6 @@ impl<'b> Answer<'b> {
 impl Checked for Answer<'_> {
     fn check(&self) -> Result<(), EncodeError> {
         match self {
-            Self::Node(node) => check_node(node),
-            Self::Holder(holder) => check_node(&holder.node),
-            Self::Change(change) => change.node.as_ref().map_or(Ok(()), check_node),
             Self::Offer(notice) | Self::File { notice, .. } if !is_offer_name(&notice.name) => {
                 refused("notice.name")
             }
@@ -75,33 +66,32 @@ impl Encoded for Answer<'_> {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {
         e.array(2)?;
         match self {
-            Self::Node(node) => encode_node(e.u8(1)?, node)?,
-            Self::Interval(interval) => encode_interval(e.u8(2)?, interval)?,
-            Self::Holder(holder) => encode_holder(e.u8(3)?, holder)?,
-            Self::Change(change) => encode_change(e.u8(4)?, change)?,
-            Self::Offer(notice) => notice.encode(e.u8(5)?.map(1)?.u8(1)?)?,
+            Self::Item(text) => {
+                e.u8(1)?.str(text)?;
+            }
+            Self::Offer(notice) => notice.encode(e.u8(2)?.map(1)?.u8(1)?)?,
             Self::File { notice, offset } => {
-                notice.encode(e.u8(6)?.map(2)?.u8(1)?)?;
+                notice.encode(e.u8(3)?.map(2)?.u8(1)?)?;
                 e.u8(2)?.u64(*offset)?;
             }
             Self::Content(bytes) => {
-                e.u8(7)?.bytes(bytes)?;
+                e.u8(4)?.bytes(bytes)?;
             }
             Self::Alive => {
-                e.u8(8)?.map(0)?;
+                e.u8(5)?.map(0)?;
             }
             Self::End => {
-                e.u8(9)?.map(0)?;
+                e.u8(6)?.map(0)?;
             }
             Self::Failed { kind, message } => {
                 let kind = match kind {
-                    FailureKind::NotFound => 0,
-                    FailureKind::NotServer => 1,
-                    FailureKind::BadRequest => 2,
-                    FailureKind::Busy => 3,
-                    FailureKind::Failed => 4,
+                    ErrorKind::NotFound => 0,
+                    ErrorKind::NotServer => 1,
+                    ErrorKind::BadRequest => 2,
+                    ErrorKind::Busy => 3,
+                    ErrorKind::Failed => 4,
                 };
-                e.u8(10)?.map(2)?.u8(1)?.u8(kind)?.u8(2)?.str(message)?;
+                e.u8(7)?.map(2)?.u8(1)?.u8(kind)?.u8(2)?.str(message)?;
             }
         }
         Ok(())
@@ -109,7 +99,8 @@ impl Encoded for Answer<'_> {
 }
 
 fn read_file(r: &mut Reader<'_>, of: &'static str) -> Result<(Notice, Option<u64>), DecodeError> {
-    let (mut notice, mut offset) = (None, None);
+    let mut notice = None;
+    let mut offset = None;
     let mut fields = r.fields(of)?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -122,17 +113,18 @@ fn read_file(r: &mut Reader<'_>, of: &'static str) -> Result<(Notice, Option<u64
 }
 
 fn read_failed<'b>(r: &mut Reader<'b>) -> Result<Answer<'b>, DecodeError> {
-    let (mut kind, mut message) = (None, None);
+    let mut kind = None;
+    let mut message = None;
     let mut fields = r.fields("failed")?;
     while let Some(number) = fields.next(r)? {
         match number {
             1 => {
                 kind = Some(match r.u64("failed.kind")? {
-                    0 => FailureKind::NotFound,
-                    1 => FailureKind::NotServer,
-                    2 => FailureKind::BadRequest,
-                    3 => FailureKind::Busy,
-                    4 => FailureKind::Failed,
+                    0 => ErrorKind::NotFound,
+                    1 => ErrorKind::NotServer,
+                    2 => ErrorKind::BadRequest,
+                    3 => ErrorKind::Busy,
+                    4 => ErrorKind::Failed,
                     value => return Err(Fault::Unknown { value }.at("failed.kind")),
                 });
             }
