@@ -89,7 +89,7 @@ impl Sockets {
     /// Listens to groups and broadcasts on their ports, if these are not the node's own.
     ///
     /// Must be called before the first join, and within a tokio runtime.
-    pub fn hear_groups(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
+    pub fn bind_group_ports(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
         let has = |family| self.family(family).is_some_and(Socket::receives_groups);
         self.groups = Groups::bind(settings, self.port(), has)?;
         Ok(())
