@@ -1,8 +1,10 @@
-//! A push of a new file to a fleet of nodes against as many plain TCP copies of it, in one run: `cargo bench --bench fleet`.
+//! Compares a push of a new file to a fleet of nodes with as many plain TCP copies of it: `cargo
+//! bench --bench fleet`.
 //!
-//! Every node is a process of its own with an address of its own, all in one network namespace (root and `ip` are needed), so that
-//! all of them share this machine's cores and disk with their server. The plain copies go one after the other over loopback; both
-//! write each copy to a file and sync it. What counts is the ratio. `FLEET_NODES` and `FLEET_MIB` change the numbers.
+//! Every node is a process of its own with an address of its own, all in one network namespace
+//! (root and `ip` are needed), so that all of them share this machine's cores and disk with their
+//! server. The plain copies run one after the other over loopback; both write each copy to a file
+//! and sync it. The result is the ratio. `FLEET_NODES` and `FLEET_MIB` change the numbers.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,9 +21,9 @@ use std::time::{Duration, Instant};
 
 const PORT: u16 = 24_373;
 const RUNS: usize = 5;
-/// The longest that the start of all nodes, or one push, may take.
+/// The time limit of the start of all nodes, and of one push.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Clock ticks of /proc a second, on every Linux that there is.
+/// Clock ticks of /proc a second, on every Linux.
 const TICKS: f64 = 100.0;
 
 fn main() {
@@ -31,7 +33,8 @@ fn main() {
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     };
-    let (nodes, mib) = (number("FLEET_NODES", 50), number("FLEET_MIB", 1));
+    let nodes = number("FLEET_NODES", 50);
+    let mib = number("FLEET_MIB", 1);
     assert!((1..=250).contains(&nodes), "FLEET_NODES is 1 to 250");
     let fleet = Fleet::new(nodes);
     let offered = fleet.directory.path().join("offered");
@@ -42,7 +45,8 @@ fn main() {
         .collect();
     fleet.await_reports();
 
-    let (mut plain, mut pushed) = (Vec::new(), Vec::new());
+    let mut plain = Vec::new();
+    let mut pushed = Vec::new();
     let before = (
         hub.processor(),
         clients.iter().map(Running::processor).sum::<f64>(),
@@ -80,7 +84,8 @@ fn main() {
         clients.iter().map(Running::processor).sum::<f64>(),
     );
 
-    let (plain, pushed) = (median(plain), median(pushed));
+    let plain = median(plain);
+    let pushed = median(pushed);
     let ratio = pushed.as_secs_f64() / plain.as_secs_f64();
     let each = |seconds: f64| seconds * 1000.0 / RUNS as f64;
     println!(
@@ -91,7 +96,9 @@ fn main() {
         "push until all of {nodes} nodes are done               {:8.0} ms",
         pushed.as_secs_f64() * 1000.0
     );
-    println!("ratio                                            {ratio:8.2}   (target: at most 2)");
+    println!(
+        "ratio                                            {ratio:8.2}   (target: at max_memory 2)"
+    );
     println!(
         "CPU of the server, each push                     {:8.0} ms",
         each(after.0 - before.0)
@@ -101,11 +108,11 @@ fn main() {
         each(after.1 - before.1)
     );
     println!(
-        "memory of the server at the most                 {:8.1} MiB",
+        "maximum memory of the server                     {:8.1} MiB",
         hub.memory()
     );
-    let most = clients.iter().map(Running::memory).fold(0.0, f64::max);
-    println!("memory of a node at the most                     {most:8.1} MiB");
+    let max_memory = clients.iter().map(Running::memory).fold(0.0, f64::max);
+    println!("maximum memory of a node                         {max_memory:8.1} MiB");
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -113,7 +120,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Configs, and the namespace in which all of them run.
+/// The configurations, and the namespace in which all nodes run.
 struct Fleet {
     directory: tempfile::TempDir,
     namespace: String,
@@ -143,7 +150,8 @@ impl Fleet {
             "offer: [{ name: f, path: offered }]",
         );
         for number in 1..=nodes {
-            // The server answers at each address, and whoever speaks to one of this machine's own has that one itself.
+            // The server answers at each address, and a client that connects to an address of this
+            // machine uses it as its source.
             let address = format!("10.9.0.{number}");
             fleet.ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"]);
             fleet.config(
@@ -209,7 +217,7 @@ impl Fleet {
 
     fn run(&self, name: &str) -> Running {
         let log = File::create(self.path(name, "log")).unwrap();
-        // `ip netns exec` replaces itself by the program: the process id is that of the node.
+        // `ip netns exec` replaces itself with the program: the process id is that of the node.
         Running(
             self.command(name, &["run"])
                 .stdout(Stdio::null())
@@ -219,7 +227,7 @@ impl Fleet {
         )
     }
 
-    /// Waits until the server knows of all nodes that they hold the first file.
+    /// Waits until the server knows that all nodes hold the first file.
     fn await_reports(&self) {
         let started = Instant::now();
         loop {
@@ -237,7 +245,7 @@ impl Fleet {
             }
             assert!(
                 started.elapsed() < LIMIT,
-                "only {there} of {} nodes took the file within {LIMIT:?}",
+                "only {there} of {} nodes pulled the file within {LIMIT:?}",
                 self.nodes
             );
             std::thread::sleep(Duration::from_millis(200));
@@ -247,7 +255,7 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // The nodes have been killed: they are dropped first.
+        // The nodes are killed already, because they are dropped first.
         let _ = Command::new("ip")
             .args(["netns", "del", &self.namespace])
             .status();
@@ -266,7 +274,7 @@ fn ip(arguments: &[&str]) {
     );
 }
 
-/// Content that is another one in each run.
+/// Content that differs in each run.
 fn fill(path: &Path, mib: usize, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();
@@ -281,7 +289,7 @@ fn plain_copy(from: &Path, to: &Path) {
     let from = from.to_owned();
     let sender = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Not io::copy: that would use splice and copy nothing through the program.
+        // Not io::copy: it would use splice and not copy through the program.
         pass(&mut File::open(from).unwrap(), &mut stream);
     });
     let mut file = File::create(to).unwrap();
@@ -308,7 +316,8 @@ impl Running {
         fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
     }
 
-    /// CPU seconds so far, in user space and in the kernel (fields 14 and 15 of /proc/PID/stat).
+    /// The CPU seconds so far, in user space and in the kernel (fields 14 and 15 of
+    /// /proc/PID/stat).
     fn processor(&self) -> f64 {
         let stat = self.proc("stat");
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
@@ -320,14 +329,15 @@ impl Running {
             / TICKS
     }
 
-    /// The most MiB that were in memory.
+    /// The maximum resident memory, in MiB.
     fn memory(&self) -> f64 {
         let status = self.proc("status");
-        let most = status
+        let max_memory = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
             .unwrap();
-        most.split_whitespace()
+        max_memory
+            .split_whitespace()
             .next()
             .unwrap()
             .parse::<f64>()

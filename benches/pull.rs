@@ -1,8 +1,10 @@
-//! A pull over loopback against a plain TCP copy of the same file, an `rsync` daemon and `scp`, in one run: `cargo bench --bench pull`.
+//! Compares a pull over loopback with a plain TCP copy of the same file, an `rsync` daemon and
+//! `scp`: `cargo bench --bench pull`.
 //!
-//! All read a file, send it over TCP and write it to a file beside. The plain copy syncs it; the pull also seals, opens and hashes
-//! it; `rsync` seals nothing and syncs where it is told to, `scp` seals (AES-GCM, as the pull does) and does not sync. What counts is
-//! the ratio. The file's size in MiB can be given in `PULL_MIB`. Where `rsync` or `scp` with `sshd` is not installed, that is said.
+//! All read a file, send it over TCP and write it to another file. The plain copy syncs it; the
+//! pull also seals, opens and hashes it; `rsync` seals nothing and syncs with `--fsync`; `scp`
+//! seals (AES-GCM, as the pull does) and does not sync. The result is the ratio. `PULL_MIB` sets
+//! the file's size in MiB. If `rsync`, or `scp` with `sshd`, is not installed, the output says so.
 
 #![allow(
     clippy::unwrap_used,
@@ -60,11 +62,12 @@ fn main() {
         rsync(directory, &["--fsync"]),
         scp(directory),
     ];
-    // The first plain copy replaces a file, too.
+    // The first plain copy also replaces a file.
     fs::copy(directory.join("offered"), directory.join("copied")).unwrap();
     fs::copy(directory.join("offered"), directory.join("fetched")).unwrap();
 
-    let (mut plain, mut pulled) = (Duration::MAX, Duration::MAX);
+    let mut plain = Duration::MAX;
+    let mut pulled = Duration::MAX;
     let mut others_took = others.each_ref().map(|_| Duration::MAX);
     for run in 1..=RUNS {
         fill(&directory.join("offered"), mib, run as u8);
@@ -73,13 +76,14 @@ fn main() {
             &directory.join("offered"),
             &directory.join("copied"),
         ));
-        // Hashing on the server is no part of a pull: it is done once for all nodes.
-        settle(directory, run as u8);
+        // Hashing on the server is not part of a pull: it is done once for all nodes.
+        wait_until_served(directory, run as u8);
         warm(directory, mib);
-        let (began, started) = (SystemTime::now(), Instant::now());
+        let began = SystemTime::now();
+        let started = Instant::now();
         hereabouts(directory, "node", &["pull"]);
         let took = started.elapsed();
-        // The node may have been there before, by itself.
+        // The node may have pulled the file by itself before.
         if fs::metadata(directory.join("node/taken"))
             .unwrap()
             .modified()
@@ -99,7 +103,10 @@ fn main() {
             }
         }
     }
-    assert!(pulled < Duration::MAX, "the node took each file by itself");
+    assert!(
+        pulled < Duration::MAX,
+        "the node pulled each file by itself"
+    );
     let rate = |took: Duration| mib as f64 / took.as_secs_f64();
     println!("plain TCP copy   {:8.0} MiB/s", rate(plain));
     println!("pull             {:8.0} MiB/s", rate(pulled));
@@ -130,9 +137,9 @@ struct Other {
 }
 
 impl Other {
-    /// Fetches the file into a new one, and gives how long that took.
+    /// Fetches the file into a new one, and returns how long that took.
     fn copy(&self, directory: &Path) -> Duration {
-        // As the pull's, the file replaces one that is there.
+        // As in a pull, the file replaces an existing one.
         let target = directory.join("fetched");
         let started = Instant::now();
         let output = Command::new(&self.fetch[0])
@@ -155,7 +162,7 @@ fn there(program: &str) -> bool {
     Path::new(program).exists()
 }
 
-/// An `rsync` daemon on loopback, and its client with these options; `None` where it is not installed.
+/// An `rsync` daemon on loopback, and its client with these options; `None` if it is not installed.
 fn rsync(directory: &Path, options: &[&str]) -> Option<Other> {
     const PROGRAM: &str = "/usr/bin/rsync";
     if !there(PROGRAM) {
@@ -197,9 +204,12 @@ fn rsync(directory: &Path, options: &[&str]) -> Option<Other> {
     })
 }
 
-/// An `sshd` of our own on loopback, with keys of its own; `None` where it or `scp` is not installed.
+/// An `sshd` of this benchmark on loopback, with keys of its own; `None` if it or `scp` is not
+/// installed.
 fn scp(directory: &Path) -> Option<Other> {
-    let (daemon, client, keygen) = ("/usr/sbin/sshd", "/usr/bin/scp", "/usr/bin/ssh-keygen");
+    let daemon = "/usr/sbin/sshd";
+    let client = "/usr/bin/scp";
+    let keygen = "/usr/bin/ssh-keygen";
     if ![daemon, client, keygen].into_iter().all(there) {
         return None;
     }
@@ -210,7 +220,7 @@ fn scp(directory: &Path) -> Option<Other> {
             .status();
         assert!(made.unwrap().success());
     }
-    // Where the daemon separates its privileges; it belongs to the system's own.
+    // The directory for the daemon's privilege separation; it belongs to the system's `sshd`.
     fs::create_dir_all("/run/sshd").unwrap();
     let port = free_port();
     let config = directory.join("sshd_config");
@@ -273,12 +283,13 @@ fn await_port(port: u16) {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("nobody listens on {port}");
+    panic!("no program listens on {port}");
 }
 
-/// Whether two files have one content, a block at a time.
+/// Whether two files have the same content, compared block by block.
 fn same(one: &Path, other: &Path) -> bool {
-    let (mut one, mut other) = (File::open(one).unwrap(), File::open(other).unwrap());
+    let mut one = File::open(one).unwrap();
+    let mut other = File::open(other).unwrap();
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     loop {
         let read = one.read(&mut a).unwrap();
@@ -305,10 +316,11 @@ fn config(directory: &Path, name: &str, role: &str, servers: &str, files: &str) 
     fs::write(directory.join(format!("{name}.yaml")), text).unwrap();
 }
 
-/// Has the kernel hold as many pages as two copies need, and 2 GiB at least, and give them up.
+/// Makes the kernel allocate as many pages as two copies need, at least 2 GiB, and free them.
 ///
-/// A virtual machine may have to ask its host for each page that was not used for a while. That took three times as long as all
-/// else of a copy, and hit those that write a file beside the old one, as a pull does, and not those that write over it.
+/// A virtual machine may have to ask its host for each page that was not used for a while. That
+/// took three times as long as the rest of a copy, and affected programs that write a new file, as
+/// a pull does, but not those that overwrite one.
 fn warm(directory: &Path, mib: usize) {
     let block = vec![1; 1 << 20];
     let mut file = File::create(directory.join("warm")).unwrap();
@@ -317,7 +329,7 @@ fn warm(directory: &Path, mib: usize) {
     fs::remove_file(directory.join("warm")).unwrap();
 }
 
-/// Content that is another one in each run.
+/// Content that differs in each run.
 fn fill(path: &Path, mib: usize, seed: u8) {
     let mut random = fastrand::Rng::with_seed(seed.into());
     let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();
@@ -333,7 +345,7 @@ fn plain_copy(from: &Path, to: &Path) -> Duration {
     let started = Instant::now();
     let sender = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Not io::copy: that would use splice and copy nothing through the program.
+        // Not io::copy: it would use splice and not copy through the program.
         pass(&mut File::open(from).unwrap(), &mut stream);
     });
     let mut file = File::create(to).unwrap();
@@ -353,8 +365,8 @@ fn pass(from: &mut impl Read, to: &mut impl Write) {
     }
 }
 
-/// Waits until the server serves what was written last; a push to nobody makes it look.
-fn settle(directory: &Path, run: u8) {
+/// Waits until the server serves the last content; a push without a target makes it read the file.
+fn wait_until_served(directory: &Path, run: u8) {
     let expected = {
         let mut random = fastrand::Rng::with_seed(run.into());
         let block: Vec<u8> = (0..1 << 20).map(|_| random.u8(..)).collect();
@@ -380,7 +392,7 @@ fn await_pull(directory: &Path) {
         if directory.join("node/taken").exists() {
             return;
         }
-        // It fails until the node has found the server, and the server has read the file.
+        // The command fails until the node has found the server, and the server has read the file.
         let pull = Command::new(env!("CARGO_BIN_EXE_hereabouts"))
             .arg("-c")
             .arg(&config)

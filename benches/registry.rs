@@ -1,4 +1,5 @@
-//! Figures of the registry, as ratios within one run: `cargo bench --bench registry`.
+//! The registry's memory, throughput and durability, as ratios within one run: `cargo bench --bench
+//! registry`.
 
 #![expect(clippy::expect_used, reason = "a benchmark may panic")]
 
@@ -17,11 +18,12 @@ use hereabouts::wire::KeyId;
 use hereabouts::wire::v1::SignedRecord;
 
 const MILLION: u32 = 1_000_000;
-/// Body of a record with a name, two addresses and a label, about.
+/// The approximate length of a record's body with a name, two addresses and a label, in bytes.
 const BODY: usize = 130;
 
 fn main() {
-    // `cargo test --benches` runs this too, as a check that it works: then with small numbers.
+    // `cargo test --benches` runs this too, as a check that it works: small numbers are enough for
+    // that.
     let small = !std::env::args().any(|argument| argument == "--bench");
     let many = if small { 10_000 } else { MILLION };
     memory_and_speed(many);
@@ -108,7 +110,8 @@ fn submit(writer: &mut Writer, batch: Batch) -> Ticket {
     }
 }
 
-/// Changed records made durable, against a file append and fdatasync of the same bytes in the same groups.
+/// Makes changed records durable, compared with a file append and fdatasync of the same bytes in
+/// the same groups.
 fn durable(groups: &[(u32, u32)]) {
     let directory = tempfile::tempdir().expect("a directory for temporary files");
     for (group, rounds) in groups.iter().copied() {
@@ -121,9 +124,10 @@ fn durable(groups: &[(u32, u32)]) {
         let progress = writer.progress();
         let mut log =
             File::create(directory.path().join(format!("{group}.log"))).expect("a new file");
-        let (mut stored, mut appended) = (Duration::ZERO, Duration::ZERO);
+        let mut stored = Duration::ZERO;
+        let mut appended = Duration::ZERO;
         let mut sequence: u64 = 1;
-        // Turn by turn, so that both see the same state of the disk.
+        // Alternately, so that both find the same state of the disk.
         for round in 0..rounds {
             sequence += 1;
             for index in 0..group {
@@ -153,7 +157,8 @@ fn durable(groups: &[(u32, u32)]) {
             appended += start.elapsed();
         }
         let count = f64::from(group * rounds);
-        let (store, append) = (count / stored.as_secs_f64(), count / appended.as_secs_f64());
+        let store = count / stored.as_secs_f64();
+        let append = count / appended.as_secs_f64();
         println!(
             "durable in groups of {group}: {store:.0}/s, bare append and fdatasync {append:.0}/s; ratio {:.2}",
             store / append
@@ -166,7 +171,7 @@ fn renewals(table: &mut Table, nodes: u32, rounds: usize) -> f64 {
     let mut index = 0_u32;
     let start = Instant::now();
     for _ in 0..rounds {
-        // A stride that visits all nodes in no order that a cache could know.
+        // A stride that visits all nodes in an order that no cache can predict.
         index = (index + 611_953) % nodes;
         let sequence = &mut sequences[index as usize];
         *sequence += 1;
@@ -220,7 +225,7 @@ fn now(seconds: u64) -> Now {
     }
 }
 
-/// As random as a public key.
+/// An id that is as random as a public key.
 fn node_id(index: u32) -> NodeId {
     let mut id = [0; 32];
     let mut word = u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -285,7 +290,8 @@ fn registration(index: u32, sequence: u64) -> Registration {
     }
 }
 
-/// Bytes of this process that are in memory (the second field of /proc/self/statm, in pages of 4 KiB).
+/// This process's resident memory in bytes (the second field of /proc/self/statm, in pages of 4
+/// KiB).
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("a Linux with /proc");
     statm

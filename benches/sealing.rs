@@ -1,6 +1,8 @@
-//! What sealing and the codec cost, beside bare AES-256-GCM of the same bytes in the same run.
+//! The cost of sealing and of the codec, compared with bare AES-256-GCM of the same bytes in the
+//! same run.
 //!
-//! Prints ratios first (medians of interleaved rounds), then divan's table. `cargo bench --bench sealing`
+//! Prints ratios first (medians of interleaved rounds), then divan's table. `cargo bench --bench
+//! sealing`
 
 #![allow(
     clippy::expect_used,
@@ -19,10 +21,11 @@ use hereabouts::wire::{Identity, KeyRing, Secret};
 
 fn main() {
     println!(
-        "work, of it one unit; bare: AES-256-GCM seal and open of the same bytes with one key"
+        "time of one unit of work; bare: AES-256-GCM seal and open of the same bytes with one key"
     );
     for payload in [QUERY_DATAGRAM - OVERHEAD, 200] {
-        let (mut sealed, mut bare) = (Sealed::new(payload), Bare::new(payload));
+        let mut sealed = Sealed::new(payload);
+        let mut bare = Bare::new(payload);
         report(
             &format!("seal and open {payload} bytes"),
             || sealed.round(),
@@ -52,7 +55,7 @@ fn main() {
     divan::main();
 }
 
-/// Measures both sides in turns, so that a machine that slows down slows both.
+/// Measures both sides alternately, so that a slower machine affects both.
 fn report(what: &str, mut work: impl FnMut(), mut bare: impl FnMut()) {
     const ROUNDS: usize = 51;
     const TURNS: u32 = 500;
@@ -89,7 +92,7 @@ struct Sealed {
 impl Sealed {
     fn new(payload: usize) -> Self {
         let key_ring =
-            KeyRing::new("bench", &[Secret::key([1; 32])]).expect("one key makes a ring");
+            KeyRing::new("bench", &[Secret::key([1; 32])]).expect("one key makes a key ring");
         Self {
             key_ring,
             payload,
@@ -108,7 +111,7 @@ impl Sealed {
         );
         let length = length.expect("the payload fits");
         let opened = seal::open(&self.key_ring, black_box(&mut self.datagram[..length]));
-        black_box(opened.expect("what was sealed opens"));
+        black_box(opened.expect("a sealed payload opens"));
     }
 }
 
@@ -144,7 +147,7 @@ impl Bare {
             InOutBuf::from(black_box(text)),
             &tag,
         );
-        opened.expect("what was sealed opens");
+        opened.expect("a sealed payload opens");
     }
 }
 
@@ -166,7 +169,7 @@ impl Codec {
             .encode(&mut self.buffer)
             .expect("a message that fits");
         black_box(Message::decode(black_box(&self.buffer[..length])))
-            .expect("what was encoded decodes");
+            .expect("an encoded message decodes");
     }
 }
 
@@ -195,7 +198,7 @@ impl Records {
     }
 
     fn verify(&mut self) {
-        black_box(black_box(&self.signed).verify(|_| true)).expect("what was signed verifies");
+        black_box(black_box(&self.signed).verify(|_| true)).expect("a signed record verifies");
     }
 }
 
@@ -245,7 +248,8 @@ fn renewal_encode_decode(bencher: divan::Bencher) {
 
 #[divan::bench]
 fn renewal_verify(bencher: divan::Bencher) {
-    let (node, server) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let node = Identity::from_seed(&[1; 32]);
+    let server = Identity::from_seed(&[2; 32]);
     let key = server
         .renewal_key_of_node(&node.id())
         .expect("two good identities");
@@ -255,7 +259,8 @@ fn renewal_verify(bencher: divan::Bencher) {
 
 #[divan::bench]
 fn renewal_key(bencher: divan::Bencher) {
-    let (node, server) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let node = Identity::from_seed(&[1; 32]);
+    let server = Identity::from_seed(&[2; 32]);
     bencher.bench_local(|| server.renewal_key_of_node(black_box(&node.id())));
 }
 

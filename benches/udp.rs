@@ -1,7 +1,9 @@
-//! Batched UDP against tokio's own, one datagram a call, side by side in one run: `cargo bench --bench udp`.
+//! Compares batched UDP with tokio's UDP, which handles one datagram a call: `cargo bench --bench
+//! udp`.
 //!
-//! Each round fills the receiver's buffer, then takes the time of emptying it (receiving), or of sending (sending);
-//! the ways alternate, and the median round counts, so that a busy machine disturbs the ratio little.
+//! Each round fills the receiver's buffer, then measures how long emptying it (receiving) or
+//! filling it (sending) takes. The two implementations alternate, and the median round counts, so
+//! that a busy machine changes the ratio little.
 
 #![allow(clippy::expect_used, reason = "a benchmark that can't run stops")]
 
@@ -11,9 +13,9 @@ use std::time::{Duration, Instant};
 use hereabouts::net::{RecvBatch, SendBatch, SocketSettings, Sockets};
 use tokio::net::UdpSocket;
 
-/// A sealed query's length, about.
+/// The length of a datagram, in bytes.
 const LENGTH: usize = 200;
-/// Datagrams a round: what the default `net.core.rmem_max` holds without loss.
+/// Datagrams a round: as many as the default `net.core.rmem_max` holds without loss.
 const ROUND: usize = 2 * SendBatch::MAX;
 const ROUNDS: usize = 501;
 const WARM_UP: usize = 20;
@@ -76,7 +78,8 @@ fn line(what: &str, batched: &mut [Duration], single: &mut [Duration]) {
         rounds.sort_unstable();
         rounds[rounds.len() / 2].as_nanos() as f64 / ROUND as f64
     };
-    let (batched, single) = (each(batched), each(single));
+    let batched = each(batched);
+    let single = each(single);
     println!(
         "{what}: batched {batched:.0} ns a datagram, tokio one by one {single:.0} ns: {:.2} × as fast",
         single / batched
@@ -85,14 +88,14 @@ fn line(what: &str, batched: &mut [Duration], single: &mut [Duration]) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let (batched_receiver, batched_sender) = (sockets(), sockets());
-    let (single_receiver, single_sender) = (
-        UdpSocket::bind("127.0.0.1:0").await.expect("bind"),
-        UdpSocket::bind("127.0.0.1:0").await.expect("bind"),
-    );
+    let batched_receiver = sockets();
+    let batched_sender = sockets();
+    let single_receiver = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+    let single_sender = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
     let batched_to = batched_receiver.addresses().next().expect("bound");
     let single_to = single_receiver.local_addr().expect("bound");
-    let (mut send_batch, mut recv_batch) = (SendBatch::new(), RecvBatch::new());
+    let mut send_batch = SendBatch::new();
+    let mut recv_batch = RecvBatch::new();
     let mut rounds = [const { Vec::new() }; 4];
     for round in 0..WARM_UP + ROUNDS {
         let spent = [

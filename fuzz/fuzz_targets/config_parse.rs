@@ -1,4 +1,4 @@
-//! A configuration of any bytes is taken or refused with a report, and the report can be shown.
+//! A configuration of any bytes is accepted or refused with a report, and the report can be shown.
 
 #![no_main]
 

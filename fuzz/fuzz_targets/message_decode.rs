@@ -1,4 +1,4 @@
-//! What decodes has a form of its own, no longer than the datagram allows, and that form decodes to the same.
+//! A decoded message can be encoded, its bytes fit a datagram, and they decode to the same message.
 
 #![no_main]
 
@@ -11,7 +11,9 @@ fuzz_target!(|payload: &[u8]| {
         return;
     };
     let mut out = [0; MAX_PAYLOAD];
-    let length = message.encode(&mut out).expect("what decodes can be sent");
+    let length = message
+        .encode(&mut out)
+        .expect("a decoded message can be encoded");
     assert_eq!(length, message.encoded_len());
     assert_eq!(Message::decode(&out[..length]), Ok(message));
 });

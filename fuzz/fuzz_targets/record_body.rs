@@ -1,4 +1,5 @@
-//! A body that any node may have signed: what decodes can be signed again, verifies, and is the same record.
+//! A body that any node may have signed: a decoded record can be signed again, verifies, and is the
+//! same record.
 
 #![no_main]
 
@@ -12,7 +13,7 @@ fuzz_target!(|body: &[u8]| {
     };
     let key = KeyId([1; 4]);
     let signed = SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), key)
-        .expect("what decodes can be signed");
+        .expect("a decoded record can be signed");
     assert!(
         signed.body.len() <= body.len(),
         "the deterministic form is the shortest"

@@ -1,32 +1,31 @@
-//! How long to wait before what failed is tried again. Pure.
+//! How long to wait before a failed action is tried again. Pure.
 
 use std::time::Duration;
 
-/// Waits that double: what fails while an interface comes up works a moment later, what fails for good is not tried in a loop.
+/// Waits that double. An action that fails while an interface comes up succeeds a moment later; an
+/// action that fails for good is not repeated in a tight loop.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    /// The first wait.
     pub const FIRST: Duration = Duration::from_millis(100);
-    /// The longest.
     pub const LONGEST: Duration = Duration::from_secs(5);
 
-    /// Begins with [`Backoff::FIRST`].
     pub fn new() -> Self {
         Self { next: Self::FIRST }
     }
 
-    /// It failed: how long to wait now.
+    /// The wait after another failure.
     pub fn wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(Self::LONGEST);
         wait
     }
 
-    /// It worked, or has a new reason to: the next wait is the first one again.
+    /// After a success, or when a success has become more likely: the next wait is
+    /// [`Backoff::FIRST`] again.
     pub fn reset(&mut self) {
         self.next = Self::FIRST;
     }
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_limit_and_begin_anew() {
+    fn waits_double_up_to_a_limit_and_can_be_reset() {
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..8).map(|_| backoff.wait().as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);

@@ -1,4 +1,4 @@
-//! Datagrams in batches, each with where it came to or leaves from.
+//! Datagrams in batches, each with its source, its destination and its interface.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,29 +9,31 @@ use super::sys::{self, BATCH, Outgoing};
 /// The longest datagram of the protocol, in bytes.
 pub const DATAGRAM_MAX: usize = 1200;
 
-/// Bytes kept of a datagram that arrives: more than [`DATAGRAM_MAX`], so that too long ones are told apart.
+/// Bytes kept of a datagram that arrives: more than [`DATAGRAM_MAX`], so that longer datagrams are
+/// recognized.
 const RECEIVE_MAX: usize = 1500;
 
 /// Datagrams that wait in a [`SendBatch`]: two system calls' worth, about 77 KiB.
 const SEND_SLOTS: usize = 2 * BATCH;
 
-/// Where a datagram came from and came to.
+/// The addresses of a datagram that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
     /// The sender; a link-local IPv6 address carries the interface as its scope.
     pub from: SocketAddr,
     /// The destination in its header: an address of this host, a group or a broadcast address.
     pub to: IpAddr,
-    /// This host's address to answer from; `None` where the kernel is to choose (IPv6 groups).
+    /// This host's address to answer from; `None` where the kernel chooses it (IPv6 groups).
     pub local: Option<IpAddr>,
-    /// The index of the interface it came in by; 0 if the kernel did not say.
+    /// The index of the interface on which it arrived; 0 if the kernel did not report it.
     pub interface: u32,
-    /// Whether bytes are missing at its end.
+    /// Whether it was longer than the buffer.
     pub truncated: bool,
 }
 
 impl Arrival {
-    /// Whether it was sent to a broadcast address: to neither a group nor the address that answers.
+    /// Whether it was sent to a broadcast address: neither to a group nor to the address that
+    /// answers.
     pub fn is_broadcast(&self) -> bool {
         self.to.is_ipv4() && !self.to.is_multicast() && self.local != Some(self.to)
     }
@@ -41,9 +43,11 @@ impl Arrival {
         self.to.is_multicast() || self.is_broadcast()
     }
 
-    /// The source of an answer: the address that was asked, and the interface where an address counts on one link only.
+    /// The source of an answer: the address that the request was sent to, and the interface if an
+    /// address is valid on one link only.
     ///
-    /// Asked at a group or a broadcast address, it is the address of this host that the kernel holds fit.
+    /// For a request to a group or a broadcast address, it is the address of this host that the
+    /// kernel chose.
     pub fn reply_source(&self) -> Option<Source> {
         let on_one_link = crate::model::Scope::of(self.from.ip()) == crate::model::Scope::Link;
         match self.local {
@@ -68,21 +72,21 @@ fn unspecified(like: SocketAddr) -> IpAddr {
     }
 }
 
-/// Where a datagram leaves from.
+/// The source of a datagram that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source {
-    /// The source address; unspecified leaves it to the kernel.
+    /// The source address; an unspecified address leaves the choice to the kernel.
     pub ip: IpAddr,
-    /// The interface's index; 0 leaves it to the routes.
+    /// The interface's index; 0 leaves the choice to the routes.
     pub interface: u32,
 }
 
-/// Datagrams that arrived together: 48 KiB, made once and used for ever.
+/// Datagrams that arrived together: 48 KiB, allocated once and reused.
 pub struct RecvBatch {
     buffers: Box<[[u8; RECEIVE_MAX]]>,
     /// Buffer, length and arrival of each; never longer than the buffers.
     arrived: Vec<(usize, usize, Arrival)>,
-    /// Which socket is asked first next time, so that a flood on one family can't starve the other.
+    /// Which socket is read first next time, so that a flood on one family can't starve the other.
     pub(super) turn: bool,
 }
 
@@ -93,10 +97,9 @@ impl Default for RecvBatch {
 }
 
 impl RecvBatch {
-    /// The most datagrams that one receive gives.
+    /// The maximum number of datagrams of one receive.
     pub const MAX: usize = BATCH;
 
-    /// An empty batch.
     pub fn new() -> Self {
         let buffers = vec![[0; RECEIVE_MAX]; Self::MAX].into_boxed_slice();
         Self {
@@ -106,23 +109,14 @@ impl RecvBatch {
         }
     }
 
-    /// How many datagrams the last receive gave.
-    pub fn len(&self) -> usize {
-        self.arrived.len()
-    }
-
-    /// Whether the last receive gave none.
-    pub fn is_empty(&self) -> bool {
-        self.arrived.is_empty()
-    }
-
     /// A datagram of the last receive, by its place; `None` past the last.
     pub fn get_mut(&mut self, place: usize) -> Option<(&mut [u8], Arrival)> {
         let &(buffer, length, arrival) = self.arrived.get(place)?;
         Some((self.buffers.get_mut(buffer)?.get_mut(..length)?, arrival))
     }
 
-    /// Fills the batch anew from a socket; `Ok(0)` only if every datagram was of an unknown address family.
+    /// Refills the batch from a socket; `Ok(0)` only if every datagram was of an unknown address
+    /// family.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.arrived.clear();
         let arrived = &mut self.arrived;
@@ -140,10 +134,10 @@ impl RecvBatch {
     }
 }
 
-/// Datagrams that wait to be sent together, made once and used for ever.
+/// Datagrams that wait to be sent together, allocated once and reused.
 pub struct SendBatch {
     buffers: Box<[[u8; DATAGRAM_MAX]]>,
-    /// What lies in the buffer of the same place; never longer than the buffers.
+    /// The datagram in the buffer of the same place; never longer than the buffers.
     queued: Vec<Queued>,
 }
 
@@ -153,19 +147,20 @@ struct Queued {
     length: usize,
 }
 
-/// A send batch holds its most; flush it and push again.
+/// A send batch is full; flush it and push again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("queue a datagram: {max} wait already", max = SendBatch::MAX)]
+#[error("queue a datagram: {max} datagrams wait already", max = SendBatch::MAX)]
 pub struct Full;
 
-/// What became of the datagrams of a flush.
+/// The counts of a flush.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// Given to the kernel.
+    /// Passed to the kernel.
     pub sent: usize,
     /// Refused by the kernel, each reported.
     pub failed: usize,
-    /// Dropped, since the kernel's buffer stayed full; each reported as [`io::ErrorKind::WouldBlock`].
+    /// Dropped, because the kernel's buffer stayed full; each reported as
+    /// [`io::ErrorKind::WouldBlock`].
     pub dropped: usize,
 }
 
@@ -176,10 +171,9 @@ impl Default for SendBatch {
 }
 
 impl SendBatch {
-    /// The most datagrams that wait.
+    /// The maximum number of datagrams that wait.
     pub const MAX: usize = SEND_SLOTS;
 
-    /// An empty batch.
     pub fn new() -> Self {
         let buffers = vec![[0; DATAGRAM_MAX]; Self::MAX].into_boxed_slice();
         Self {
@@ -188,12 +182,6 @@ impl SendBatch {
         }
     }
 
-    /// How many datagrams wait.
-    pub fn len(&self) -> usize {
-        self.queued.len()
-    }
-
-    /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.queued.is_empty()
     }
@@ -203,9 +191,10 @@ impl SendBatch {
         self.queued.len() == Self::MAX
     }
 
-    /// Queues the datagram that `fill` writes, which gives its length; a length of 0 queues nothing.
+    /// Queues the datagram that `fill` writes; `fill` returns its length, and a length of 0 queues
+    /// nothing.
     ///
-    /// Gives the datagram's place, by which a flush reports it.
+    /// Returns the datagram's place, by which a flush reports it.
     pub fn push(
         &mut self,
         to: SocketAddr,
@@ -221,7 +210,7 @@ impl SendBatch {
         Ok(place)
     }
 
-    /// Drops what waits.
+    /// Drops the datagrams that wait.
     pub fn clear(&mut self) {
         self.queued.clear();
     }

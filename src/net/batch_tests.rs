@@ -5,7 +5,7 @@ fn to(port: u16) -> SocketAddr {
 }
 
 #[test]
-fn full_batch_refuses_another() {
+fn full_batch_refuses_another_datagram() {
     let mut batch = SendBatch::new();
     for place in 0..SendBatch::MAX {
         assert_eq!(batch.push(to(1), None, |_| 1), Ok(place));
@@ -53,8 +53,8 @@ fn families_keep_their_places() {
 }
 
 #[test]
-fn answer_leaves_from_where_it_was_asked() {
-    let asked = |from: &str, to: &str, local: Option<&str>| {
+fn answer_is_sent_from_the_requested_address() {
+    let answer_source = |from: &str, to: &str, local: Option<&str>| {
         let arrival = Arrival {
             from: from.parse().unwrap(),
             to: to.parse().unwrap(),
@@ -68,21 +68,24 @@ fn answer_leaves_from_where_it_was_asked() {
     };
     let source = |ip: &str, interface| Some((ip.to_owned(), interface));
     assert_eq!(
-        asked("10.0.0.2:9", "10.0.0.1", Some("10.0.0.1")),
+        answer_source("10.0.0.2:9", "10.0.0.1", Some("10.0.0.1")),
         source("10.0.0.1", 0)
     );
     assert_eq!(
-        asked("10.0.0.2:9", "255.255.255.255", Some("10.0.0.1")),
+        answer_source("10.0.0.2:9", "255.255.255.255", Some("10.0.0.1")),
         source("10.0.0.1", 0)
     );
     assert_eq!(
-        asked("169.254.0.2:9", "169.254.0.1", Some("169.254.0.1")),
+        answer_source("169.254.0.2:9", "169.254.0.1", Some("169.254.0.1")),
         source("169.254.0.1", 5)
     );
-    assert_eq!(asked("[fe80::2%5]:9", "ff12::4373", None), source("::", 5));
     assert_eq!(
-        asked("[fe80::2%5]:9", "fe80::1", Some("fe80::1")),
+        answer_source("[fe80::2%5]:9", "ff12::4373", None),
+        source("::", 5)
+    );
+    assert_eq!(
+        answer_source("[fe80::2%5]:9", "fe80::1", Some("fe80::1")),
         source("fe80::1", 5)
     );
-    assert_eq!(asked("[2001:db8::2]:9", "ff12::4373", None), None);
+    assert_eq!(answer_source("[2001:db8::2]:9", "ff12::4373", None), None);
 }

@@ -1,16 +1,19 @@
-//! Group memberships on every interface, and where a message to everybody is sent.
+//! Group memberships on every interface, and the targets of a message to all nodes.
 //!
-//! A failure on one interface never stops another. It is kept for `status`, and [`Fanout::reconcile`] tries again.
+//! A failure on one interface never affects another. It is kept for `status`, and
+//! [`Fanout::reconcile`] tries again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use tracing::debug;
+
 use super::targets::{self, FanoutMethod, Target};
 use super::{Family, Interface, Socket, Sockets, kernel_groups};
 use crate::model::InterfaceName;
 
-/// Where messages to everybody go.
+/// The groups and ports of messages to all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FanoutSettings {
     /// The IPv4 group.
@@ -23,14 +26,14 @@ pub struct FanoutSettings {
     pub broadcast_port: u16,
 }
 
-/// What happened to a membership.
+/// A change of a membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Membership {
     /// The group is joined on the interface.
     Joined,
-    /// It could not be joined; said once for each new reason.
+    /// It could not be joined; reported once for each new reason.
     Failed(String),
-    /// The interface is gone or no longer taken.
+    /// The interface is absent or no longer used.
     Left,
 }
 
@@ -39,21 +42,18 @@ pub enum Membership {
 pub struct Report {
     /// The interface's name.
     pub interface: InterfaceName,
-    /// Its index.
     pub index: u32,
-    /// Which group.
+    /// The family of the group.
     pub family: Family,
-    /// What happened.
     pub what: Membership,
 }
 
-/// How a group stands on an interface.
+/// The state of a group on an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum GroupStatus {
-    /// Not wanted: no address of the family, no multicast, no socket that could hear it.
+    /// Not wanted: no address of the family, no multicast, or no socket that could receive it.
     #[default]
     None,
-    /// Joined.
     Joined,
     /// The last try failed.
     Failed(String),
@@ -62,36 +62,31 @@ pub enum GroupStatus {
 /// One family on one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FamilyStatus {
-    /// The group.
     pub group: GroupStatus,
-    /// Datagrams to everybody that went out.
+    /// Datagrams to all nodes that were sent.
     pub sent: u64,
-    /// Datagrams to everybody that the kernel refused.
+    /// Datagrams to all nodes that the kernel refused.
     pub failed: u64,
-    /// Why the last send failed; `None` once one went out again.
+    /// Why the last send failed; `None` after a send that succeeded.
     pub last_error: Option<String>,
 }
 
 /// One interface, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceStatus {
-    /// Its name.
     pub name: InterfaceName,
-    /// Its index.
     pub index: u32,
-    /// IPv4.
     pub ipv4: FamilyStatus,
-    /// IPv6.
     pub ipv6: FamilyStatus,
 }
 
-/// The memberships and targets of all taken interfaces.
+/// The memberships and targets of all used interfaces.
 #[derive(Debug)]
 pub struct Fanout {
     settings: FanoutSettings,
     interfaces: BTreeMap<u32, InterfaceStatus>,
-    /// The families of taken interfaces, by index.
-    taken: BTreeSet<(u32, Family)>,
+    /// The families of used interfaces, by index.
+    used: BTreeSet<(u32, Family)>,
     multicast: Vec<Target>,
     broadcast: Vec<Target>,
 }
@@ -99,36 +94,37 @@ pub struct Fanout {
 impl Fanout {
     /// Nothing is joined yet.
     pub fn new(settings: FanoutSettings) -> Self {
-        let (interfaces, taken) = (BTreeMap::new(), BTreeSet::new());
         Self {
             settings,
-            interfaces,
-            taken,
+            interfaces: BTreeMap::new(),
+            used: BTreeSet::new(),
             multicast: Vec::new(),
             broadcast: Vec::new(),
         }
     }
 
-    /// Joins the groups on interfaces that are new, leaves them on those that are gone, tries again what failed.
+    /// Joins the groups on new interfaces, leaves them on absent ones, and tries failed joins
+    /// again.
     ///
-    /// `taken` is what [`super::Policy::taken`] gives. Gives what changed since the last call.
-    pub fn reconcile(&mut self, sockets: &Sockets, taken: &[Interface]) -> Vec<Report> {
+    /// `used` is the result of [`super::Policy::used`]. Returns the changes since the last call.
+    pub fn reconcile(&mut self, sockets: &Sockets, used: &[Interface]) -> Vec<Report> {
         let mut reports = Vec::new();
-        let now: BTreeMap<u32, &Interface> = taken
+        let now: BTreeMap<u32, &Interface> = used
             .iter()
             .map(|interface| (interface.index, interface))
             .collect();
-        // An index with another name is another interface, which the kernel made after it had dropped the first.
-        let gone = self.interfaces.extract_if(.., |index, known| {
+        // An index with another name is another interface, which the kernel created after it had
+        // removed the first.
+        let absent = self.interfaces.extract_if(.., |index, known| {
             now.get(index).is_none_or(|new| new.name != known.name)
         });
-        for (_, mut gone) in gone {
+        for (_, mut status) in absent {
             for family in [Family::Ipv4, Family::Ipv6] {
                 self.settings
-                    .want(sockets, &mut gone, family, false, &mut reports);
+                    .want(sockets, &mut status, family, false, &mut reports);
             }
         }
-        self.taken.clear();
+        self.used.clear();
         for interface in now.values() {
             let status =
                 self.interfaces
@@ -142,27 +138,23 @@ impl Fanout {
             for family in [Family::Ipv4, Family::Ipv6] {
                 let addressed = interface.has(family);
                 if addressed {
-                    self.taken.insert((interface.index, family));
+                    self.used.insert((interface.index, family));
                 }
-                let heard = sockets.family(family).is_some_and(Socket::hears_groups);
-                let wanted = interface.multicast && addressed && heard;
+                let receives = sockets.family(family).is_some_and(Socket::receives_groups);
+                let wanted = interface.multicast && addressed && receives;
                 self.settings
                     .want(sockets, status, family, wanted, &mut reports);
             }
         }
-        self.multicast = targets::multicast(&self.settings, taken, sockets);
-        self.broadcast = targets::broadcast_targets(self.settings.broadcast_port, taken, sockets);
+        self.multicast = targets::multicast(&self.settings, used, sockets);
+        self.broadcast = targets::broadcast_targets(self.settings.broadcast_port, used, sockets);
         reports
     }
 
-    /// Leaves and joins every group again: for memberships that the kernel, a switch or an access point lost unseen.
+    /// Leaves and joins groups again, chosen by interface index and family: for memberships that
+    /// the kernel, a switch or an access point lost unnoticed.
     ///
-    /// Gives only what failed.
-    pub fn rejoin_all(&mut self, sockets: &Sockets) -> Vec<Report> {
-        self.rejoin(sockets, |_, _| true)
-    }
-
-    /// The same for the groups of some interfaces, by index and family.
+    /// Returns only the failures.
     pub fn rejoin(
         &mut self,
         sockets: &Sockets,
@@ -195,7 +187,8 @@ impl Fanout {
         joined.flatten().collect()
     }
 
-    /// The groups that are joined and that the kernel does not hold any more; none where it does not tell.
+    /// The joined groups that the kernel no longer holds; none where the kernel does not report its
+    /// groups.
     pub fn lost(&self) -> Vec<(u32, Family)> {
         let [ipv4, ipv6] = [Family::Ipv4, Family::Ipv6].map(kernel_groups::joined);
         let mut lost = self.joined();
@@ -219,7 +212,7 @@ impl Fanout {
             .any(|status| failed(&status.ipv4) || failed(&status.ipv6))
     }
 
-    /// Where one message to everybody is sent, as of the last [`Fanout::reconcile`].
+    /// The targets of a message to all nodes, as of the last [`Fanout::reconcile`].
     pub fn targets(&self, method: FanoutMethod) -> &[Target] {
         match method {
             FanoutMethod::Multicast => &self.multicast,
@@ -227,7 +220,7 @@ impl Fanout {
         }
     }
 
-    /// Notes how a send to a target went; an interface that has gone in the meantime is passed over.
+    /// Counts a send to a target; an interface that is absent meanwhile is ignored.
     pub fn note_send(&mut self, index: u32, family: Family, result: Result<(), &io::Error>) {
         let Some(status) = self.interfaces.get_mut(&index) else {
             return;
@@ -245,9 +238,10 @@ impl Fanout {
         }
     }
 
-    /// Whether an interface was taken at the last [`Fanout::reconcile`], and has an address of this family.
+    /// Whether an interface was used at the last [`Fanout::reconcile`], and has an address of this
+    /// family.
     pub fn takes(&self, index: u32, family: Family) -> bool {
-        self.taken.contains(&(index, family))
+        self.used.contains(&(index, family))
     }
 
     /// The group of a family.
@@ -286,7 +280,7 @@ impl FanoutSettings {
         }
     }
 
-    /// Brings one membership to where it is wanted.
+    /// Joins or leaves one group, if that is needed.
     fn want(
         &self,
         sockets: &Sockets,
@@ -295,17 +289,25 @@ impl FanoutSettings {
         wanted: bool,
         reports: &mut Vec<Report>,
     ) {
-        let (interface, index) = (status.name, status.index);
+        let interface = status.name;
+        let index = status.index;
         let group = &mut status.family_mut(family).group;
         let what = match (wanted, &group) {
             (true, GroupStatus::Joined) | (false, GroupStatus::None) => return,
             (true, _) => match self.join(sockets, family, index) {
-                Ok(()) => Membership::Joined,
-                Err(error) => Membership::Failed(join_error(&error, family)),
+                Ok(()) => {
+                    debug!(%interface, %family, group = %self.group(family), "the group is joined");
+                    Membership::Joined
+                }
+                Err(error) => {
+                    debug!(%interface, %family, group = %self.group(family), %error, "the group is not joined");
+                    Membership::Failed(join_error(&error, family))
+                }
             },
             (false, _) => {
-                // The kernel has dropped the membership already where the interface is gone.
-                let _ = self.leave(sockets, family, index);
+                // The kernel has dropped the membership already if the interface is absent.
+                let left = self.leave(sockets, family, index);
+                debug!(%interface, %family, group = %self.group(family), error = left.err().map(tracing::field::display), "the group is left");
                 Membership::Left
             }
         };
@@ -329,7 +331,8 @@ impl FanoutSettings {
 
     fn join(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
         match sockets.join(self.group(family), index) {
-            // The socket remembers an interface of this index that is gone; that entry hears nothing any more.
+            // The socket remembers an absent interface of this index; that membership receives
+            // nothing any more.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let _ = self.leave(sockets, family, index);
                 sockets.join(self.group(family), index)

@@ -105,8 +105,9 @@ async fn broadcast_goes_to_each_network_from_its_own_address() {
 }
 
 #[tokio::test]
-async fn what_is_taken_is_known_by_interface_and_family_even_where_no_group_can_be_joined() {
-    let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
+async fn used_interfaces_are_known_even_if_no_group_can_be_joined() {
+    let mut fanout = Fanout::new(SETTINGS);
+    let sockets = sockets();
     let which = |fanout: &Fanout| {
         let places = [7001, 7002, 7003]
             .map(|index| [Family::Ipv4, Family::Ipv6].map(|family| (index, family)));
@@ -143,8 +144,9 @@ async fn what_is_taken_is_known_by_interface_and_family_even_where_no_group_can_
 }
 
 #[tokio::test]
-async fn failed_join_is_reported_once_kept_and_wanted_again() {
-    let (mut fanout, sockets) = (Fanout::new(SETTINGS), sockets());
+async fn failed_join_is_reported_once_and_tried_again() {
+    let mut fanout = Fanout::new(SETTINGS);
+    let sockets = sockets();
     let missing = [interface(1_000_007, "gone0", &["10.0.0.1/24"])];
     let reports = fanout.reconcile(&sockets, &missing);
     assert!(
@@ -180,7 +182,7 @@ async fn failed_join_is_reported_once_kept_and_wanted_again() {
 }
 
 #[tokio::test]
-async fn sends_are_counted_and_the_last_error_goes_with_the_next_success() {
+async fn sends_are_counted_and_a_success_clears_the_last_error() {
     let mut fanout = Fanout::new(SETTINGS);
     fanout.reconcile(
         &sockets(),
@@ -228,7 +230,8 @@ async fn socket_bound_to_one_address_joins_nothing_but_still_sends() {
 
 #[tokio::test]
 async fn broadcast_on_loopback_reaches_another_node_of_this_host() {
-    let (sender, receiver) = (sockets(), sockets());
+    let sender = sockets();
+    let receiver = sockets();
     let mut fanout = Fanout::new(FanoutSettings {
         broadcast_port: receiver.port(),
         ..SETTINGS
@@ -241,14 +244,14 @@ async fn broadcast_on_loopback_reaches_another_node_of_this_host() {
     sender
         .flush(&mut batch, |place, error| panic!("target {place}: {error}"))
         .await;
-    let mut heard = RecvBatch::new();
+    let mut batch_of_receiver = RecvBatch::new();
     let received = tokio::time::timeout(
         std::time::Duration::from_secs(10),
-        receiver.recv(&mut heard),
+        receiver.recv(&mut batch_of_receiver),
     )
     .await;
     assert_eq!(received.expect("within the limit").unwrap(), 1);
-    let (_, arrival) = heard.get_mut(0).unwrap();
+    let (_, arrival) = batch_of_receiver.get_mut(0).unwrap();
     assert_eq!(arrival.from, (Ipv4Addr::LOCALHOST, sender.port()).into());
     assert_eq!(
         (arrival.to, arrival.interface),

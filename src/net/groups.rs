@@ -1,11 +1,13 @@
 //! Receiving sockets for groups and broadcasts whose port is not the node's own.
 //!
-//! `listen.port` may differ from the ports that everybody asks on; without these sockets nobody would listen there. They are
-//! bound to the group, or to 255.255.255.255, and not to every address: so the kernel gives them nothing that is sent to
-//! this host itself, and a node that has the port as its own keeps all its unicast. Several nodes of one user share the
-//! port this way, and each hears every datagram (`SO_REUSEPORT`; Linux delivers groups and broadcasts to all).
+//! `listen.port` may differ from the ports of groups and broadcasts; without these sockets the node
+//! would not listen there. They are bound to the group, or to 255.255.255.255, and not to every
+//! address. So the kernel delivers no unicast to them, and a node that has the port as its own
+//! receives all its unicast. Several nodes of one user share the port this way, and each receives
+//! every datagram (`SO_REUSEPORT`; Linux delivers groups and broadcasts to all).
 //!
-//! Whoever broadcasts sends to the directed address and to 255.255.255.255, so the latter is enough to hear it once.
+//! A node that broadcasts sends to the directed address and to 255.255.255.255, so listening on the
+//! latter is enough.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,21 +16,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{BindError, Family, FanoutSettings, Socket};
 
-/// The sockets of a node beside its own two.
+/// The sockets of a node besides its own two.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     ipv4: Option<Socket>,
     broadcast: Option<Socket>,
     /// The port of the IPv6 group, if it is not the node's own.
     ipv6_port: Option<u16>,
-    /// One for each interface: the kernel binds to a group of one link only with the link (RFC 4007 §6). They come and go
-    /// while others only read, hence the lock; it is never held across an await.
+    /// One for each interface: the kernel binds to a group of one link only with the link (RFC 4007
+    /// §6). Sockets are added and removed while others only read, hence the lock; it is never held
+    /// across an await.
     ipv6: Mutex<BTreeMap<u32, Socket>>,
 }
 
 impl Groups {
-    /// Binds what is needed beside a node's own port. `has` tells whether the node has a socket of a family that hears
-    /// groups.
+    /// Binds the sockets that are needed besides a node's own port. `has` says whether the node has
+    /// a socket of a family that receives groups.
     pub(super) fn bind(
         settings: &FanoutSettings,
         own: u16,
@@ -48,50 +51,50 @@ impl Groups {
         })
     }
 
-    /// Whether there can be any socket here.
+    /// Whether the node needs any socket besides its own.
     pub(super) fn is_needed(&self) -> bool {
         self.ipv4.is_some() || self.broadcast.is_some() || self.ipv6_port.is_some()
     }
 
-    /// The socket that is to join IPv4 groups; `None` where the node's own one is.
+    /// The socket that joins IPv4 groups; `None` if the node's own socket does.
     pub(super) fn ipv4(&self) -> Option<&Socket> {
         self.ipv4.as_ref()
     }
 
-    /// Joins an IPv6 group by a socket for this interface; `None` where the node's own socket is to do it.
+    /// Joins an IPv6 group by a socket for this interface; `None` if the node's own socket does it.
     pub(super) fn join_ipv6(&self, group: Ipv6Addr, interface: u32) -> Option<io::Result<()>> {
         let port = self.ipv6_port?;
-        let join = || {
-            let mut sockets = self.ipv6();
-            if sockets.contains_key(&interface) {
-                return Err(io::ErrorKind::AddrInUse.into());
-            }
-            let address = SocketAddr::V6(SocketAddrV6::new(group, port, 0, interface));
-            let socket = Socket::bind_shared(address).map_err(|error| match error {
-                BindError::Io { source, .. } => source,
-                other => io::Error::other(other.to_string()),
-            })?;
-            socket.options().join_multicast_v6(&group, interface)?;
-            sockets.insert(interface, socket);
-            Ok(())
-        };
-        Some(join())
+        Some(self.bind_ipv6(group, port, interface))
     }
 
-    /// Leaves an IPv6 group; `None` where the node's own socket is to do it.
+    fn bind_ipv6(&self, group: Ipv6Addr, port: u16, interface: u32) -> io::Result<()> {
+        let mut sockets = self.ipv6();
+        if sockets.contains_key(&interface) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let address = SocketAddr::V6(SocketAddrV6::new(group, port, 0, interface));
+        let socket = Socket::bind_shared(address).map_err(|error| match error {
+            BindError::Io { source, .. } => source,
+            other => io::Error::other(other.to_string()),
+        })?;
+        socket.options().join_multicast_v6(&group, interface)?;
+        sockets.insert(interface, socket);
+        Ok(())
+    }
+
+    /// Leaves an IPv6 group; `None` if the node's own socket does it.
     pub(super) fn leave_ipv6(&self, interface: u32) -> Option<io::Result<()>> {
         self.ipv6_port?;
         self.ipv6().remove(&interface);
         Some(Ok(()))
     }
 
-    /// Looks at every socket until `look` gives something.
-    pub(super) fn find<T>(&self, mut look: impl FnMut(&Socket) -> Option<T>) -> Option<T> {
-        let fixed = self.ipv4.iter().chain(&self.broadcast).find_map(&mut look);
-        fixed.or_else(|| self.ipv6().values().find_map(&mut look))
+    /// The first result of `visit` over all sockets.
+    pub(super) fn find<T>(&self, mut visit: impl FnMut(&Socket) -> Option<T>) -> Option<T> {
+        let fixed = self.ipv4.iter().chain(&self.broadcast).find_map(&mut visit);
+        fixed.or_else(|| self.ipv6().values().find_map(&mut visit))
     }
 
-    /// The addresses that are bound.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         self.find(|socket| {
@@ -102,14 +105,16 @@ impl Groups {
     }
 
     fn ipv6(&self) -> MutexGuard<'_, BTreeMap<u32, Socket>> {
-        // A panic between two changes leaves a map that is whole.
+        // A panic between two changes leaves a consistent map.
         self.ipv6.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether what keeps a port from being bound are only such sockets as these: nobody has it for this host's own addresses.
+/// Whether only sockets such as these keep a port from being bound: no socket holds it for this
+/// host's own addresses.
 pub(super) fn only_groups_hold(wanted: SocketAddr) -> bool {
-    // A socket that does not share conflicts with one that is bound to every address, and with no group.
+    // A socket that does not share conflicts with one that is bound to every address, and with no
+    // group.
     let loopback: IpAddr = if wanted.is_ipv4() {
         Ipv4Addr::LOCALHOST.into()
     } else {

@@ -4,16 +4,16 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// The most processes that are looked at, and the most open files of each: an error message is not worth more.
-const PROCESSES: usize = 32_768;
-const OPEN_FILES: usize = 4096;
+/// The maximum number of processes that are searched, and of open files of each: an error message
+/// is not worth more.
+const MAX_PROCESSES: usize = 32_768;
+const MAX_OPEN_FILES: usize = 4096;
 
 /// The program that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process id.
     pub pid: u32,
-    /// Its command name (`/proc/PID/comm`); empty if it can't be read.
+    /// The command name (`/proc/PID/comm`); empty if it can't be read.
     pub name: String,
 }
 
@@ -28,12 +28,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who holds a UDP port, by `/proc`; `None` if nobody does or it can't be read (another user's process).
+/// The program that holds a UDP port, by `/proc`; `None` if the port is free or `/proc` can't be
+/// read (another user's process).
 pub(super) fn udp_port_holder(port: u16) -> Option<Holder> {
     port_holder(["udp", "udp6"], port)
 }
 
-/// Who holds a TCP port, as above.
+/// The program that holds a TCP port, as above.
 pub(super) fn tcp_port_holder(port: u16) -> Option<Holder> {
     port_holder(["tcp", "tcp6"], port)
 }
@@ -49,11 +50,12 @@ fn port_holder(tables: [&str; 2], port: u16) -> Option<Holder> {
     }
     let processes = fs::read_dir("/proc")
         .ok()?
-        .take(PROCESSES)
+        .take(MAX_PROCESSES)
         .filter_map(Result::ok);
     let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     let own = std::process::id();
-    // This process last: it may hold the port in one family already when another program has it in the other one.
+    // This process last: it may hold the port in one family already when another program has it in
+    // the other one.
     for pid in pids.filter(|pid| *pid != own).chain([own]) {
         let process = Path::new("/proc").join(pid.to_string());
         if holds(&process, &inodes) {
@@ -83,13 +85,16 @@ fn holds(process: &Path, inodes: &[String]) -> bool {
     let Ok(files) = fs::read_dir(process.join("fd")) else {
         return false;
     };
-    files.take(OPEN_FILES).filter_map(Result::ok).any(|file| {
-        fs::read_link(file.path()).is_ok_and(|target| {
-            inodes
-                .iter()
-                .any(|inode| target.as_os_str() == inode.as_str())
+    files
+        .take(MAX_OPEN_FILES)
+        .filter_map(Result::ok)
+        .any(|file| {
+            fs::read_link(file.path()).is_ok_and(|target| {
+                inodes
+                    .iter()
+                    .any(|inode| target.as_os_str() == inode.as_str())
+            })
         })
-    })
 }
 
 #[cfg(test)]

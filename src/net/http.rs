@@ -1,8 +1,8 @@
-//! One request to a program that is to be told something: a POST over HTTP/1.1 (RFC 9112), with TLS or without.
+//! One request to a webhook: a POST over HTTP/1.1 (RFC 9112), with or without TLS.
 //!
-//! A connection carries one request, an answer's body is read only as far as its first line says why something failed, and
-//! no redirect is followed: an answer that leads elsewhere must not take a token along. Names are looked up as those of
-//! servers are. Proxies of the environment are not asked.
+//! A connection carries one request. The body of an answer is read only up to its first line, and
+//! only after a failure. No redirect is followed: a redirect must not receive the token. Host names
+//! are looked up as those of servers are. Proxies of the environment are not used.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,57 +22,56 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tracing::debug;
 
 use super::{ResolveError, resolve};
 use crate::model::HttpUrl;
 
-/// The most bytes of an answer's head, and of its body, that are looked at.
+/// The maximum number of bytes of an answer's head, and of its body, that are read.
 const MAX_ANSWER: usize = 64 * 1024;
-/// The most header lines of an answer.
+/// The maximum number of header lines of an answer.
 const MAX_HEADERS: usize = 100;
-/// The most characters of a body's first line that are kept.
+/// The maximum number of characters of a body's first line that are kept.
 const MAX_LINE: usize = 200;
-/// How long a body may be waited for, of which one line is wanted.
-const BODY: Duration = Duration::from_secs(2);
+/// How long the first line of a body may be waited for.
+const BODY_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why a request got no answer. No message holds a path, a header or a body.
+/// Why a request received no answer. No message holds a path, a header or a body, because these can
+/// be secret.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The host's name gave no address.
     #[error("failed to {0}")]
     Resolve(#[from] ResolveError),
-    /// No address of the host takes a connection.
+    /// No address of the host accepts a connection.
     #[error("failed to connect to {address}: {source}")]
     Connect {
         /// The address that was tried last.
         address: SocketAddr,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The other side has no certificate that is trusted, or speaks no TLS.
+    /// The server has no trusted certificate, or does not use TLS.
     #[error("TLS with {host} failed: {source}{remedy}")]
     Tls {
-        /// The host.
         host: String,
-        /// What failed.
         #[source]
         source: io::Error,
-        /// What can be done about it, or nothing.
+        /// What the operator can do, in parentheses; empty if nothing is known.
         remedy: &'static str,
     },
-    /// A header's name or value is none.
+    /// The name or value of a header is invalid.
     #[error("the request can't be made: {0}")]
     Request(#[from] hyper::http::Error),
     /// The connection broke.
     #[error("the connection broke: {}", cause(.0))]
     Broken(#[source] hyper::Error),
-    /// What came is no answer by HTTP.
-    #[error("what came is no answer by HTTP/1.1: {0}")]
+    /// The answer is not HTTP.
+    #[error("the answer is not HTTP/1.1: {0}")]
     Malformed(#[source] hyper::Error),
 }
 
-/// What is at the bottom of an error: the system's own words, if it has said something.
+/// The deepest source of an error: the system's own message, if there is one.
 fn cause(error: &hyper::Error) -> &dyn std::error::Error {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -91,35 +90,30 @@ impl From<hyper::Error> for HttpError {
     }
 }
 
-/// Why certificates can't be taken.
+/// Why certificates can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
-    /// No PEM.
-    #[error("it is no PEM: {0}")]
+    #[error("it is not PEM: {0}")]
     Pem(pem::Error),
-    /// No certificate in it.
     #[error("it holds no certificate (-----BEGIN CERTIFICATE-----)")]
     Empty,
-    /// A certificate that can't be used.
-    #[error("it holds what is no certificate authority: {0}")]
+    #[error("it holds a certificate that is no certificate authority: {0}")]
     Certificate(rustls::Error),
 }
 
-/// What came back.
+/// An answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status code.
     pub status: StatusCode,
-    /// The first line of its body that is not blank, without control characters, shortened. Empty after a success, which is not
-    /// read further than its head.
+    /// The first line of the body that is not blank, without control characters, shortened. Empty
+    /// after a success, of which only the head is read.
     pub line: String,
 }
 
-/// Sends requests.
 #[derive(Clone)]
 pub struct HttpClient {
     tls: TlsConnector,
-    /// Whether certificate authorities of the operator's are trusted instead of Mozilla's.
+    /// Whether the operator's certificate authorities are trusted instead of Mozilla's.
     has_own_ca: bool,
 }
 
@@ -132,7 +126,8 @@ impl std::fmt::Debug for HttpClient {
 }
 
 impl HttpClient {
-    /// A client that trusts the certificate authorities in a text of PEM, and those alone; without one Mozilla's.
+    /// A client that trusts only the certificate authorities in `ca`, which is PEM; without `ca`,
+    /// Mozilla's.
     pub fn new(ca: Option<&[u8]>) -> Result<Self, CaError> {
         let mut roots = RootCertStore::empty();
         match ca {
@@ -160,10 +155,10 @@ impl HttpClient {
         })
     }
 
-    /// Sends a body and waits for what comes back, however long that takes: the caller has the time limit.
+    /// Sends a body and waits for the answer without a time limit: the caller sets one.
     ///
-    /// `headers` are names and values, and `token` a bearer token (RFC 6750 §2.1). `connect` is how long all connections that
-    /// are tried may take.
+    /// `headers` are names and values, and `token` is a bearer token (RFC 6750 §2.1). `connect`
+    /// limits the time of all connection attempts together.
     pub async fn post(
         &self,
         url: &HttpUrl,
@@ -178,33 +173,38 @@ impl HttpClient {
             return exchange(Box::new(stream), request).await;
         }
         let host = url.host().trim_end_matches('.');
-        let failed = |source: io::Error| {
-            let unknown = matches!(
-                source
-                    .get_ref()
-                    .and_then(|error| error.downcast_ref::<rustls::Error>()),
-                Some(rustls::Error::InvalidCertificate(
-                    rustls::CertificateError::UnknownIssuer
-                ))
-            );
-            let remedy = match (unknown, self.has_own_ca) {
-                (true, false) => " (the certificate of a CA of your own goes into ca_file)",
-                (true, true) => " (no certificate in ca_file has signed it)",
-                (false, _) => "",
-            };
-            HttpError::Tls {
-                host: host.to_owned(),
-                source,
-                remedy,
-            }
-        };
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| failed(io::Error::other(error)))?;
-        let stream = self.tls.connect(name, stream).await.map_err(failed)?;
+            .map_err(|error| self.tls_error(host, io::Error::other(error)))?;
+        let stream = self
+            .tls
+            .connect(name, stream)
+            .await
+            .map_err(|error| self.tls_error(host, error))?;
         exchange(Box::new(stream), request).await
     }
 
-    /// Connects to the first address that takes it; each has its share of the time.
+    fn tls_error(&self, host: &str, source: io::Error) -> HttpError {
+        let is_unknown_issuer = matches!(
+            source
+                .get_ref()
+                .and_then(|error| error.downcast_ref::<rustls::Error>()),
+            Some(rustls::Error::InvalidCertificate(
+                rustls::CertificateError::UnknownIssuer
+            ))
+        );
+        let remedy = match (is_unknown_issuer, self.has_own_ca) {
+            (true, false) => " (the certificate of a CA of your own goes into ca_file)",
+            (true, true) => " (no certificate in ca_file has signed it)",
+            (false, _) => "",
+        };
+        HttpError::Tls {
+            host: host.to_owned(),
+            source,
+            remedy,
+        }
+    }
+
+    /// Connects to the first address that accepts; each address has an equal share of the time.
     async fn connect(&self, url: &HttpUrl, limit: Duration) -> Result<TcpStream, HttpError> {
         let authority = url.authority();
         let addresses = resolve(&authority).await?;
@@ -212,9 +212,16 @@ impl HttpClient {
         let mut failed = HttpError::Resolve(ResolveError::Empty { name: authority });
         for address in addresses {
             match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(source)) => failed = HttpError::Connect { address, source },
+                Ok(Ok(stream)) => {
+                    debug!(peer = %address, "connected for an HTTP request");
+                    return Ok(stream);
+                }
+                Ok(Err(source)) => {
+                    debug!(peer = %address, error = %source, "the address of an HTTP request refused the connection");
+                    failed = HttpError::Connect { address, source };
+                }
                 Err(_) => {
+                    debug!(peer = %address, limit = ?share, "the address of an HTTP request did not answer in time");
                     failed = HttpError::Connect {
                         address,
                         source: io::ErrorKind::TimedOut.into(),
@@ -226,7 +233,6 @@ impl HttpClient {
     }
 }
 
-/// A request with its headers.
 fn request(
     url: &HttpUrl,
     headers: &[(&str, &str)],
@@ -253,7 +259,7 @@ fn request(
     Ok(request.body(Full::from(body))?)
 }
 
-/// A connection, with TLS or without: behind one type, so that hyper is in the binary once.
+/// A connection with or without TLS: behind one type, so that hyper is in the binary only once.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
@@ -263,7 +269,7 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<Answer, HttpError> {
     let (mut sender, connection) = http1::Builder::new()
-        // Names are the same in any case, but not every small program knows that.
+        // Header names are the same in any case, but not every small program knows that.
         .title_case_headers(true)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_ANSWER)
@@ -285,12 +291,12 @@ async fn exchange(
     tokio::select! {
         biased;
         answer = &mut answer => answer,
-        // The connection may end before what came over it was looked at. How it ended the answer says.
+        // The connection may end before its last data is read. The answer contains the reason.
         _ = connection => answer.await,
     }
 }
 
-/// Reads a body until there is a line, or no more, and gives that line.
+/// Reads a body until its first line is complete, or until its end, and returns that line.
 async fn line_of(mut body: Incoming) -> String {
     let mut bytes = Vec::new();
     let read = async {
@@ -301,7 +307,7 @@ async fn line_of(mut body: Incoming) -> String {
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         }
     };
-    let _ = timeout(BODY, read).await;
+    let _ = timeout(BODY_LIMIT, read).await;
     first_line(&String::from_utf8_lossy(&bytes))
 }
 
@@ -319,108 +325,5 @@ fn first_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    /// What comes of an answer to a request that was read.
-    async fn answer(bytes: &[u8]) -> Result<Answer, HttpError> {
-        let (near, mut far) = tokio::io::duplex(1024 * 1024);
-        let request = request(&"http://hub/".parse().unwrap(), &[], None, b"{}".to_vec()).unwrap();
-        let serve = async move {
-            let mut read = Vec::new();
-            while !read.ends_with(b"{}") {
-                assert_ne!(
-                    far.read_buf(&mut read).await.unwrap(),
-                    0,
-                    "the request came"
-                );
-            }
-            // Whoever has seen enough hangs up.
-            let _ = far.write_all(bytes).await;
-            let _ = far.shutdown().await;
-        };
-        let (answer, ()) = tokio::join!(exchange(Box::new(near), request), serve);
-        answer
-    }
-
-    #[tokio::test]
-    async fn first_line_of_a_failure_is_told() {
-        for (bytes, status, line) in [
-            (&b"HTTP/1.1 204 No Content\r\n\r\n"[..], 204, ""),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, ""),
-            (b"HTTP/1.0 500 Oh\r\n\r\n\r\n  no \x1b[31mroom\nmore", 500, "no [31mroom"),
-            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\nno such hook", 404, "no such hook"),
-            (
-                b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbus\r\n5;x=y\r\ny now\r\n0\r\n\r\n",
-                503,
-                "busy now",
-            ),
-            (b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\ncut", 503, "cut"),
-            (b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nno size", 503, ""),
-        ] {
-            let answer = answer(bytes).await.unwrap();
-            assert_eq!((answer.status.as_u16(), answer.line.as_str()), (status, line));
-        }
-    }
-
-    #[test]
-    fn token_is_marked_as_secret() {
-        let url = "https://hub/a?b".parse().unwrap();
-        let request = request(&url, &[("X-Shelf", "left")], Some("s3cret"), Vec::new()).unwrap();
-        assert_eq!(request.headers()["authorization"], "Bearer s3cret");
-        let shown = format!("{:?}", request.headers());
-        assert!(
-            shown.contains("left") && !shown.contains("s3cret"),
-            "{shown}"
-        );
-        assert_eq!(
-            (
-                request.uri().to_string().as_str(),
-                &request.headers()["host"]
-            ),
-            ("/a?b", &"hub".parse().unwrap())
-        );
-    }
-
-    #[tokio::test]
-    async fn what_is_no_answer_is_an_error_and_not_kept() {
-        assert!(matches!(answer(b"").await, Err(HttpError::Broken(_))));
-        assert!(matches!(
-            answer(b"HTTP/1.1 200 OK\r\nA: b").await,
-            Err(HttpError::Broken(_))
-        ));
-        assert!(matches!(
-            answer(b"SSH-2.0-OpenSSH\r\n").await,
-            Err(HttpError::Malformed(_))
-        ));
-        let long = [&b"HTTP/1.1 200 OK\r\nA: "[..], &vec![b'a'; 2 * MAX_ANSWER]].concat();
-        assert!(matches!(answer(&long).await, Err(HttpError::Malformed(_))));
-        let many = format!(
-            "HTTP/1.1 200 OK\r\n{}\r\n",
-            "a: b\r\n".repeat(MAX_HEADERS + 1)
-        );
-        assert!(matches!(
-            answer(many.as_bytes()).await,
-            Err(HttpError::Malformed(_))
-        ));
-        let body = [&b"HTTP/1.1 500 Oh\r\n\r\n"[..], &vec![b'a'; 512 * 1024]].concat();
-        assert_eq!(answer(&body).await.unwrap().line.len(), MAX_LINE);
-    }
-
-    #[test]
-    fn what_holds_no_certificate_is_refused() {
-        assert!(matches!(HttpClient::new(Some(b"")), Err(CaError::Empty)));
-        assert!(matches!(
-            HttpClient::new(Some(b"-----BEGIN CERTIFICATE-----\nx")),
-            Err(CaError::Pem(_))
-        ));
-        let key = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(matches!(
-            HttpClient::new(Some(key)),
-            Err(CaError::Certificate(_))
-        ));
-        assert!(HttpClient::new(None).is_ok());
-    }
-}
+#[path = "http_tests.rs"]
+mod tests;

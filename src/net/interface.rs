@@ -1,4 +1,4 @@
-//! What the kernel says of an interface. Pure.
+//! An interface and its addresses as the kernel reports them. Pure.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,47 +8,47 @@ use crate::model::{InterfaceName, Scope};
 /// A network interface with its addresses, as the kernel reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// The kernel's number for it; a new one each time it is made.
+    /// The kernel's number for it; a new number each time the interface is created.
     pub index: u32,
-    /// Its name.
     pub name: InterfaceName,
     /// Whether it is switched on and has a carrier (`IFF_UP` and `IFF_RUNNING`).
     pub up: bool,
-    /// Whether it is the host itself.
     pub loopback: bool,
-    /// Whether it carries multicast.
+    /// Whether it supports multicast.
     pub multicast: bool,
-    /// Whether it carries IPv4 broadcast.
+    /// Whether it supports IPv4 broadcast.
     pub broadcast: bool,
-    /// Whether it has one other end and no broadcast (a tunnel, PPP).
+    /// Whether it connects to exactly one peer and has no broadcast (a tunnel, PPP).
     pub point_to_point: bool,
-    /// The kernel's word for a virtual interface (`bridge`, `veth`, `wireguard`); `None` for hardware or if unknown.
+    /// The kernel's kind of a virtual interface (`bridge`, `veth`, `wireguard`); `None` for
+    /// hardware or if unknown.
     pub kind: Option<Box<str>>,
-    /// Its addresses in the kernel's order.
+    /// The addresses in the kernel's order.
     pub addresses: Vec<InterfaceAddress>,
 }
 
 /// One address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InterfaceAddress {
-    /// The address.
     pub ip: IpAddr,
-    /// Bits of the network prefix.
+    /// The length of the network prefix, in bits.
     pub prefix: u8,
-    /// The directed broadcast address that was set on it; `None` on IPv6 and where none was set.
+    /// The directed broadcast address that was configured; `None` for IPv6 and where none was
+    /// configured.
     pub broadcast: Option<Ipv4Addr>,
     /// A privacy address that will be replaced (RFC 8981); never set on IPv4.
     pub temporary: bool,
-    /// Past its preferred lifetime: new connections avoid it (RFC 4862 §5.5.4).
+    /// Whether its preferred lifetime is over: new connections avoid it (RFC 4862 §5.5.4).
     pub deprecated: bool,
-    /// Not usable: duplicate address detection runs, or found a duplicate (RFC 4862 §5.4).
+    /// Whether it is not usable: duplicate address detection runs, or found a duplicate (RFC 4862
+    /// §5.4).
     pub tentative: bool,
 }
 
 impl Interface {
-    /// The most interfaces that are looked at: a Kubernetes node has a few hundred.
+    /// The maximum number of interfaces that are read: a Kubernetes node has a few hundred.
     pub const MAX: usize = 4096;
-    /// The most addresses of one interface that are looked at.
+    /// The maximum number of addresses of one interface that are read.
     pub const MAX_ADDRESSES: usize = 256;
 
     /// Whether it has an address of a family.
@@ -72,17 +72,17 @@ impl InterfaceAddress {
         }
     }
 
-    /// Whether packets may leave from it.
+    /// Whether it can be the source of packets.
     pub fn usable(&self) -> bool {
         !self.tentative && !self.ip.is_unspecified() && !self.ip.is_multicast()
     }
 
-    /// Whether it reaches one link only.
+    /// Whether it is valid on one link only.
     pub fn link_local(&self) -> bool {
         Scope::of(self.ip) == Scope::Link
     }
 
-    /// Whether another address lies in the network of this one.
+    /// Whether another address is in the network of this one.
     pub fn reaches(&self, ip: IpAddr) -> bool {
         match (self.ip, ip) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -95,7 +95,8 @@ impl InterfaceAddress {
         }
     }
 
-    /// The address that reaches everybody in its IPv4 network: the one that was set, else the last of the network.
+    /// The broadcast address of its IPv4 network: the configured one, otherwise the last address of
+    /// the network.
     ///
     /// `None` for IPv6 and for networks of one or two addresses (RFC 3021).
     pub fn directed_broadcast(&self) -> Option<Ipv4Addr> {
@@ -103,10 +104,13 @@ impl InterfaceAddress {
         if self.prefix >= 31 {
             return None;
         }
-        let set = self
+        let configured = self
             .broadcast
-            .filter(|set| !set.is_unspecified() && *set != ip);
-        Some(set.unwrap_or_else(|| Ipv4Addr::from_bits(ip.to_bits() | (u32::MAX >> self.prefix))))
+            .filter(|broadcast| !broadcast.is_unspecified() && *broadcast != ip);
+        Some(
+            configured
+                .unwrap_or_else(|| Ipv4Addr::from_bits(ip.to_bits() | (u32::MAX >> self.prefix))),
+        )
     }
 }
 
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_reaches_its_own_network_alone() {
+    fn address_reaches_only_its_own_network() {
         for (own, prefix, other, reached) in [
             ("10.1.2.3", 24, "10.1.2.200", true),
             ("10.1.2.3", 24, "10.1.3.1", false),
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn set_broadcast_address_wins() {
+    fn configured_broadcast_address_has_precedence() {
         let mut address = InterfaceAddress::new("192.168.1.7".parse().unwrap(), 24);
         address.broadcast = Some(Ipv4Addr::new(192, 168, 1, 127));
         assert_eq!(address.directed_broadcast(), address.broadcast);

@@ -1,14 +1,15 @@
-//! Which groups the kernel holds on which interface, as it tells itself.
+//! Which groups the kernel holds on which interface, by `/proc/net/igmp` and `/proc/net/igmp6`.
 //!
-//! A socket keeps its memberships when the kernel has dropped them: where the last address of an interface goes, or the
-//! interface itself does, and comes back. Only the kernel's own list tells the truth.
+//! A socket keeps its memberships when the kernel has dropped them: when the last address of an
+//! interface, or the interface itself, disappears and returns. Only the kernel's own list is right
+//! then.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Family;
 
-/// The memberships of a family by interface index; `None` where `/proc` does not tell them.
+/// The memberships of a family by interface index; `None` where `/proc` does not have them.
 pub(super) fn joined(family: Family) -> Option<HashSet<(u32, IpAddr)>> {
     // The thread's own view, as a thread can be in another network namespace than the process.
     let table = match family {
@@ -22,8 +23,8 @@ pub(super) fn joined(family: Family) -> Option<HashSet<(u32, IpAddr)>> {
     })
 }
 
-/// An interface's line begins with its index; its groups follow on lines that begin with blanks, in the machine's own
-/// byte order.
+/// An interface's line begins with its index; its groups follow on lines that begin with white
+/// space, in the machine's own byte order.
 fn ipv4(text: &str) -> HashSet<(u32, IpAddr)> {
     let mut index = None;
     let mut found = HashSet::new();
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_holds_all_hosts_on_loopback() {
+    fn kernel_holds_the_group_of_all_hosts_on_loopback() {
         assert!(
             joined(Family::Ipv4)
                 .unwrap()

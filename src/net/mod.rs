@@ -1,18 +1,23 @@
 //! Interfaces and sockets: the only layer that opens one.
 //!
-//! - [`Interface`] is what the kernel says of one interface; [`Watch`] reads all of them and follows the kernel's events.
-//! - [`Policy`] decides which interfaces take part, and which of their addresses are announced. Pure.
-//! - [`Sockets`] is one bound IPv4 and one bound IPv6 socket; [`RecvBatch`] and [`SendBatch`] carry many datagrams per
-//!   system call, each with the interface and the address that it came to or leaves from.
-//! - [`Fanout`] keeps the group memberships and says where one message to everybody is to be sent.
-//! - [`mdns`] shows a service on one interface by multicast DNS, watches a host name there, and browses.
+//! - [`Interface`] is one interface as the kernel reports it; [`Watch`] reads all of them and
+//!   follows the kernel's events.
+//! - [`Policy`] decides which interfaces are used, and which of their addresses are announced.
+//!   Pure.
+//! - [`Sockets`] is one bound IPv4 and one bound IPv6 socket; [`RecvBatch`] and [`SendBatch`] carry
+//!   many datagrams per system call, each with the interface and the local address of the datagram.
+//! - [`Fanout`] keeps the group memberships and the targets of a message to all nodes.
+//! - [`mdns`] announces a service on one interface by multicast DNS, watches a host name there, and
+//!   browses.
 //! - [`resolve`] looks up the names of known servers.
-//! - [`rank`] orders the addresses of a node by how well this machine reaches them (RFC 6724). Pure.
-//! - [`HttpClient`] sends one request to a program that is to be told something.
+//! - [`rank`] orders the addresses of a node by how well this machine reaches them (RFC 6724).
+//!   Pure.
+//! - [`HttpClient`] sends one request to a webhook.
 //!
-//! One socket per family serves every interface: packet information (RFC 3542 §6) names the interface and the source
-//! address of each datagram, so no socket per interface has to come and go with it. The settings are small structs
-//! of this module; nothing here reads the configuration.
+//! One socket per family serves every interface: packet information (RFC 3542 §6) names the
+//! interface and the source address of each datagram, so no socket has to be opened and closed with
+//! an interface. The settings are small structs of this module; nothing here reads the
+//! configuration.
 
 mod backoff;
 mod batch;

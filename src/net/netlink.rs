@@ -1,7 +1,7 @@
-//! Links and addresses as the kernel tells them over netlink (RFC 3549, rtnetlink(7)).
+//! Links and addresses as the kernel reports them over netlink (RFC 3549, rtnetlink(7)).
 //!
-//! Only the attributes that are needed are read, and an attribute that does not parse leaves out that attribute, not
-//! the interface: newer kernels send more than any decoder knows.
+//! Only the needed attributes are read. An attribute that does not parse is skipped, and its
+//! interface is kept: newer kernels send more than any decoder knows.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,6 +12,7 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NlaBuffer, NlasIterator};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use tokio::io::unix::AsyncFd;
+use tracing::{debug, trace};
 
 use super::{Interface, InterfaceAddress, sys};
 use crate::model::InterfaceName;
@@ -20,20 +21,20 @@ use crate::model::InterfaceName;
 const BUFFER: usize = 64 << 10;
 /// How long a dump may take: it takes microseconds.
 const DUMP_LIMIT: Duration = Duration::from_secs(2);
-/// How often a dump that a change interrupted is begun again before it is taken as it is: the change's own event
-/// brings the next one.
+/// How often a dump that a change interrupted is restarted before it is used as it is: the event of
+/// that change causes the next dump.
 const DUMP_TRIES: usize = 4;
-/// The most messages that are taken off the event socket in one go.
+/// The maximum number of messages that are read from the event socket in one go.
 const EVENT_BURST: usize = 1024;
 
 const HEADER: usize = 16;
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 
-/// What the event socket said.
+/// An event of the event socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// Something changed.
+    /// A link or an address changed.
     Changed,
     /// Events were lost.
     Overrun,
@@ -46,7 +47,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Subscribes to links, IPv4 addresses and IPv6 addresses. Must be called within a tokio runtime.
+    /// Subscribes to links, IPv4 addresses and IPv6 addresses. Must be called within a tokio
+    /// runtime.
     pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
@@ -75,7 +77,7 @@ impl Events {
                     .get_ref()
                     .recv_from(&mut &mut self.buffer[..], 0)
                 {
-                    // Only the kernel (port 0) is believed.
+                    // Only the kernel (port 0) is trusted.
                     Ok((_, sender)) => {
                         if sender.port_number() == 0 && event.is_none() {
                             event = Some(Event::Changed);
@@ -93,6 +95,7 @@ impl Events {
                 }
             }
             if let Some(event) = event {
+                trace!(?event, "the kernel reported a change of links or addresses");
                 return Ok(event);
             }
         }
@@ -107,7 +110,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Opens the socket for it. Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime.
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self {
             socket: Self::socket()?,
@@ -123,10 +126,11 @@ impl Reader {
         sys::ready(socket)
     }
 
-    /// All interfaces, by index. May be dropped at any time: what a dropped one leaves behind is told by its number.
+    /// All interfaces, by index. May be dropped at any time: the remains of a dropped dump are
+    /// recognized by their sequence number.
     pub(super) async fn interfaces(&mut self) -> io::Result<Vec<Interface>> {
         let mut table = Table::default();
-        for left in (0..DUMP_TRIES).rev() {
+        for tries_left in (0..DUMP_TRIES).rev() {
             table = Table::default();
             let read = async {
                 let links = self.dump(libc::RTM_GETLINK, &mut table).await?;
@@ -137,9 +141,14 @@ impl Reader {
                 .map_err(|_| io::ErrorKind::TimedOut)?
             {
                 Ok(true) => break,
-                Ok(false) => {}
-                // A dump that was dropped half-way is still open in the kernel; it ends with its socket.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && left > 0 => {
+                Ok(false) => trace!(
+                    tries_left,
+                    "a change interrupted the dump of the interfaces"
+                ),
+                // A dump that was dropped half-way is still open in the kernel; it ends with its
+                // socket.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries_left > 0 => {
+                    debug!(%error, "an older dump is still open: its socket is replaced");
                     self.socket = Self::socket()?;
                 }
                 Err(error) => return Err(error),
@@ -148,7 +157,7 @@ impl Reader {
         Ok(table.interfaces.into_values().collect())
     }
 
-    /// One dump; false if a change interrupted it.
+    /// Reads one dump; false if a change interrupted it.
     async fn dump(&mut self, request: u16, table: &mut Table) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = dump_request(request, self.sequence);
@@ -157,7 +166,7 @@ impl Reader {
                 socket.send_to(&request, &SocketAddr::new(0, 0), 0)
             })
             .await?;
-        let mut whole = true;
+        let mut is_complete = true;
         loop {
             let buffer = &mut self.buffer;
             let (length, sender) = self
@@ -175,18 +184,19 @@ impl Reader {
                 if message.sequence != self.sequence {
                     continue;
                 }
-                whole &= i32::from(message.flags) & libc::NLM_F_DUMP_INTR == 0;
+                is_complete &= i32::from(message.flags) & libc::NLM_F_DUMP_INTR == 0;
                 match i32::from(message.kind) {
-                    libc::NLMSG_DONE => return Ok(whole),
+                    libc::NLMSG_DONE => return Ok(is_complete),
                     libc::NLMSG_ERROR => return Err(message.error()),
-                    _ => table.take(&message),
+                    _ => table.insert(&message),
                 }
             }
         }
     }
 }
 
-/// A request for everything of one kind; the body is a link header of zeros, long enough for either kind.
+/// A request for all entries of one kind; the body is a link header of zeros, long enough for
+/// either kind.
 fn dump_request(kind: u16, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
     let mut request = [0; HEADER + LINK_HEADER];
     request[0..4].copy_from_slice(&((HEADER + LINK_HEADER) as u32).to_ne_bytes());
@@ -196,7 +206,6 @@ fn dump_request(kind: u16, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
     request
 }
 
-/// One netlink message.
 struct Message<'a> {
     kind: u16,
     flags: u16,
@@ -205,7 +214,7 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The first message of a buffer and what follows it; `None` at the end or where the length is wrong.
+    /// The first message of a buffer and the rest; `None` at the end or if the length is wrong.
     fn split(buffer: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let length = u32_at(buffer, 0)? as usize;
         let body = buffer.get(HEADER..length)?;
@@ -228,7 +237,7 @@ impl<'a> Message<'a> {
         )
     }
 
-    /// The attributes behind a header; one that is cut short ends them.
+    /// The attributes after a header, up to the first one that is cut short.
     fn attributes(&self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> {
         attributes(self.body.get(header..).unwrap_or_default())
     }
@@ -254,27 +263,32 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// The interfaces of a dump as they gather.
+/// The interfaces of a dump, while it is read.
 #[derive(Default)]
 struct Table {
     interfaces: BTreeMap<u32, Interface>,
 }
 
 impl Table {
-    fn take(&mut self, message: &Message<'_>) {
-        // What does not parse is left out: an interface without a printable name can be neither configured nor shown.
-        let _ = match message.kind {
+    fn insert(&mut self, message: &Message<'_>) {
+        // A message that does not parse is skipped: an interface without a printable name can be
+        // neither configured nor shown.
+        let inserted = match message.kind {
             libc::RTM_NEWLINK => self.link(message),
             libc::RTM_NEWADDR => self.address(message),
             _ => None,
         };
+        if inserted.is_none() {
+            trace!(kind = message.kind, "a netlink message is skipped");
+        }
     }
 
     fn link(&mut self, message: &Message<'_>) -> Option<()> {
         let index = u32_at(message.body, 4)?;
         let flags = u32_at(message.body, 8)?;
         let on = |flag: i32| flags & flag as u32 != 0;
-        let (mut name, mut kind) = (None, None);
+        let mut name = None;
+        let mut kind = None;
         for (attribute, value) in message.attributes(LINK_HEADER) {
             match attribute {
                 libc::IFLA_IFNAME => {
@@ -306,7 +320,9 @@ impl Table {
             return None;
         };
         let interface = self.interfaces.get_mut(&u32_at(message.body, 4)?)?;
-        let (mut address, mut local, mut broadcast) = (None, None, None);
+        let mut address = None;
+        let mut local = None;
+        let mut broadcast = None;
         let mut flags = u32::from(short_flags);
         for (attribute, value) in message.attributes(ADDRESS_HEADER) {
             match attribute {
@@ -321,19 +337,19 @@ impl Table {
                 _ => {}
             }
         }
-        // On a point-to-point link `IFA_ADDRESS` is the other end.
+        // On a point-to-point link `IFA_ADDRESS` is the peer's address.
         let ip = local.or(address)?;
         let on = |flag: u32| flags & flag != 0;
-        let unproven = on(libc::IFA_F_TENTATIVE) && !on(libc::IFA_F_OPTIMISTIC);
+        let is_unchecked = on(libc::IFA_F_TENTATIVE) && !on(libc::IFA_F_OPTIMISTIC);
         if interface.addresses.len() < Interface::MAX_ADDRESSES {
             interface.addresses.push(InterfaceAddress {
                 ip,
                 prefix,
                 broadcast: broadcast.filter(|_| ip.is_ipv4()),
-                // The same bit says "secondary" on IPv4, which is no weakness.
+                // The same bit means "secondary" for IPv4, which does not matter.
                 temporary: ip.is_ipv6() && on(libc::IFA_F_TEMPORARY),
                 deprecated: on(libc::IFA_F_DEPRECATED),
-                tentative: unproven || on(libc::IFA_F_DADFAILED),
+                tentative: is_unchecked || on(libc::IFA_F_DADFAILED),
             });
         }
         Some(())

@@ -3,7 +3,7 @@ use netlink_sys::protocols::NETLINK_USERSOCK;
 use super::*;
 
 impl Reader {
-    /// One whose reads fail: the kernel listens to nobody there.
+    /// A reader whose reads fail: its socket has another protocol.
     pub(in crate::net) fn refused() -> Self {
         let mut socket = Socket::new(NETLINK_USERSOCK).unwrap();
         socket.set_non_blocking(true).unwrap();
@@ -43,7 +43,7 @@ fn address_body(index: u32, prefix: u8, flags: u8, attributes: &[Vec<u8>]) -> Ve
 fn table(messages: &[(u16, Vec<u8>)]) -> Vec<Interface> {
     let mut table = Table::default();
     for (kind, body) in messages {
-        table.take(&Message {
+        table.insert(&Message {
             kind: *kind,
             flags: 0,
             sequence: 0,
@@ -98,7 +98,7 @@ fn link_and_address_become_an_interface() {
 }
 
 #[test]
-fn own_end_of_a_tunnel_is_the_address() {
+fn local_end_of_a_tunnel_is_the_address() {
     let ends = [
         attribute(libc::IFA_ADDRESS, &[10, 0, 0, 2]),
         attribute(libc::IFA_LOCAL, &[10, 0, 0, 1]),
@@ -111,7 +111,7 @@ fn own_end_of_a_tunnel_is_the_address() {
 }
 
 #[test]
-fn address_flags_are_told_apart() {
+fn address_flags_are_read() {
     let v6 = attribute(
         libc::IFA_ADDRESS,
         &"fd00::1".parse::<std::net::Ipv6Addr>().unwrap().octets(),
@@ -145,7 +145,7 @@ fn address_flags_are_told_apart() {
 }
 
 #[test]
-fn attribute_that_does_not_parse_leaves_out_only_itself() {
+fn malformed_attribute_is_skipped_alone() {
     let odd = [
         attribute(libc::IFLA_LINKINFO, &[9, 0]),
         attribute(60_000, &[1; 3]),
@@ -159,14 +159,14 @@ fn attribute_that_does_not_parse_leaves_out_only_itself() {
 }
 
 #[test]
-fn unprintable_name_and_unknown_index_are_left_out() {
+fn unprintable_name_and_unknown_index_are_skipped() {
     let nameless = link_body(3, 0, &[attribute(libc::IFLA_IFNAME, "é\0".as_bytes())]);
     let stray = address_body(99, 24, 0, &[attribute(libc::IFA_LOCAL, &[10, 0, 0, 1])]);
     assert!(table(&[(libc::RTM_NEWLINK, nameless), (libc::RTM_NEWADDR, stray)]).is_empty());
 }
 
 #[test]
-fn request_is_a_whole_message() {
+fn dump_request_is_a_complete_message() {
     let request = dump_request(libc::RTM_GETLINK, 5);
     let (message, rest) = Message::split(&request).unwrap();
     assert_eq!(
@@ -199,10 +199,10 @@ proptest::proptest! {
         while let Some((message, after)) = Message::split(rest) {
             proptest::prop_assert!(after.len() < rest.len());
             rest = after;
-            Table::default().take(&message);
+            Table::default().insert(&message);
         }
         let mut table = Table::default();
-        table.take(&Message { kind: libc::RTM_NEWLINK, flags: 0, sequence: 0, body: &eth0().1 });
-        table.take(&Message { kind, flags: 0, sequence: 0, body: &bytes });
+        table.insert(&Message { kind: libc::RTM_NEWLINK, flags: 0, sequence: 0, body: &eth0().1 });
+        table.insert(&Message { kind, flags: 0, sequence: 0, body: &bytes });
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A pattern of interface names: `*` fits any run of characters, `?` one; everything else itself, case and all.
+/// A pattern of interface names: `*` matches any run of characters, `?` one character; every other
+/// character matches itself, and case counts.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(Box<str>);
@@ -22,7 +23,6 @@ impl Pattern {
     /// The longest pattern, in bytes: twice a name's length leaves room for wildcards.
     pub const MAX: usize = 32;
 
-    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let valid = (1..=Self::MAX).contains(&text.len())
             && text
@@ -35,7 +35,6 @@ impl Pattern {
         }
     }
 
-    /// The pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -45,12 +44,14 @@ impl Pattern {
         !self.0.contains(['*', '?'])
     }
 
-    /// Whether a name fits.
+    /// Whether a name matches.
     ///
     /// Only the last `*` is ever tried again, so the work is at most the product of both lengths.
     pub fn matches(&self, name: &str) -> bool {
-        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
-        let (mut p, mut n) = (0, 0);
+        let pattern = self.0.as_bytes();
+        let name = name.as_bytes();
+        let mut p = 0;
+        let mut n = 0;
         let mut star = None;
         while n < name.len() {
             match pattern.get(p) {
@@ -63,11 +64,12 @@ impl Pattern {
                     n += 1;
                 }
                 _ => {
-                    let Some((after, taken)) = star else {
+                    let Some((after, matched)) = star else {
                         return false;
                     };
-                    star = Some((after, taken + 1));
-                    (p, n) = (after, taken + 1);
+                    star = Some((after, matched + 1));
+                    p = after;
+                    n = matched + 1;
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! Which interfaces take part, and which addresses are announced. Pure.
+//! Which interfaces are used, and which addresses are announced. Pure.
 //!
-//! One policy governs listening, sending and announcing. An interface is out if it is down, if it is the loopback
-//! interface and [`Policy::loopback`] is off, if a name of `exclude` or no pattern of `include` fits, or if a pattern
-//! of `exclude` fits, unless `include` names it without a wildcard. So `docker0` is out by default, and in by naming it.
+//! One policy governs listening, sending and announcing. An interface is not used if it is down, if
+//! it is the loopback interface and [`Policy::loopback`] is off, if a name in `exclude` or no
+//! pattern in `include` matches, or if a pattern in `exclude` matches, unless `include` names the
+//! interface without a wildcard. So `docker0` is not used by default, and used when it is named.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,52 +12,47 @@ use std::net::IpAddr;
 use super::{Interface, InterfaceAddress, Pattern};
 use crate::model::{Address, Origin, Record, Scope};
 
-/// Which interfaces and addresses take part.
+/// Which interfaces and addresses are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What is in.
+    /// The interfaces that are used.
     pub include: Vec<Pattern>,
-    /// What is out all the same.
+    /// The exceptions.
     pub exclude: Vec<Pattern>,
     /// Whether IPv4 is used at all.
     pub ipv4: bool,
     /// Whether IPv6 is used at all.
     pub ipv6: bool,
-    /// Whether link-local addresses are announced beside others. They are always used for sending.
+    /// Whether link-local addresses are announced besides others. They are always used for sending.
     pub link_local: bool,
-    /// Whether the loopback interface takes part.
+    /// Whether the loopback interface is used.
     pub loopback: bool,
 }
 
-/// Whether an interface takes part, and by which rule.
+/// Whether an interface is used, and by which rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It listens, sends and is announced.
-    Used {
-        /// What took it.
-        rule: Rule,
-    },
-    /// It takes no part.
-    Unused {
-        /// What left it.
-        rule: Rule,
-    },
+    Used { rule: Rule },
+    /// It neither listens nor sends, and is not announced.
+    Unused { rule: Rule },
 }
 
-/// What decided about an interface; as text, the end of "taken, because it …" or "left, because it …".
+/// The rule that decided about an interface; as text, the end of "used, because it …" or "not used,
+/// because it …".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// It is switched off or has no carrier.
     Down,
-    /// It is the host itself, and the policy has loopback off.
+    /// It is the loopback interface, and the policy has loopback off.
     Loopback,
-    /// No pattern of `include` fits.
+    /// No pattern of `include` matches.
     NotIncluded,
-    /// This pattern of `exclude` fits.
+    /// This pattern of `exclude` matches.
     Excluded(Pattern),
     /// It has no address of a family that is on.
     NoAddress,
-    /// This pattern of `include` fits.
+    /// This pattern of `include` matches.
     Included(Pattern),
 }
 
@@ -127,30 +123,31 @@ impl Policy {
         if ip.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 
-    /// The interfaces that are taken, each with only its usable addresses of the families that are on.
+    /// The interfaces that are used, each with only its usable addresses of the families that are
+    /// on.
     ///
-    /// Link-local addresses are among them, since sending needs them. This is what [`super::Fanout`] takes.
+    /// Link-local addresses are among them, because sending needs them. [`super::Fanout`] works
+    /// with this list.
     pub fn used(&self, interfaces: &[Interface]) -> Vec<Interface> {
-        let taken = interfaces
+        let used = interfaces
             .iter()
             .filter(|interface| matches!(self.decide(interface), Decision::Used { .. }));
-        taken
-            .map(|interface| {
-                let usable =
-                    |address: &&InterfaceAddress| address.usable() && self.family(address.ip);
-                Interface {
-                    addresses: interface.addresses.iter().filter(usable).copied().collect(),
-                    kind: interface.kind.clone(),
-                    ..*interface
-                }
-            })
-            .collect()
+        used.map(|interface| {
+            let usable = |address: &&InterfaceAddress| address.usable() && self.family(address.ip);
+            Interface {
+                addresses: interface.addresses.iter().filter(usable).copied().collect(),
+                kind: interface.kind.clone(),
+                ..*interface
+            }
+        })
+        .collect()
     }
 
-    /// The addresses of one interface that are announced, best first; none if it is not taken.
+    /// The addresses of one interface that are announced, best first; none if it is not used.
     ///
-    /// Deprecated and tentative ones are left out. Best first is: a lasting address before a temporary one, before a
-    /// link-local one, before loopback; in each, IPv4 before IPv6, then the kernel's order.
+    /// Deprecated and tentative ones are left out. Best first is: a lasting address before a
+    /// temporary one, before a link-local one, before loopback; in each, IPv4 before IPv6, then the
+    /// kernel's order.
     pub fn addresses(&self, interface: &Interface) -> Vec<IpAddr> {
         self.ranked(interface, self.link_local)
             .into_iter()
@@ -158,9 +155,11 @@ impl Policy {
             .collect()
     }
 
-    /// The addresses of one interface that are told to its own link, best first; none if it is not taken.
+    /// The addresses of one interface that are announced on its own link, best first; none if it is
+    /// not used.
     ///
-    /// Those of [`Policy::addresses`]; link-local ones where there is nothing else, as on one link they do as well.
+    /// They are those of [`Policy::addresses`]; without any, the link-local ones, which are as good
+    /// on one link.
     pub fn on_link(&self, interface: &Interface) -> Vec<IpAddr> {
         let addresses = self.addresses(interface);
         if !addresses.is_empty() || self.link_local {
@@ -188,12 +187,13 @@ impl Policy {
         ranked
     }
 
-    /// What the node announces: the addresses of all taken interfaces, best first, at most [`Record::MAX_ADDRESSES`].
+    /// The addresses that the node announces: those of all used interfaces, best first, at most
+    /// [`Record::MAX_ADDRESSES`].
     ///
-    /// Within one rank each interface's first address comes before any interface's second, so that one interface with
-    /// many addresses does not push the others out. With `link_local` off, link-local addresses are announced all the
-    /// same if there is nothing else: two laptops on one cable have no other, and a record without an address helps
-    /// nobody.
+    /// Within one rank each interface's first address comes before any interface's second, so that
+    /// one interface with many addresses does not push the others out. With `link_local` off,
+    /// link-local addresses are announced all the same if there is no other address: two laptops on
+    /// one cable have no other, and a record without an address is useless.
     pub fn announced(&self, interfaces: &[Interface]) -> Vec<Address> {
         let found = self.collect(interfaces, self.link_local);
         if found.is_empty() && !self.link_local {
@@ -206,18 +206,17 @@ impl Policy {
     fn collect(&self, interfaces: &[Interface], link_local: bool) -> Vec<Address> {
         let mut all = Vec::new();
         for interface in interfaces {
-            let mut within = (None, 0_usize);
+            let mut last = None;
+            let mut turn = 0_usize;
             for (rank, ip) in self.ranked(interface, link_local) {
-                within = if within.0 == Some(rank) {
-                    (Some(rank), within.1 + 1)
-                } else {
-                    (Some(rank), 0)
-                };
-                all.push((rank, within.1, ip, interface.name));
+                turn = if last == Some(rank) { turn + 1 } else { 0 };
+                last = Some(rank);
+                all.push((rank, turn, ip, interface.name));
             }
         }
         all.sort_by_key(|(rank, turn, ..)| (*rank, *turn));
-        // One address on two interfaces is said once; a link-local one is another on each link.
+        // One address on two interfaces is announced once; a link-local one is a different address
+        // on each link.
         let mut seen = HashSet::new();
         all.into_iter()
             .filter(|(_, _, ip, name)| {
@@ -233,7 +232,7 @@ impl Policy {
     }
 }
 
-/// How good an address is to be reached at: the lesser, the better.
+/// The order in which addresses are announced: a lesser rank comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     class: Class,

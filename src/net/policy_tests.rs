@@ -51,8 +51,8 @@ fn defaults() -> Policy {
 
 fn rule(policy: &Policy, name: &str) -> String {
     match policy.decide(&interface(name, &["10.0.0.1/24"])) {
-        Decision::Used { rule } => format!("taken, because it {rule}"),
-        Decision::Unused { rule } => format!("left, because it {rule}"),
+        Decision::Used { rule } => format!("used, because it {rule}"),
+        Decision::Unused { rule } => format!("not used, because it {rule}"),
     }
 }
 
@@ -65,7 +65,7 @@ fn announced(policy: &Policy, interfaces: &[Interface]) -> Vec<String> {
 }
 
 #[test]
-fn patterns_leave_what_containers_and_tunnels_make() {
+fn patterns_exclude_interfaces_of_containers_and_tunnels() {
     for name in [
         "docker0",
         "veth1a2b3c",
@@ -77,37 +77,37 @@ fn patterns_leave_what_containers_and_tunnels_make() {
         "tailscale0",
     ] {
         assert!(
-            rule(&defaults(), name).starts_with("left, because it fits '"),
+            rule(&defaults(), name).starts_with("not used, because it fits '"),
             "{name}"
         );
     }
     for name in ["eth0", "enp3s0", "wlan0", "br0", "bond0"] {
         assert_eq!(
             rule(&defaults(), name),
-            "taken, because it fits '*' in interfaces.include",
+            "used, because it fits '*' in interfaces.include",
             "{name}"
         );
     }
 }
 
 #[test]
-fn naming_an_interface_beats_an_excluding_pattern() {
+fn included_name_has_precedence_over_an_excluding_pattern() {
     let policy = Policy {
         include: patterns(&["*", "wg0"]),
         ..defaults()
     };
     assert_eq!(
         rule(&policy, "wg0"),
-        "taken, because it fits 'wg0' in interfaces.include"
+        "used, because it fits 'wg0' in interfaces.include"
     );
     assert_eq!(
         rule(&policy, "wg1"),
-        "left, because it fits 'wg*' in interfaces.exclude"
+        "not used, because it fits 'wg*' in interfaces.exclude"
     );
 }
 
 #[test]
-fn an_excluded_name_beats_everything() {
+fn excluded_name_has_precedence_over_everything() {
     let policy = Policy {
         include: patterns(&["eth0"]),
         exclude: patterns(&["eth0"]),
@@ -115,28 +115,28 @@ fn an_excluded_name_beats_everything() {
     };
     assert_eq!(
         rule(&policy, "eth0"),
-        "left, because it fits 'eth0' in interfaces.exclude"
+        "not used, because it fits 'eth0' in interfaces.exclude"
     );
 }
 
 #[test]
-fn what_is_not_included_is_left() {
+fn interface_that_is_not_included_is_unused() {
     let policy = Policy {
         include: patterns(&["eth*"]),
         ..defaults()
     };
     assert_eq!(
         rule(&policy, "wlan0"),
-        "left, because it fits nothing in interfaces.include"
+        "not used, because it fits nothing in interfaces.include"
     );
     assert_eq!(
         rule(&policy, "eth7"),
-        "taken, because it fits 'eth*' in interfaces.include"
+        "used, because it fits 'eth*' in interfaces.include"
     );
 }
 
 #[test]
-fn down_loopback_and_bare_interfaces_are_left() {
+fn down_loopback_and_addressless_interfaces_are_unused() {
     let down = Interface {
         up: false,
         ..interface("eth0", &["10.0.0.1/24"])
@@ -170,7 +170,7 @@ fn down_loopback_and_bare_interfaces_are_left() {
 }
 
 #[test]
-fn interface_with_only_a_link_local_address_sends_but_is_not_announced_beside_others() {
+fn link_local_address_sends_but_is_not_announced_besides_others() {
     let [bare, full] = [
         interface("eth0", &["fe80::1/64"]),
         interface("eth1", &["10.0.0.1/24"]),
@@ -186,7 +186,7 @@ fn interface_with_only_a_link_local_address_sends_but_is_not_announced_beside_ot
 }
 
 #[test]
-fn link_local_is_announced_where_there_is_nothing_else() {
+fn link_local_is_announced_if_there_is_no_other_address() {
     let bare = interface("eth0", &["fe80::1/64", "169.254.7.7/16"]);
     assert_eq!(announced(&defaults(), &[bare]), ["169.254.7.7", "fe80::1"]);
 }
@@ -256,7 +256,7 @@ fn one_address_on_two_interfaces_is_announced_once() {
 }
 
 #[test]
-fn loopback_is_announced_only_where_the_policy_has_it() {
+fn loopback_is_announced_only_if_the_policy_allows_it() {
     let lo = interface("lo", &["127.0.0.1/8", "::1/128"]);
     assert!(announced(&defaults(), std::slice::from_ref(&lo)).is_empty());
     let policy = Policy {
@@ -292,7 +292,7 @@ fn families_that_are_off_are_not_announced() {
 }
 
 #[test]
-fn a_temporary_address_is_first_only_where_there_is_no_lasting_one() {
+fn temporary_address_comes_after_lasting_ones() {
     let mut eth0 = interface("eth0", &["2001:db8::7/64", "2001:db8::8/64"]);
     eth0.addresses[0].temporary = true;
     assert_eq!(
@@ -307,7 +307,7 @@ fn a_temporary_address_is_first_only_where_there_is_no_lasting_one() {
 }
 
 #[test]
-fn a_link_is_told_its_interfaces_addresses_and_link_local_ones_for_want_of_others() {
+fn link_gets_link_local_addresses_only_without_others() {
     let texts = |interface: &Interface| {
         defaults()
             .on_link(interface)

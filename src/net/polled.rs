@@ -1,6 +1,7 @@
-//! The interfaces where netlink is refused: by netdevice(7) and `/proc`, neither of which needs it.
+//! The interfaces where netlink is refused: by netdevice(7) and `/proc`, neither of which needs
+//! netlink.
 //!
-//! The C library's getifaddrs is no help here: on Linux it asks by netlink itself.
+//! The C library's getifaddrs does not help here: on Linux it uses netlink itself.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,18 +16,18 @@ use crate::model::InterfaceName;
 
 /// All interfaces, by index.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
-    let new = |domain| Socket::new(domain, Type::DGRAM, None);
-    let socket = new(Domain::IPV4).or_else(|_| new(Domain::IPV6))?;
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)
+        .or_else(|_| Socket::new(Domain::IPV6, Type::DGRAM, None))?;
     let ipv4 = sys::ipv4_addresses(socket.as_fd())?;
     let ipv6 = read("if_inet6");
     let links = read("dev");
     let mut table = BTreeMap::new();
-    // Where `/proc` is shut, those that have an IPv4 address.
+    // Where `/proc` can't be read, only the interfaces with an IPv4 address are found.
     for name in names(&links).chain(ipv4.iter().map(|row| interface_of(&row.label))) {
         let Ok(name) = InterfaceName::parse(name) else {
             continue;
         };
-        // One that has gone in between is left out.
+        // An interface that was removed meanwhile is skipped.
         let Ok((index, flags)) = sys::link(socket.as_fd(), name.as_str()) else {
             continue;
         };
@@ -77,13 +78,13 @@ fn interface(index: u32, name: InterfaceName, flags: i32) -> Interface {
     }
 }
 
-/// A table of the kernel's; nothing where there is none, as `if_inet6` without IPv6.
+/// A table of the kernel; empty if it does not exist, such as `if_inet6` without IPv6.
 fn read(table: &str) -> String {
     // The thread's own view, as a thread can be in another network namespace than the process.
     fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default()
 }
 
-/// The interfaces' names of `/proc/net/dev`: after two lines of headings, each before a colon.
+/// The interfaces' names in `/proc/net/dev`: after two lines of headings, each before a colon.
 fn names(table: &str) -> impl Iterator<Item = &str> {
     table
         .lines()
@@ -96,19 +97,23 @@ fn interface_of(label: &str) -> &str {
     label.split(':').next().unwrap_or_default()
 }
 
-/// A row of `/proc/net/if_inet6`: address, index, prefix, scope, flags, all hexadecimal, and the name.
+/// A row of `/proc/net/if_inet6`: address, index, prefix, scope, flags, all hexadecimal, and the
+/// name.
 fn ipv6_row(line: &str) -> Option<(u32, InterfaceAddress)> {
     let mut fields = line.split_ascii_whitespace();
     let ip = fields.next().filter(|ip| ip.len() == 32)?;
     let ip = Ipv6Addr::from_bits(u128::from_str_radix(ip, 16).ok()?);
     let mut number = || u32::from_str_radix(fields.next()?, 16).ok();
-    let (index, prefix, _scope, flags) = (number()?, number()?, number()?, number()?);
+    let index = number()?;
+    let prefix = number()?;
+    let _scope = number()?;
+    let flags = number()?;
     let on = |flag: u32| flags & flag != 0;
-    let unproven = on(libc::IFA_F_TENTATIVE) && !on(libc::IFA_F_OPTIMISTIC);
+    let is_unchecked = on(libc::IFA_F_TENTATIVE) && !on(libc::IFA_F_OPTIMISTIC);
     let address = InterfaceAddress {
         temporary: on(libc::IFA_F_TEMPORARY),
         deprecated: on(libc::IFA_F_DEPRECATED),
-        tentative: unproven || on(libc::IFA_F_DADFAILED),
+        tentative: is_unchecked || on(libc::IFA_F_DADFAILED),
         ..InterfaceAddress::new(
             IpAddr::V6(ip),
             u8::try_from(prefix).ok().filter(|prefix| *prefix <= 128)?,

@@ -1,58 +1,58 @@
-//! Look-ups of known servers' names.
+//! Looks up the names of known servers, within limits of time, number and threads.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::{debug, trace};
 
 /// How long a look-up may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The most addresses that are taken of one name.
-const ADDRESSES: usize = 8;
-/// The most look-ups at a time: one that hangs in the system's resolver holds a thread until it ends.
-const AT_A_TIME: usize = 4;
+/// The maximum number of addresses that are used of one name.
+const MAX_ADDRESSES: usize = 8;
+/// The maximum number of look-ups at a time: one that hangs in the system's resolver holds a thread
+/// until it ends.
+const MAX_LOOK_UPS: usize = 4;
 
 static LOOK_UPS: std::sync::LazyLock<Arc<Semaphore>> =
-    std::sync::LazyLock::new(|| Arc::new(Semaphore::new(AT_A_TIME)));
+    std::sync::LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOK_UPS)));
 
-/// Why a name gave no address.
+/// Why a name has no address.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The text is no `host:port`.
+    /// The text is not `host:port`.
     #[error("look up '{name}': write host:port, an IPv6 address in brackets ([2001:db8::1]:24373)")]
-    Form {
-        /// The text.
-        name: String,
-    },
-    /// The resolver has no address for it, or could not ask.
+    Form { name: String },
+    /// The resolver failed.
     #[error("look up '{name}': {source}")]
     Failed {
-        /// The text.
         name: String,
-        /// What the resolver said.
         #[source]
         source: std::io::Error,
     },
-    /// The resolver has the name, and no address with it.
+    /// The resolver knows the name, but no address of it.
     #[error("look up '{name}': the name has no address")]
-    Empty {
-        /// The text.
-        name: String,
-    },
-    /// The resolver took too long.
+    Empty { name: String },
+    /// The resolver did not answer in time.
     #[error("look up '{name}': no reply from the resolver within {limit} s", limit = LIMIT.as_secs())]
-    Slow {
-        /// The text.
-        name: String,
-    },
+    Slow { name: String },
 }
 
 /// The addresses of a `host:port`, at most eight, within five seconds.
 ///
-/// The host is a name, an IPv4 address or an IPv6 address in brackets, with a zone if it is link-local. Addresses need
-/// no resolver. Must be called within a tokio runtime.
+/// The host is a name, an IPv4 address, or an IPv6 address in brackets, with a zone if it is
+/// link-local. An address needs no resolver. Must be called within a tokio runtime.
 pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+    let result = look_up(name).await;
+    match &result {
+        Ok(addresses) => trace!(name, ?addresses, "the name is resolved"),
+        Err(error) => debug!(name, %error, "the name is not resolved"),
+    }
+    result
+}
+
+async fn look_up(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     if let Ok(address) = name.parse() {
         return Ok(vec![address]);
     }
@@ -60,7 +60,7 @@ pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         name: name.to_owned(),
     })?;
     let host = host.to_owned();
-    let look_up = async {
+    let resolved = async {
         // The permit lives as long as the thread, not as long as this wait.
         let permit = Arc::clone(&LOOK_UPS)
             .acquire_owned()
@@ -69,13 +69,13 @@ pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         let blocking = tokio::task::spawn_blocking(move || {
             let found: std::io::Result<Vec<SocketAddr>> = (host.as_str(), port)
                 .to_socket_addrs()
-                .map(|found| found.take(ADDRESSES).collect());
+                .map(|found| found.take(MAX_ADDRESSES).collect());
             drop(permit);
             found
         });
         blocking.await.map_err(std::io::Error::other)?
     };
-    match tokio::time::timeout(LIMIT, look_up).await {
+    match tokio::time::timeout(LIMIT, resolved).await {
         Err(_) => Err(ResolveError::Slow {
             name: name.to_owned(),
         }),
@@ -90,14 +90,14 @@ pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     }
 }
 
-/// Splits `host:port`; the brackets of an IPv6 address go.
+/// Splits `host:port` and removes the brackets of an IPv6 address.
 fn split(name: &str) -> Option<(&str, u16)> {
     let (host, port) = name.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port > 0)?;
     let host = match host.strip_prefix('[') {
         Some(rest) => {
             let inner = rest.strip_suffix(']')?;
-            // Only an address may stand in brackets; its zone is the resolver's to judge.
+            // Brackets may hold only an address; the resolver checks its zone.
             inner
                 .split('%')
                 .next()?
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_and_port_are_told_apart() {
+    fn host_and_port_are_split() {
         for (text, expected) in [
             ("hub.example.org:24373", Some(("hub.example.org", 24373))),
             ("[fe80::1%eth0]:24373", Some(("fe80::1%eth0", 24373))),

@@ -1,4 +1,4 @@
-//! One bound UDP socket.
+//! One bound UDP socket: its options, receiving in batches, and sending in batches.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,33 +8,31 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tracing::{debug, trace};
 
 use super::batch::{Flushed, RecvBatch, SendBatch};
 use super::groups;
 use super::holder::{Holder, udp_port_holder};
 use super::sys;
 
-/// The receive buffer that is asked for: about 3,000 queries, so that a fleet that wakes at once loses none. The kernel
-/// gives at most `net.core.rmem_max`.
+/// The requested receive buffer: about 3,000 queries, so that no query is lost when a whole fleet
+/// wakes at once. The kernel grants at most `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How long a flush waits in all for room in the kernel's send buffer before it drops the rest.
-const SEND_WAIT: Duration = Duration::from_millis(20);
+const SEND_LIMIT: Duration = Duration::from_millis(20);
 
-/// How many errors that belong to earlier datagrams a receive skips before it goes back to waiting.
-const STALE_ERRORS: usize = 32;
+/// How many errors of earlier datagrams a receive skips before it waits again.
+const MAX_STALE_ERRORS: usize = 32;
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
-    /// IPv4.
     Ipv4,
-    /// IPv6.
     Ipv6,
 }
 
 impl Family {
-    /// The family of an address.
     pub fn of(ip: IpAddr) -> Self {
         if ip.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
     }
@@ -56,13 +54,12 @@ pub enum BindError {
     #[error(
         "listen on {address}: port {port}/udp is taken{by}: {remedy}",
         port = .address.port(),
-        by = taken_by(.holder.as_ref()),
-        remedy = taken_mend(.address.ip())
+        by = holder_phrase(.holder.as_ref()),
+        remedy = port_remedy(.address.ip())
     )]
     Taken {
-        /// The address that was asked for.
         address: SocketAddr,
-        /// Who holds the port, where that may be read.
+        /// The program that holds the port, where that may be read.
         holder: Option<Holder>,
     },
     /// The port needs a privilege.
@@ -70,38 +67,31 @@ pub enum BindError {
         "listen on {address}: ports below {limit} need a privilege: set listen.port to {limit} or more",
         limit = 1024
     )]
-    Privileged {
-        /// The address that was asked for.
-        address: SocketAddr,
-    },
+    Privileged { address: SocketAddr },
     /// The host has no such address.
     #[error(
         "listen on {address}: no interface of this host has that address: set listen.address, '::' fits every host"
     )]
-    NotHere {
-        /// The address that was asked for.
-        address: SocketAddr,
-    },
-    /// Anything else.
+    NotHere { address: SocketAddr },
+    /// Any other error.
     #[error("listen on {address}: {source}")]
     Io {
-        /// The address that was asked for.
         address: SocketAddr,
-        /// What the kernel said.
         #[source]
         source: io::Error,
     },
 }
 
-fn taken_by(holder: Option<&Holder>) -> String {
+fn holder_phrase(holder: Option<&Holder>) -> String {
     holder.map_or_else(
         || " by another program".to_owned(),
         |holder| format!(" by {holder}"),
     )
 }
 
-/// Groups and broadcasts can be heard beside others on the same port, a node's own port can't be shared.
-fn taken_mend(ip: IpAddr) -> &'static str {
+/// Sockets for groups and broadcasts can share their port with others; a node's own port can't be
+/// shared.
+fn port_remedy(ip: IpAddr) -> &'static str {
     if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
         "stop it, or run it and this one as one user, if it is a hereabouts"
     } else {
@@ -122,7 +112,7 @@ impl BindError {
         }
     }
 
-    /// Whether the host merely lacks the address family.
+    /// Whether the host lacks the address family.
     pub(super) fn is_missing_family(&self) -> bool {
         match self {
             Self::NotHere { .. } => true,
@@ -145,8 +135,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds a socket. There is no sharing of ports but with sockets of the same user that are bound to a group or to the
-    /// broadcast address: a second daemon gets [`BindError::Taken`].
+    /// Binds a socket. It shares its port only with sockets of the same user that are bound to a
+    /// group or to the broadcast address: a second daemon gets [`BindError::Taken`].
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(address: SocketAddr, ttl: u8) -> Result<Self, BindError> {
@@ -159,13 +149,16 @@ impl Socket {
             _ => Err(error),
         });
         let socket = opened.map_err(|source| BindError::new(address, source))?;
-        // Only now: set before the bind, it would let a second daemon of this user in. Without it others can't hear the
-        // group beside this socket, which is their matter.
-        let _ = socket.options().set_reuse_port(true);
+        // Only after the bind: before it, a second daemon of this user could bind the port. If it
+        // fails, other programs can't receive the group on this port, which does not affect this
+        // node.
+        if let Err(error) = socket.options().set_reuse_port(true) {
+            debug!(%address, %error, "the port is not shared with sockets of groups");
+        }
         Ok(socket)
     }
 
-    /// Binds a socket that hears a group or broadcasts beside others on the same port.
+    /// Binds a socket that receives a group or broadcasts and shares the port with others.
     pub(super) fn bind_shared(address: SocketAddr) -> Result<Self, BindError> {
         Self::open(address, 1, true).map_err(|source| BindError::new(address, source))
     }
@@ -177,22 +170,26 @@ impl Socket {
             Some(Protocol::UDP),
         )?;
         socket.set_nonblocking(true)?;
-        // A smaller buffer than asked for is no reason to stop.
-        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        // A smaller buffer than requested is acceptable.
+        if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER) {
+            debug!(%address, %error, "the receive buffer keeps its default size");
+        }
         let fd = socket.as_fd();
         if address.is_ipv4() {
             sys::set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
-            // Never set "don't fragment": 1200 bytes are to arrive over whatever tunnel there is.
+            // Never set "don't fragment": 1200 bytes must arrive through any tunnel.
             sys::set_option(
                 fd,
                 libc::IPPROTO_IP,
                 libc::IP_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             )?;
-            // Only what this socket joined, and only on the interface where it joined.
+            // Receive only the groups that this socket joined, and only on the interface where it
+            // joined them.
             socket.set_multicast_all_v4(false)?;
             socket.set_multicast_ttl_v4(u32::from(ttl))?;
-            // Other nodes on this host are to hear; the own packets are known by the node id.
+            // Other nodes on this host must receive the packets; this node recognizes its own
+            // packets by the node id.
             socket.set_multicast_loop_v4(true)?;
             socket.set_broadcast(true)?;
         } else {
@@ -204,7 +201,8 @@ impl Socket {
                 libc::IPV6_MTU_DISCOVER,
                 libc::IPV6_PMTUDISC_DONT,
             )?;
-            // Since Linux 4.20; before it, more arrives, which the keys tell apart.
+            // Since Linux 4.20. An older kernel delivers more packets; those of other channels are
+            // dropped by their keys.
             let _ = socket.set_multicast_all_v6(false);
             socket.set_multicast_hops_v6(u32::from(ttl))?;
             socket.set_multicast_loop_v6(true)?;
@@ -223,13 +221,9 @@ impl Socket {
         self.address
     }
 
-    /// Its family.
-    pub fn family(&self) -> Family {
-        Family::of(self.address.ip())
-    }
-
-    /// Whether it hears groups and broadcasts: only a socket that is bound to every address does.
-    pub fn hears_groups(&self) -> bool {
+    /// Whether it receives groups and broadcasts: only a socket that is bound to every address
+    /// does.
+    pub fn receives_groups(&self) -> bool {
         self.address.ip().is_unspecified()
     }
 
@@ -237,28 +231,19 @@ impl Socket {
         SockRef::from(&self.io)
     }
 
-    /// Waits for datagrams and fills the batch with them; gives how many, at least one. May be dropped at any time.
-    pub async fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        loop {
-            self.io.readable().await?;
-            match self.try_recv(batch) {
-                Ok(0) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
-            }
-        }
-    }
-
-    /// Fills the batch with what has arrived; [`io::ErrorKind::WouldBlock`] if nothing has.
+    /// Fills the batch with the datagrams that have arrived; [`io::ErrorKind::WouldBlock`] if there
+    /// are none.
     ///
-    /// An error that an earlier datagram brought back by ICMP is no error of receiving, and skipped.
+    /// An ICMP error that an earlier datagram caused is not an error of receiving: it is skipped.
     pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        for _ in 0..STALE_ERRORS {
+        for _ in 0..MAX_STALE_ERRORS {
             match self
                 .io
                 .try_io(Interest::READABLE, || batch.fill(self.io.as_fd()))
             {
-                Err(error) if is_stale(&error) => {}
+                Err(error) if is_stale(&error) => {
+                    trace!(address = %self.address, %error, "an earlier datagram was not delivered");
+                }
                 other => return other,
             }
         }
@@ -281,7 +266,8 @@ impl Socket {
                 sys::send(self.io.as_fd(), messages())
             }) {
                 Ok(sent) => {
-                    // At least one is sent where there was no error; counting on it would risk an endless loop.
+                    // The kernel sends at least one datagram when it reports no error. Relying on
+                    // that would risk an endless loop.
                     let sent = sent.max(1);
                     flushed.sent += sent;
                     next = batch
@@ -292,7 +278,7 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_full(&error) => {
                     let until =
-                        *give_up.get_or_insert_with(|| tokio::time::Instant::now() + SEND_WAIT);
+                        *give_up.get_or_insert_with(|| tokio::time::Instant::now() + SEND_LIMIT);
                     if tokio::time::timeout_at(until, self.room(&error))
                         .await
                         .is_err()
@@ -301,11 +287,13 @@ impl Socket {
                             flushed.dropped += 1;
                             report(place, io::ErrorKind::WouldBlock.into());
                         }
+                        debug!(address = %self.address, dropped = flushed.dropped, %error, "the send buffer stayed full: datagrams are dropped");
                         break;
                     }
                 }
                 Err(error) => {
                     flushed.failed += 1;
+                    trace!(address = %self.address, %error, "the kernel refused a datagram");
                     report(first, error);
                     next = first + 1;
                 }
@@ -314,19 +302,20 @@ impl Socket {
         flushed
     }
 
-    /// Waits until another try to send makes sense.
+    /// Waits until sending may succeed again.
     async fn room(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::WouldBlock {
-            // An error of the wait shows again, and for good, in the send that follows.
+            // An error of this wait is returned again by the next send.
             let _ = self.io.writable().await;
         } else {
-            // ENOBUFS comes from the interface's queue, which no readiness tells of.
-            tokio::time::sleep(SEND_WAIT / 10).await;
+            // ENOBUFS comes from the interface's queue, whose state is not part of the socket's
+            // readiness.
+            tokio::time::sleep(SEND_LIMIT / 10).await;
         }
     }
 }
 
-/// An error that tells of an earlier datagram, not of this call.
+/// Whether an error belongs to an earlier datagram, not to this call.
 fn is_stale(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,

@@ -1,4 +1,5 @@
-//! The bound UDP sockets of a node: one for IPv4, one for IPv6, and those for groups whose port is not its own.
+//! The bound UDP sockets of a node: one for IPv4, one for IPv6, and those for groups whose port is
+//! not its own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,23 +10,26 @@ use super::batch::{Flushed, RecvBatch, SendBatch};
 use super::groups::Groups;
 use super::socket::{BindError, Family, Socket};
 
-/// How often a free port is looked for that both families have, where any port will do.
+/// How often a port that is free in both families is searched, if any port will do.
 const PORT_TRIES: usize = 8;
 
-/// How the sockets are bound.
+/// The address, port and TTL of the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketSettings {
-    /// The address: `::` stands for both families, `0.0.0.0` for IPv4 alone, any other for itself alone.
+    /// The address: `::` stands for both families, `0.0.0.0` for IPv4 alone, any other for itself
+    /// alone.
     ///
-    /// A socket bound to one address hears no group and no broadcast; that is how the kernel delivers.
+    /// A socket that is bound to one address receives no group and no broadcast: the kernel does
+    /// not deliver them.
     pub address: IpAddr,
-    /// The port; 0 takes a free one.
+    /// The port; 0 chooses a free one.
     pub port: u16,
-    /// How many routers a multicast datagram passes at most.
+    /// The maximum number of routers that a multicast datagram passes.
     pub ttl: u8,
 }
 
-/// The sockets of a node: one of each family that the host has and the settings ask for, at least one.
+/// The sockets of a node: one for each family that the host has and the settings ask for, at least
+/// one.
 #[derive(Debug)]
 pub struct Sockets {
     ipv4: Option<Socket>,
@@ -36,8 +40,8 @@ pub struct Sockets {
 impl Sockets {
     /// Binds the sockets, all to one port.
     ///
-    /// For `::`, a family that the host lacks is left out; a port that is taken in either is an error. Must be called
-    /// within a tokio runtime.
+    /// For `::`, a family that the host lacks is skipped; a port that is in use in either family is
+    /// an error. Must be called within a tokio runtime.
     pub fn bind(settings: &SocketSettings) -> Result<Self, BindError> {
         let SocketSettings { address, port, ttl } = *settings;
         if address != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
@@ -82,16 +86,16 @@ impl Sockets {
         }
     }
 
-    /// Hears groups and broadcasts on their ports, where these are not the node's own.
+    /// Listens to groups and broadcasts on their ports, if these are not the node's own.
     ///
-    /// To be called before the first join. Must be called within a tokio runtime.
-    pub fn hear_groups(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
-        let has = |family| self.family(family).is_some_and(Socket::hears_groups);
+    /// Must be called before the first join, and within a tokio runtime.
+    pub fn bind_group_ports(&mut self, settings: &FanoutSettings) -> Result<(), BindError> {
+        let has = |family| self.family(family).is_some_and(Socket::receives_groups);
         self.groups = Groups::bind(settings, self.port(), has)?;
         Ok(())
     }
 
-    /// Joins a group on an interface, by the socket that hears it.
+    /// Joins a group on an interface, by the socket that receives it.
     pub(super) fn join(&self, group: IpAddr, interface: u32) -> io::Result<()> {
         let own = |family| self.family(family).ok_or(io::ErrorKind::Unsupported);
         match group {
@@ -127,7 +131,7 @@ impl Sockets {
         }
     }
 
-    /// The addresses on which groups and broadcasts are heard beside the node's own.
+    /// The addresses on which groups and broadcasts are received besides the node's own.
     pub fn group_addresses(&self) -> Vec<SocketAddr> {
         self.groups.addresses()
     }
@@ -150,7 +154,8 @@ impl Sockets {
         self.addresses().next().map_or(0, |address| address.port())
     }
 
-    /// Waits for datagrams of either family and fills the batch with them; gives how many, at least one.
+    /// Waits for datagrams of either family and fills the batch with them; returns their number, at
+    /// least one.
     ///
     /// The families take turns. May be dropped at any time.
     pub async fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
@@ -175,7 +180,7 @@ impl Sockets {
         }
     }
 
-    /// Waits until any of the sockets, those of the groups among them, has something.
+    /// Waits until any of the sockets, including those of the groups, is readable.
     async fn any_readable(&self) -> io::Result<()> {
         std::future::poll_fn(|context| {
             let mut ready = |socket: &Socket| match socket.io.poll_recv_ready(context) {
@@ -189,38 +194,40 @@ impl Sockets {
         .await
     }
 
-    /// Fills the batch with what has arrived on one of the sockets; [`io::ErrorKind::WouldBlock`] if nothing has.
+    /// Fills the batch with the datagrams that have arrived on one of the sockets;
+    /// [`io::ErrorKind::WouldBlock`] if there are none.
     pub fn try_recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.turn = !batch.turn;
         let turn = batch.turn;
-        let mut take = |socket: &Socket| match socket.try_recv(batch) {
+        let mut receive = |socket: &Socket| match socket.try_recv(batch) {
             Ok(0) => None,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             other => Some(other),
         };
-        let taken = if turn {
-            let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut take);
+        let received = if turn {
+            let own = self.ipv4.iter().chain(&self.ipv6).find_map(&mut receive);
             own.or_else(|| {
                 self.groups
                     .is_needed()
-                    .then(|| self.groups.find(&mut take))
+                    .then(|| self.groups.find(&mut receive))
                     .flatten()
             })
         } else {
             let groups = self
                 .groups
                 .is_needed()
-                .then(|| self.groups.find(&mut take))
+                .then(|| self.groups.find(&mut receive))
                 .flatten();
-            groups.or_else(|| self.ipv6.iter().chain(&self.ipv4).find_map(&mut take))
+            groups.or_else(|| self.ipv6.iter().chain(&self.ipv4).find_map(&mut receive))
         };
-        taken.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+        received.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Sends all that waits in the batch and empties it.
+    /// Sends all datagrams in the batch and empties it.
     ///
-    /// A datagram that the kernel refuses is given to `report` with its place, and stops none of the others. Where the
-    /// kernel's buffer is full, the flush waits for at most 20 ms a family, then drops the rest.
+    /// A datagram that the kernel refuses is passed to `report` with its place, and the others are
+    /// still sent. When the kernel's buffer is full, the flush waits for at most 20 ms a family,
+    /// then drops the rest.
     pub async fn flush(
         &self,
         batch: &mut SendBatch,

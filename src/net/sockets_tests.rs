@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::net::{DATAGRAM_MAX, Source};
 
-/// How long a test waits for what must come.
+/// How long a test waits for a datagram that must arrive.
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn bind(address: &str) -> Sockets {
@@ -59,19 +59,20 @@ async fn wildcard_binds_both_families_to_one_port() {
             .iter()
             .all(|address| address.port() == sockets.port() && address.port() > 0)
     );
-    assert!(sockets.family(Family::Ipv4).unwrap().hears_groups());
+    assert!(sockets.family(Family::Ipv4).unwrap().receives_groups());
     assert!(
         !bind("127.0.0.1")
             .family(Family::Ipv4)
             .unwrap()
-            .hears_groups()
+            .receives_groups()
     );
 }
 
 #[tokio::test]
 async fn batch_arrives_whole_with_its_addresses() {
     for family in [Family::Ipv4, Family::Ipv6] {
-        let (sender, receiver) = (bind("::"), bind("::"));
+        let sender = bind("::");
+        let receiver = bind("::");
         let to = loopback(family, receiver.port());
         let mut batch = SendBatch::new();
         for number in 0..SendBatch::MAX as u8 {
@@ -107,8 +108,9 @@ async fn batch_arrives_whole_with_its_addresses() {
 }
 
 #[tokio::test]
-async fn source_address_is_the_one_that_was_asked_for() {
-    let (sender, receiver) = (bind("0.0.0.0"), bind("0.0.0.0"));
+async fn datagram_has_the_requested_source_address() {
+    let sender = bind("0.0.0.0");
+    let receiver = bind("0.0.0.0");
     let mut batch = SendBatch::new();
     for ip in ["127.0.0.5", "127.0.0.6"] {
         let source = Source {
@@ -133,7 +135,7 @@ async fn source_address_is_the_one_that_was_asked_for() {
         .map(|(_, arrival)| arrival.from.ip().to_string())
         .collect();
     assert_eq!(from, ["127.0.0.5", "127.0.0.6"]);
-    // The answer goes back by the address that was asked.
+    // The answer is sent from the address that received the request.
     let arrival = all[0].1;
     batch
         .push(arrival.from, arrival.reply_source(), |buffer| {
@@ -149,8 +151,9 @@ async fn source_address_is_the_one_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn refused_datagrams_are_reported_and_stop_no_other() {
-    let (sender, receiver) = (bind("::"), bind("::"));
+async fn refused_datagram_is_reported_and_others_are_sent() {
+    let sender = bind("::");
+    let receiver = bind("::");
     let good = loopback(Family::Ipv4, receiver.port());
     let foreign = Source {
         ip: "192.0.2.1".parse().unwrap(),
@@ -209,7 +212,7 @@ async fn family_without_a_socket_is_reported() {
 }
 
 #[tokio::test]
-async fn long_datagrams_are_told_apart() {
+async fn long_datagram_is_marked_as_truncated() {
     let receiver = bind("127.0.0.1");
     let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for length in [DATAGRAM_MAX, DATAGRAM_MAX + 1, 1500, 1501, 9000] {
@@ -235,8 +238,9 @@ async fn long_datagrams_are_told_apart() {
 }
 
 #[tokio::test]
-async fn closed_port_at_the_other_end_does_not_disturb_receiving() {
-    let (node, other) = (bind("127.0.0.1"), bind("127.0.0.1"));
+async fn closed_port_of_the_peer_does_not_disturb_receiving() {
+    let node = bind("127.0.0.1");
+    let other = bind("127.0.0.1");
     let closed = loopback(Family::Ipv4, bind("127.0.0.1").port());
     let mut batch = SendBatch::new();
     for to in [closed, closed, loopback(Family::Ipv4, other.port())] {
@@ -260,7 +264,8 @@ async fn empty_socket_would_block() {
 
 #[tokio::test]
 async fn flood_on_one_family_does_not_starve_the_other() {
-    let (sender, receiver) = (bind("::"), bind("::"));
+    let sender = bind("::");
+    let receiver = bind("::");
     let mut batch = SendBatch::new();
     for _ in 0..SendBatch::MAX {
         batch
@@ -277,7 +282,7 @@ async fn flood_on_one_family_does_not_starve_the_other() {
 }
 
 #[tokio::test]
-async fn taken_port_names_who_holds_it() {
+async fn port_in_use_names_its_holder() {
     let first = bind("::");
     let settings = SocketSettings {
         address: Ipv6Addr::UNSPECIFIED.into(),
@@ -295,7 +300,7 @@ async fn taken_port_names_who_holds_it() {
 }
 
 #[tokio::test]
-async fn port_taken_in_one_family_is_an_error() {
+async fn port_in_use_in_one_family_is_an_error() {
     let first = bind("0.0.0.0");
     let settings = SocketSettings {
         address: Ipv6Addr::UNSPECIFIED.into(),
@@ -308,7 +313,7 @@ async fn port_taken_in_one_family_is_an_error() {
 }
 
 #[tokio::test]
-async fn address_of_another_host_says_so() {
+async fn address_of_another_host_is_an_error() {
     let settings = SocketSettings {
         address: "192.0.2.1".parse().unwrap(),
         port: 0,

@@ -1,7 +1,9 @@
-//! What no safe crate offers: datagrams in batches with packet information, readiness of a foreign socket, interfaces
-//! without netlink, an open file by its number, one glibc call.
+//! System calls that no safe crate offers: datagrams in batches with packet information, readiness
+//! of a foreign socket, interfaces without netlink, a duplicate of an open file by its number, and
+//! one glibc call.
 //!
-//! The only module with `unsafe`. What it offers is safe; no pointer outlives the call that made it.
+//! This is the only module with `unsafe`. Its functions are safe; no pointer outlives the call that
+//! made it.
 
 #![allow(
     unsafe_code,
@@ -21,7 +23,8 @@ use libc::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Datagrams per system call: past it the saving per datagram is no longer measurable, and the stack use grows.
+/// Datagrams per system call: with more, the saving per datagram is no longer measurable, and the
+/// stack use grows.
 pub(super) const BATCH: usize = 32;
 
 /// Room for one packet information of either family: 40 bytes are needed.
@@ -43,16 +46,16 @@ const _: () = {
 /// One datagram that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Received {
-    /// Bytes of it that lie in the buffer.
+    /// The number of its bytes in the buffer.
     pub(super) length: usize,
     /// Whether it was longer than the buffer.
     pub(super) truncated: bool,
     pub(super) from: SocketAddr,
-    /// The destination in its header; `None` if the kernel did not say.
+    /// The destination in its header; `None` if the kernel did not report it.
     pub(super) to: Option<IpAddr>,
-    /// The address of this host to answer from; `None` if the kernel did not say.
+    /// The address of this host to answer from; `None` if the kernel did not report it.
     pub(super) local: Option<IpAddr>,
-    /// The interface; 0 if the kernel did not say.
+    /// The interface; 0 if the kernel did not report it.
     pub(super) interface: u32,
 }
 
@@ -60,22 +63,26 @@ pub(super) struct Received {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outgoing<'a> {
     pub(super) to: SocketAddr,
-    /// The source address and interface; an unspecified address or index 0 leaves that choice to the kernel.
+    /// The source address and interface; an unspecified address or index 0 leaves that choice to
+    /// the kernel.
     pub(super) source: Option<(IpAddr, u32)>,
     pub(super) bytes: &'a [u8],
 }
 
-/// Receives as many datagrams as there are waiting, at most one a buffer and [`BATCH`], without blocking.
+/// Receives the datagrams that wait, at most one for each buffer and at most [`BATCH`], without
+/// blocking.
 ///
-/// `each` is called with the buffer's place and what arrived in it. A datagram of an address family that this program
-/// does not know is skipped. Gives how many were taken from the socket.
+/// `each` is called with the buffer's place and the datagram in it. A datagram of an address family
+/// that this program does not know is skipped. Returns how many datagrams were read from the
+/// socket.
 pub(super) fn receive<const N: usize>(
     socket: BorrowedFd<'_>,
     buffers: &mut [[u8; N]],
     mut each: impl FnMut(usize, Received),
 ) -> io::Result<usize> {
     let wanted = buffers.len().min(BATCH);
-    // SAFETY: all four are plain data of the kernel's interface, for which zero bytes are valid values.
+    // SAFETY: all four are plain data of the kernel's interface, for which zero bytes are valid
+    // values.
     let (mut names, mut vectors, mut headers): (
         [sockaddr_in6; BATCH],
         [iovec; BATCH],
@@ -95,9 +102,10 @@ pub(super) fn receive<const N: usize>(
         header.msg_control = (&raw mut controls[place]).cast();
         header.msg_controllen = mem::size_of::<Control>() as _;
     }
-    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and `buffers`, all of which live past
-    // the call and are not touched during it; each length given is the size of what it belongs to.
-    let taken = unsafe {
+    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and `buffers`, all
+    // of which live past the call and are not touched during it; each length given is the size of
+    // what it belongs to.
+    let count = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
@@ -106,10 +114,10 @@ pub(super) fn receive<const N: usize>(
             ptr::null_mut::<libc::timespec>(),
         )
     };
-    let taken = usize::try_from(taken)
+    let count = usize::try_from(count)
         .map_err(|_| io::Error::last_os_error())?
         .min(wanted);
-    for place in 0..taken {
+    for place in 0..count {
         let header = &headers[place];
         let Some(from) = address(&names[place], header.msg_hdr.msg_namelen) else {
             continue;
@@ -125,17 +133,20 @@ pub(super) fn receive<const N: usize>(
         packet_information(&header.msg_hdr, &mut received);
         each(place, received);
     }
-    Ok(taken)
+    Ok(count)
 }
 
 /// Reads the packet information of a header that `recvmmsg` has just filled.
 fn packet_information(header: &libc::msghdr, received: &mut Received) {
-    // SAFETY: `msg_control` points at a live `Control`, and the kernel set `msg_controllen` to what it wrote there.
+    // SAFETY: `msg_control` points at a live `Control`, and the kernel set `msg_controllen` to what
+    // it wrote there.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !next.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole, aligned header within the control buffer.
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole, aligned header within the
+        // control buffer.
         let message = unsafe { &*next };
-        // SAFETY: CMSG_LEN is arithmetic on its argument; so is CMSG_DATA, and the data lies behind the header.
+        // SAFETY: CMSG_LEN is arithmetic on its argument; so is CMSG_DATA, and the data lies behind
+        // the header.
         let (base, data) = unsafe { (libc::CMSG_LEN(0) as usize, libc::CMSG_DATA(next)) };
         let length = (message.cmsg_len as usize).saturating_sub(base);
         match (message.cmsg_level, message.cmsg_type) {
@@ -161,14 +172,16 @@ fn packet_information(header: &libc::msghdr, received: &mut Received) {
     }
 }
 
-/// Sends as many of the messages as the socket takes, at most [`BATCH`], without blocking.
+/// Sends as many of the messages as the socket accepts, at most [`BATCH`], without blocking.
 ///
-/// Gives how many were sent, at least one; an error belongs to the first message, and none was sent.
+/// Returns how many were sent, at least one; an error belongs to the first message, and none was
+/// sent.
 pub(super) fn send<'a>(
     socket: BorrowedFd<'_>,
     messages: impl Iterator<Item = Outgoing<'a>>,
 ) -> io::Result<usize> {
-    // SAFETY: all three are plain data of the kernel's interface, for which zero bytes are valid values.
+    // SAFETY: all three are plain data of the kernel's interface, for which zero bytes are valid
+    // values.
     let (mut names, mut vectors, mut headers): (
         [sockaddr_in6; BATCH],
         [iovec; BATCH],
@@ -196,8 +209,9 @@ pub(super) fn send<'a>(
     if wanted == 0 {
         return Ok(0);
     }
-    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and the messages' bytes, all of which
-    // live past the call; the kernel only reads the bytes, so casting away their constness is sound.
+    // SAFETY: the first `wanted` headers point at `names`, `vectors`, `controls` and the messages'
+    // bytes, all of which live past the call; the kernel only reads the bytes, so casting away
+    // their constness is sound.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
@@ -209,7 +223,7 @@ pub(super) fn send<'a>(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Writes one packet information into the header's control buffer and gives its length.
+/// Writes one packet information into the header's control buffer and returns its length.
 fn write_source(header: &libc::msghdr, source: IpAddr, interface: u32) -> usize {
     match source {
         IpAddr::V4(source) => {
@@ -235,11 +249,13 @@ fn write_source(header: &libc::msghdr, source: IpAddr, interface: u32) -> usize 
     }
 }
 
-/// `T` is one of the two packet informations, which the compile-time check above found to fit into [`Control`].
+/// `T` is one of the two packet informations, which the compile-time check above found to fit into
+/// [`Control`].
 fn write_control<T: Copy>(header: &libc::msghdr, level: c_int, kind: c_int, value: T) -> usize {
     let size = mem::size_of::<T>() as u32;
-    // SAFETY: `msg_control` points at a whole, aligned and live `Control`, `msg_controllen` is its size, so there is
-    // a first header with room for `T` behind it; CMSG_LEN and CMSG_SPACE are arithmetic.
+    // SAFETY: `msg_control` points at a whole, aligned and live `Control`, `msg_controllen` is its
+    // size, so there is a first header with room for `T` behind it; CMSG_LEN and CMSG_SPACE are
+    // arithmetic.
     unsafe {
         let first = libc::CMSG_FIRSTHDR(header);
         (*first).cmsg_level = level;
@@ -268,8 +284,8 @@ pub(super) fn set_option(
     }
 }
 
-/// The most rows that [`ipv4_addresses`] gives: far more than a machine has.
-const ROWS: usize = 1 << 16;
+/// The maximum number of rows that [`ipv4_addresses`] returns: far more than a machine has.
+const MAX_ROWS: usize = 1 << 16;
 
 /// An IPv4 address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,7 +303,7 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
     const ROW: usize = mem::size_of::<libc::ifreq>();
     let list = |rows: &mut [libc::ifreq]| {
         let room = c_int::try_from(mem::size_of_val(rows)).map_err(io::Error::other)?;
-        // Without room the kernel says how much is needed.
+        // Without a buffer the kernel returns the length that it needs.
         let start = if rows.is_empty() {
             ptr::null_mut()
         } else {
@@ -297,8 +313,8 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
             ifc_len: room,
             ifc_ifcu: libc::__c_anonymous_ifc_ifcu { ifcu_req: start },
         };
-        // SAFETY: SIOCGIFCONF reads and writes one `ifconf`, and writes at most `ifc_len` bytes where that points: the
-        // rows, which live past the call, or nowhere.
+        // SAFETY: SIOCGIFCONF reads and writes one `ifconf`, and writes at most `ifc_len` bytes
+        // where that points: the rows, which live past the call, or nowhere.
         let result =
             unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFCONF as _, &raw mut list) };
         if result == 0 {
@@ -307,8 +323,8 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
             Err(io::Error::last_os_error())
         }
     };
-    // Some more, for those that come in between.
-    let room = list(&mut [])?.saturating_add(8).min(ROWS);
+    // Some more rows, for addresses that are added meanwhile.
+    let room = list(&mut [])?.saturating_add(8).min(MAX_ROWS);
     // SAFETY: zero bytes are a valid value of this plain data of the kernel's interface.
     let mut rows = vec![unsafe { mem::zeroed::<libc::ifreq>() }; room];
     let count = list(&mut rows)?;
@@ -316,7 +332,7 @@ pub(super) fn ipv4_addresses(socket: BorrowedFd<'_>) -> io::Result<Vec<Ipv4Row>>
     let mut found = Vec::with_capacity(rows.len());
     for row in &mut rows {
         let Some(ip) = ipv4_of(row) else { continue };
-        // An address that has gone in between is left out.
+        // An address that was removed meanwhile is skipped.
         let Some(mask) = ipv4_request(socket, libc::SIOCGIFNETMASK as _, row, ip) else {
             continue;
         };
@@ -355,13 +371,14 @@ pub(super) fn link(socket: BorrowedFd<'_>, name: &str) -> io::Result<(u32, c_int
     ))
 }
 
-/// `request` is one of netdevice(7) that reads and writes one `ifreq`.
+/// `request` must be a request of netdevice(7) that reads and writes one `ifreq`.
 fn interface_request(
     socket: BorrowedFd<'_>,
     request: libc::c_ulong,
     row: &mut libc::ifreq,
 ) -> io::Result<()> {
-    // SAFETY: such a request reads and writes one whole `ifreq`, and the kernel keeps no pointer to it.
+    // SAFETY: such a request reads and writes one whole `ifreq`, and the kernel keeps no pointer to
+    // it.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), request as _, ptr::from_mut(row)) };
     if result == 0 {
         Ok(())
@@ -391,7 +408,7 @@ fn ipv4_of(row: &libc::ifreq) -> Option<Ipv4Addr> {
     Some(ipv4(address.sin_addr))
 }
 
-/// Asks for something about one address: several may have the label that stands in the row.
+/// A property of one address: several addresses may have the label in the row.
 fn ipv4_request(
     socket: BorrowedFd<'_>,
     request: libc::c_ulong,
@@ -410,10 +427,11 @@ fn ipv4_request(
     ipv4_of(row)
 }
 
-/// Makes name look-ups read `/etc/hosts` and ask DNS, whatever the host's `nsswitch.conf` names.
+/// Makes name look-ups use `/etc/hosts` and DNS, whatever the host's `nsswitch.conf` says.
 ///
-/// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it once, first thing in
-/// `main`, before any thread. Elsewhere than on glibc it does nothing.
+/// A static glibc would otherwise load the host's modules, and with them the host's libc. Call it
+/// once at the start of `main`, before any thread starts. With another libc than glibc it does
+/// nothing.
 pub fn configure_name_lookup() {
     #[cfg(target_env = "gnu")]
     {
@@ -423,26 +441,31 @@ pub fn configure_name_lookup() {
                 service: *const libc::c_char,
             ) -> c_int;
         }
-        // SAFETY: both are C strings that live for ever; glibc copies what it needs. It fails only on a wrong text.
+        // SAFETY: both are C strings that live for ever; glibc copies what it needs. It fails only
+        // on a wrong text.
         let _ = unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
     }
 }
 
-/// Lets a netlink socket's readiness be awaited. Must be called within a tokio runtime.
+/// Makes the readiness of a netlink socket awaitable. Must be called within a tokio runtime.
 pub(super) fn ready(socket: netlink_sys::Socket) -> io::Result<AsyncFd<netlink_sys::Socket>> {
-    // SAFETY: the socket owns its descriptor, gives the same one each time, and closes it only when it is dropped.
+    // SAFETY: the socket owns its descriptor, gives the same one each time, and closes it only when
+    // it is dropped.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
-/// Opens an open file of this process once more, by its number.
+
+/// Duplicates an open file of this process, by its number.
 ///
-/// Fails if there is none of that number. It may be another one than the caller has in mind: look at what was opened.
+/// Fails if no file has that number. The number may belong to another file than the caller expects:
+/// check the duplicate.
 pub(super) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl takes any number, and this command touches no memory and not the file of that number, closed or not.
+    // SAFETY: fcntl takes any number, and this command touches no memory and not the file of that
+    // number, closed or not.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
     if copy < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call succeeded, so this is a new descriptor, which nobody else knows.
+    // SAFETY: the call succeeded, so this is a new descriptor, which no other owner has.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
@@ -465,7 +488,8 @@ fn address(name: &sockaddr_in6, length: socklen_t) -> Option<SocketAddr> {
             )
         }
         libc::AF_INET if length as usize >= mem::size_of::<sockaddr_in>() => {
-            // SAFETY: the family says what it is; size and alignment of the greater type were compared above.
+            // SAFETY: the family says what it is; size and alignment of the greater type were
+            // compared above.
             let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in>() };
             Some(SocketAddrV4::new(ipv4(name.sin_addr), u16::from_be(name.sin_port)).into())
         }
@@ -486,8 +510,8 @@ fn write_address(address: SocketAddr, name: &mut sockaddr_in6) -> socklen_t {
             mem::size_of::<sockaddr_in6>() as socklen_t
         }
         SocketAddr::V4(address) => {
-            // SAFETY: the greater type lends its room; size and alignment were compared above, and any bytes are a
-            // valid value of both.
+            // SAFETY: the greater type lends its room; size and alignment were compared above, and
+            // any bytes are a valid value of both.
             let name = unsafe { &mut *ptr::from_mut(name).cast::<sockaddr_in>() };
             name.sin_family = libc::AF_INET as _;
             name.sin_port = address.port().to_be();

@@ -1,4 +1,4 @@
-//! Where one message to everybody is sent. Pure, but for asking which sockets there are.
+//! The targets of one message to all nodes. Pure, except that it reads which sockets exist.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use super::{Family, FanoutSettings, Interface, InterfaceAddress, Sockets, Source};
 use crate::model::{InterfaceName, Scope};
 
-/// The most targets of one method: 64 interfaces with two targets each.
-const TARGETS: usize = 128;
+/// The maximum number of targets of one method: 64 interfaces with two targets each.
+const MAX_TARGETS: usize = 128;
 
 /// The ways to reach all nodes of a network at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,27 +18,24 @@ pub enum FanoutMethod {
     Broadcast,
 }
 
-/// One datagram's worth of a message to everybody.
+/// The destination and source of one datagram of a message to all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// The destination.
     pub to: SocketAddr,
     /// The interface's own address, and its index.
     pub source: Source,
-    /// The interface's name.
     pub interface: InterfaceName,
-    /// The family.
     pub family: Family,
 }
 
-/// One target an interface and family that has a socket and carries multicast.
+/// One target for each interface that supports multicast, and each family that has a socket.
 pub(super) fn multicast(
     settings: &FanoutSettings,
-    taken: &[Interface],
+    used: &[Interface],
     sockets: &Sockets,
 ) -> Vec<Target> {
     let mut targets = Vec::new();
-    for interface in taken.iter().filter(|interface| interface.multicast) {
+    for interface in used.iter().filter(|interface| interface.multicast) {
         for family in [Family::Ipv4, Family::Ipv6] {
             if sockets.family(family).is_none() {
                 continue;
@@ -64,12 +61,12 @@ pub(super) fn multicast(
             });
         }
     }
-    targets.truncate(TARGETS);
+    targets.truncate(MAX_TARGETS);
     targets
 }
 
-/// IPv4: the first address, a lasting one before a link-local one. IPv6: the link-local address, as the group is of
-/// that scope; without one, whatever there is.
+/// IPv4: the first address, preferably one that is not link-local. IPv6: the link-local address,
+/// because the group has that scope; without one, any other address.
 fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
     let mut of_family: Vec<&InterfaceAddress> = interface
         .addresses
@@ -85,16 +82,18 @@ fn multicast_source(interface: &Interface, family: Family) -> Option<IpAddr> {
     of_family.first().map(|address| address.ip)
 }
 
-/// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the address in that network.
+/// For each IPv4 network of an interface, its broadcast address and 255.255.255.255, from the
+/// address in that network.
 ///
-/// Point-to-point links have no broadcast. The loopback interface, if it is taken, has that of 127.0.0.0/8 alone.
-pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> Vec<Target> {
+/// Point-to-point links have no broadcast. The loopback interface, if it is used, has only that of
+/// 127.0.0.0/8.
+pub fn broadcast_targets(port: u16, used: &[Interface], sockets: &Sockets) -> Vec<Target> {
     if sockets.family(Family::Ipv4).is_none() {
         return Vec::new();
     }
     let mut targets = Vec::new();
     let mut networks = HashSet::new();
-    for interface in taken
+    for interface in used
         .iter()
         .filter(|interface| interface.broadcast || interface.loopback)
     {
@@ -108,9 +107,9 @@ pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> V
             if !networks.insert((interface.index, directed)) {
                 continue;
             }
-            let everybody = (!interface.loopback && directed != Ipv4Addr::BROADCAST)
+            let limited = (!interface.loopback && directed != Ipv4Addr::BROADCAST)
                 .then_some(Ipv4Addr::BROADCAST);
-            for to in [Some(directed), everybody].into_iter().flatten() {
+            for to in [Some(directed), limited].into_iter().flatten() {
                 let source = Source {
                     ip: address.ip,
                     interface: interface.index,
@@ -125,6 +124,6 @@ pub fn broadcast_targets(port: u16, taken: &[Interface], sockets: &Sockets) -> V
             }
         }
     }
-    targets.truncate(TARGETS);
+    targets.truncate(MAX_TARGETS);
     targets
 }

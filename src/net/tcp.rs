@@ -1,4 +1,5 @@
-//! TCP: the port that a node listens on for sessions, or for an ancestor's wire, and connections to others.
+//! TCP: the port that a node listens on for sessions or for a legacy protocol, and connections to
+//! others.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -6,13 +7,15 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
+use tracing::debug;
 
 use super::holder::{Holder, tcp_port_holder};
 
-/// Connections that the kernel holds until they are accepted: a fleet that was told of a new file comes at once.
+/// Connections that the kernel holds until they are accepted: a fleet that is notified of a new
+/// file connects at once.
 const BACKLOG: i32 = 512;
 
-/// Why the TCP port can't be had.
+/// Why the node can't listen on the TCP port.
 #[derive(Debug, thiserror::Error)]
 pub enum TcpBindError {
     /// Another program holds the port.
@@ -22,32 +25,36 @@ pub enum TcpBindError {
         by = .holder.as_ref().map_or_else(|| " by another program".to_owned(), |holder| format!(" by {holder}"))
     )]
     Taken {
-        /// The address that was asked for.
         address: SocketAddr,
-        /// Who holds the port, where that may be read.
+        /// The program that holds the port, where that may be read.
         holder: Option<Holder>,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("listen on {address} (TCP): {source}")]
     Io {
-        /// The address that was asked for.
         address: SocketAddr,
-        /// What the kernel said.
         #[source]
         source: io::Error,
     },
 }
 
-/// Connects within a limit.
+/// Connects within a time limit.
 pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    tokio::time::timeout(limit, TcpStream::connect(to))
+    let connected = tokio::time::timeout(limit, TcpStream::connect(to))
         .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
+        .flatten();
+    if let Err(error) = &connected {
+        debug!(peer = %to, %error, "the TCP connection failed");
+    }
+    connected
 }
 
-/// Listens on an address and port; `::` stands for both families, and for IPv4 alone on a host without IPv6.
+/// Listens on an address and port; `::` stands for both families, and for IPv4 alone on a host
+/// without IPv6.
 ///
-/// Who comes by IPv4 to `::` has an IPv4-mapped address (RFC 4291 §2.5.5.2). The listener does not block.
+/// A client that connects by IPv4 to `::` has an IPv4-mapped address (RFC 4291 §2.5.5.2). The
+/// listener does not block.
 pub fn bind_tcp(address: IpAddr, port: u16) -> Result<TcpListener, TcpBindError> {
     let wanted = SocketAddr::new(address, port);
     match listen(wanted) {
@@ -79,8 +86,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // A restart must not wait until the connections of the last run have left the kernel. On Linux this takes the port
-    // from nobody who listens.
+    // A restart must not wait until the kernel has forgotten the connections of the last run. On
+    // Linux this option does not affect another program that listens on the port.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -103,7 +110,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[tokio::test]
-    async fn listener_takes_connections_on_its_port() {
+    async fn listener_accepts_connections_on_its_port() {
         let listener = bind_tcp(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
@@ -112,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_unspecified_address_takes_both_families() {
+    async fn unspecified_address_accepts_both_families() {
         let listener = bind_tcp("::".parse().unwrap(), 0).unwrap();
         let port = listener.local_addr().unwrap().port();
         connect((Ipv4Addr::LOCALHOST, port).into(), LIMIT)
@@ -126,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_names_its_holder() {
+    fn port_in_use_names_its_holder() {
         let listener = bind_tcp("127.0.0.1".parse().unwrap(), 0).unwrap();
         let error = bind_tcp(
             "127.0.0.1".parse().unwrap(),

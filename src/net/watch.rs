@@ -1,8 +1,9 @@
-//! The host's interfaces, read and followed.
+//! Reads the host's interfaces and follows their changes.
 //!
-//! Every event leads to a full read: an event that was lost, or came in an odd order, then does no harm. Events settle
-//! for [`SETTLE`] first, but a storm of them delays the read by no more than [`AT_MOST`]. Nothing that fails is taken
-//! for "no interfaces": the last list stands until a read succeeds.
+//! Every event leads to a full read: an event that was lost, or that arrived in an odd order, then
+//! does no harm. The read waits for [`QUIET_TIME`] without an event, but a storm of events delays
+//! it by no more than [`MAX_DELAY`]. A failed read never means "no interfaces": the last list stays
+//! valid until a read succeeds.
 
 use std::fmt;
 use std::io;
@@ -11,21 +12,21 @@ use std::time::{Duration, Instant};
 use super::netlink::{Event, Events, Reader};
 use super::{Backoff, Interface, polled};
 
-/// How long it must be quiet after an event: a new interface comes with several.
-const SETTLE: Duration = Duration::from_millis(100);
-/// How long events may put off the read.
-const AT_MOST: Duration = Duration::from_millis(500);
-/// How often the list is read without any event, in case one was lost unseen.
+/// How long no event must arrive before the list is read: a new interface causes several events.
+const QUIET_TIME: Duration = Duration::from_millis(100);
+/// How long events may delay the read.
+const MAX_DELAY: Duration = Duration::from_millis(500);
+/// How often the list is read without any event, in case one was lost unnoticed.
 const REREAD: Duration = Duration::from_secs(30);
-/// How often the list is read where the kernel gives no events.
+/// How often the list is read if the kernel sends no events.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Where the list comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterfaceSource {
-    /// The kernel's events: a change shows within a second.
+    /// The kernel's events: a change is noticed within a second.
     Netlink,
-    /// Reading again and again: a change shows within five seconds or so.
+    /// Repeated reading: a change is noticed within about five seconds.
     Polled,
 }
 
@@ -55,7 +56,8 @@ enum Source {
 }
 
 impl Watch {
-    /// Starts to follow; where the kernel refuses its events, says so in the log and polls.
+    /// Starts to follow the interfaces; if the kernel refuses its events, this is logged and the
+    /// interfaces are polled.
     ///
     /// Must be called within a tokio runtime.
     pub fn new() -> Self {
@@ -63,7 +65,7 @@ impl Watch {
         let source = match netlink() {
             Ok((events, reader)) => Source::Netlink { events, reader },
             Err(error) => {
-                poll_notice(&error);
+                warn_of_polling(&error);
                 Source::Polled
             }
         };
@@ -85,17 +87,17 @@ impl Watch {
         }
     }
 
-    /// How often the kernel lost events, each time mended by a full read.
+    /// How often the kernel lost events; each loss is followed by a full read.
     pub fn overruns(&self) -> u64 {
         self.overruns
     }
 
-    /// All interfaces: the first time as soon as they are read, then after each change and each event of the kernel, which
-    /// may leave the list as it was: an address that went and came back took memberships with it. May be dropped at any
-    /// time.
+    /// All interfaces: the first time as soon as they are read, then after each change and each
+    /// event of the kernel. The list may be the same after an event: an address that was removed
+    /// and added again has lost its memberships. May be dropped at any time.
     ///
-    /// A first read that fails gives an empty list, so that a node starts without a network; later failures keep the
-    /// last list and are tried again.
+    /// If the first read fails, the list is empty, so that a node starts without a network; after
+    /// later failures the last list is kept and the read is tried again.
     pub async fn next(&mut self) -> Vec<Interface> {
         loop {
             self.wait().await;
@@ -113,6 +115,11 @@ impl Watch {
                     let noticed = self.debounce.noticed;
                     self.debounce.done(now + again);
                     if noticed || self.last.as_ref() != Some(&interfaces) {
+                        tracing::debug!(
+                            count = interfaces.len(),
+                            by_event = noticed,
+                            "the interfaces are read"
+                        );
                         self.last = Some(interfaces.clone());
                         return interfaces;
                     }
@@ -120,7 +127,7 @@ impl Watch {
                 Err(error) => {
                     self.debounce.done(now + self.retry.wait());
                     if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!(%error, "failed to read the interfaces; the last list stands, tried again");
+                        tracing::warn!(%error, "failed to read the interfaces; the last list stays valid, and the read is tried again");
                     }
                     if self.last.is_none() {
                         self.last = Some(Vec::new());
@@ -145,13 +152,20 @@ impl Watch {
             };
             match event {
                 Ok(event) => {
-                    self.overruns += u64::from(event == Event::Overrun);
+                    if event == Event::Overrun {
+                        self.overruns += 1;
+                        tracing::debug!(
+                            overruns = self.overruns,
+                            "the kernel lost events about interfaces"
+                        );
+                    }
                     self.debounce
                         .note(tokio::time::Instant::now().into_std(), event);
                 }
                 Err(error) => {
-                    // A socket that fails now fails again at once: waiting for it would spin.
-                    poll_notice(&error);
+                    // A socket that fails once fails again at once: waiting for it would be a busy
+                    // loop.
+                    warn_of_polling(&error);
                     self.source = Source::Polled;
                 }
             }
@@ -161,8 +175,8 @@ impl Watch {
     async fn read(&mut self) -> io::Result<Vec<Interface>> {
         if let Source::Netlink { reader, .. } = &mut self.source {
             match reader.interfaces().await {
-                Err(error) if is_refusal(&error) => {
-                    poll_notice(&error);
+                Err(error) if is_netlink_refusal(&error) => {
+                    warn_of_polling(&error);
                     self.source = Source::Polled;
                 }
                 other => return other,
@@ -178,26 +192,26 @@ impl Default for Watch {
     }
 }
 
-/// All interfaces as they are now: by netlink, or without it where that is refused.
+/// All interfaces as they are now: by netlink, or without it if that is refused.
 ///
 /// Must be called within a tokio runtime.
 pub async fn interfaces() -> io::Result<Vec<Interface>> {
     let by_netlink = async { Reader::open()?.interfaces().await };
     match by_netlink.await {
-        Err(error) if is_refusal(&error) => polled::interfaces(),
+        Err(error) if is_netlink_refusal(&error) => polled::interfaces(),
         read => read,
     }
 }
 
-fn is_refusal(error: &io::Error) -> bool {
+fn is_netlink_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
     )
 }
 
-fn poll_notice(error: &io::Error) {
-    tracing::warn!(%error, "the kernel gives no events about interfaces (netlink); they are read every 5 s instead");
+fn warn_of_polling(error: &io::Error) {
+    tracing::warn!(%error, "the kernel sends no events about interfaces (netlink): they are read every 5 s instead");
 }
 
 /// When the next read is due. Pure.
@@ -227,19 +241,20 @@ impl Debounce {
                 let first = self.events.map_or(now, |(first, _)| first);
                 self.events = Some((first, now));
             }
-            // Nothing tells what was lost, and a storm goes on: read soon, whatever else comes.
-            Event::Overrun => self.planned = self.planned.min(now + SETTLE),
+            // The lost events are unknown, and the storm continues: read soon, whatever other
+            // events arrive.
+            Event::Overrun => self.planned = self.planned.min(now + QUIET_TIME),
         }
     }
 
     fn due(&self) -> Instant {
-        let settled = self
+        let quiet = self
             .events
-            .map(|(first, last)| (last + SETTLE).min(first + AT_MOST));
-        settled.map_or(self.planned, |settled| settled.min(self.planned))
+            .map(|(first, last)| (last + QUIET_TIME).min(first + MAX_DELAY));
+        quiet.map_or(self.planned, |quiet| quiet.min(self.planned))
     }
 
-    /// A read has ended; without an event the next is due at `planned`.
+    /// Notes the end of a read; without an event the next read is due at `planned`.
     fn done(&mut self, planned: Instant) {
         *self = Self {
             planned,
@@ -262,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn events_within_the_settling_time_become_one_read() {
+    fn events_within_the_quiet_time_become_one_read() {
         let start = Instant::now();
         let mut debounce = Debounce::new(start);
         debounce.done(start + REREAD);
         debounce.note(start, Event::Changed);
         debounce.note(start + 60 * MS, Event::Changed);
-        assert_eq!(debounce.due(), start + 60 * MS + SETTLE);
+        assert_eq!(debounce.due(), start + 60 * MS + QUIET_TIME);
         debounce.done(start + REREAD);
         assert_eq!(debounce.due(), start + REREAD);
     }
@@ -281,22 +296,22 @@ mod tests {
         for step in 0..100 {
             debounce.note(start + step * 50 * MS, Event::Changed);
         }
-        assert_eq!(debounce.due(), start + AT_MOST);
+        assert_eq!(debounce.due(), start + MAX_DELAY);
     }
 
     #[test]
-    fn overrun_leads_to_a_read_that_later_events_do_not_put_off() {
+    fn overrun_leads_to_a_read_that_later_events_do_not_delay() {
         let start = Instant::now();
         let mut debounce = Debounce::new(start);
         debounce.done(start + REREAD);
         debounce.note(start + 10 * MS, Event::Changed);
         debounce.note(start + 20 * MS, Event::Overrun);
         debounce.note(start + 90 * MS, Event::Changed);
-        assert_eq!(debounce.due(), start + 20 * MS + SETTLE);
+        assert_eq!(debounce.due(), start + 20 * MS + QUIET_TIME);
     }
 
     #[test]
-    fn planned_read_is_not_put_off_by_events() {
+    fn planned_read_is_not_delayed_by_events() {
         let start = Instant::now();
         let mut debounce = Debounce::new(start);
         debounce.done(start + 50 * MS);
@@ -316,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_read_leaves_the_last_list_and_is_tried_again_at_once() {
+    async fn failed_read_keeps_the_last_list_and_is_tried_again_at_once() {
         let mut watch = Watch::new();
         let swap = |watch: &mut Watch, new: Reader| match &mut watch.source {
             Source::Netlink { reader, .. } => *reader = new,
@@ -348,7 +363,7 @@ mod tests {
         let mut watch = Watch::new();
         let netlink = watch.next().await;
         let polled = polled::interfaces().unwrap();
-        // `/proc` tells no kind, and IPv6 addresses in another order.
+        // `/proc` has no kind, and lists IPv6 addresses in another order.
         let alike = |mut list: Vec<Interface>| -> Vec<Interface> {
             for interface in &mut list {
                 interface.kind = None;

@@ -22,16 +22,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The key pair of a seed: 32 random bytes.
+    /// The key pair of a seed of 32 random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let id = NodeId(key.verifying_key().to_bytes());
         Self { key, id }
-    }
-
-    /// The seed, for the state directory.
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.key.to_bytes())
     }
 
     /// The public key: the node's id.
@@ -62,13 +57,14 @@ impl Identity {
         node: &NodeId,
         server: &NodeId,
     ) -> Result<RenewalKey, IdentityError> {
-        // X25519 (RFC 7748 §5) between the Ed25519 keys seen as Montgomery points; joint use of one key pair for both
-        // is shown safe in <https://eprint.iacr.org/2021/509>. The clamped scalar clears the cofactor.
+        // X25519 (RFC 7748 §5) between the Ed25519 keys seen as Montgomery points; joint use of one
+        // key pair for both is shown safe in <https://eprint.iacr.org/2021/509>. The clamped scalar
+        // clears the cofactor.
         let point = verifying_key(peer)?.to_montgomery();
         let mut scalar = self.key.to_scalar_bytes();
         let mut shared = point.mul_clamped(scalar).to_bytes();
         scalar.zeroize();
-        // A point of low order gives zero, whatever our key: then everybody knows the result.
+        // A point of low order gives zero with every key: then the result is no secret.
         if bool::from(shared.ct_eq(&[0; 32])) {
             return Err(IdentityError::Weak);
         }
@@ -91,13 +87,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Why a node id is nobody's.
+/// Why a node id or a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The bytes are no point of the curve.
+    /// The node id is no point of the curve.
     #[error("the node id is no Ed25519 public key")]
     NotAKey,
-    /// The point has a low order: such a key signs for everybody.
+    /// The point has a low order: any node could sign with such a key.
     #[error("the node id is a weak Ed25519 public key")]
     Weak,
     /// The signature is not this node's.
@@ -105,14 +101,15 @@ pub enum IdentityError {
     Signature,
 }
 
-/// Checks that `node` signed `message` (RFC 8032 §5.1.7, the strict form: no weak keys, one signature form only).
+/// Checks that `node` signed `message` (RFC 8032 §5.1.7, the strict form: no weak keys, one
+/// signature form only).
 pub fn verify(node: &NodeId, message: &[u8], signature: &[u8; 64]) -> Result<(), IdentityError> {
     verifying_key(node)?
         .verify_strict(message, &Signature::from_bytes(signature))
         .map_err(|_| IdentityError::Signature)
 }
 
-/// Whether an id is a point of the curve, and so may be somebody's public key.
+/// Whether an id is a point of the curve, and so may be a public key.
 pub(super) fn is_key(node: &NodeId) -> bool {
     VerifyingKey::from_bytes(&node.0).is_ok()
 }
@@ -126,14 +123,15 @@ fn verifying_key(node: &NodeId) -> Result<VerifyingKey, IdentityError> {
     }
 }
 
-/// What a node and one server know, and no other member of the channel: proofs under it renew a lease.
+/// A key that only a node and one server know, and no other member of the channel: proofs under it
+/// renew a lease.
 ///
 /// 32 bytes, cleared when dropped; a server keeps one per node.
 #[derive(Clone)]
 pub struct RenewalKey(Zeroizing<[u8; 32]>);
 
 impl RenewalKey {
-    /// Makes a renewal with its proof, for the node and server whose key this is.
+    /// A renewal with its proof, for the node and the server that share this key.
     pub fn renewal(
         &self,
         node: &NodeId,
@@ -153,7 +151,7 @@ impl RenewalKey {
         renewal
     }
 
-    /// The key that [`Self::bytes`] gave.
+    /// The key of the bytes that [`Self::bytes`] returned.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -169,7 +167,8 @@ impl RenewalKey {
         self.proof(renewal, server).ct_eq(&renewal.proof).into()
     }
 
-    /// HMAC-SHA256, cut to 16 bytes (RFC 2104 §5), over "hereabouts/1 renewal", both node ids, epoch, base and sequence.
+    /// HMAC-SHA256, cut to 16 bytes (RFC 2104 §5), over "hereabouts/1 renewal", both node ids,
+    /// epoch, base and sequence.
     fn proof(&self, renewal: &Renewal, server: &NodeId) -> [u8; 16] {
         let Renewal {
             node,
@@ -214,14 +213,15 @@ mod tests {
         let renewal = at_node.renewal(&node.id(), &server.id(), 1, 2, 3);
         assert!(at_server.verify(&renewal, &server.id()));
         assert_eq!(size_of::<RenewalKey>(), 32);
-        // The other way round, the pair has another key.
+        // With the roles exchanged, the pair has another key.
         let reverse = node.renewal_key_of_node(&server.id()).unwrap();
         assert_ne!(*reverse.0, *at_node.0);
     }
 
     #[test]
     fn renewal_key_is_stable() {
-        // Computed with Python: X25519 of `cryptography` over RFC 8032 scalars and mapped points, then its HKDF.
+        // Computed with Python: X25519 of `cryptography` over RFC 8032 scalars and mapped points,
+        // then its HKDF.
         let (node, server) = pair();
         let key = node.renewal_key_with_server(&server.id()).unwrap();
         assert_eq!(
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_covers_every_field() {
+    fn proof_covers_every_field() {
         let (node, server) = pair();
         let key = node.renewal_key_with_server(&server.id()).unwrap();
         let renewal = key.renewal(&node.id(), &server.id(), 1, 2, 3);

@@ -1,4 +1,4 @@
-//! From a channel's name and secrets to its keys.
+//! Derives a channel's keys from its name and its secrets.
 
 use std::fmt;
 
@@ -15,17 +15,17 @@ use super::xaes::Xaes;
 pub enum Secret {
     /// 32 random bytes, as `hereabouts keygen` writes them.
     Key(Zeroizing<[u8; 32]>),
-    /// Words that people remember; stretched by Argon2id, once, in [`KeyRing::new`].
+    /// Words that people can remember; stretched by Argon2id, once, in [`KeyRing::new`].
     Passphrase(Zeroizing<String>),
 }
 
 impl Secret {
-    /// Takes 32 random bytes.
+    /// The secret of 32 random bytes.
     pub fn key(bytes: [u8; 32]) -> Self {
         Self::Key(Zeroizing::new(bytes))
     }
 
-    /// Takes a passphrase, byte for byte.
+    /// The secret of a passphrase, byte for byte.
     pub fn passphrase(text: impl Into<String>) -> Self {
         Self::Passphrase(Zeroizing::new(text.into()))
     }
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A key ready to seal and open with.
+/// A key that seals and opens.
 ///
 /// Cleared when dropped; its debug form shows the key id only.
 #[derive(Clone)]
@@ -61,18 +61,13 @@ impl ChannelKey {
         }
     }
 
-    /// Its name on the wire.
+    /// Its name in a datagram.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The key itself.
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.bytes
-    }
-
-    /// The pre-shared key of sessions: HKDF-Expand(channel key, "hereabouts/1 session"), so that sessions and datagrams
-    /// share no key.
+    /// The pre-shared key of sessions: HKDF-Expand(channel key, "hereabouts/1 session"), so that
+    /// sessions and datagrams share no key.
     pub fn session_psk(&self) -> Zeroizing<[u8; 32]> {
         let mut psk = Zeroizing::new([0; 32]);
         expand(&self.bytes, b"hereabouts/1 session", &mut *psk);
@@ -101,60 +96,61 @@ pub struct KeyRing {
 /// Why secrets can't be the keys of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
-    /// A channel name of a length or with characters that none has.
+    /// The channel name has a wrong length, or has control characters.
     #[error("a channel name has 1 to {max} bytes and no control characters", max = KeyRing::MAX_CHANNEL)]
     Channel,
-    /// None, or more than [`KeyRing::MAX_KEYS`].
+    /// No secret, or more than [`KeyRing::MAX_KEYS`].
     #[error("a channel has 1 to {max} keys, not {count}", max = KeyRing::MAX_KEYS)]
     Count {
-        /// How many were given.
+        /// The number of secrets.
         count: usize,
     },
-    /// A passphrase without a character, or over [`KeyRing::MAX_PASSPHRASE`].
+    /// A passphrase that is empty or longer than [`KeyRing::MAX_PASSPHRASE`].
     #[error("key {position} is a passphrase of {length} bytes: it needs 1 to {max}", max = KeyRing::MAX_PASSPHRASE)]
     Passphrase {
-        /// Which key, counted from 1.
+        /// The position of the key, counted from 1.
         position: usize,
         /// Its length in bytes.
         length: usize,
     },
-    /// The same secret twice.
+    /// Two secrets are the same.
     #[error("keys {first} and {second} are the same: remove one")]
     Duplicate {
-        /// The earlier one, counted from 1.
+        /// The position of the earlier one, counted from 1.
         first: usize,
-        /// The later one.
+        /// The position of the later one, counted from 1.
         second: usize,
     },
-    /// Two secrets whose key ids are the same by chance, one in four thousand million.
+    /// Two secrets have the same key id by chance: the probability is one in four thousand million.
     #[error(
         "keys {first} and {second} have the same key id by chance: make another key with `hereabouts keygen`"
     )]
     Collision {
-        /// The earlier one, counted from 1.
+        /// The position of the earlier one, counted from 1.
         first: usize,
-        /// The later one.
+        /// The position of the later one, counted from 1.
         second: usize,
     },
-    /// The memory that Argon2id needs is not there.
+    /// The memory that Argon2id needs is not available.
     #[error("stretching a passphrase needs {} MiB of memory for a moment", ARGON2_MEMORY_KIB / 1024)]
     Memory,
 }
 
-/// Argon2id's memory: what OWASP advises at the least. More would kill a small pod at its start.
+/// Argon2id's memory: the minimum that OWASP advises. More would kill a small pod at its start.
 const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
-/// Argon2id's passes: OWASP advises 2 for a log-in. This runs once per start, and a captured datagram can be guessed
-/// at without a limit, so twice that.
+/// Argon2id's passes: OWASP advises 2 for a log-in. This runs once per start, and an attacker can
+/// try guesses on a captured datagram without a limit, so the number is doubled.
 const ARGON2_PASSES: u32 = 4;
 /// Argon2id's lanes: one core, as a small machine has.
 const ARGON2_LANES: u32 = 1;
 
 impl KeyRing {
-    /// The most keys: a rotation needs two; the rest is room for a fleet that rotates slowly.
+    /// The maximum number of keys: a rotation needs two; the others are for a fleet that rotates
+    /// slowly.
     pub const MAX_KEYS: usize = 8;
-    /// The longest channel name, in bytes: it goes into a datagram.
+    /// The longest channel name, in bytes: it must fit a datagram.
     pub const MAX_CHANNEL: usize = 64;
-    /// The longest passphrase, in bytes: longer ones are files given by mistake.
+    /// The longest passphrase, in bytes: a longer one is a file that was named by mistake.
     pub const MAX_PASSPHRASE: usize = 1024;
 
     /// Derives the keys of a channel; each passphrase takes about 0.1 s and 19 MiB.
@@ -179,7 +175,8 @@ impl KeyRing {
         })
     }
 
-    /// Whether a text can name a channel: 1 to [`KeyRing::MAX_CHANNEL`] bytes, no control characters.
+    /// Whether a text can name a channel: 1 to [`KeyRing::MAX_CHANNEL`] bytes, no control
+    /// characters.
     pub fn is_channel_name(text: &str) -> bool {
         (1..=Self::MAX_CHANNEL).contains(&text.len()) && !text.chars().any(char::is_control)
     }
@@ -199,10 +196,12 @@ impl KeyRing {
         self.keys.iter().map(ChannelKey::id)
     }
 
-    /// Keys that are the same under every channel name, to tell an asker that its channel's name differs.
+    /// Keys that are the same under every channel name, to tell a client that its channel's name
+    /// differs.
     ///
-    /// They stand apart: [`super::seal::open`] never opens with one, [`super::seal::open_hint`] only with these. A
-    /// passphrase has none: its salt would have to be the same for all the world, and tables of guesses would pay.
+    /// They are separate: [`super::seal::open`] never opens with one, [`super::seal::open_hint`]
+    /// only with these. A passphrase has no hint key: its salt would have to be the same
+    /// everywhere, and precomputed tables of guesses would be worthwhile.
     pub fn hint_keys(&self) -> &[ChannelKey] {
         &self.hints
     }
@@ -254,7 +253,7 @@ fn stretch(channel: &str, passphrase: &str) -> Result<Zeroizing<[u8; 32]>, KeyRi
     let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into_with_memory(passphrase.as_bytes(), &salt, &mut *key, &mut blocks[..]);
     blocks.iter_mut().for_each(Zeroize::zeroize);
-    // Lengths and costs are valid as they stand above; what is left is memory.
+    // The lengths and costs above are valid, so only memory can be missing.
     done.map_err(|_| KeyRingError::Memory)?;
     Ok(key)
 }
@@ -287,7 +286,8 @@ fn fill(hkdf: &Hkdf<Sha256>, info: &[u8], out: &mut [u8]) {
 fn refuse_same(derived: &[(ChannelKey, Option<ChannelKey>)]) -> Result<(), KeyRingError> {
     for (second, (key, hint)) in derived.iter().enumerate() {
         for (first, (other, other_hint)) in derived[..second].iter().enumerate() {
-            let (first, second) = (first + 1, second + 1);
+            let first = first + 1;
+            let second = second + 1;
             if key.bytes == other.bytes {
                 return Err(KeyRingError::Duplicate { first, second });
             }
@@ -302,102 +302,5 @@ fn refuse_same(derived: &[(ChannelKey, Option<ChannelKey>)]) -> Result<(), KeyRi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_stable() {
-        // Computed with Python: hkdf of `cryptography`, see below for the passphrase.
-        let key_ring = KeyRing::new("home", &[Secret::key([1; 32])]).unwrap();
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(key_ring.first().bytes()),
-            "ed7fb56c735ac8db1416349e4e0a4e5b519a5996acdd0af6be8e6d1968280f81"
-        );
-        assert_eq!(key_ring.first().id().to_string(), "05bee03f");
-        assert_eq!(key_ring.hint_keys()[0].id().to_string(), "23346e5e");
-    }
-
-    #[test]
-    fn passphrase_derivation_is_stable() {
-        // Computed with Python: hashlib.sha256, argon2 of `cryptography`, hkdf.
-        let key_ring = KeyRing::new(
-            "home",
-            &[Secret::passphrase("correct horse battery staple")],
-        )
-        .unwrap();
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(key_ring.first().bytes()),
-            "219e4f845d4611aee2c94f86f47cd088f9d99056b5fedd9955b50a1b762103a4"
-        );
-        assert!(key_ring.hint_keys().is_empty());
-    }
-
-    #[test]
-    fn one_secret_on_two_channels_gives_unrelated_keys() {
-        for secret in [Secret::key([1; 32]), Secret::passphrase("secret")] {
-            let secrets = [secret];
-            let (home, work) = (
-                KeyRing::new("home", &secrets).unwrap(),
-                KeyRing::new("work", &secrets).unwrap(),
-            );
-            assert_ne!(home.first().bytes(), work.first().bytes());
-            assert_ne!(home.first().id(), work.first().id());
-        }
-    }
-
-    #[test]
-    fn rings_that_could_confuse_are_refused() {
-        let error = |channel: &str, secrets: &[Secret]| KeyRing::new(channel, secrets).unwrap_err();
-        let key = |byte| Secret::key([byte; 32]);
-        assert_eq!(error("home", &[]), KeyRingError::Count { count: 0 });
-        let nine: Vec<_> = (0..9).map(key).collect();
-        assert_eq!(error("home", &nine), KeyRingError::Count { count: 9 });
-        assert_eq!(
-            error("home", &[key(1), key(2), key(1)]),
-            KeyRingError::Duplicate {
-                first: 1,
-                second: 3
-            }
-        );
-        assert_eq!(error("", &[key(1)]), KeyRingError::Channel);
-        assert_eq!(error("a\nb", &[key(1)]), KeyRingError::Channel);
-        assert_eq!(error(&"x".repeat(65), &[key(1)]), KeyRingError::Channel);
-        let empty = Secret::passphrase("");
-        assert_eq!(
-            error("home", &[key(1), empty]),
-            KeyRingError::Passphrase {
-                position: 2,
-                length: 0
-            }
-        );
-    }
-
-    #[test]
-    fn colliding_key_ids_are_refused() {
-        let one = ChannelKey::new(Zeroizing::new([1; 32]));
-        let mut two = ChannelKey::new(Zeroizing::new([2; 32]));
-        two.id = one.id;
-        let collision = Err(KeyRingError::Collision {
-            first: 1,
-            second: 2,
-        });
-        assert_eq!(
-            refuse_same(&[(one.clone(), None), (two.clone(), None)]),
-            collision
-        );
-        let three = ChannelKey::new(Zeroizing::new([3; 32]));
-        assert_eq!(refuse_same(&[(one, None), (three, Some(two))]), collision);
-    }
-
-    #[test]
-    fn debug_forms_show_no_secret() {
-        let secrets = [Secret::key([7; 32]), Secret::passphrase("hush")];
-        let key_ring = KeyRing::new("home", &secrets).unwrap();
-        let text = format!("{secrets:?} {key_ring:?}");
-        assert!(!text.contains("hush") && !text.contains("7, 7"), "{text}");
-        assert!(
-            text.contains(&format!("ChannelKey({})", key_ring.first().id())),
-            "{text}"
-        );
-    }
-}
+#[path = "keyring_tests.rs"]
+mod tests;

@@ -1,13 +1,14 @@
-//! Everything on the wire as bytes and types. Pure.
+//! The bytes and types of all protocols. Pure.
 //!
-//! One directory per protocol version, frozen once released; what does not depend on the version stands beside them:
+//! Each protocol version has a directory, frozen once released; modules that do not depend on the
+//! version are beside them:
 //!
-//! - [`compat`]: the wires of the ancestors;
+//! - [`compat`]: the legacy protocols;
 //! - [`keyring`]: from a channel's name and secrets to its keys;
 //! - [`seal`]: a payload into a sealed datagram and back;
 //! - [`identity`]: a node's signing key, and the key that a node and a server share for renewals;
 //! - [`replay`]: which queries were answered already;
-//! - [`stand_in`]: ids for names that nobody proved to hold;
+//! - [`stand_in`]: ids for unverified names;
 //! - [`v1`]: the messages of datagrams and their bytes;
 //! - [`session`]: the handshake, frames and messages of sessions over a stream.
 //!
@@ -32,7 +33,7 @@ pub use keyring::{ChannelKey, KeyRing, KeyRingError, Secret};
 pub use replay::{Freshness, ReplayWindow};
 pub use seal::{Dropped, MAX_DATAGRAM, MAX_PAYLOAD, MIN_DATAGRAM, Opened, SealError};
 
-/// Names a channel key on the wire without telling anything of it.
+/// Names a channel key in a datagram without revealing anything about the key.
 ///
 /// The first 4 bytes of HKDF-Expand(channel key, "hereabouts/1 key id").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,18 +1,21 @@
-//! Which queries were answered already, so that a captured one played back gets no answer.
+//! Which queries were answered already, so that a captured query gets no answer when it is
+//! replayed.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use tracing::{debug, trace};
+
 use super::seal::Nonce;
 
-/// What the window knows of a nonce.
+/// Whether the window has seen a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Freshness {
-    /// Not seen before; it is remembered now.
+    /// Not seen before; the window remembers it now.
     Fresh,
-    /// Seen before: a replay, or a datagram that the network doubled.
+    /// Seen before: a replay, or a datagram that the network duplicated.
     Seen,
     /// Too many queries to remember: treat it as seen. See [`ReplayWindow`].
     Full,
@@ -20,17 +23,20 @@ pub enum Freshness {
 
 /// Remembers the nonces of accepted queries for as long as their clocks would be accepted again.
 ///
-/// A query's clock is accepted `window` before and after the own one, so a nonce is kept for twice that at least. Two
-/// generations take turns: a nonce goes into the present one; a generation is forgotten as a whole when it is old. So a
-/// nonce costs one insertion, and memory is reserved once: [`ReplayWindow::CAPACITY`] nonces, about 1.2 MiB.
+/// A query's clock is accepted `window` before and after this node's clock, so a nonce is kept for
+/// at least twice that time. There are two generations: a nonce is added to the present one, and an
+/// old generation is forgotten as a whole. So a nonce costs one insertion, and memory is reserved
+/// once: [`ReplayWindow::CAPACITY`] nonces, about 1.2 MiB.
 ///
-/// When the window is full, queries are not answered: answering would let whoever recorded them play them back.
-/// Only holders of the key can fill it, and only past the limits that each source has; an honest asker's later query,
-/// with a new nonce, is answered as soon as a generation is forgotten.
+/// When the window is full, queries are not answered: otherwise an attacker who recorded them could
+/// replay them. Only holders of the key can fill the window, and only beyond the limits of each
+/// source; an honest client's later query, with a new nonce, is answered as soon as a generation is
+/// forgotten.
 ///
-/// Only nonces of datagrams that opened, and whose clock is inside the window, belong here: else anybody could fill it.
-/// Time is the monotonic clock's. When the wall clock is set back, queries recorded before may become acceptable to it
-/// again; they were forgotten here if that was longer ago than the window.
+/// Only nonces of datagrams that opened, and whose clock is inside the window, belong here:
+/// otherwise any host could fill it. Time is that of the monotonic clock. When the wall clock is
+/// set back, queries that were recorded before may become acceptable again; the window has
+/// forgotten them if that was longer ago than the window.
 #[derive(Debug)]
 pub struct ReplayWindow<S = RandomState> {
     keep: Duration,
@@ -41,14 +47,16 @@ pub struct ReplayWindow<S = RandomState> {
 }
 
 impl ReplayWindow {
-    /// The most nonces remembered: with the default window of 20 s, at least 800 queries a second, for ever.
+    /// The maximum number of nonces: with the default window of 20 s, at least 800 queries a second
+    /// without an end.
     pub const CAPACITY: usize = 65_536;
 }
 
 impl<S: BuildHasher + Clone> ReplayWindow<S> {
-    /// A window that takes clocks `window` before and after the own one.
+    /// A window that accepts clocks `window` before and after this node's clock.
     ///
-    /// `hasher` has a random key, so that nobody can choose nonces that meet in one place of the table.
+    /// `hasher` has a random key, so that an attacker can't choose nonces that collide in the
+    /// table.
     pub fn new(window: Duration, hasher: S) -> Self {
         Self::with_capacity(window, hasher, ReplayWindow::CAPACITY)
     }
@@ -64,33 +72,28 @@ impl<S: BuildHasher + Clone> ReplayWindow<S> {
         }
     }
 
-    /// Asks for a nonce, and remembers it if it is fresh; `now` is the monotonic clock.
+    /// Checks a nonce, and remembers it if it is fresh; `now` is the monotonic clock.
     pub fn check(&mut self, now: Duration, nonce: &Nonce) -> Freshness {
         self.forget(now);
         let nonce = fingerprint(nonce);
         if self.present.contains(&nonce) || self.past.contains(&nonce) {
+            trace!("a query is a replay or a duplicate: it is not answered");
             return Freshness::Seen;
         }
         if self.present.len() >= self.capacity {
+            debug!(
+                capacity = self.capacity,
+                "the replay window is full: queries are not answered"
+            );
             return Freshness::Full;
         }
         self.present.insert(nonce);
         Freshness::Fresh
     }
 
-    /// How many nonces are remembered.
-    pub fn len(&self) -> usize {
-        self.present.len() + self.past.len()
-    }
-
-    /// Whether no nonce is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn forget(&mut self, now: Duration) {
         let age = now.saturating_sub(self.since);
-        // Strictly older: a clock at the very edge of the window is still accepted.
+        // Strictly older: a clock exactly at the edge of the window is still accepted.
         if age <= self.keep {
             return;
         }
@@ -103,8 +106,8 @@ impl<S: BuildHasher + Clone> ReplayWindow<S> {
     }
 }
 
-/// Eight of the nonce's bytes: two honest nonces meet in them once in 2^48 full windows, and then one query is asked
-/// again; a replay always does.
+/// Eight of the nonce's bytes: two honest nonces share them once in 2^48 full windows, and then one
+/// query is sent again. A replay always has the same bytes.
 fn fingerprint(nonce: &Nonce) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *nonce;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -144,9 +147,9 @@ mod tests {
         let mut replay = window(100);
         assert_eq!(replay.check(WINDOW, &nonce(1)), Freshness::Fresh);
         assert_eq!(replay.check(4 * WINDOW, &nonce(2)), Freshness::Fresh);
-        assert_eq!(replay.len(), 2);
+        assert_eq!(replay.present.len() + replay.past.len(), 2);
         assert_eq!(replay.check(9 * WINDOW, &nonce(1)), Freshness::Fresh);
-        assert_eq!(replay.len(), 1);
+        assert_eq!(replay.present.len() + replay.past.len(), 1);
     }
 
     #[test]
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_or_goes_back_forgets_nothing() {
+    fn clock_that_stops_or_goes_back_forgets_nothing() {
         let mut replay = window(100);
         assert_eq!(replay.check(5 * WINDOW, &nonce(1)), Freshness::Fresh);
         assert_eq!(replay.check(Duration::ZERO, &nonce(1)), Freshness::Seen);
@@ -172,7 +175,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list of all nonces with their times: nothing is fresh twice within twice the window.
+        /// Against a list of all nonces with their times: nothing is fresh twice within twice the
+        /// window.
         #[test]
         fn no_nonce_is_fresh_twice_within_the_window(steps in prop::collection::vec((0u64..30_000, 0u64..20), 1..200)) {
             let mut replay = window(1000);

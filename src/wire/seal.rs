@@ -7,8 +7,10 @@
 //! bytes 29..    ciphertext, then the 16-byte tag        associated data: bytes 0..29
 //! ```
 //!
-//! (Ends are exclusive here.) The cipher is XAES-256-GCM. Neither direction allocates: a payload is written at
-//! [`HEADER`] of the buffer that goes out, or read from the buffer that came in.
+//! (Ends are exclusive here.) The cipher is XAES-256-GCM. Neither direction allocates: a payload is
+//! written at [`HEADER`] of the buffer that is sent, or read from the buffer that was received.
+
+use tracing::trace;
 
 use super::keyring::{ChannelKey, KeyRing};
 use super::xaes::{NONCE, TAG};
@@ -16,12 +18,12 @@ use super::{KeyId, xaes::Xaes};
 
 /// The version in the first byte.
 pub const VERSION: u8 = 1;
-/// Where the payload stands in a datagram: version, key id, nonce.
+/// The offset of the payload in a datagram, after version, key id and nonce.
 pub const HEADER: usize = 1 + 4 + NONCE;
 /// Bytes that sealing adds to a payload.
 pub const OVERHEAD: usize = HEADER + TAG;
-/// The longest datagram: with IPv6 and UDP headers it stays below IPv6's minimum MTU of 1280 (RFC 8200 §5), so it is
-/// never fragmented.
+/// The longest datagram: with IPv6 and UDP headers it stays below IPv6's minimum MTU of 1280 (RFC
+/// 8200 §5), so it is never fragmented.
 pub const MAX_DATAGRAM: usize = 1200;
 /// The longest payload.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - OVERHEAD;
@@ -34,15 +36,15 @@ pub type Nonce = [u8; NONCE];
 /// Why a payload can't be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// No payload at all: no receiver takes such a datagram.
+    /// The payload is empty: no receiver accepts such a datagram.
     #[error("seal an empty payload")]
     Empty,
     /// More than [`MAX_PAYLOAD`], or more than the buffer holds.
     #[error("seal {length} bytes: at most {limit} fit")]
     TooLong {
-        /// The payload's length.
+        /// The payload's length, in bytes.
         length: usize,
-        /// What fits.
+        /// The longest payload that fits, in bytes.
         limit: usize,
     },
 }
@@ -56,22 +58,13 @@ pub enum Dropped {
     TooShort,
     /// Another first byte than [`VERSION`].
     OtherVersion,
-    /// Sealed with a key that is not in the ring: another channel.
+    /// Sealed with a key that is not in the key ring: another channel.
     UnknownKey,
     /// The tag is wrong: damaged or forged.
     Forged,
 }
 
 impl Dropped {
-    /// Every reason, so that a counter for each exists from the start.
-    pub const ALL: [Self; 5] = [
-        Self::TooLong,
-        Self::TooShort,
-        Self::OtherVersion,
-        Self::UnknownKey,
-        Self::Forged,
-    ];
-
     /// A stable word for counters.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -97,13 +90,13 @@ impl std::error::Error for Dropped {}
 pub struct Opened<'a> {
     /// The key that sealed it.
     pub key: KeyId,
-    /// Its nonce: what [`super::ReplayWindow`] remembers of a query.
+    /// Its nonce, which [`super::ReplayWindow`] remembers for a query.
     pub nonce: Nonce,
-    /// The payload, decrypted where it stood.
+    /// The payload, decrypted in place.
     pub payload: &'a [u8],
 }
 
-/// Seals a payload into `out` and gives the datagram's length.
+/// Seals a payload into `out` and returns the datagram's length.
 ///
 /// `nonce` is random, and used once.
 pub fn seal(
@@ -123,9 +116,9 @@ pub fn seal(
     seal_in_place(key, nonce, out, payload.len())
 }
 
-/// Seals the `length` bytes of payload that stand at [`HEADER`] of `out`, and gives the datagram's length.
+/// Seals the `length` bytes of payload at [`HEADER`] of `out`, and returns the datagram's length.
 ///
-/// `out` is [`OVERHEAD`] bytes longer than the payload at least; `nonce` is random, and used once.
+/// `out` is at least [`OVERHEAD`] bytes longer than the payload; `nonce` is random, and used once.
 pub fn seal_in_place(
     key: &ChannelKey,
     nonce: &Nonce,
@@ -157,14 +150,15 @@ pub fn limit(out: &[u8]) -> usize {
 
 /// Opens a datagram in place with the channel key that it names.
 ///
-/// A datagram that is dropped is left as it was.
+/// A datagram that is dropped stays unchanged.
 pub fn open<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
     open_with(|id| key_ring.by_id(id), datagram)
 }
 
-/// Opens a datagram that was sealed with a hint key: its sender holds a secret of this ring, under another channel name.
+/// Opens a datagram that was sealed with a hint key: its sender holds a secret of this key ring,
+/// under another channel name.
 ///
-/// Only for answering [`super::v1::Refusal::Channel`], where `channel.hidden` is false.
+/// Only for answering [`super::v1::Refusal::Channel`], if `channel.hidden` is false.
 pub fn open_hint<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opened<'a>, Dropped> {
     open_with(
         |id| key_ring.hint_keys().iter().find(|key| key.id() == id),
@@ -173,6 +167,16 @@ pub fn open_hint<'a>(key_ring: &KeyRing, datagram: &'a mut [u8]) -> Result<Opene
 }
 
 fn open_with<'k, 'a>(
+    key: impl FnOnce(KeyId) -> Option<&'k ChannelKey>,
+    datagram: &'a mut [u8],
+) -> Result<Opened<'a>, Dropped> {
+    let length = datagram.len();
+    decrypt(key, datagram).inspect_err(|reason| {
+        trace!(%reason, length, "the datagram does not open: it is dropped");
+    })
+}
+
+fn decrypt<'k, 'a>(
     key: impl FnOnce(KeyId) -> Option<&'k ChannelKey>,
     datagram: &'a mut [u8],
 ) -> Result<Opened<'a>, Dropped> {
@@ -208,207 +212,5 @@ fn parse_header(header: &[u8]) -> Option<(u8, KeyId, Nonce)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::wire::keyring::Secret;
-
-    fn key_ring(channel: &str, key: u8) -> KeyRing {
-        KeyRing::new(channel, &[Secret::key([key; 32])]).unwrap()
-    }
-
-    fn sealed(key_ring: &KeyRing, payload: &[u8]) -> Vec<u8> {
-        let mut out = [0; MAX_DATAGRAM];
-        let length = seal(key_ring.first(), &[9; NONCE], payload, &mut out).unwrap();
-        out[..length].to_vec()
-    }
-
-    #[test]
-    fn header_names_version_key_and_nonce() {
-        let key_ring = key_ring("home", 1);
-        let datagram = sealed(&key_ring, b"payload");
-        assert_eq!(datagram[0], 1);
-        assert_eq!(datagram[1..5], key_ring.first().id().0);
-        assert_eq!(datagram[5..29], [9; 24]);
-        assert_eq!(datagram.len(), 29 + 7 + 16);
-    }
-
-    #[test]
-    fn any_changed_bit_is_noticed() {
-        let key_ring = key_ring("home", 1);
-        let datagram = sealed(&key_ring, b"payload");
-        for index in 0..datagram.len() {
-            for bit in 0..8 {
-                let mut changed = datagram.clone();
-                changed[index] ^= 1 << bit;
-                let expected = match index {
-                    0 => Dropped::OtherVersion,
-                    1..5 => Dropped::UnknownKey,
-                    _ => Dropped::Forged,
-                };
-                let before = changed.clone();
-                assert_eq!(
-                    open(&key_ring, &mut changed),
-                    Err(expected),
-                    "bit {bit} of byte {index}"
-                );
-                assert_eq!(changed, before, "a dropped datagram is left as it was");
-            }
-        }
-    }
-
-    #[test]
-    fn every_shorter_datagram_is_dropped() {
-        let key_ring = key_ring("home", 1);
-        let datagram = sealed(&key_ring, b"payload");
-        for length in 0..datagram.len() {
-            let expected = if length < MIN_DATAGRAM {
-                Dropped::TooShort
-            } else {
-                Dropped::Forged
-            };
-            assert_eq!(
-                open(&key_ring, &mut datagram[..length].to_vec()),
-                Err(expected),
-                "{length} bytes"
-            );
-        }
-    }
-
-    #[test]
-    fn longest_datagram_passes_and_one_byte_more_is_dropped() {
-        let key_ring = key_ring("home", 1);
-        let mut longest = sealed(&key_ring, &[5; MAX_PAYLOAD]);
-        assert_eq!(longest.len(), 1200);
-        assert_eq!(
-            open(&key_ring, &mut longest).unwrap().payload,
-            [5; MAX_PAYLOAD]
-        );
-        assert_eq!(
-            open(&key_ring, &mut [1; MAX_DATAGRAM + 1]),
-            Err(Dropped::TooLong)
-        );
-    }
-
-    #[test]
-    fn payloads_that_no_receiver_takes_are_not_sealed() {
-        let key_ring = key_ring("home", 1);
-        let mut out = [0; 2 * MAX_DATAGRAM];
-        let too_long = |limit| {
-            Err(SealError::TooLong {
-                length: MAX_PAYLOAD + 1,
-                limit,
-            })
-        };
-        assert_eq!(
-            seal(key_ring.first(), &[0; NONCE], &[], &mut out),
-            Err(SealError::Empty)
-        );
-        assert_eq!(
-            seal(
-                key_ring.first(),
-                &[0; NONCE],
-                &[0; MAX_PAYLOAD + 1],
-                &mut out
-            ),
-            too_long(MAX_PAYLOAD)
-        );
-        assert_eq!(
-            seal(
-                key_ring.first(),
-                &[0; NONCE],
-                &[0; MAX_PAYLOAD + 1],
-                &mut out[..50]
-            ),
-            too_long(5)
-        );
-        assert_eq!(
-            seal_in_place(key_ring.first(), &[0; NONCE], &mut [], MAX_PAYLOAD + 1),
-            too_long(0)
-        );
-    }
-
-    #[test]
-    fn another_channel_or_key_does_not_open() {
-        let datagram = sealed(&key_ring("home", 1), b"payload");
-        for other in [key_ring("work", 1), key_ring("home", 2)] {
-            assert_eq!(
-                open(&other, &mut datagram.clone()),
-                Err(Dropped::UnknownKey)
-            );
-        }
-    }
-
-    #[test]
-    fn a_guessed_key_id_does_not_open() {
-        let (ours, theirs) = (key_ring("home", 1), key_ring("home", 2));
-        let mut datagram = sealed(&theirs, b"payload");
-        datagram[1..5].copy_from_slice(&ours.first().id().0);
-        assert_eq!(open(&ours, &mut datagram), Err(Dropped::Forged));
-    }
-
-    #[test]
-    fn every_key_of_the_ring_opens_and_is_named() {
-        let both = KeyRing::new("home", &[Secret::key([1; 32]), Secret::key([2; 32])]).unwrap();
-        for key in [1, 2] {
-            let one = key_ring("home", key);
-            assert_eq!(
-                open(&both, &mut sealed(&one, b"payload")).unwrap().key,
-                one.first().id()
-            );
-        }
-        assert_eq!(both.first().id(), key_ring("home", 1).first().id());
-    }
-
-    #[test]
-    fn hint_key_crosses_channel_names_but_opens_no_ordinary_traffic() {
-        let (home, work) = (key_ring("home", 1), key_ring("work", 1));
-        let mut out = [0; MAX_DATAGRAM];
-        let length = seal(&home.hint_keys()[0], &[9; NONCE], b"payload", &mut out).unwrap();
-        let hint = &out[..length];
-        assert_eq!(
-            open_hint(&work, &mut hint.to_vec()).unwrap().payload,
-            b"payload"
-        );
-        assert_eq!(open(&work, &mut hint.to_vec()), Err(Dropped::UnknownKey));
-        assert_eq!(open(&home, &mut hint.to_vec()), Err(Dropped::UnknownKey));
-        assert_eq!(
-            open_hint(&home, &mut sealed(&home, b"payload")),
-            Err(Dropped::UnknownKey)
-        );
-        assert_eq!(
-            open_hint(&key_ring("work", 2), &mut hint.to_vec()),
-            Err(Dropped::UnknownKey)
-        );
-    }
-
-    #[test]
-    fn reasons_have_distinct_words() {
-        let words: std::collections::BTreeSet<_> = Dropped::ALL.map(Dropped::as_str).into();
-        assert_eq!(words.len(), Dropped::ALL.len());
-    }
-
-    proptest! {
-        #[test]
-        fn datagram_roundtrip(payload in prop::collection::vec(any::<u8>(), 1..=MAX_PAYLOAD), nonce: [u8; NONCE]) {
-            let key_ring = key_ring("home", 1);
-            let mut out = [0; MAX_DATAGRAM];
-            let length = seal(key_ring.first(), &nonce, &payload, &mut out).unwrap();
-            prop_assert_eq!(length, payload.len() + OVERHEAD);
-            let opened = open(&key_ring, &mut out[..length]).unwrap();
-            prop_assert_eq!(opened, Opened { key: key_ring.first().id(), nonce, payload: &payload });
-        }
-
-        #[test]
-        fn datagram_open_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..1300), known: bool) {
-            let key_ring = key_ring("home", 1);
-            if known && bytes.len() > HEADER {
-                bytes[0] = VERSION;
-                bytes[1..5].copy_from_slice(&key_ring.first().id().0);
-            }
-            prop_assert!(open(&key_ring, &mut bytes).is_err());
-            prop_assert!(open_hint(&key_ring, &mut bytes).is_err());
-        }
-    }
-}
+#[path = "seal_tests.rs"]
+mod tests;

@@ -1,18 +1,19 @@
-//! Ids for names that nobody proved to hold.
+//! Ids for unverified names: names that no signature proves.
 
 use sha2::{Digest, Sha256};
 
 use super::identity::is_key;
 use crate::model::{NodeId, NodeName};
 
-/// What goes before the name in the hash.
+/// The prefix of the hash input.
 const LABEL: &[u8] = b"hereabouts/1 stand-in";
 
-/// The id under which a registry keeps a name that came by a wire without signatures.
+/// The id under which a registry keeps a name that it received by a protocol without signatures.
 ///
-/// It is made of the name alone, as the name is all that such a machine has. It is never the id of a real node, and nobody
-/// can sign or renew under it: of the hashes of the name with a counter, the first one is taken that is no point of the
-/// curve, so that no private key belongs to it. About every second hash is none.
+/// The id depends on the name alone, because such a machine has nothing else. It is never the id of
+/// a real node, and no node can sign or renew under it: of the hashes of the name with a counter,
+/// the first one that is no point of the curve is used, so that no private key belongs to it. About
+/// every second hash is no point.
 pub fn stand_in(name: &NodeName) -> NodeId {
     let hash = |counter: u64| {
         let mut hash = Sha256::new_with_prefix(LABEL);
@@ -20,7 +21,8 @@ pub fn stand_in(name: &NodeName) -> NodeId {
         hash.update(name.as_str());
         NodeId(hash.finalize().into())
     };
-    // It ends: the chance that a thousand hashes are all points is that of a thousand heads in a row.
+    // The loop ends: a thousand hashes that are all points are as likely as a thousand heads in a
+    // row.
     let mut counter = 0;
     loop {
         let id = hash(counter);
@@ -37,7 +39,7 @@ mod tests {
     use crate::wire::identity::{Identity, IdentityError, verify};
 
     #[test]
-    fn stand_in_depends_on_the_name_alone_and_is_nobodys_key() {
+    fn stand_in_depends_on_the_name_alone_and_is_no_key() {
         let mut seen = std::collections::HashSet::new();
         for index in 0..200 {
             let name = NodeName::parse(&format!("node-{index}")).unwrap();

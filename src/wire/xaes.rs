@@ -1,5 +1,5 @@
-//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM under a key derived per message, so that random
-//! 24-byte nonces stay safe for as many messages as a fleet will ever send.
+//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM under a key derived per message, so
+//! that random 24-byte nonces stay safe for as many messages as a fleet will ever send.
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit, consts::U12};
@@ -13,7 +13,7 @@ pub(crate) const NONCE: usize = 24;
 /// The length of a tag, in bytes.
 pub(crate) const TAG: usize = 16;
 
-/// A key with what can be computed of it once: its schedule, and the CMAC subkey of the derivation.
+/// A key with its precomputed parts: the key schedule, and the CMAC subkey of the derivation.
 #[derive(Clone)]
 pub(crate) struct Xaes {
     schedule: Aes256Enc,
@@ -30,7 +30,7 @@ impl Xaes {
         Self { schedule, subkey }
     }
 
-    /// Encrypts in place and gives the tag; `None` beyond AES-GCM's 64 GiB.
+    /// Encrypts in place and returns the tag; `None` beyond AES-GCM's 64 GiB.
     pub(crate) fn seal(
         &self,
         nonce: &[u8; NONCE],
@@ -44,7 +44,8 @@ impl Xaes {
             .map(Into::into)
     }
 
-    /// Checks the tag, then decrypts in place; `false` if the tag is wrong, with the text as it was.
+    /// Checks the tag, then decrypts in place; `false` if the tag is wrong, and then the text is
+    /// unchanged.
     #[must_use]
     pub(crate) fn open(
         &self,
@@ -68,7 +69,8 @@ impl Xaes {
         (cipher, iv.into())
     }
 
-    /// NIST SP 800-108r1 in counter mode over CMAC-AES256, label "X", context the nonce's first half.
+    /// NIST SP 800-108r1 in counter mode over CMAC-AES256, label "X", context the nonce's first
+    /// half.
     fn message_key(&self, nonce: &[u8; NONCE]) -> [u8; 32] {
         let mut blocks = [1, 2].map(|counter| {
             let mut block = [0; 16];
@@ -144,7 +146,8 @@ mod tests {
         }
     }
 
-    /// The accumulated vector of the C2SP page: 10,000 random keys, nonces, texts and associated data.
+    /// The accumulated vector of the C2SP page: 10,000 random keys, nonces, texts and associated
+    /// data.
     #[test]
     fn published_accumulated_vector_holds() {
         let mut source = Shake128::default();
@@ -229,7 +232,9 @@ mod tests {
                     a[x].iter_mut().for_each(|lane| *lane ^= d);
                 }
                 // Rho and pi.
-                let (mut x, mut y, mut last) = (1, 0, a[1][0]);
+                let mut x = 1;
+                let mut y = 0;
+                let mut last = a[1][0];
                 for t in 0..24 {
                     (x, y) = (y, (2 * x + 3 * y) % 5);
                     last = std::mem::replace(
@@ -260,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_tag_leaves_the_text_as_it_was() {
+    fn wrong_tag_leaves_the_text_unchanged() {
         let xaes = Xaes::new(&[7; 32]);
         let mut text = *b"some text";
         let mut tag = xaes.seal(NONCE_TEXT, b"", &mut text).unwrap();

@@ -1,4 +1,5 @@
-//! One daemon of the `mdns-sd` crate, on one interface.
+//! One daemon of the `mdns-sd` crate, on one interface: started, followed, watched for floods, and
+//! ended.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -13,33 +14,39 @@ use mdns_sd::{
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, trace};
 
 use super::sockets::Sockets;
-use super::{ADDRESSES, BACKLOG, CACHED, Found, Shown, TIMERS, What, Wish, scoped, shareable};
+use super::{
+    Found, MAX_ADDRESSES, MAX_BACKLOG, MAX_CACHED, MAX_TIMERS, Shown, What, Wish, scoped, shareable,
+};
 
-/// How often the crate compares the interfaces with what it knows; ours are followed by kernel events.
+/// How often the crate reads the interfaces; this program follows them by kernel events.
 const CHECK_SECONDS: u32 = 30;
-/// How long a daemon's word is waited for.
-const WAIT: Duration = Duration::from_secs(1);
-/// How long after something came the daemon's size is looked at, and so how often at most.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long its answer is waited for before its sockets are silenced, so that it comes to the question.
-const PROMPT: Duration = Duration::from_millis(100);
-/// How long then, and at the start: it has nothing else to do, but the machine may.
-const PATIENT: Duration = Duration::from_secs(5);
+/// How long the end of a command is waited for.
+const COMMAND_LIMIT: Duration = Duration::from_secs(1);
+/// The delay between a packet and the check of the daemon's size. It also limits how often the size
+/// is checked.
+const CHECK_DELAY: Duration = Duration::from_millis(100);
+/// How long the daemon's answer is waited for before its sockets are silenced, so that it reaches
+/// the question.
+const ANSWER_LIMIT: Duration = Duration::from_millis(100);
+/// How long the answer is waited for after that, and at the start: the daemon is idle then, but the
+/// machine may be busy.
+const SILENCED_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The crate repeats a goodbye after 120 ms.
-const GOODBYE: Duration = Duration::from_millis(200);
-/// Pairs and bytes taken of a foreign TXT record.
-const FOREIGN_TEXT: usize = 32;
+const GOODBYE_REPEAT: Duration = Duration::from_millis(200);
+/// The maximum number of pairs kept of a foreign TXT record.
+const MAX_FOREIGN_PAIRS: usize = 32;
 
-/// How often in a row it may come to no answer by itself. What it then holds, its answer does not tell in full: answers
-/// to questions are put off, and pile up.
-const STARVED: u32 = 20;
+/// How often in a row the daemon may fail to answer until it is silenced. Its later answer does not
+/// count all that it holds: delayed answers to questions pile up.
+const MAX_UNANSWERED: u32 = 20;
 
-/// Held while a daemon begins: the sockets that come meanwhile are its own.
-static BEGINNING: Mutex<()> = Mutex::const_new(());
+/// Locked while a daemon starts: the sockets that are opened meanwhile are its own.
+static START: Mutex<()> = Mutex::const_new(());
 
-/// A running daemon and what it follows.
+/// A running daemon and the settings that it follows.
 pub(super) struct Daemon {
     index: u32,
     daemon: ServiceDaemon,
@@ -53,41 +60,37 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a daemon that speaks and hears on this interface alone.
+    /// Starts a daemon that sends and receives on this interface alone.
     ///
-    /// Fails if port 5353 can't be shared, and where its sockets can't be watched: a flood would have no limit.
-    pub(super) async fn start(index: u32, wish: &Wish) -> Result<Self, String> {
-        let alone = BEGINNING.lock().await;
+    /// Fails if port 5353 can't be shared, or if the daemon's sockets can't be watched: a flood
+    /// would have no limit.
+    pub(super) async fn start(index: u32, settings: &Wish) -> Result<Self, String> {
+        let alone = START.lock().await;
         shareable()?;
-        let known = Sockets::beyond(&Sockets::default()).map_err(unwatched)?;
-        let daemon = ServiceDaemon::new().map_err(failed)?;
-        // Before it hears anything; they are looked for once more when it is known to be at work.
-        Sockets::beyond(&known).map_err(unwatched)?.hear();
+        let known = Sockets::opened_since(&Sockets::default()).map_err(watch_error)?;
+        let daemon = ServiceDaemon::new().map_err(daemon_error)?;
+        // Before the daemon receives anything. The sockets are collected once more when it is known
+        // to run.
+        Sockets::opened_since(&known)
+            .map_err(watch_error)?
+            .receive_ordinary();
         let following = Wish {
-            addresses: wish.addresses.clone(),
-            round: wish.round,
+            addresses: settings.addresses.clone(),
+            round: settings.round,
             ..Wish::default()
         };
-        let usable: HashSet<IpAddr> = wish.addresses.iter().copied().collect();
-        let set_up = || {
-            daemon.set_ip_check_interval(CHECK_SECONDS)?;
-            daemon.disable_interface(IfKind::All)?;
-            let ours = move |interface: &_| is_ours(interface, index, &usable);
-            daemon.enable_interface(IfKind::Predicate(IfPredicate::new(ours)))?;
-            daemon.monitor()
-        };
-        let monitor = match set_up() {
+        let monitor = match configure(&daemon, index, &settings.addresses) {
             Ok(monitor) => monitor,
             Err(error) => {
-                // Its thread ends by this, or with the process.
+                // This ends the thread, or the end of the process does.
                 let _ = daemon.shutdown();
-                return Err(failed(error));
+                return Err(daemon_error(error));
             }
         };
-        let sockets = match begun(&daemon, &known).await {
+        let sockets = match await_start(&daemon, &known).await {
             Ok(sockets) => Arc::new(sockets),
             Err(error) => {
-                if let Ok(sockets) = Sockets::beyond(&known) {
+                if let Ok(sockets) = Sockets::opened_since(&known) {
                     sockets.silence();
                 }
                 let _ = daemon.shutdown();
@@ -97,18 +100,17 @@ impl Daemon {
         drop(alone);
         let mut watching = JoinSet::new();
         watching.spawn(watch(daemon.clone(), sockets.clone()));
-        let (browse, host) = (None, None);
         let mut this = Self {
             index,
             daemon,
             following,
             monitor,
-            browse,
-            host,
+            browse: None,
+            host: None,
             sockets,
             watch: watching,
         };
-        match this.follow(wish) {
+        match this.follow(settings) {
             Ok(()) => Ok(this),
             Err(error) => {
                 this.restart().await;
@@ -117,60 +119,64 @@ impl Daemon {
         }
     }
 
-    /// What it does.
     pub(super) fn following(&self) -> &Wish {
         &self.following
     }
 
-    /// Does what is wished beyond what it does; never called with a wish that breaks with it.
-    pub(super) fn follow(&mut self, wish: &Wish) -> Result<(), String> {
-        if self.following.host != wish.host
-            && let Some(host) = &wish.host
+    /// Does what the settings ask for beyond the present ones; never called with settings that need
+    /// a restart.
+    pub(super) fn follow(&mut self, settings: &Wish) -> Result<(), String> {
+        if self.following.host != settings.host
+            && let Some(host) = &settings.host
         {
             self.host = Some(
                 self.daemon
                     .resolve_hostname(&format!("{host}.local."), None)
-                    .map_err(failed)?,
+                    .map_err(daemon_error)?,
             );
         }
-        if self.following.browse != wish.browse {
+        if self.following.browse != settings.browse {
             if let Some(before) = &self.following.browse {
-                self.daemon.stop_browse(&domain(before)).map_err(failed)?;
+                self.daemon
+                    .stop_browse(&domain(before))
+                    .map_err(daemon_error)?;
                 self.browse = None;
             }
-            if let Some(service) = &wish.browse {
-                self.browse = Some(self.daemon.browse(&domain(service)).map_err(failed)?);
+            if let Some(service) = &settings.browse {
+                self.browse = Some(self.daemon.browse(&domain(service)).map_err(daemon_error)?);
             }
         }
-        if self.following.shown != wish.shown
-            && let Some(shown) = &wish.shown
+        if self.following.shown != settings.shown
+            && let Some(shown) = &settings.shown
         {
-            self.daemon.register(service(shown)?).map_err(failed)?;
+            self.daemon
+                .register(service(shown)?)
+                .map_err(daemon_error)?;
         }
-        self.following = wish.clone();
+        self.following = settings.clone();
         Ok(())
     }
 
-    /// What it says next; `None` when it says nothing any more. May be dropped at any time.
-    pub(super) async fn next(&mut self) -> Option<Said> {
+    /// The daemon's next output; `None` when it ended. May be dropped at any time.
+    pub(super) async fn next(&mut self) -> Option<Output> {
         loop {
             tokio::select! {
                 biased;
-                Some(_) = self.watch.join_next() => return Some(Said::Flooded),
+                Some(_) = self.watch.join_next() => return Some(Output::Flooded),
                 event = receive(Some(&self.monitor)) => match event? {
-                    DaemonEvent::Announce(..) => return Some(Said::This(What::Announced)),
+                    DaemonEvent::Announce(..) => return Some(Output::Event(What::Announced)),
                     DaemonEvent::NameChange(change) => {
-                        return Some(Said::This(What::Renamed { from: change.original }));
+                        return Some(Output::Event(What::Renamed { from: change.original }));
                     }
-                    DaemonEvent::Error(error) => return Some(Said::Failed(failed(error))),
+                    DaemonEvent::Error(error) => return Some(Output::Failed(daemon_error(error))),
                     _ => {}
                 },
                 event = receive(self.browse.as_ref()) => {
                     if let ServiceEvent::ServiceResolved(service) = event? {
                         if self.is_flood(self.browse.as_ref(), service.get_addresses().len()) {
-                            return Some(Said::Flooded);
+                            return Some(Output::Flooded);
                         }
-                        return Some(Said::This(What::Found(found(&service, self.index))));
+                        return Some(Output::Event(What::Found(found(&service, self.index))));
                     }
                 }
                 event = receive(self.host.as_ref()) => {
@@ -180,147 +186,175 @@ impl Daemon {
                         _ => continue,
                     };
                     if self.is_flood(self.host.as_ref(), addresses.len()) {
-                        return Some(Said::Flooded);
+                        return Some(Output::Flooded);
                     }
                     let addresses = addresses.iter().map(ScopedIp::to_ip_addr).collect();
-                    return Some(Said::This(if found { What::Host(addresses) } else { What::Gone(addresses) }));
+                    return Some(Output::Event(if found { What::Host(addresses) } else { What::Gone(addresses) }));
                 }
             }
         }
     }
 
-    /// Whether an event with this many addresses, or what waits behind it, is more than true hosts lead to.
+    /// Whether an event with this many addresses, or the backlog behind it, is more than real hosts
+    /// cause.
     ///
-    /// Each event holds all addresses of its host, and comes for each record: what waits is their product.
+    /// Each event holds all addresses of its host, and each record causes an event: the backlog is
+    /// their product.
     fn is_flood<T>(&self, events: Option<&Receiver<T>>, addresses: usize) -> bool {
         let own = self.following.addresses.len();
-        addresses > ADDRESSES + own || events.is_some_and(|events| events.len() > BACKLOG)
+        addresses > MAX_ADDRESSES + own || events.is_some_and(|events| events.len() > MAX_BACKLOG)
     }
 
-    /// Ends it to begin anew: one goodbye, before whatever its successor says.
+    /// Ends the daemon so that another can start: it sends one goodbye, before anything that its
+    /// successor sends.
     pub(super) async fn restart(mut self) {
         self.silence().await;
-        let limit = Instant::now() + PATIENT;
+        let limit = Instant::now() + SILENCED_ANSWER_LIMIT;
         loop {
             match self.daemon.shutdown() {
                 Ok(ended) => {
                     let _ = tokio::time::timeout_at(limit, ended.recv_async()).await;
                     return;
                 }
-                // Its queue of commands may be full.
-                Err(mdns_sd::Error::Again) if Instant::now() < limit => sleep(WAIT / 20).await,
+                // The queue of commands may be full.
+                Err(mdns_sd::Error::Again) if Instant::now() < limit => {
+                    sleep(COMMAND_LIMIT / 20).await
+                }
                 Err(_) => return,
             }
         }
     }
 
-    /// Lets it hear nothing more: while packets wait it does not read that it is to end.
+    /// Lets the daemon receive nothing more: while packets wait, it does not read the command to
+    /// end.
     async fn silence(&mut self) {
-        // It would let it hear again.
+        // The watcher would let the daemon receive again.
         self.watch.shutdown().await;
         self.sockets.silence();
-        // What it still reads must not pile up here.
-        (self.host, self.browse) = (None, None);
+        // Events that the daemon still sends must not pile up here.
+        self.host = None;
+        self.browse = None;
     }
 
-    /// Ends it for good: its goodbye is said twice.
+    /// Ends the daemon for good: it sends its goodbye twice.
     pub(super) async fn stop(mut self) {
         self.silence().await;
         if let Some(shown) = &self.following.shown
             && let Ok(info) = service(shown)
             && let Ok(done) = self.daemon.unregister(info.get_fullname())
-            && timeout(WAIT, done.recv_async()).await.is_ok()
+            && timeout(COMMAND_LIMIT, done.recv_async()).await.is_ok()
         {
-            sleep(GOODBYE).await;
+            sleep(GOODBYE_REPEAT).await;
         }
         self.restart().await;
     }
 }
 
-/// What a daemon says.
-pub(super) enum Said {
-    This(What),
-    /// It can't go on: it has to begin anew.
+/// Makes a daemon use only these addresses of this interface, and subscribes to its events.
+fn configure(
+    daemon: &ServiceDaemon,
+    index: u32,
+    addresses: &[IpAddr],
+) -> Result<Receiver<DaemonEvent>, mdns_sd::Error> {
+    let usable: HashSet<IpAddr> = addresses.iter().copied().collect();
+    daemon.set_ip_check_interval(CHECK_SECONDS)?;
+    daemon.disable_interface(IfKind::All)?;
+    let ours = move |interface: &_| is_ours(interface, index, &usable);
+    daemon.enable_interface(IfKind::Predicate(IfPredicate::new(ours)))?;
+    daemon.monitor()
+}
+
+/// The output of a daemon.
+pub(super) enum Output {
+    Event(What),
+    /// It can't continue: it has to restart.
     Failed(String),
-    /// It was flooded: it is silenced, and has to begin anew.
+    /// It was flooded: it is silenced, and has to restart.
     Flooded,
 }
 
-/// Waits until a daemon follows its first commands, and finds its sockets.
-async fn begun(daemon: &ServiceDaemon, known: &Sockets) -> Result<Sockets, String> {
-    let answer = daemon.get_metrics().map_err(failed)?;
-    let (mut answer, limit) = (pin!(answer.recv_async()), Instant::now() + PATIENT);
+/// Waits until a daemon has followed its first commands, and finds its sockets.
+async fn await_start(daemon: &ServiceDaemon, known: &Sockets) -> Result<Sockets, String> {
+    let answer = daemon.get_metrics().map_err(daemon_error)?;
+    let mut answer = pin!(answer.recv_async());
+    let limit = Instant::now() + SILENCED_ANSWER_LIMIT;
     loop {
-        match timeout(PROMPT, &mut answer).await {
+        match timeout(ANSWER_LIMIT, &mut answer).await {
             Ok(Ok(_)) => break,
             Ok(Err(_)) => return Err("speak multicast DNS: its thread ended".to_owned()),
-            // It may begin in the middle of a flood.
-            Err(_) => Sockets::beyond(known).map_err(unwatched)?.silence(),
+            // The daemon may start in the middle of a flood.
+            Err(_) => Sockets::opened_since(known).map_err(watch_error)?.silence(),
         }
         if Instant::now() > limit {
             return Err("speak multicast DNS: its thread does not answer".to_owned());
         }
     }
-    let sockets = Sockets::beyond(known).map_err(unwatched)?;
+    let sockets = Sockets::opened_since(known).map_err(watch_error)?;
     if sockets.is_empty() {
         return Err("speak multicast DNS: it has no socket".to_owned());
     }
     sockets.only_own_groups();
-    sockets.hear();
+    sockets.receive_ordinary();
     Ok(sockets)
 }
 
-/// Looks at what a daemon holds whenever something came; ends when that is too much, with its sockets silenced.
+/// Checks the daemon's size after packets have arrived; ends when the daemon holds too much, with
+/// its sockets silenced.
 async fn watch(daemon: ServiceDaemon, sockets: Arc<Sockets>) {
-    let mut starved = 0;
+    let mut unanswered = 0;
     loop {
         if sockets.arrived().await.is_err() {
-            // No more files may be opened now: it is looked at by the clock.
-            sleep(LOOK).await;
+            // No more files can be opened now: the size is checked at intervals.
+            sleep(CHECK_DELAY).await;
         }
-        sleep(LOOK).await;
-        let asked = match daemon.get_metrics() {
-            Ok(asked) => asked,
+        sleep(CHECK_DELAY).await;
+        let pending = match daemon.get_metrics() {
+            Ok(pending) => pending,
             Err(mdns_sd::Error::Again) => break,
-            // That its thread ended shows elsewhere.
+            // Its thread ended, which `Daemon::next` reports.
             Err(_) => std::future::pending().await,
         };
-        if let Ok(answer) = timeout(PROMPT, asked.recv_async()).await {
-            if answer.is_ok_and(|metrics| !bearable(&metrics)) {
+        if let Ok(answer) = timeout(ANSWER_LIMIT, pending.recv_async()).await {
+            if answer.is_ok_and(|metrics| !is_within_limits(&metrics)) {
+                debug!("the daemon holds too many records or timers: it is silenced");
                 break;
             }
-            starved = 0;
+            unanswered = 0;
             continue;
         }
+        trace!("the daemon is busy: its sockets are silenced until it answers");
         sockets.silence();
-        starved += 1;
-        let answer = timeout(PATIENT, asked.recv_async()).await;
-        if starved >= STARVED || !matches!(answer, Ok(Ok(metrics)) if bearable(&metrics)) {
+        unanswered += 1;
+        let answer = timeout(SILENCED_ANSWER_LIMIT, pending.recv_async()).await;
+        if unanswered >= MAX_UNANSWERED
+            || !matches!(answer, Ok(Ok(metrics)) if is_within_limits(&metrics))
+        {
             break;
         }
-        sockets.hear();
+        sockets.receive_ordinary();
     }
     sockets.silence();
 }
 
-/// Whether a daemon holds no more than it may.
-fn bearable(metrics: &Metrics) -> bool {
+/// Whether a daemon holds no more than its limits.
+fn is_within_limits(metrics: &Metrics) -> bool {
     let cached: i64 = metrics
         .iter()
         .filter(|(name, _)| name.starts_with("cached-"))
         .map(|(_, count)| count)
         .sum();
-    // One or two for each record that comes, and so for one that comes again and again.
+    // A record adds one or two timers each time it arrives, so one that arrives again and again
+    // adds many.
     let timers = metrics.get("timer").copied().unwrap_or_default();
-    cached <= CACHED && timers <= TIMERS
+    cached <= MAX_CACHED && timers <= MAX_TIMERS
 }
 
-/// Whether an interface with one address, as the crate sees it, is this link's.
+/// Whether an interface with one address, as the crate sees it, belongs to this link.
 fn is_ours(interface: &if_addrs::Interface, index: u32, usable: &HashSet<IpAddr>) -> bool {
     interface.index == Some(index) && usable.contains(&interface.ip())
 }
 
-/// Waits for an event; `None` when none will come any more.
+/// Waits for an event; `None` when there will be no more events.
 async fn receive<T>(events: Option<&Receiver<T>>) -> Option<T> {
     match events {
         Some(events) => events.recv_async().await.ok(),
@@ -355,7 +389,7 @@ fn service(shown: &Shown) -> Result<ServiceInfo, String> {
         *port,
         &text[..],
     );
-    let mut info = info.map_err(failed)?;
+    let mut info = info.map_err(daemon_error)?;
     info.set_requires_probe(*probe);
     Ok(info)
 }
@@ -365,7 +399,7 @@ fn found(service: &ResolvedService, index: u32) -> Found {
     let addresses = addresses
         .map(|address| scoped(address.to_ip_addr(), service.get_port(), index))
         .collect();
-    let text = service.get_properties().iter().take(FOREIGN_TEXT);
+    let text = service.get_properties().iter().take(MAX_FOREIGN_PAIRS);
     let text = text
         .map(|pair| (pair.key().to_owned(), pair.val_str().to_owned()))
         .collect();
@@ -376,10 +410,10 @@ fn found(service: &ResolvedService, index: u32) -> Found {
     }
 }
 
-fn failed(error: mdns_sd::Error) -> String {
+fn daemon_error(error: mdns_sd::Error) -> String {
     format!("speak multicast DNS: {error}")
 }
 
-fn unwatched(error: std::io::Error) -> String {
+fn watch_error(error: std::io::Error) -> String {
     format!("watch the sockets of multicast DNS by /proc/self/fd: {error}")
 }

@@ -1,9 +1,12 @@
-//! The sockets of one daemon of the crate, which neither offers them nor stops reading while packets wait.
+//! The sockets of one daemon of the crate. The crate does not offer them, and it does not stop
+//! reading while packets wait.
 //!
-//! They are found among this process's open files, as those that came while the daemon began. A classic BPF filter
-//! (`SO_ATTACH_FILTER`, socket(7)) takes only packets of an ordinary size: what the crate holds of a packet grows with the
-//! square of its records. Another one takes nothing and makes them quiet: the daemon comes to the end of what waits, and so
-//! to what it was told. What waits meanwhile is bounded by a small buffer, as no filter takes that back.
+//! The sockets are found among this process's open files: they are the ones that were opened while
+//! the daemon started. A classic BPF filter (`SO_ATTACH_FILTER`, socket(7)) accepts only packets of
+//! an ordinary size, because the memory that the crate needs for a packet grows with the square of
+//! its records. Another filter accepts nothing and so silences the sockets: the daemon reads the
+//! last waiting packet, and then its commands. A filter does not remove packets that wait already,
+//! so a small buffer limits them.
 
 use std::fs;
 use std::future::poll_fn;
@@ -18,38 +21,41 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use super::PORT;
 use crate::net::sys;
 
-/// `BPF_RET | BPF_K`: takes as many bytes of each packet as the constant says.
-const RETURN: u16 = 0x06;
+/// `BPF_RET | BPF_K`: accepts as many bytes of each packet as the constant says.
+const RETURN_CONSTANT: u16 = 0x06;
 /// `BPF_LD | BPF_W | BPF_LEN`: the packet's length, with the header of UDP.
-const LENGTH: u16 = 0x80;
-/// `BPF_LD | BPF_H | BPF_ABS`: two bytes of the packet, at a place counted from the header of UDP.
-const LOAD: u16 = 0x28;
-/// `BPF_ALU | BPF_ADD | BPF_X`: adds the other register.
-const ADD: u16 = 0x0c;
-/// The other register gets what this one holds: `BPF_MISC | BPF_TAX`.
-const KEEP: u16 = 0x07;
+const LOAD_LENGTH: u16 = 0x80;
+/// `BPF_LD | BPF_H | BPF_ABS`: two bytes of the packet, at an offset from the header of UDP.
+const LOAD_HALF_WORD: u16 = 0x28;
+/// `BPF_ALU | BPF_ADD | BPF_X`: adds the index register to the accumulator.
+const ADD_REGISTER: u16 = 0x0c;
+/// `BPF_MISC | BPF_TAX`: copies the accumulator to the index register.
+const COPY_TO_REGISTER: u16 = 0x07;
 /// `BPF_JMP | BPF_JGT | BPF_K`.
-const GREATER: u16 = 0x25;
-/// The longest packet that is taken, with the header of UDP: what an Ethernet frame carries, and no longer one in pieces.
-const LONGEST: u32 = 1500;
-/// The most records of a packet that is taken.
-const RECORDS: u32 = 64;
-/// Bytes of packets that may wait in a socket. The kernel takes it twice, and counts what it needs itself.
-const WAITING: usize = 16 * 1024;
+const JUMP_IF_GREATER: u16 = 0x25;
+/// The longest packet that is accepted, with the header of UDP: it fits an Ethernet frame without
+/// fragments.
+const MAX_PACKET: u32 = 1500;
+/// The maximum number of records of a packet that is accepted.
+const MAX_RECORDS: u32 = 64;
+/// The bytes of packets that may wait in a socket. The kernel doubles this number, and counts its
+/// own overhead.
+const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// Sockets of multicast DNS that this process holds, doubled: what is set here is set there.
+/// Duplicates of the sockets of multicast DNS that this process holds: an option that is set on a
+/// duplicate applies to the socket.
 #[derive(Debug, Default)]
 pub(super) struct Sockets(Vec<(u64, Socket)>);
 
 impl Sockets {
-    /// All of this process but the ones known already.
+    /// All such sockets of this process except the ones known already.
     ///
     /// Fails where `/proc` can't be read.
-    pub(super) fn beyond(known: &Self) -> io::Result<Self> {
+    pub(super) fn opened_since(known: &Self) -> io::Result<Self> {
         let mut found = Vec::new();
         for file in fs::read_dir("/proc/self/fd")? {
             let Ok(file) = file else { continue };
-            // One that was closed meanwhile is left out.
+            // A file that was closed meanwhile is skipped.
             let Ok(target) = fs::read_link(file.path()) else {
                 continue;
             };
@@ -67,9 +73,9 @@ impl Sockets {
             let (Some(inode), Some(number)) = (inode, number) else {
                 continue;
             };
-            let is_new = |(other, _): &(u64, Socket)| *other != inode;
-            if known.0.iter().chain(&found).all(is_new)
-                && let Some(socket) = doubled(number, inode)
+            let is_unknown = |(other, _): &(u64, Socket)| *other != inode;
+            if known.0.iter().chain(&found).all(is_unknown)
+                && let Some(socket) = duplicate(number, inode)
             {
                 found.push((inode, socket));
             }
@@ -77,30 +83,31 @@ impl Sockets {
         Ok(Self(found))
     }
 
-    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes nothing more from the network; what waits can still be read.
+    /// Accepts nothing more from the network; packets that wait can still be read.
     pub(super) fn silence(&self) {
         for (_, socket) in &self.0 {
-            // It fails on no Linux; the daemon is told to end all the same.
-            let _ = socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]);
+            // This fails on no Linux; the daemon is ended all the same.
+            let _ = socket.attach_filter(&[SockFilter::new(RETURN_CONSTANT, 0, 0, 0)]);
         }
     }
 
-    /// Takes packets of an ordinary size again, and as many as the daemon may have before it hears that it is silenced.
-    pub(super) fn hear(&self) {
+    /// Accepts packets of an ordinary size again, and as many as may wait before the daemon reads a
+    /// command.
+    pub(super) fn receive_ordinary(&self) {
         for (_, socket) in &self.0 {
-            let _ = socket.set_recv_buffer_size(WAITING);
-            // As above: it fails on no Linux.
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+            // As above: this fails on no Linux.
             let _ = socket.attach_filter(&ordinary());
         }
     }
 
-    /// Takes what comes to groups that this socket joined, and not what any socket of the host did (`IP_MULTICAST_ALL`):
-    /// else a flood on one interface keeps the daemons of all busy.
+    /// Accepts only packets to groups that this socket joined, and not to groups that any socket of
+    /// the host joined (`IP_MULTICAST_ALL`): otherwise a flood on one interface keeps the daemons
+    /// of all interfaces busy.
     pub(super) fn only_own_groups(&self) {
         for (_, socket) in &self.0 {
             // An old kernel lacks it for IPv6.
@@ -111,9 +118,10 @@ impl Sockets {
         }
     }
 
-    /// Waits until something comes.
+    /// Waits until a packet arrives.
     ///
-    /// It is listened only for as long as this waits: a packet of a flood costs the runtime nothing.
+    /// The runtime polls the sockets only during this wait, so the packets of a flood cost it
+    /// nothing.
     pub(super) async fn arrived(&self) -> io::Result<()> {
         let listen = |(_, socket): &(u64, Socket)| {
             tokio::net::UdpSocket::from_std(UdpSocket::from(socket.try_clone()?))
@@ -133,29 +141,30 @@ impl Sockets {
     }
 }
 
-/// Takes a packet that is neither too long nor says that it has too many records (RFC 1035 §4.1.1: three numbers of them).
+/// Accepts a packet that is not too long and whose header does not count too many records (three
+/// counts, RFC 1035 §4.1.1).
 fn ordinary() -> [SockFilter; 12] {
     const HEADER_OF_UDP: u32 = 8;
     let program = [
-        (LENGTH, 0, 0, 0),
-        (GREATER, 8, 0, LONGEST),
-        (LOAD, 0, 0, HEADER_OF_UDP + 6),
-        (KEEP, 0, 0, 0),
-        (LOAD, 0, 0, HEADER_OF_UDP + 8),
-        (ADD, 0, 0, 0),
-        (KEEP, 0, 0, 0),
-        (LOAD, 0, 0, HEADER_OF_UDP + 10),
-        (ADD, 0, 0, 0),
-        (GREATER, 0, 1, RECORDS),
-        (RETURN, 0, 0, 0),
-        (RETURN, 0, 0, u32::MAX),
+        (LOAD_LENGTH, 0, 0, 0),
+        (JUMP_IF_GREATER, 8, 0, MAX_PACKET),
+        (LOAD_HALF_WORD, 0, 0, HEADER_OF_UDP + 6),
+        (COPY_TO_REGISTER, 0, 0, 0),
+        (LOAD_HALF_WORD, 0, 0, HEADER_OF_UDP + 8),
+        (ADD_REGISTER, 0, 0, 0),
+        (COPY_TO_REGISTER, 0, 0, 0),
+        (LOAD_HALF_WORD, 0, 0, HEADER_OF_UDP + 10),
+        (ADD_REGISTER, 0, 0, 0),
+        (JUMP_IF_GREATER, 0, 1, MAX_RECORDS),
+        (RETURN_CONSTANT, 0, 0, 0),
+        (RETURN_CONSTANT, 0, 0, u32::MAX),
     ];
     program.map(|(code, yes, no, constant)| SockFilter::new(code, yes, no, constant))
 }
 
-/// An open file of this process once more, if it is a UDP socket on the port and still the one of this inode: its number
-/// may have been given to another file meanwhile.
-fn doubled(number: RawFd, inode: u64) -> Option<Socket> {
+/// A duplicate of an open file of this process, if it is a UDP socket on the port and still has
+/// this inode: its number may have been given to another file meanwhile.
+fn duplicate(number: RawFd, inode: u64) -> Option<Socket> {
     let file = sys::duplicate(number).ok()?;
     if fstat(&file).ok()?.st_ino != inode {
         return None;
@@ -171,7 +180,7 @@ fn doubled(number: RawFd, inode: u64) -> Option<Socket> {
 mod tests {
     use super::*;
 
-    /// A header with these numbers of records, and as many bytes in all.
+    /// A header with these counts of records, and this many bytes in all.
     fn packet(records: [u16; 3], length: usize) -> Vec<u8> {
         let mut packet = vec![0, 0, 0x84, 0, 0, 0];
         packet.extend(records.iter().flat_map(|count| count.to_be_bytes()));
@@ -180,15 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn packets_that_are_long_or_full_of_records_are_not_taken() {
-        let (to, from) = (
-            UdpSocket::bind("127.0.0.1:0").unwrap(),
-            UdpSocket::bind("127.0.0.1:0").unwrap(),
-        );
+    fn long_packets_and_packets_with_many_records_are_not_received() {
+        let to = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
         let socket = Socket::from(to.try_clone().unwrap());
         let sockets = Sockets(vec![(0, socket)]);
-        sockets.hear();
-        let longest = LONGEST as usize - 8;
+        sockets.receive_ordinary();
+        let longest = MAX_PACKET as usize - 8;
         let sent = [
             packet([64, 0, 0], longest),
             packet([65, 0, 0], 1200),
@@ -202,18 +209,19 @@ mod tests {
             from.send_to(packet, to.local_addr().unwrap()).unwrap();
         }
         let mut buffer = [0; 2048];
-        // On loopback what was sent is there: the last one tells that no other comes before it.
-        let taken: Vec<_> = (0..3).map(|_| to.recv(&mut buffer).unwrap()).collect();
-        assert_eq!(taken, [longest, 1201, 12]);
-        assert!(SockRef::from(&to).recv_buffer_size().unwrap() <= 2 * WAITING);
+        // On loopback a sent packet arrives at once: the last one shows that no other was accepted
+        // before it.
+        let received: Vec<_> = (0..3).map(|_| to.recv(&mut buffer).unwrap()).collect();
+        assert_eq!(received, [longest, 1201, 12]);
+        assert!(SockRef::from(&to).recv_buffer_size().unwrap() <= 2 * RECEIVE_BUFFER);
         sockets.silence();
         from.send_to(&sent[6], to.local_addr().unwrap()).unwrap();
-        sockets.hear();
+        sockets.receive_ordinary();
         from.send_to(&sent[3], to.local_addr().unwrap()).unwrap();
         assert_eq!(
             to.recv(&mut buffer).unwrap(),
             1201,
-            "what came in the silence is lost"
+            "a packet that arrives while the sockets are silenced is lost"
         );
     }
 }

@@ -1,8 +1,9 @@
 //! DynIP 0.1: a client's host name in one UDP datagram, and the file in which its server kept them.
 //!
-//! The datagram is the raw host name, of which the first [`MAX_NAME`] bytes count. There is no reply, no check and no time:
-//! the record is the datagram's source address and the moment it came. The file is one JSON object,
-//! `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the time in the server's local time.
+//! The datagram is the raw host name, of which the first [`MAX_NAME`] bytes count. There is no
+//! reply, no check and no time: the record is the datagram's source address and the time of its
+//! arrival. The file is one JSON object, `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`,
+//! with the time in the server's local time.
 
 use std::net::IpAddr;
 
@@ -11,28 +12,28 @@ use jiff::tz::TimeZone;
 
 use crate::model::{NameError, NodeName, Timestamp};
 
-/// The bytes of a datagram that count.
+/// The number of bytes of a datagram that count.
 pub const MAX_NAME: usize = 256;
-/// The most records of a file.
+/// The maximum number of records of a file.
 pub const MAX_RECORDS: usize = 100_000;
 
-/// Why a datagram is no host name.
+/// Why a datagram is not a host name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAName {
-    /// Not UTF-8.
+    /// It is not UTF-8.
     #[error("the name is not text")]
     Text,
-    /// No name that a host can have: control characters, a path, too long.
+    /// A host can't have this name: it has control characters, is a path, or is too long.
     #[error("{0}")]
     Name(#[from] NameError),
 }
 
 /// Reads a client's datagram.
 ///
-/// One line break at the end is let pass: people test with `echo NAME | nc -u`.
+/// One line break at the end is ignored: people test with `echo NAME | nc -u`.
 pub fn decode(datagram: &[u8]) -> Result<NodeName, NotAName> {
-    let counts = &datagram[..datagram.len().min(MAX_NAME)];
-    let text = std::str::from_utf8(counts).map_err(|_| NotAName::Text)?;
+    let name = &datagram[..datagram.len().min(MAX_NAME)];
+    let text = std::str::from_utf8(name).map_err(|_| NotAName::Text)?;
     let text = text
         .strip_suffix('\n')
         .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
@@ -51,31 +52,32 @@ pub struct FileRecord {
     pub name: NodeName,
     /// The source address of its last datagram.
     pub address: IpAddr,
-    /// When that came.
+    /// When that datagram arrived.
     pub at: Timestamp,
 }
 
 /// Why a text is not the server's file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Not JSON, or no object.
+    /// It is not JSON, or not an object.
     #[error("it is not DynIP's file, a JSON object of names: {0}")]
     Json(#[from] serde_json::Error),
-    /// More than [`MAX_RECORDS`].
+    /// It has more than [`MAX_RECORDS`] records.
     #[error("it has more than {MAX_RECORDS} records")]
     TooMany,
 }
 
-/// A record of the file that can't be taken, and why.
+/// A record of the file that can't be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
-    /// The name as it stands there, control characters replaced, at most 64 characters.
+    /// The name in the file, with control characters replaced, at most 64 characters.
     pub name: String,
-    /// What is wrong with it.
+    /// What is wrong with the record.
     pub reason: String,
 }
 
-/// Reads the server's file; `zone` is the one of its local times. A bad record leaves the others as they are.
+/// Reads the server's file; `zone` is the zone of its local times. A bad record does not affect the
+/// others.
 pub fn read_file(
     bytes: &[u8],
     zone: &TimeZone,
@@ -84,7 +86,8 @@ pub fn read_file(
     if object.len() > MAX_RECORDS {
         return Err(FileError::TooMany);
     }
-    let (mut records, mut bad) = (Vec::new(), Vec::new());
+    let mut records = Vec::new();
+    let mut bad = Vec::new();
     for (name, value) in &object {
         match read_record(name, value, zone) {
             Ok(record) => records.push(record),
@@ -129,7 +132,8 @@ fn read_record(
     })
 }
 
-/// `2013-02-01 10:00:00.123456`, without the fraction where it is zero: Python's `isoformat(' ')` of a local time.
+/// `2013-02-01 10:00:00.123456`, without the fraction if it is zero: Python's `isoformat(' ')` of a
+/// local time.
 fn read_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let shape = text.len() >= 19
         && text.as_bytes()[10] == b' '
@@ -169,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_host_is_called_is_refused() {
+    fn text_that_is_no_host_name_is_refused() {
         let bad: [&[u8]; 13] = [
             b"",
             b"\n",
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_record_leaves_the_others() {
+    fn bad_record_does_not_affect_the_others() {
         let text = br#"{"ok": ["10.0.0.1", "2013-02-01 10:00:00"], "../x": ["10.0.0.1", "2013-02-01 10:00:00"],
             "a": "text", "b": ["10.0.0.1"], "c": ["no", "2013-02-01 10:00:00"], "d": ["10.0.0.1", "yesterday"],
             "e": ["10.0.0.1", "2013-02-01T10:00:00Z"], "f": ["10.0.0.1", "1913-02-01 10:00:00"],
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn export_is_read_back() {
-        // What registry::export writes in DynIP's form.
+        // The output of registry::export in DynIP's format.
         let (records, bad) = read_file(
             br#"{"node-2": ["10.0.0.2", "2013-02-01 12:00:00.120000"]}"#,
             &utc(2),

@@ -1,4 +1,5 @@
-//! PyDiscover 1.0: a query on a "magic" channel, and any key/values as JSON for whoever knows it.
+//! PyDiscover 1.0: a query with a "magic" text, and any key/values as JSON for each client that
+//! knows the magic.
 //!
 //! ```text
 //! query    magic + seconds since 1970 as decimal text        fna349fn1795200000.123456
@@ -6,11 +7,13 @@
 //! refusal  magic#ERROR#text                                  fna349fn#ERROR#Timestamp is too old
 //! ```
 //!
-//! A query older than [`MAX_AGE`] is not answered; one from the future is, as the ancestor's server did. A refusal is only
-//! sent where *hidden mode* is off. With a password the whole datagram is AES-256-CTR under the password, cut or padded
-//! with `0` to 32 characters, the counter starting at 1, the same for every datagram in both directions. So whoever
-//! knows or guesses the text of one datagram reads the start of all others, and can change them unseen: there is no tag.
-//! The refusal of a wrong magic or password is sent in the clear, with or without a password, as the ancestor did.
+//! A query older than [`MAX_AGE`] is not answered; one from the future is, as by the original
+//! server. A refusal is only sent if *hidden mode* is off. With a password the whole datagram is
+//! AES-256-CTR under the password, cut or padded with `0` to 32 characters; the counter starts at 1
+//! for every datagram in both directions. So an attacker who knows or guesses the text of one
+//! datagram can read the start of all others, and change them unnoticed: there is no tag. The
+//! refusal of a wrong magic or password is sent in the clear, with or without a password, as by the
+//! original server.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,20 +22,24 @@ use std::time::Duration;
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
+use tracing::trace;
+
 use crate::model::{Labels, Timestamp};
 
 /// How old a query may be.
 pub const MAX_AGE: Duration = Duration::from_secs(20);
-/// What the ancestor's client receives at most, in bytes: what is longer arrives cut, and is no JSON then.
+/// The longest answer that the original client receives, in bytes: a longer one is cut, and then it
+/// is not JSON.
 pub const MAX_ANSWER: usize = 1024;
-/// The most pairs that are taken of a server's answer.
+/// The maximum number of pairs of a server's answer.
 const MAX_PAIRS: usize = 64;
-/// The longest text of a query's time, in bytes: Python prints at most 17 digits, a dot and some more.
+/// The longest text of a query's time, in bytes: Python prints at most 17 digits, a dot and some
+/// more.
 const MAX_TIME: usize = 32;
-/// The length of a password on the wire.
+/// The length of a padded password.
 const PASSWORD: usize = 32;
 
-/// Who belongs together: the magic, and the password if there is one.
+/// The group of programs that share a magic, and a password if there is one.
 #[derive(Clone)]
 pub struct Channel {
     magic: Box<str>,
@@ -45,7 +52,7 @@ pub struct Channel {
 pub struct PasswordError;
 
 impl Channel {
-    /// A channel; an empty password is none, as with the ancestor.
+    /// A channel; an empty password counts as none, as in the original programs.
     pub fn new(magic: &str, password: Option<&str>) -> Result<Self, PasswordError> {
         let password = password.filter(|password| !password.is_empty());
         let cipher = match password {
@@ -94,19 +101,27 @@ impl Channel {
         ))
     }
 
-    /// Judges a query, which is decrypted in place: `Ok` if it is to be answered.
+    /// Checks a query, which is decrypted in place: `Ok` if it must be answered.
     pub fn judge(&self, query: &mut [u8], now: Timestamp) -> Result<(), Refusal> {
+        let result = self.check_query(query, now);
+        if let Err(refusal) = result {
+            trace!(reason = refusal.as_str(), "a PyDiscover query is refused");
+        }
+        result
+    }
+
+    fn check_query(&self, query: &mut [u8], now: Timestamp) -> Result<(), Refusal> {
         self.crypt(query);
         let time = query
             .strip_prefix(self.magic.as_bytes())
             .ok_or(Refusal::Channel)?;
-        let asked = seconds(time).ok_or(Refusal::Timestamp)?;
+        let sent = seconds(time).ok_or(Refusal::Timestamp)?;
         #[expect(
             clippy::cast_precision_loss,
             reason = "milliseconds of our time have 41 bits, a double has 53"
         )]
         let now = now.0 as f64 / 1000.0;
-        if asked < now - MAX_AGE.as_secs_f64() {
+        if sent < now - MAX_AGE.as_secs_f64() {
             Err(Refusal::TooOld)
         } else {
             Ok(())
@@ -127,9 +142,9 @@ impl Channel {
         }
     }
 
-    /// Reads what a server sent, which is decrypted in place.
+    /// Reads a server's answer, which is decrypted in place.
     pub fn read(&self, answer: &mut [u8]) -> Result<Answer, AnswerError> {
-        // In the clear in any case.
+        // This refusal is in the clear, with or without a password.
         if answer == self.refusal(Refusal::Channel) {
             return Ok(Answer::Refused(Refusal::Channel.text().into()));
         }
@@ -168,16 +183,16 @@ impl std::fmt::Debug for Channel {
 /// Why a server does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The magic is another, or the password.
+    /// The magic or the password differs.
     Channel,
-    /// What stands behind the magic is no time.
+    /// The text after the magic is not a time.
     Timestamp,
-    /// It is older than [`MAX_AGE`].
+    /// The query is older than [`MAX_AGE`].
     TooOld,
 }
 
 impl Refusal {
-    /// The text as the ancestor's server has it.
+    /// The text of the original server.
     pub fn text(self) -> &'static str {
         match self {
             Self::Channel => "Invalid MAGIC or Password",
@@ -196,30 +211,32 @@ impl Refusal {
     }
 }
 
-/// What a server sent.
+/// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Its key/values; a value that is no text stands as its JSON. Control characters are replaced.
+    /// Its key/values; a value that is not text is kept as JSON text. Control characters are
+    /// replaced.
     Info(BTreeMap<String, String>),
-    /// It refused, in its words.
+    /// It refused, with this text.
     Refused(String),
 }
 
-/// Why a datagram is no server's answer.
+/// Why a datagram is not a server's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It does not begin with the magic.
-    #[error("it is of another channel, or under another password")]
+    #[error("it belongs to another channel, or has another password")]
     OtherChannel,
     /// It is neither an answer nor a refusal.
     #[error("it is no answer of PyDiscover")]
     Malformed,
-    /// It has more pairs than are taken.
+    /// It has too many pairs.
     #[error("it has more than {MAX_PAIRS} pairs")]
     TooMany,
 }
 
-/// Seconds since 1970 as Python's `float` reads them, less what no clock prints: infinities, no number.
+/// Seconds since 1970 as Python's `float` reads them, except infinities and NaN, which no clock
+/// prints.
 fn seconds(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text)
         .ok()
@@ -229,7 +246,7 @@ fn seconds(text: &[u8]) -> Option<f64> {
     seconds.is_finite().then_some(seconds)
 }
 
-/// The object as Python's `json.dumps` writes it: a space after each comma and colon, ASCII alone.
+/// The object as Python's `json.dumps` writes it: a space after each comma and colon, only ASCII.
 fn json(info: &Labels) -> String {
     let mut out = String::from("{");
     for (index, (key, value)) in info.iter().enumerate() {
@@ -252,7 +269,7 @@ fn quote(out: &mut String, text: &str) {
             ' '..='~' => out.push(character),
             _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
-                    // A string takes every character.
+                    // Writing to a string never fails.
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }
@@ -268,202 +285,5 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_795_200_000_123);
-
-    fn plain() -> Channel {
-        Channel::new("fna349fn", None).unwrap()
-    }
-
-    fn secret() -> Channel {
-        Channel::new("fna349fn", Some("secret")).unwrap()
-    }
-
-    fn info() -> Labels {
-        Labels::new([("services", "10.0.0.1")]).unwrap()
-    }
-
-    fn judged(channel: &Channel, query: &[u8]) -> Result<(), Refusal> {
-        channel.judge(&mut query.to_vec(), NOW)
-    }
-
-    #[test]
-    fn datagrams_in_the_clear_have_their_bytes() {
-        assert_eq!(plain().query(NOW), b"fna349fn1795200000.123000");
-        assert_eq!(
-            plain().answer(&info()),
-            br#"fna349fn#OK#{"services": "10.0.0.1"}"#
-        );
-        assert_eq!(
-            plain().refusal(Refusal::Channel),
-            b"fna349fn#ERROR#Invalid MAGIC or Password"
-        );
-        assert_eq!(
-            plain().refusal(Refusal::Timestamp),
-            b"fna349fn#ERROR#Invalid timestamp"
-        );
-        assert_eq!(
-            plain().refusal(Refusal::TooOld),
-            b"fna349fn#ERROR#Timestamp is too old"
-        );
-    }
-
-    #[test]
-    fn datagrams_under_a_password_have_their_bytes() {
-        // openssl enc -aes-256-ctr -K (secret and 26 zeros, as ASCII) -iv 00000000000000000000000000000001
-        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
-        let mut query = b"fna349fn1795200000.123".to_vec();
-        secret().crypt(&mut query);
-        assert_eq!(hex(&query), "23a6b6ddd485d012be328c133210826a921c500b9d43");
-        assert_eq!(
-            hex(&secret().answer(&info())),
-            "23a6b6ddd485d012ac4afe057b02c13fd05a1759ca03bb04ddef6df811529606b38287c9"
-        );
-        assert_eq!(
-            secret().refusal(Refusal::Channel),
-            plain().refusal(Refusal::Channel),
-            "in the clear, as it was"
-        );
-        assert_ne!(
-            secret().refusal(Refusal::TooOld),
-            plain().refusal(Refusal::TooOld)
-        );
-    }
-
-    #[test]
-    fn password_is_cut_or_padded_to_32_characters() {
-        let crypted = |password: &str| Channel::new("m", Some(password)).unwrap().query(NOW);
-        assert_eq!(
-            crypted("secret"),
-            crypted("secret00000000000000000000000000")
-        );
-        assert_eq!(crypted(&"x".repeat(32)), crypted(&"x".repeat(40)));
-        assert_ne!(crypted("secret"), crypted("Secret"));
-        assert_eq!(crypted(""), Channel::new("m", None).unwrap().query(NOW));
-        assert_eq!(
-            Channel::new("m", Some("pässword")).unwrap_err(),
-            PasswordError
-        );
-        assert!(!format!("{:?}", secret()).contains("secret"));
-    }
-
-    #[test]
-    fn query_counts_for_20_seconds() {
-        let at = |time: &str| judged(&plain(), format!("fna349fn{time}").as_bytes());
-        assert_eq!(at("1795200000.123"), Ok(()));
-        assert_eq!(at("1795199980.124"), Ok(()));
-        assert_eq!(at("1795199980.122"), Err(Refusal::TooOld));
-        assert_eq!(at("0"), Err(Refusal::TooOld));
-        assert_eq!(
-            at("1795200100"),
-            Ok(()),
-            "from the future, as the ancestor answered"
-        );
-        let long = "1".repeat(33);
-        for text in [
-            "",
-            "now",
-            "nan",
-            "inf",
-            "-inf",
-            "1e999",
-            "0x10",
-            "\u{661}",
-            "1795200000.123#",
-            &long,
-        ] {
-            assert_eq!(at(text), Err(Refusal::Timestamp), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn other_channels_and_passwords_are_told_apart() {
-        let query = secret().query(NOW);
-        assert_eq!(judged(&secret(), &query), Ok(()));
-        for channel in [
-            plain(),
-            Channel::new("fna349fn", Some("other")).unwrap(),
-            Channel::new("other", None).unwrap(),
-        ] {
-            assert_eq!(judged(&channel, &query), Err(Refusal::Channel));
-        }
-        assert_eq!(
-            judged(&secret(), &plain().query(NOW)),
-            Err(Refusal::Channel)
-        );
-        for noise in [&b""[..], b"fna", &[0xff; 1200]] {
-            assert_eq!(judged(&plain(), noise), Err(Refusal::Channel));
-        }
-    }
-
-    #[test]
-    fn answers_are_read_with_and_without_password() {
-        for channel in [plain(), secret()] {
-            let read = |bytes: Vec<u8>| channel.read(&mut bytes.clone());
-            let pairs = BTreeMap::from([("services".to_owned(), "10.0.0.1".to_owned())]);
-            assert_eq!(read(channel.answer(&info())), Ok(Answer::Info(pairs)));
-            for refusal in [Refusal::Channel, Refusal::Timestamp, Refusal::TooOld] {
-                assert_eq!(
-                    read(channel.refusal(refusal)),
-                    Ok(Answer::Refused(refusal.text().into()))
-                );
-            }
-        }
-        let read = |text: &str| plain().read(&mut text.as_bytes().to_vec());
-        assert_eq!(read("other#OK#{}"), Err(AnswerError::OtherChannel));
-        for text in [
-            "fna349fn",
-            "fna349fn#OK#",
-            "fna349fn#OK#[1]",
-            "fna349fn#OK#{\"a\":",
-            "fna349fn#NO#{}",
-        ] {
-            assert_eq!(read(text), Err(AnswerError::Malformed), "{text}");
-        }
-        let odd = read("fna349fn#OK#{\"a\": 1, \"b\": \"\\u001b[31m\"}").unwrap();
-        let expected = [("a", "1"), ("b", "\u{fffd}[31m")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(odd, Answer::Info(expected.into()));
-    }
-
-    #[test]
-    fn json_is_as_python_writes_it() {
-        let labels = Labels::new([("b", "caf\u{e9} \"\\\u{1f600}"), ("a", "")]).unwrap();
-        let text = json(&labels);
-        assert_eq!(text, r#"{"a": "", "b": "caf\u00e9 \"\\\ud83d\ude00"}"#);
-        let back: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
-        assert_eq!(back["b"], "caf\u{e9} \"\\\u{1f600}");
-    }
-
-    #[test]
-    fn longest_ascii_info_fits_what_a_client_receives() {
-        let pairs = (0..16).map(|i| (format!("{i:02}{}", "k".repeat(6)), "v".repeat(8)));
-        let answer = Channel::new(&"m".repeat(64), None)
-            .unwrap()
-            .answer(&Labels::new(pairs).unwrap());
-        assert!(answer.len() <= MAX_ANSWER, "{}", answer.len());
-    }
-
-    proptest! {
-        #[test]
-        fn decode_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), prefixed: bool, password: bool) {
-            let channel = if password { secret() } else { plain() };
-            let mut bytes = if prefixed { [b"fna349fn#OK#".as_slice(), &bytes].concat() } else { bytes };
-            let _ = channel.judge(&mut bytes.clone(), NOW);
-            let _ = channel.read(&mut bytes);
-        }
-
-        #[test]
-        fn answer_roundtrip(value in "[^\\pC]{0,60}") {
-            let labels = Labels::new([("key", value.as_str())]).unwrap();
-            for channel in [plain(), secret()] {
-                let pairs = BTreeMap::from([("key".to_owned(), value.clone())]);
-                prop_assert_eq!(channel.read(&mut channel.answer(&labels)), Ok(Answer::Info(pairs)));
-            }
-        }
-    }
-}
+#[path = "pydiscover_tests.rs"]
+mod tests;

@@ -1,9 +1,10 @@
 //! Terminals and their base: two words by UDP broadcast, three lines over TCP, one port for both.
 //!
-//! The base broadcasts [`Call::ShowYourself`]. Each terminal opens TCP to the address that the broadcast came from, on the
-//! same port, and sends `show\n`, or `I am here\n` in a later variant; its address is all that the base learns. The base
-//! broadcasts, or sends to one, [`Call::GetUpdates`]. Each terminal opens TCP, sends `get\n` and takes what comes until the
-//! end of the stream as its new file: there is no length, no digest and no name.
+//! The base broadcasts [`Call::ShowYourself`]. Each terminal opens a TCP connection to the source
+//! address of the broadcast, on the same port, and sends `show\n`, or `I am here\n` in a later
+//! variant; the base learns only its address. The base broadcasts [`Call::GetUpdates`], or sends it
+//! to one terminal. Each terminal opens a TCP connection, sends `get\n`, and stores the received
+//! bytes up to the end of the stream as its new file: there is no length, no digest and no name.
 
 use std::net::IpAddr;
 
@@ -12,12 +13,12 @@ use crate::model::NodeName;
 /// The longest line over TCP, its break included: the longest known has ten bytes.
 pub const MAX_LINE: usize = 64;
 
-/// What a base calls by UDP.
+/// A call of a base, by UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// Open TCP and say that you are there.
+    /// The terminals connect by TCP and report their presence.
     ShowYourself,
-    /// Open TCP and get the file.
+    /// The terminals connect by TCP and get the file.
     GetUpdates,
 }
 
@@ -30,9 +31,9 @@ impl Call {
         }
     }
 
-    /// Reads a datagram; `None` if it is no call. White space at its end is let pass.
+    /// Reads a datagram; `None` if it is no call. White space at its end is ignored.
     pub fn decode(datagram: &[u8]) -> Option<Self> {
-        // A longer one is no call: trimming must not walk over it.
+        // A longer datagram is no call: trimming must not read all of it.
         let bytes = datagram
             .get(..datagram.len().min(MAX_LINE))?
             .trim_ascii_end();
@@ -42,14 +43,14 @@ impl Call {
     }
 }
 
-/// What a terminal says over TCP, in one line.
+/// A terminal's request over TCP: one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// `show`: it is there.
+    /// `show`: the terminal is present.
     Show,
-    /// `I am here`: the same, in the later variant.
+    /// `I am here`: the terminal is present, in the later variant.
     IAmHere,
-    /// `get`: it wants the file.
+    /// `get`: the terminal wants the file.
     Get,
 }
 
@@ -64,18 +65,18 @@ impl Request {
     }
 }
 
-/// What came of a connection so far.
+/// The state of a connection's first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// The line has not ended.
     More,
     /// A request.
     Request(Request),
-    /// A line that is no request, or one that does not end within [`MAX_LINE`].
+    /// A line that is no request, or that does not end within [`MAX_LINE`] bytes.
     Nonsense,
 }
 
-/// The first line of a connection, byte by byte; it holds at most [`MAX_LINE`] of them.
+/// The first line of a connection, byte by byte; it holds at most [`MAX_LINE`] bytes.
 #[derive(Debug, Clone)]
 pub struct Line {
     bytes: [u8; MAX_LINE],
@@ -92,7 +93,7 @@ impl Default for Line {
 }
 
 impl Line {
-    /// Takes what was received. What stands after the line is passed over: a terminal has nothing more to say.
+    /// Adds received bytes. Bytes after the line are ignored: a terminal sends nothing more.
     pub fn feed(&mut self, received: &[u8]) -> Progress {
         for byte in received {
             if *byte == b'\n' {
@@ -111,7 +112,8 @@ impl Line {
         }
     }
 
-    /// The end of the stream: a line without its break counts, as some clients close instead.
+    /// Handles the end of the stream: a line without its break counts, because some clients close
+    /// the connection instead.
     pub fn end(&self) -> Progress {
         self.request()
     }
@@ -120,14 +122,15 @@ impl Line {
         let line = self.bytes.get(..self.length).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let known = [Request::Show, Request::IAmHere, Request::Get];
-        let said = known
+        let request = known
             .into_iter()
             .find(|request| request.encode().strip_suffix(b"\n") == Some(line));
-        said.map_or(Progress::Nonsense, Progress::Request)
+        request.map_or(Progress::Nonsense, Progress::Request)
     }
 }
 
-/// The name of a terminal: it tells none, so its address is made one, `terminal-192-0-2-7`.
+/// The name of a terminal, derived from its address because a terminal sends no name:
+/// `terminal-192-0-2-7`.
 pub fn name_of(ip: IpAddr) -> NodeName {
     let text = match ip.to_canonical() {
         IpAddr::V4(v4) => {
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_read_whatever_the_pieces() {
+    fn lines_are_read_in_pieces_of_any_length() {
         for request in [Request::Show, Request::IAmHere, Request::Get] {
             let bytes = request.encode();
             assert_eq!(Line::default().feed(bytes), Progress::Request(request));
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_and_endless_lines_end() {
+    fn unknown_and_endless_lines_are_refused() {
         for bytes in [
             &b"\n"[..],
             b"SHOW\n",
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn terminal_is_called_by_its_address() {
+    fn terminal_is_named_by_its_address() {
         for (address, name) in [
             ("192.0.2.7", "terminal-192-0-2-7"),
             ("::ffff:192.0.2.7", "terminal-192-0-2-7"),

@@ -1,12 +1,12 @@
-//! Strict CBOR (RFC 8949): the part of it that this protocol takes.
+//! Strict CBOR (RFC 8949): the subset that this protocol accepts.
 //!
-//! Stricter than a general decoder, and so a reader of its own: definite lengths only, shortest heads only (§4.2.1),
-//! map keys unsigned and ascending, so that a duplicate is seen without a table. Nothing here allocates, and every
-//! step consumes at least one byte of the input.
+//! This reader is stricter than a general decoder: only definite lengths, only shortest heads
+//! (§4.2.1), and only unsigned map keys in ascending order, so that a duplicate is found without a
+//! table. Nothing here allocates, and every step consumes at least one byte of the input.
 
 use super::error::{DecodeError, Fault};
 
-/// How deep an unknown field may nest; known ones nest at most three deep.
+/// How deeply an unknown field may be nested; known fields have at most three levels.
 const MAX_DEPTH: u8 = 4;
 
 const UNSIGNED: u8 = 0;
@@ -112,7 +112,7 @@ impl<'b> Reader<'b> {
         })
     }
 
-    /// Passes over the value of a field that this version does not know.
+    /// Skips the value of a field that this version does not know.
     pub(in crate::wire) fn skip(&mut self, field: &'static str) -> Result<(), DecodeError> {
         self.skip_at(0, field)
     }
@@ -130,10 +130,10 @@ impl<'b> Reader<'b> {
             ARRAY => argument,
             MAP => argument.checked_mul(2).ok_or(Fault::Truncated.at(field))?,
             TAG => 1,
-            // Integers, simple values and floats are their head.
+            // Integers, simple values and floats consist of their head.
             _ => 0,
         };
-        // A count beyond the input ends with the input.
+        // A count beyond the input ends with an error at the end of the input.
         for _ in 0..values {
             self.skip_at(depth + 1, field)?;
         }
@@ -150,7 +150,8 @@ impl<'b> Reader<'b> {
     /// The major type and argument of the next item.
     fn head(&mut self, field: &'static str) -> Result<(u8, u64), DecodeError> {
         let (first, rest) = self.rest.split_first().ok_or(Fault::Truncated.at(field))?;
-        let (major, info) = (first >> 5, first & 31);
+        let major = first >> 5;
+        let info = first & 31;
         let width = match info {
             0..24 => 0,
             24..28 => 1 << (info - 24),
@@ -184,16 +185,16 @@ impl<'b> Reader<'b> {
         if length > limit {
             return Err(Fault::TooLong { limit }.at(field));
         }
-        let (taken, rest) = self
+        let (bytes, rest) = self
             .rest
             .split_at_checked(length)
             .ok_or(Fault::Truncated.at(field))?;
         self.rest = rest;
-        Ok(taken)
+        Ok(bytes)
     }
 }
 
-/// How many bytes the shortest form of an argument has after its first.
+/// How many bytes the shortest form of an argument has after the first byte.
 fn shortest(argument: u64) -> usize {
     match argument {
         0..24 => 0,
@@ -204,7 +205,7 @@ fn shortest(argument: u64) -> usize {
     }
 }
 
-/// The fields of a map still to come.
+/// The fields of a map that are not read yet.
 pub(in crate::wire) struct Fields {
     left: u64,
     last: Option<u64>,

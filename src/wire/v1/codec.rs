@@ -1,12 +1,12 @@
 //! The bytes of the messages.
 //!
-//! A payload is CBOR (RFC 8949) in its deterministic form (§4.2.1): an array of message type and fields. Fields are a
-//! map with unsigned keys; the numbers below are the protocol.
+//! A payload is CBOR (RFC 8949) in its deterministic form (§4.2.1): an array of message type and
+//! fields. Fields are a map with unsigned keys; the numbers below are the protocol.
 //!
 //! | type | message | fields |
 //! |---|---|---|
 //! | 1 | `Query` | 1 id, 2 want (0 servers, 1 all, 2 name, 3 holder), 3 clock, 4 window in ms, 5 name *(want 2)*, 6 address *(want 3)*, 15 padding |
-//! | 2 | `Answer` | 1 id, 2 seen, 3 subject (0 own, 1 found, 2 unknown, 3 hearsay), 4 signed record *(0, 1)*, 5 info *(0; left out if empty)*, 6 server *(1, 2, 3)*, 7 sighting *(1, 3)*, 8 name *(3)*, 9 wire *(3: 1 dynip, 2 terminals)* |
+//! | 2 | `Answer` | 1 id, 2 seen, 3 subject (0 own, 1 found, 2 unknown, 3 unverified claim), 4 signed record *(0, 1)*, 5 info *(0; left out if empty)*, 6 server *(1, 2, 3)*, 7 sighting *(1, 3)*, 8 name *(3)*, 9 protocol *(3: 1 dynip, 2 terminals)* |
 //! | 3 | `Register` | those of a signed record |
 //! | 4 | `Registered` | 1 sequence, 2 seen, 3 lease in s, 4 clock, 5 offers (optional) |
 //! | 5 | `Renew` | 1 node, 2 epoch, 3 base, 4 sequence, 5 proof |
@@ -22,18 +22,20 @@
 //! | address of a record | array: IP, origin (0 interface, 1 advertised), interface name *(if there is one)* |
 //! | sighting | map: 1 source, 2 last seen, 3 state (0 present, 1 expired, 2 left) |
 //! | socket address (`seen`, `source`) | array: IP, port |
-//! | IP | byte string of 4 or 16 bytes; IPv4-mapped IPv6 counts as IPv4; scope ids stay off the wire |
+//! | IP | byte string of 4 or 16 bytes; IPv4-mapped IPv6 counts as IPv4; scope ids are not sent |
 //! | labels, info | map from text to text, keys in bytewise order |
 //! | node id, digest, proof, signature, key id | byte strings of 32, 32, 16, 64 and 4 bytes |
 //! | time | milliseconds since 1970 |
 //!
-//! A map grows by new numbers: a decoder passes over those it does not know. Arrays and the numbers that stand for
-//! something don't grow within a version. A decoder refuses wrong types, fields that come twice, don't ascend, are
-//! missing or don't belong to the kind of message, bytes after the end, indefinite lengths, integers and lengths not in
-//! their shortest form, and any length over its limit.
+//! A map is extended by new numbers: a decoder skips the numbers that it does not know. Arrays and
+//! enumerations are not extended within a version. A decoder refuses wrong types; fields that are
+//! repeated, not in ascending order, missing, or not part of the kind of message; bytes after the
+//! end; indefinite lengths; integers and lengths that are not in their shortest form; and any
+//! length over its limit.
 //!
-//! **Padding.** A query fills [`QUERY_PAYLOAD`] bytes at least, and a shorter one is refused: so whatever answers it,
-//! no reply is longer than three times its request, and a forged source address gains nothing.
+//! **Padding.** A query has at least [`QUERY_PAYLOAD`] bytes, and a shorter one is refused. So no
+//! reply is longer than three times its request, and an attacker who forges a source address gains
+//! nothing.
 
 mod answer;
 mod notice;
@@ -45,6 +47,7 @@ mod registering;
 use minicbor::Encoder;
 use minicbor::encode::Write;
 use minicbor::encode::write::Cursor;
+use tracing::debug;
 
 use self::answer::read_answer;
 pub(in crate::wire) use self::notice::{is_offer_name, read_notice};
@@ -60,7 +63,8 @@ use crate::wire::SealError;
 use crate::wire::keyring::{ChannelKey, KeyRing};
 use crate::wire::seal::{self, HEADER, MAX_DATAGRAM, MAX_PAYLOAD, Nonce, OVERHEAD};
 
-/// The shortest datagram of a query: a third of the longest datagram, so that no reply is longer than three times it.
+/// The shortest datagram of a query: a third of the longest datagram, so that no reply is longer
+/// than three times a query.
 pub const QUERY_DATAGRAM: usize = MAX_DATAGRAM.div_ceil(3);
 /// The shortest payload of a query.
 pub const QUERY_PAYLOAD: usize = QUERY_DATAGRAM - OVERHEAD;
@@ -70,12 +74,12 @@ const MAX_WINDOW: u64 = u16::MAX as u64;
 
 pub(in crate::wire) type Written<W> = Result<(), minicbor::encode::Error<<W as Write>::Error>>;
 
-/// What has a CBOR form.
+/// A type with a CBOR form.
 pub(in crate::wire) trait Encoded {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W>;
 }
 
-/// Writes into `out` and gives the length; `None` if it does not fit.
+/// Writes into `out` and returns the length; `None` if the value does not fit.
 pub(in crate::wire) fn encode_to(value: &impl Encoded, out: &mut [u8]) -> Option<usize> {
     let mut encoder = Encoder::new(Cursor::new(out));
     value.encode(&mut encoder).ok()?;
@@ -93,7 +97,7 @@ pub(in crate::wire) fn encoded_len(value: &impl Encoded) -> usize {
         }
     }
     let mut encoder = Encoder::new(Count(0));
-    // Counting can't fail.
+    // Counting never fails.
     let _ = value.encode(&mut encoder);
     encoder.into_writer().0
 }
@@ -114,7 +118,8 @@ impl Message {
         }
     }
 
-    /// Writes the payload into `out` and gives its length; a query is padded to [`QUERY_PAYLOAD`].
+    /// Writes the payload into `out` and returns its length; a query is padded to
+    /// [`QUERY_PAYLOAD`].
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
         let limit = out.len().min(MAX_PAYLOAD);
@@ -129,7 +134,8 @@ impl Message {
         encoded_len(self)
     }
 
-    /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and gives its length.
+    /// Writes the sealed datagram into `out`, usually of [`MAX_DATAGRAM`] bytes, and returns its
+    /// length.
     ///
     /// `nonce` is random, and used once. Nothing is allocated.
     pub fn seal(
@@ -149,8 +155,16 @@ impl Message {
 
     /// Reads a payload.
     ///
-    /// A query that wants no name, a renewal, and the replies to them allocate nothing.
+    /// A query without a name, a renewal, and the replies to them allocate nothing.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let decoded = Self::read(payload);
+        if let Err(error) = &decoded {
+            debug!(%error, length = payload.len(), "a payload is not decoded: its datagram is dropped");
+        }
+        decoded
+    }
+
+    fn read(payload: &[u8]) -> Result<Self, DecodeError> {
         if payload.len() > MAX_PAYLOAD {
             return Err(Fault::TooLong { limit: MAX_PAYLOAD }.at("message"));
         }
@@ -181,7 +195,7 @@ impl Message {
         Ok(message)
     }
 
-    /// Refuses to send what no receiver takes.
+    /// Refuses to encode a message that no receiver accepts.
     fn check(&self) -> Result<(), EncodeError> {
         let refused = |field| Err(EncodeError::Refused { field });
         match self {
@@ -201,7 +215,7 @@ impl Message {
                         ..
                     },
                 ..
-            }) => refused("answer.wire"),
+            }) => refused("answer.protocol"),
             Self::Notice(notice) if !is_offer_name(&notice.name) => refused("notice.name"),
             Self::Refused(Refused {
                 refusal: Refusal::Channel { name },

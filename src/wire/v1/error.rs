@@ -1,25 +1,25 @@
-//! Why bytes are no message, and why a message has no bytes.
+//! The errors of decoding and encoding messages.
 
-/// Why a payload is no message of this version.
+/// Why a payload is not a message of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("decode {field}: {fault}")]
 pub struct DecodeError {
-    /// Where: the message, a dot, the field.
+    /// The place of the error: the message, a dot, the field.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The error in that place.
     pub fault: Fault,
 }
 
-/// What is wrong with a field.
+/// An error in a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The bytes end inside it.
+    /// The bytes end inside the field.
     #[error("the bytes end inside it")]
     Truncated,
     /// Bytes follow after the end.
     #[error("bytes follow after its end")]
     Trailing,
-    /// Another CBOR type than this field has.
+    /// The value has another CBOR type than this field.
     #[error("it has another type")]
     Type,
     /// An indefinite length (RFC 8949 §3.2): this protocol has none.
@@ -28,53 +28,53 @@ pub enum Fault {
     /// An integer or length that is not in its shortest form (RFC 8949 §4.2.1).
     #[error("an integer or length is not in its shortest form")]
     NotShortest,
-    /// A reserved first byte.
-    #[error("it is no CBOR")]
+    /// The first byte is reserved.
+    #[error("it is not CBOR")]
     Malformed,
-    /// A field that comes twice.
-    #[error("a field or key comes twice")]
+    /// A field or key is repeated.
+    #[error("a field or key is repeated")]
     Duplicate,
-    /// Fields that don't ascend.
+    /// Fields or keys are not in ascending order.
     #[error("its fields or keys are not in ascending order")]
     Order,
-    /// A field that has to be there.
+    /// A required field is missing.
     #[error("it is missing")]
     Missing,
-    /// A field that does not belong to this kind of message.
+    /// The field does not belong to this kind of message.
     #[error("it does not belong here")]
     Unexpected,
-    /// Longer than its limit.
+    /// The value is longer than its limit.
     #[error("it is longer than {limit}")]
     TooLong {
         /// The limit, in bytes or items.
         limit: usize,
     },
-    /// Shorter than it has to be.
+    /// The value is shorter than its minimum.
     #[error("it is shorter than {limit} bytes")]
     TooShort {
-        /// The least length.
+        /// The minimum, in bytes.
         limit: usize,
     },
-    /// Another length than the one that it has.
+    /// The value has another length than the fixed one of this field.
     #[error("its length is wrong")]
     Length,
-    /// A number that is out of its range.
+    /// The number is out of its range.
     #[error("the number is out of range")]
     Range,
-    /// A number that stands for nothing in this version.
-    #[error("{value} stands for nothing")]
+    /// The number has no meaning in this version.
+    #[error("{value} has no meaning in this version")]
     Unknown {
         /// The number.
         value: u64,
     },
-    /// Text that is no UTF-8.
-    #[error("it is no UTF-8")]
+    /// The text is not UTF-8.
+    #[error("it is not UTF-8")]
     Utf8,
-    /// Text that the field does not take: see the type that it becomes.
-    #[error("the text does not fit it")]
+    /// The text is not valid for this field: see the type of the field.
+    #[error("the text is not valid for it")]
     Text,
-    /// An unknown field that nests too deep.
-    #[error("it nests too deep")]
+    /// An unknown field is nested too deeply.
+    #[error("it is nested too deeply")]
     Depth,
 }
 
@@ -87,15 +87,15 @@ impl Fault {
 /// Why a message can't be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// It does not fit the buffer, or a datagram.
+    /// The message does not fit the buffer, or a datagram.
     #[error("encode a message of {length} bytes: at most {limit} fit")]
     TooLong {
-        /// The message's length.
+        /// The message's length, in bytes.
         length: usize,
-        /// What fits.
+        /// The longest message that fits, in bytes.
         limit: usize,
     },
-    /// A field that no receiver would take.
+    /// No receiver would accept the value of this field.
     #[error("encode {field}: receivers refuse this value")]
     Refused {
         /// The message, a dot, the field.

@@ -1,4 +1,4 @@
-//! The messages as types; their bytes are in [`super::codec`].
+//! The types of the messages; [`super::codec`] has their bytes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -6,52 +6,54 @@ use std::time::Duration;
 use crate::model::{Labels, Lease, NodeId, NodeName, Protocol, State, Timestamp};
 use crate::wire::KeyId;
 
-/// One datagram's content.
+/// The content of one datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Asks for servers, all nodes, a name or the holder of an address. Multicast, broadcast or unicast.
+    /// Asks for servers, all nodes, a name or the holder of an address. Multicast, broadcast or
+    /// unicast.
     Query(Query),
-    /// Answers a query, unicast to the asker.
+    /// Answers a query, unicast to the client.
     Answer(Answer),
     /// Registers a record with a server, unicast.
     Register(SignedRecord),
-    /// Acknowledges a register or a renewal: sent once the store has synced what changed.
+    /// Acknowledges a register or a renewal: sent after the store has synced the change.
     Registered(Registered),
     /// Renews the lease of a record that the server holds, without sending it again.
     Renew(Renewal),
-    /// Tells everybody a record. Multicast or broadcast.
+    /// Announces a record to all nodes. Multicast or broadcast.
     Announcement(SignedRecord),
-    /// Tells everybody, and each server, that the node leaves: a record with lease 0.
+    /// Announces to all nodes, and to each server, that the node leaves: a record with lease 0.
     Goodbye(SignedRecord),
-    /// Tells that a newer generation of an offer exists.
+    /// Notifies nodes that a newer generation of an offer exists.
     Notice(Notice),
-    /// Says why a query, register or renewal is not taken.
+    /// Refuses a query, register or renewal, with the reason.
     Refused(Refused),
 }
 
-/// Asks.
+/// A question to servers or to all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Random; an answer carries it back.
+    /// A random number; an answer repeats it.
     pub id: u64,
-    /// What is asked for.
+    /// The question.
     pub want: Want,
-    /// The asker's clock.
+    /// The client's clock.
     pub clock: Timestamp,
     /// The time over which answers may be spread, at most 65,535 ms; used for [`Want::All`] only.
     pub window: Duration,
 }
 
-/// What a query asks for.
+/// The question of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Want {
     /// Servers answer, at once.
     Servers,
     /// Every node answers, at a random moment inside the window.
     All,
-    /// The node of that name answers, and every server that knows it; servers that don't say so.
+    /// The node of that name answers, and every server: with the node, or with
+    /// [`Subject::Unknown`].
     Name(NodeName),
-    /// Servers answer with the node that has, or had last, this address.
+    /// Servers answer with the node that has this address, or had it last.
     Holder(IpAddr),
 }
 
@@ -60,55 +62,56 @@ pub enum Want {
 pub struct Answer {
     /// The query's id.
     pub id: u64,
-    /// The asker's address as the answerer saw it.
+    /// The client's source address as the answering node received it.
     pub seen: SocketAddr,
-    /// What it answers.
+    /// The content of the answer.
     pub subject: Subject,
 }
 
-/// What an answer says.
+/// The content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// The answerer itself: its record, and a server's own key/values.
+    /// The answering node itself: its record, and a server's own key/values.
     Own {
-        /// The answerer's record.
+        /// The record of the answering node.
         record: SignedRecord,
         /// A server's `info`; empty from a client.
         info: Labels,
     },
-    /// What a server's registry holds of the node asked for.
+    /// The entry of the requested node in a server's registry.
     Found {
         /// The server that answers.
         server: NodeId,
         /// The record as its node signed it.
         record: SignedRecord,
-        /// What the server itself saw.
+        /// When and from where the server received the node's last message.
         sighting: Sighting,
     },
-    /// What a server heard of a name by a wire on which nobody proves anything: there is no record and no signature.
+    /// A name that a server received by a protocol without authentication: there is no record and
+    /// no signature.
     UnverifiedClaim {
         /// The server that answers.
         server: NodeId,
         /// The name.
         name: NodeName,
-        /// The wire; never our own.
+        /// The legacy protocol; never hereabouts' own.
         protocol: Protocol,
-        /// What the server itself saw.
+        /// When and from where the server received the node's last message.
         sighting: Sighting,
     },
-    /// A server's registry holds nothing that fits.
+    /// A server's registry has no matching entry.
     Unknown {
         /// The server that answers.
         server: NodeId,
     },
 }
 
-/// What a server saw of a node.
+/// When and from where a server received a node's last message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The source address of the node's last message.
     pub source: SocketAddr,
-    /// When that was, by the server's clock.
+    /// The time of that message, by the server's clock.
     pub last_seen: Timestamp,
     /// Whether the server counts the node as present.
     pub state: State,
@@ -116,13 +119,13 @@ pub struct Sighting {
 
 /// A record with the signature of its node.
 ///
-/// The signature is Ed25519 over "hereabouts/1 record", the key id and the body, so that a record of one channel proves
-/// nothing on another.
+/// The signature is Ed25519 over "hereabouts/1 record", the key id and the body, so that a record
+/// of one channel proves nothing on another.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedRecord {
-    /// Whose record it is.
+    /// The node of the record.
     pub node: NodeId,
-    /// The channel key under which the node sealed when it signed.
+    /// The channel key with which the node sealed when it signed.
     pub key: KeyId,
     /// The record as CBOR, as it was signed; at most [`SignedRecord::MAX_BODY`] bytes.
     pub body: Box<[u8]>,
@@ -150,24 +153,25 @@ impl std::fmt::Debug for SignedRecord {
 pub struct Registered {
     /// The sequence number acknowledged.
     pub sequence: u64,
-    /// The node's source address as the server saw it.
+    /// The node's source address as the server received it.
     pub seen: SocketAddr,
-    /// How long the server keeps the record without a renewal: the smaller of the node's wish and its own limit.
+    /// How long the server keeps the record without a renewal: the smaller of the node's request
+    /// and the server's limit.
     pub lease: Lease,
     /// The server's clock.
     pub clock: Timestamp,
-    /// What the server offers, as a number that is another after each new generation of a file and each start of the
-    /// server; `None` if it offers nothing.
+    /// The state of the server's offers, as a number that changes with each new generation of a
+    /// file and each start of the server; `None` if the server offers nothing.
     pub offers: Option<u64>,
 }
 
 /// Renews a lease.
 ///
-/// Cheap for the server: no signature, but a proof that only the node and this server can make, so that no other member
-/// of the channel can renew in a node's name.
+/// It is cheap for the server: it has no signature, but a proof that only the node and this server
+/// can make, so that no other member of the channel can renew in a node's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
-    /// Whose record.
+    /// The node of the record.
     pub node: NodeId,
     /// The record's epoch.
     pub epoch: u64,
@@ -175,18 +179,19 @@ pub struct Renewal {
     pub base: u64,
     /// The sequence number of this renewal, greater than every one before.
     pub sequence: u64,
-    /// HMAC-SHA256, cut to 16 bytes, over the fields above and both node ids, under the pair's renewal key.
+    /// HMAC-SHA256, cut to 16 bytes, over the fields above and both node ids, under the pair's
+    /// renewal key.
     pub proof: [u8; 16],
 }
 
-/// Points at an offer. It never carries content or a location.
+/// Notifies a node of an offer. It never carries content or a location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The server that holds the offer, whose signature this is.
+    /// The server that holds the offer and signs the notice.
     pub server: NodeId,
     /// The offer's name: 1 to 63 bytes as in a label's key.
     pub name: Box<str>,
-    /// Grows with every change of the file.
+    /// A number that grows with every change of the file.
     pub generation: u64,
     /// The file's size in bytes.
     pub size: u64,
@@ -196,16 +201,16 @@ pub struct Notice {
     pub signature: [u8; 64],
 }
 
-/// Refuses, to a node that proved it holds the key.
+/// A refusal to a node that proved that it holds the channel key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// What is refused.
+    /// The message that is refused.
     pub regarding: Regarding,
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
 }
 
-/// Which message a refusal is about.
+/// The message that a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Regarding {
     /// The query with this id.
@@ -214,17 +219,17 @@ pub enum Regarding {
     Sequence(u64),
 }
 
-/// Why something is refused.
+/// The reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The query's clock is outside the window; here is the server's.
+    /// The query's clock is outside the window; the refusal has the server's clock.
     Clock {
         /// The server's clock.
         clock: Timestamp,
     },
     /// Another node id holds the name.
     NameHeld {
-        /// Who holds it.
+        /// The node that holds the name.
         holder: NodeId,
     },
     /// Too many requests; try again after this long.
@@ -239,11 +244,12 @@ pub enum Refusal {
         /// The sequence number that the server has.
         sequence: u64,
     },
-    /// The server does not have the record that a renewal builds on: register again.
+    /// The server does not have the record that a renewal refers to: the node registers again.
     UnknownRecord,
-    /// Two machines use this node id: one is a copy of the other's disk.
+    /// Two machines use this node id: one was cloned from the other's disk.
     Cloned,
-    /// The asker holds the key, but the channel has another name. Only told when `channel.hidden` is false.
+    /// The client holds the key, but the channel has another name. Only sent when `channel.hidden`
+    /// is false.
     Channel {
         /// The channel's name.
         name: Box<str>,

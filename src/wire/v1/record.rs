@@ -1,7 +1,8 @@
-//! Record bodies, and what nodes and servers sign.
+//! The bytes of record bodies, and the signatures of nodes and servers.
 
 use minicbor::Encoder;
 use minicbor::encode::Write;
+use tracing::debug;
 
 use super::cbor::Reader;
 use super::codec::{
@@ -17,34 +18,34 @@ use crate::wire::identity::{self, Identity, IdentityError};
 const RECORD_CONTEXT: &[u8] = b"hereabouts/1 record";
 const NOTICE_CONTEXT: &[u8] = b"hereabouts/1 notice";
 
-/// A record that no datagram carries.
+/// A record that is too large for a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "sign a record of {length} bytes and {addresses} addresses: {max} bytes and {most} addresses fit; announce fewer \
+    "sign a record of {length} bytes and {addresses} addresses: {max} bytes and {max_addresses} addresses fit; announce fewer \
      addresses, or shorten the name or the labels",
     max = SignedRecord::MAX_BODY,
-    most = Record::MAX_ADDRESSES
+    max_addresses = Record::MAX_ADDRESSES
 )]
 pub struct RecordTooLarge {
     /// The length of its body, in bytes.
     pub length: usize,
-    /// How many addresses it has.
+    /// The number of its addresses.
     pub addresses: usize,
 }
 
-/// Why a signed record or notice is not taken.
+/// Why a signed record or notice is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// It was signed for a key that is not in the ring: for another channel.
+    /// It was signed for a key that is not in the key ring: for another channel.
     #[error("the record was signed for the key {key}, which is not a key of this channel")]
     ForeignKey {
-        /// That key's id.
+        /// The id of that key.
         key: KeyId,
     },
-    /// The node id is no key, or the signature is not that of the node.
+    /// The node id is not a key, or the signature is not that of the node.
     #[error(transparent)]
     Signature(#[from] IdentityError),
-    /// The node signed what is no record.
+    /// The node signed a body that is not a record.
     #[error(transparent)]
     Body(#[from] DecodeError),
 }
@@ -71,10 +72,17 @@ impl SignedRecord {
         })
     }
 
-    /// Checks key id and signature, and gives the record.
+    /// Checks the key id and the signature, and returns the record.
     ///
-    /// `expected_key` says whether a key id is one of the channel's: `|id| ring.by_id(id).is_some()`.
+    /// `expected_key` says whether a key id belongs to the channel: `|id|
+    /// key_ring.by_id(id).is_some()`.
     pub fn verify(&self, expected_key: impl FnOnce(KeyId) -> bool) -> Result<Record, RecordError> {
+        self.check(expected_key).inspect_err(|error| {
+            debug!(node = %self.node, %error, "a signed record is refused");
+        })
+    }
+
+    fn check(&self, expected_key: impl FnOnce(KeyId) -> bool) -> Result<Record, RecordError> {
         if !expected_key(self.key) {
             return Err(RecordError::ForeignKey { key: self.key });
         }
@@ -91,7 +99,8 @@ impl SignedRecord {
         Ok(Self::decode_body(&self.body)?)
     }
 
-    /// Reads a body, whoever signed it: for bodies out of the own store. What comes from the network is verified.
+    /// Reads a body without checking its signature: for bodies of this node's store. A body from
+    /// the network must be verified.
     pub fn decode_body(body: &[u8]) -> Result<Record, DecodeError> {
         if body.len() > Self::MAX_BODY {
             return Err(Fault::TooLong {
@@ -104,14 +113,10 @@ impl SignedRecord {
         reader.finish("record")?;
         Ok(record)
     }
-
-    /// The length of a record's body, which may be over [`SignedRecord::MAX_BODY`].
-    pub fn body_len(record: &Record) -> usize {
-        encoded_len(record)
-    }
 }
 
-/// Hands over context, key id and body as one run of bytes. The body has at most [`SignedRecord::MAX_BODY`] bytes.
+/// Calls `then` with context, key id and body as one slice. The body has at most
+/// [`SignedRecord::MAX_BODY`] bytes.
 fn signed_bytes<T>(key: KeyId, body: &[u8], then: impl FnOnce(&[u8]) -> T) -> T {
     const START: usize = RECORD_CONTEXT.len() + 4;
     let mut bytes = [0; START + SignedRecord::MAX_BODY];
@@ -199,8 +204,15 @@ pub(in crate::wire) fn read_role(
 }
 
 fn read_record(r: &mut Reader<'_>) -> Result<Record, DecodeError> {
-    let (mut name, mut epoch, mut sequence, mut boot, mut lease) = (None, None, None, None, None);
-    let (mut addresses, mut port, mut role, mut labels) = (None, None, None, None);
+    let mut name = None;
+    let mut epoch = None;
+    let mut sequence = None;
+    let mut boot = None;
+    let mut lease = None;
+    let mut addresses = None;
+    let mut port = None;
+    let mut role = None;
+    let mut labels = None;
     let mut fields = r.fields("record")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -279,7 +291,7 @@ impl Notice {
     /// The longest name of an offer, in bytes.
     pub const MAX_NAME: usize = 63;
 
-    /// Signs a pointer to an offer as the server `identity`, for the channel key that will seal it.
+    /// Signs a notice of an offer as the server `identity`, for the channel key that will seal it.
     pub fn sign(
         identity: &Identity,
         key: KeyId,
@@ -305,15 +317,20 @@ impl Notice {
         Ok(notice)
     }
 
-    /// Checks the signature of the server that the notice names; `key` is the key that sealed the datagram.
+    /// Checks the signature of the server that the notice names; `key` is the key that sealed the
+    /// datagram.
     ///
-    /// Whether that server may offer anything is the caller's question.
+    /// The caller must check whether that server may offer anything.
     pub fn verify(&self, key: KeyId) -> Result<(), IdentityError> {
-        if !is_offer_name(&self.name) {
-            return Err(IdentityError::Signature);
-        }
-        self.signed_bytes(key, |bytes| {
-            identity::verify(&self.server, bytes, &self.signature)
+        let verified = if is_offer_name(&self.name) {
+            self.signed_bytes(key, |bytes| {
+                identity::verify(&self.server, bytes, &self.signature)
+            })
+        } else {
+            Err(IdentityError::Signature)
+        };
+        verified.inspect_err(|error| {
+            debug!(server = %self.server, name = ?self.name, %error, "a notice is refused");
         })
     }
 

@@ -1,4 +1,4 @@
-//! The bytes of version 1, word for word, and the properties of its codec.
+//! The golden bytes of version 1, with a word for each field, and the properties of its codec.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn encoded(message: &Message) -> Vec<u8> {
     out[..length].to_vec()
 }
 
-/// Hexadecimal with words between: whatever is in parentheses is for the reader.
+/// Hexadecimal with words in parentheses, which are comments for the reader.
 fn bytes(text: &str) -> Vec<u8> {
     let mut hex = String::new();
     let mut depth = 0;
@@ -107,7 +107,7 @@ fn largest_record() -> Record {
             interface: Some(InterfaceName::parse("fifteen-letters").unwrap()),
             origin: Origin::Interface,
         });
-        if SignedRecord::body_len(&record) > SignedRecord::MAX_BODY {
+        if codec::encoded_len(&record) > SignedRecord::MAX_BODY {
             record.addresses.pop();
             break;
         }
@@ -115,9 +115,11 @@ fn largest_record() -> Record {
     record
 }
 
-/// Labels with the longest form: as many pairs and bytes as labels have, in strings whose heads are long.
+/// Labels with the longest form: as many pairs and bytes as labels have, in strings whose heads are
+/// long.
 fn largest_labels() -> Labels {
-    // 16 pairs of 16 bytes each; values of 24 bytes and more would have longer heads, but then there are fewer.
+    // 16 pairs of 16 bytes each; values of 24 bytes and more would have longer heads, but then
+    // there are fewer.
     Labels::new((0..16).map(|i| (format!("key-{i:04}"), "v".repeat(8)))).unwrap()
 }
 
@@ -418,16 +420,16 @@ mod golden {
                     subject: unverified(protocol),
                 }),
                 &format!(
-                    "82 02 (answer) a7 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 03 (hearsay) 06 {SERVER} (server) \
+                    "82 02 (answer) a7 01 07 (id) 02 82 44 c0000207 19 9c40 (seen) 03 03 (unverified) 06 {SERVER} (server) \
                      07 a3 (sighting) 01 82 44 c0000209 04 (source) 02 05 (last seen) 03 00 (present) \
-                     08 66 6c6170746f70 (name) 09 {byte} (wire)"
+                     08 66 6c6170746f70 (name) 09 {byte} (protocol)"
                 ),
             );
         }
     }
 
     #[test]
-    fn our_own_protocol_is_not_unverified() {
+    fn claim_of_our_own_protocol_is_not_encoded() {
         let message = Message::Answer(Answer {
             id: 7,
             seen: socket("192.0.2.7:40000"),
@@ -436,13 +438,13 @@ mod golden {
         assert_eq!(
             message.encode(&mut [0; 1200]),
             Err(EncodeError::Refused {
-                field: "answer.wire"
+                field: "answer.protocol"
             })
         );
     }
 
     #[test]
-    fn answer_that_nothing_is_known() {
+    fn answer_without_a_match() {
         assert_bytes(
             Message::Answer(Answer {
                 id: 7,
@@ -458,7 +460,7 @@ mod golden {
     }
 
     #[test]
-    fn records_on_their_way() {
+    fn register_announcement_and_goodbye() {
         assert_bytes(
             Message::Register(signed()),
             &format!("82 03 (register) {SIGNED}"),
@@ -631,12 +633,14 @@ mod limits {
         }
     }
 
-    /// However the bytes of labels are dealt out, no form is longer than the bound that the largest answer leaves.
+    /// However the bytes are distributed over labels, no form is longer than the room in the
+    /// largest answer.
     #[test]
-    fn no_labels_have_a_longer_form_than_an_answer_takes() {
+    fn longest_labels_fit_an_answer() {
         let [own, _] = largest_answers();
         let with_these = own.encoded_len();
-        // Heads: one byte per string, one more for each string over 23 bytes; 256 bytes hold ten such at most.
+        // Heads: one byte per string, one more for each string over 23 bytes; 256 bytes hold ten
+        // such at most.
         let longest_labels = Labels::MAX_BYTES + 2 * Labels::MAX_PAIRS + Labels::MAX_BYTES / 24;
         let here = Labels::MAX_BYTES + 2 * Labels::MAX_PAIRS;
         assert!(
@@ -646,7 +650,7 @@ mod limits {
     }
 
     #[test]
-    fn queries_are_padded_whatever_they_want() {
+    fn every_kind_of_query_is_padded() {
         for length in 1..=NodeName::MAX {
             let text: Vec<String> = "a"
                 .repeat(length)
@@ -719,11 +723,12 @@ mod limits {
         }));
         for request in [Message::Renew(renewal), Message::Register(empty)] {
             for reply in &replies {
-                let (asked, told) = (
-                    request.encoded_len() + OVERHEAD,
-                    reply.encoded_len() + OVERHEAD,
+                let request_bytes = request.encoded_len() + OVERHEAD;
+                let reply_bytes = reply.encoded_len() + OVERHEAD;
+                assert!(
+                    reply_bytes <= 3 * request_bytes,
+                    "{reply_bytes} bytes for {request_bytes}: {reply:?}"
                 );
-                assert!(told <= 3 * asked, "{told} bytes for {asked}: {reply:?}");
             }
         }
     }
@@ -733,7 +738,7 @@ mod limits {
         let identity = Identity::from_seed(&[1; 32]);
         let mut record = largest_record();
         assert!(
-            SignedRecord::body_len(&record) > SignedRecord::MAX_BODY - 40,
+            codec::encoded_len(&record) > SignedRecord::MAX_BODY - 40,
             "close to the limit"
         );
         assert_eq!(
@@ -749,7 +754,7 @@ mod limits {
         assert_eq!(
             error,
             RecordTooLarge {
-                length: SignedRecord::body_len(&record),
+                length: codec::encoded_len(&record),
                 addresses: 13
             }
         );
@@ -759,12 +764,12 @@ mod limits {
     fn records_with_too_many_short_addresses_are_not_signed() {
         let mut record = record();
         record.addresses = vec![record.addresses[0].clone(); Record::MAX_ADDRESSES + 1];
-        assert!(SignedRecord::body_len(&record) < SignedRecord::MAX_BODY);
+        assert!(codec::encoded_len(&record) < SignedRecord::MAX_BODY);
         assert!(SignedRecord::sign(&record, &Identity::from_seed(&[1; 32]), KEY).is_err());
     }
 
     #[test]
-    fn what_receivers_refuse_is_not_sent() {
+    fn message_that_receivers_refuse_is_not_encoded() {
         let body = [0; SignedRecord::MAX_BODY + 1];
         let record = SignedRecord {
             body: body.into(),
@@ -814,7 +819,7 @@ mod limits {
     }
 
     #[test]
-    fn a_buffer_that_is_too_small_is_an_error() {
+    fn too_small_buffer_is_an_error() {
         for message in samples() {
             let length = message.encoded_len();
             let error = EncodeError::TooLong {
@@ -835,7 +840,7 @@ mod limits {
     }
 
     #[test]
-    fn long_windows_and_waits_are_cut() {
+    fn long_windows_are_cut() {
         let Message::Query(long) = query(Want::All) else {
             unreachable!()
         };
@@ -916,7 +921,7 @@ mod strict {
             ("refused", Fault::Duplicate)
         );
         assert_eq!(fault("82 09 a2 03 04 02 02"), ("refused", Fault::Order));
-        // Unknown ones too.
+        // This holds for unknown fields, too.
         assert_eq!(
             fault("82 09 a4 02 02 03 04 14 00 14 00"),
             ("refused", Fault::Duplicate)
@@ -924,7 +929,7 @@ mod strict {
     }
 
     #[test]
-    fn every_field_is_needed() {
+    fn missing_field_is_refused() {
         for (text, field) in [
             ("82 05 a0", "renew.node"),
             ("82 04 a0", "registered.sequence"),
@@ -959,7 +964,7 @@ mod strict {
             ("82 09 a3 01 00 03 04 09 61 61", "refused.channel"),
             ("82 02 a2 03 02 05 a0", "answer.info"),
             ("82 02 a2 03 02 08 61 61", "answer.name"),
-            ("82 02 a2 03 01 09 01", "answer.wire"),
+            ("82 02 a2 03 01 09 01", "answer.protocol"),
             ("82 02 a2 03 03 05 a0", "answer.info"),
         ] {
             assert_eq!(fault(text), (field, Fault::Unexpected), "{text}");
@@ -967,7 +972,7 @@ mod strict {
     }
 
     #[test]
-    fn wants_take_their_own_field_only() {
+    fn each_want_accepts_only_its_own_field() {
         let padding = "00".repeat(QUERY_PAYLOAD);
         let query = |fields: u8, want: &str| {
             fault(&format!(
@@ -996,7 +1001,7 @@ mod strict {
     }
 
     #[test]
-    fn numbers_that_stand_for_nothing_are_refused() {
+    fn unknown_numbers_are_refused() {
         assert_eq!(
             fault("82 00 a0"),
             ("message.type", Fault::Unknown { value: 0 })
@@ -1011,7 +1016,7 @@ mod strict {
         );
         assert_eq!(
             fault("82 02 a1 09 00"),
-            ("answer.wire", Fault::Unknown { value: 0 })
+            ("answer.protocol", Fault::Unknown { value: 0 })
         );
         assert_eq!(
             fault("82 09 a2 01 00 03 07"),
@@ -1020,7 +1025,7 @@ mod strict {
     }
 
     #[test]
-    fn only_the_deterministic_form_is_taken() {
+    fn only_the_deterministic_form_is_accepted() {
         for (text, expected) in [
             ("9f 04 a0 ff", ("message", Fault::Indefinite)),
             ("82 04 bf ff", ("registered", Fault::Indefinite)),
@@ -1119,7 +1124,7 @@ mod strict {
     }
 
     #[test]
-    fn labels_are_held_to_their_rules() {
+    fn invalid_labels_are_refused() {
         for (text, expected) in [
             ("b1", Fault::TooLong { limit: 16 }),
             ("a2 61 61 60 61 61 60", Fault::Duplicate),
@@ -1167,7 +1172,7 @@ mod strict {
     }
 
     #[test]
-    fn unknown_fields_are_bounded_and_well_formed() {
+    fn unknown_fields_must_be_bounded_and_well_formed() {
         let long_map = "bb 8000000000000000";
         for (value, expected) in [
             ("818181818100", Fault::Depth),
@@ -1210,7 +1215,7 @@ mod strict {
     }
 
     #[test]
-    fn bodies_that_are_no_record_are_refused() {
+    fn body_that_is_no_record_is_refused() {
         let fault = |text: &str| {
             let error = SignedRecord::decode_body(&bytes(text)).unwrap_err();
             (error.field, error.fault)
@@ -1254,9 +1259,9 @@ mod strict {
         );
     }
 
-    /// Another implementation finds every message well-formed, to its last byte.
+    /// Another implementation reads every message as well-formed, up to its last byte.
     #[test]
-    fn minicbor_walks_every_message() {
+    fn minicbor_accepts_every_message() {
         for message in samples().iter().chain(&largest_answers()) {
             let payload = encoded(message);
             let mut decoder = minicbor::Decoder::new(&payload);
@@ -1293,7 +1298,7 @@ mod signatures {
     }
 
     #[test]
-    fn any_change_to_a_signed_record_is_noticed() {
+    fn changed_record_does_not_verify() {
         let signed = SignedRecord::sign(&record(), &identity(), KEY).unwrap();
         for index in 0..signed.body.len() {
             let mut changed = signed.clone();
@@ -1324,7 +1329,7 @@ mod signatures {
     }
 
     #[test]
-    fn weak_node_id_signs_nothing() {
+    fn record_of_a_weak_node_id_does_not_verify() {
         // With the neutral point as key and R, and S = 0, the equation holds for every message.
         let mut one = [0; 32];
         one[0] = 1;
@@ -1664,7 +1669,8 @@ mod properties {
                 prop_assert!(message.encoded_len() <= MAX_PAYLOAD);
             }
 
-            /// A valid message with some bytes changed: what still decodes has a form that decodes to the same.
+            /// A valid message with some bytes changed: if it still decodes, its encoded form
+            /// decodes to the same message.
             #[test]
             fn $decode_no_panic(message in $strategy(), changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
                 let mut payload = encoded(&message);
@@ -1700,7 +1706,7 @@ mod properties {
             let identity = Identity::from_seed(&[1; 32]);
             match SignedRecord::sign(&record, &identity, KEY) {
                 Ok(signed) => {
-                    prop_assert_eq!(signed.body.len(), SignedRecord::body_len(&record));
+                    prop_assert_eq!(signed.body.len(), codec::encoded_len(&record));
                     prop_assert_eq!(signed.verify(|key| key == KEY), Ok(record));
                 }
                 Err(error) => prop_assert!(error.length > SignedRecord::MAX_BODY),

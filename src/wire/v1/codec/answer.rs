@@ -1,4 +1,4 @@
-//! Answers and sightings.
+//! The bytes of answers and sightings.
 
 use minicbor::Encoder;
 use minicbor::encode::Write;
@@ -6,10 +6,10 @@ use minicbor::encode::Write;
 use super::parts::{encode_labels, encode_socket, read_labels, read_socket, refuse};
 use super::registering::read_signed_record;
 use super::{Encoded, Written};
-use crate::model::{NodeId, Protocol, State, Timestamp};
+use crate::model::{Labels, NodeId, NodeName, Protocol, State, Timestamp};
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::error::{DecodeError, Fault};
-use crate::wire::v1::message::{Answer, Sighting, Subject};
+use crate::wire::v1::message::{Answer, Sighting, SignedRecord, Subject};
 use crate::wire::v1::record::read_name;
 
 impl Encoded for Answer {
@@ -54,7 +54,7 @@ impl Encoded for Answer {
                 sighting.encode(e.u8(7)?)?;
                 e.u8(8)?.str(name.as_str())?;
                 e.u8(9)?.u8(match protocol {
-                    // Refused before it comes here.
+                    // `Message::check` has refused this value.
                     Protocol::Hereabouts => 0,
                     Protocol::Dynip => 1,
                     Protocol::Terminals => 2,
@@ -66,77 +66,96 @@ impl Encoded for Answer {
 }
 
 pub(super) fn read_answer(r: &mut Reader<'_>) -> Result<Answer, DecodeError> {
-    let (mut id, mut seen, mut subject) = (None, None, None);
-    let (mut record, mut info, mut server, mut sighting) = (None, None, None, None);
-    let (mut name, mut protocol) = (None, None);
+    let mut id = None;
+    let mut seen = None;
+    let mut subject = None;
+    let mut parts = Parts::default();
     let mut fields = r.fields("answer")?;
     while let Some(number) = fields.next(r)? {
         match number {
             1 => id = Some(r.u64("answer.id")?),
             2 => seen = Some(read_socket(r, "answer.seen")?),
             3 => subject = Some(r.u64("answer.subject")?),
-            4 => record = Some(read_signed_record(r, "answer.record")?),
-            5 => info = Some(read_labels(r, "answer.info")?),
-            6 => server = Some(NodeId(r.array("answer.server")?)),
-            7 => sighting = Some(read_sighting(r)?),
-            8 => name = Some(read_name(r, "answer.name")?),
-            9 => {
-                protocol = Some(match r.u64("answer.wire")? {
-                    1 => Protocol::Dynip,
-                    2 => Protocol::Terminals,
-                    value => return Err(Fault::Unknown { value }.at("answer.wire")),
-                });
-            }
+            4 => parts.record = Some(read_signed_record(r, "answer.record")?),
+            5 => parts.info = Some(read_labels(r, "answer.info")?),
+            6 => parts.server = Some(NodeId(r.array("answer.server")?)),
+            7 => parts.sighting = Some(read_sighting(r)?),
+            8 => parts.name = Some(read_name(r, "answer.name")?),
+            9 => parts.protocol = Some(read_protocol(r, "answer.protocol")?),
             _ => r.skip("answer")?,
         }
     }
-    if subject != Some(3) {
-        refuse(&name, "answer.name")?;
-        refuse(&protocol, "answer.wire")?;
-    }
-    let subject = match subject.ok_or(Fault::Missing.at("answer.subject"))? {
-        0 => {
-            refuse(&server, "answer.server")?;
-            refuse(&sighting, "answer.sighting")?;
-            let record = record.ok_or(Fault::Missing.at("answer.record"))?;
-            Subject::Own {
-                record,
-                info: info.unwrap_or_default(),
-            }
-        }
-        1 => {
-            refuse(&info, "answer.info")?;
-            Subject::Found {
-                server: server.ok_or(Fault::Missing.at("answer.server"))?,
-                record: record.ok_or(Fault::Missing.at("answer.record"))?,
-                sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
-            }
-        }
-        2 => {
-            refuse(&record, "answer.record")?;
-            refuse(&info, "answer.info")?;
-            refuse(&sighting, "answer.sighting")?;
-            Subject::Unknown {
-                server: server.ok_or(Fault::Missing.at("answer.server"))?,
-            }
-        }
-        3 => {
-            refuse(&record, "answer.record")?;
-            refuse(&info, "answer.info")?;
-            Subject::UnverifiedClaim {
-                server: server.ok_or(Fault::Missing.at("answer.server"))?,
-                name: name.ok_or(Fault::Missing.at("answer.name"))?,
-                protocol: protocol.ok_or(Fault::Missing.at("answer.wire"))?,
-                sighting: sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
-            }
-        }
-        value => return Err(Fault::Unknown { value }.at("answer.subject")),
-    };
+    let subject = parts.into_subject(subject)?;
     Ok(Answer {
         id: id.ok_or(Fault::Missing.at("answer.id"))?,
         seen: seen.ok_or(Fault::Missing.at("answer.seen"))?,
         subject,
     })
+}
+
+fn read_protocol(r: &mut Reader<'_>, field: &'static str) -> Result<Protocol, DecodeError> {
+    Ok(match r.u64(field)? {
+        1 => Protocol::Dynip,
+        2 => Protocol::Terminals,
+        value => return Err(Fault::Unknown { value }.at(field)),
+    })
+}
+
+/// The fields that depend on the subject.
+#[derive(Default)]
+struct Parts {
+    record: Option<SignedRecord>,
+    info: Option<Labels>,
+    server: Option<NodeId>,
+    sighting: Option<Sighting>,
+    name: Option<NodeName>,
+    protocol: Option<Protocol>,
+}
+
+impl Parts {
+    /// The subject of this number; refuses fields that do not belong to it.
+    fn into_subject(self, number: Option<u64>) -> Result<Subject, DecodeError> {
+        if number != Some(3) {
+            refuse(&self.name, "answer.name")?;
+            refuse(&self.protocol, "answer.protocol")?;
+        }
+        match number.ok_or(Fault::Missing.at("answer.subject"))? {
+            0 => {
+                refuse(&self.server, "answer.server")?;
+                refuse(&self.sighting, "answer.sighting")?;
+                let record = self.record.ok_or(Fault::Missing.at("answer.record"))?;
+                let info = self.info.unwrap_or_default();
+                Ok(Subject::Own { record, info })
+            }
+            1 => {
+                refuse(&self.info, "answer.info")?;
+                Ok(Subject::Found {
+                    server: self.server.ok_or(Fault::Missing.at("answer.server"))?,
+                    record: self.record.ok_or(Fault::Missing.at("answer.record"))?,
+                    sighting: self.sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
+                })
+            }
+            2 => {
+                refuse(&self.record, "answer.record")?;
+                refuse(&self.info, "answer.info")?;
+                refuse(&self.sighting, "answer.sighting")?;
+                Ok(Subject::Unknown {
+                    server: self.server.ok_or(Fault::Missing.at("answer.server"))?,
+                })
+            }
+            3 => {
+                refuse(&self.record, "answer.record")?;
+                refuse(&self.info, "answer.info")?;
+                Ok(Subject::UnverifiedClaim {
+                    server: self.server.ok_or(Fault::Missing.at("answer.server"))?,
+                    name: self.name.ok_or(Fault::Missing.at("answer.name"))?,
+                    protocol: self.protocol.ok_or(Fault::Missing.at("answer.protocol"))?,
+                    sighting: self.sighting.ok_or(Fault::Missing.at("answer.sighting"))?,
+                })
+            }
+            value => Err(Fault::Unknown { value }.at("answer.subject")),
+        }
+    }
 }
 
 impl Encoded for Sighting {
@@ -155,7 +174,9 @@ impl Encoded for Sighting {
 }
 
 fn read_sighting(r: &mut Reader<'_>) -> Result<Sighting, DecodeError> {
-    let (mut source, mut last_seen, mut state) = (None, None, None);
+    let mut source = None;
+    let mut last_seen = None;
+    let mut state = None;
     let mut fields = r.fields("sighting")?;
     while let Some(number) = fields.next(r)? {
         match number {

@@ -1,4 +1,4 @@
-//! Notices of files.
+//! The bytes of notices.
 
 use minicbor::Encoder;
 use minicbor::encode::Write;
@@ -31,8 +31,12 @@ impl Encoded for Notice {
 }
 
 pub(in crate::wire) fn read_notice(r: &mut Reader<'_>) -> Result<Notice, DecodeError> {
-    let (mut server, mut name, mut generation) = (None, None, None);
-    let (mut size, mut digest, mut signature) = (None, None, None);
+    let mut server = None;
+    let mut name = None;
+    let mut generation = None;
+    let mut size = None;
+    let mut digest = None;
+    let mut signature = None;
     let mut fields = r.fields("notice")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -62,7 +66,7 @@ pub(in crate::wire) fn read_notice(r: &mut Reader<'_>) -> Result<Notice, DecodeE
     })
 }
 
-/// An offer's name is what a label's key is.
+/// Whether a text is an offer's name: it follows the rules of a label's key.
 pub(in crate::wire) fn is_offer_name(text: &str) -> bool {
     (1..=Notice::MAX_NAME).contains(&text.len())
         && text

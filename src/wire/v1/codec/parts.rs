@@ -1,4 +1,4 @@
-//! What several messages have.
+//! The parts that several messages share.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub(in crate::wire) fn read_labels(
     Ok(labels)
 }
 
-/// Whole milliseconds, the greatest number if there are more.
+/// Whole milliseconds; the greatest number if there are more.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Queries.
+//! The bytes of queries, and their padding.
 
 use std::time::Duration;
 
@@ -89,8 +89,12 @@ fn encode_query_fields<W: Write>(
 }
 
 pub(super) fn read_query(r: &mut Reader<'_>) -> Result<Query, DecodeError> {
-    let (mut id, mut want, mut clock, mut window, mut name, mut address) =
-        (None, None, None, None, None, None);
+    let mut id = None;
+    let mut want = None;
+    let mut clock = None;
+    let mut window = None;
+    let mut name = None;
+    let mut address = None;
     let mut fields = r.fields("query")?;
     while let Some(number) = fields.next(r)? {
         match number {

@@ -1,4 +1,4 @@
-//! Refusals.
+//! The bytes of refusals.
 
 use std::time::Duration;
 
@@ -44,24 +44,30 @@ impl Encoded for Refused {
 }
 
 pub(super) fn read_refused(r: &mut Reader<'_>) -> Result<Refused, DecodeError> {
-    let (mut query, mut regarded, mut why) = (None, None, None);
-    let (mut clock, mut holder, mut wait, mut epoch, mut sequence, mut channel) =
-        (None, None, None, None, None, None);
+    let mut query = None;
+    let mut regarded = None;
+    let mut why = None;
+    let mut parts = Parts::default();
     let mut fields = r.fields("refused")?;
     while let Some(number) = fields.next(r)? {
         match number {
             1 => query = Some(r.u64("refused.query")?),
             2 => regarded = Some(r.u64("refused.regarding")?),
             3 => why = Some(r.u64("refused.why")?),
-            4 => clock = Some(Timestamp(r.u64("refused.clock")?)),
-            5 => holder = Some(NodeId(r.array("refused.holder")?)),
-            6 => wait = Some(Duration::from_millis(r.uint::<u32>("refused.wait")?.into())),
-            7 => epoch = Some(r.u64("refused.epoch")?),
-            8 => sequence = Some(r.u64("refused.sequence")?),
+            4 => parts.clock = Some(Timestamp(r.u64("refused.clock")?)),
+            5 => parts.holder = Some(NodeId(r.array("refused.holder")?)),
+            6 => {
+                let wait = r.uint::<u32>("refused.wait")?;
+                parts.wait = Some(Duration::from_millis(wait.into()));
+            }
+            7 => parts.epoch = Some(r.u64("refused.epoch")?),
+            8 => parts.sequence = Some(r.u64("refused.sequence")?),
             9 => {
                 let text = r.text(KeyRing::MAX_CHANNEL, "refused.channel")?;
-                let valid = Some(text).filter(|text| KeyRing::is_channel_name(text));
-                channel = Some(valid.ok_or(Fault::Text.at("refused.channel"))?);
+                if !KeyRing::is_channel_name(text) {
+                    return Err(Fault::Text.at("refused.channel"));
+                }
+                parts.channel = Some(text);
             }
             _ => r.skip("refused")?,
         }
@@ -72,43 +78,63 @@ pub(super) fn read_refused(r: &mut Reader<'_>) -> Result<Refused, DecodeError> {
         (Some(_), Some(_)) => return Err(Fault::Unexpected.at("refused.regarding")),
         (None, None) => return Err(Fault::Missing.at("refused.regarding")),
     };
-    let why = why.ok_or(Fault::Missing.at("refused.why"))?;
-    if why != 0 {
-        refuse(&clock, "refused.clock")?;
-    }
-    if why != 1 {
-        refuse(&holder, "refused.holder")?;
-    }
-    if why != 2 {
-        refuse(&wait, "refused.wait")?;
-    }
-    if why != 3 {
-        refuse(&epoch, "refused.epoch")?;
-        refuse(&sequence, "refused.sequence")?;
-    }
-    if why != 6 {
-        refuse(&channel, "refused.channel")?;
-    }
-    let refusal = match why {
-        0 => Refusal::Clock {
-            clock: clock.ok_or(Fault::Missing.at("refused.clock"))?,
-        },
-        1 => Refusal::NameHeld {
-            holder: holder.ok_or(Fault::Missing.at("refused.holder"))?,
-        },
-        2 => Refusal::Rate {
-            wait: wait.ok_or(Fault::Missing.at("refused.wait"))?,
-        },
-        3 => Refusal::Outdated {
-            epoch: epoch.ok_or(Fault::Missing.at("refused.epoch"))?,
-            sequence: sequence.ok_or(Fault::Missing.at("refused.sequence"))?,
-        },
-        4 => Refusal::UnknownRecord,
-        5 => Refusal::Cloned,
-        6 => Refusal::Channel {
-            name: channel.ok_or(Fault::Missing.at("refused.channel"))?.into(),
-        },
-        value => return Err(Fault::Unknown { value }.at("refused.why")),
-    };
+    let refusal = parts.into_refusal(why.ok_or(Fault::Missing.at("refused.why"))?)?;
     Ok(Refused { regarding, refusal })
+}
+
+/// The fields that depend on the reason.
+#[derive(Default)]
+struct Parts<'b> {
+    clock: Option<Timestamp>,
+    holder: Option<NodeId>,
+    wait: Option<Duration>,
+    epoch: Option<u64>,
+    sequence: Option<u64>,
+    channel: Option<&'b str>,
+}
+
+impl Parts<'_> {
+    /// The refusal of this reason; refuses fields that do not belong to it.
+    fn into_refusal(self, why: u64) -> Result<Refusal, DecodeError> {
+        if why != 0 {
+            refuse(&self.clock, "refused.clock")?;
+        }
+        if why != 1 {
+            refuse(&self.holder, "refused.holder")?;
+        }
+        if why != 2 {
+            refuse(&self.wait, "refused.wait")?;
+        }
+        if why != 3 {
+            refuse(&self.epoch, "refused.epoch")?;
+            refuse(&self.sequence, "refused.sequence")?;
+        }
+        if why != 6 {
+            refuse(&self.channel, "refused.channel")?;
+        }
+        Ok(match why {
+            0 => Refusal::Clock {
+                clock: self.clock.ok_or(Fault::Missing.at("refused.clock"))?,
+            },
+            1 => Refusal::NameHeld {
+                holder: self.holder.ok_or(Fault::Missing.at("refused.holder"))?,
+            },
+            2 => Refusal::Rate {
+                wait: self.wait.ok_or(Fault::Missing.at("refused.wait"))?,
+            },
+            3 => Refusal::Outdated {
+                epoch: self.epoch.ok_or(Fault::Missing.at("refused.epoch"))?,
+                sequence: self.sequence.ok_or(Fault::Missing.at("refused.sequence"))?,
+            },
+            4 => Refusal::UnknownRecord,
+            5 => Refusal::Cloned,
+            6 => Refusal::Channel {
+                name: self
+                    .channel
+                    .ok_or(Fault::Missing.at("refused.channel"))?
+                    .into(),
+            },
+            value => return Err(Fault::Unknown { value }.at("refused.why")),
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! Signed records, renewals, and what acknowledges them.
+//! The bytes of signed records, renewals and their acknowledgements.
 
 use minicbor::Encoder;
 use minicbor::encode::Write;
@@ -32,7 +32,10 @@ pub(super) fn read_signed_record(
     r: &mut Reader<'_>,
     field: &'static str,
 ) -> Result<SignedRecord, DecodeError> {
-    let (mut node, mut key, mut body, mut signature) = (None, None, None, None);
+    let mut node = None;
+    let mut key = None;
+    let mut body = None;
+    let mut signature = None;
     let mut fields = r.fields(field)?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -74,7 +77,11 @@ impl Encoded for Registered {
 }
 
 pub(super) fn read_registered(r: &mut Reader<'_>) -> Result<Registered, DecodeError> {
-    let (mut sequence, mut seen, mut lease, mut clock, mut offers) = (None, None, None, None, None);
+    let mut sequence = None;
+    let mut seen = None;
+    let mut lease = None;
+    let mut clock = None;
+    let mut offers = None;
     let mut fields = r.fields("registered")?;
     while let Some(number) = fields.next(r)? {
         match number {
@@ -115,7 +122,11 @@ impl Encoded for Renewal {
 }
 
 pub(super) fn read_renewal(r: &mut Reader<'_>) -> Result<Renewal, DecodeError> {
-    let (mut node, mut epoch, mut base, mut sequence, mut proof) = (None, None, None, None, None);
+    let mut node = None;
+    let mut epoch = None;
+    let mut base = None;
+    let mut sequence = None;
+    let mut proof = None;
     let mut fields = r.fields("renew")?;
     while let Some(number) = fields.next(r)? {
         match number {

@@ -1,4 +1,5 @@
-//! What the ancestors' wires and files bring never panics, and what decodes as a name is one.
+//! The bytes and files of the legacy protocols: no input causes a panic, and a decoded name encodes
+//! to the same name.
 
 #![no_main]
 
