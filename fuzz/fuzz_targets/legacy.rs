@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = line.end();
     for password in [None, Some("secret")] {
         let channel = pydiscover::Channel::new("fna349fn", password).expect("ASCII");
-        let _ = channel.judge(&mut bytes.to_vec(), Timestamp(1_795_200_000_000));
+        let _ = channel.check(&mut bytes.to_vec(), Timestamp(1_795_200_000_000));
         let _ = channel.read(&mut bytes.to_vec());
         let _ = channel.read(&mut [b"fna349fn#OK#", bytes].concat());
     }

@@ -17,7 +17,7 @@ use crate::discovery::{
 use crate::lookup::{BROWSE_AFTER, KNOWN_ELSEWHERE, Requester};
 use crate::model::Now;
 use crate::net::{self, RecvBatch, Watch};
-use crate::publish::mdns::{Browser, found as browsed};
+use crate::publish::mdns::{Browser, next_candidates};
 use crate::settings;
 use crate::state_dir::StateDir;
 use crate::wire::v1::Message;
@@ -150,7 +150,7 @@ impl Announcement<'_> {
                     }
                 }
             }
-            candidates = browsed(&mut self.browser) => {
+            candidates = next_candidates(&mut self.browser) => {
                 for candidate in candidates {
                     self.engine.candidate(requester.clock.now(), candidate);
                 }

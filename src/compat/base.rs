@@ -254,7 +254,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Req
         match progress {
             Progress::More => {}
             Progress::Request(request) => return Ok(Some(request)),
-            Progress::Nonsense => return Ok(None),
+            Progress::UnknownLine => return Ok(None),
         }
     }
 }

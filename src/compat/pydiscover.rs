@@ -60,7 +60,7 @@ pub(super) async fn serve(
         listener.receive().await;
         while let Some((bytes, arrival)) = listener.next() {
             let now = clock.now();
-            let reply = match channel.judge(bytes, now.wall) {
+            let reply = match channel.check(bytes, now.wall) {
                 Ok(()) => Ok(&answer),
                 Err(refusal) => Err(refusal),
             };

@@ -121,7 +121,7 @@ impl Listener {
     /// always.
     fn counts(&self, arrival: &Arrival) -> bool {
         let family = Family::of(arrival.to);
-        !arrival.is_to_everybody()
+        !arrival.is_multicast_or_broadcast()
             || self
                 .interfaces
                 .borrow()

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::requester::Requester;
 use crate::model::{Method, Now, Record, Timestamp};
 use crate::net::{self, RecvBatch};
-use crate::publish::mdns::found as browsed;
+use crate::publish::mdns::next_candidates;
 use crate::transport::{Received, Traffic, random_seed};
 use crate::wire::v1::{Message, Query, Refusal, Refused, Regarding, SignedRecord, Want};
 
@@ -167,7 +167,7 @@ impl Requester {
                     self.on_resolved(&mut exchange, now, resolved).await;
                     0
                 }
-                found = browsed(&mut browser) => {
+                found = next_candidates(&mut browser) => {
                     self.on_candidates(&mut exchange, found).await;
                     0
                 }

@@ -39,7 +39,7 @@ impl Arrival {
     }
 
     /// Whether it was sent to a group or to a broadcast address.
-    pub fn is_to_everybody(&self) -> bool {
+    pub fn is_multicast_or_broadcast(&self) -> bool {
         self.to.is_multicast() || self.is_broadcast()
     }
 

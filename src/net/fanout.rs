@@ -205,7 +205,7 @@ impl Fanout {
     }
 
     /// Whether a join failed, so that calling [`Fanout::reconcile`] again later makes sense.
-    pub fn retry_wanted(&self) -> bool {
+    pub fn needs_retry(&self) -> bool {
         let failed = |status: &FamilyStatus| matches!(status.group, GroupStatus::Failed(_));
         self.interfaces
             .values()
@@ -221,7 +221,7 @@ impl Fanout {
     }
 
     /// Counts a send to a target; an interface that is absent meanwhile is ignored.
-    pub fn note_send(&mut self, index: u32, family: Family, result: Result<(), &io::Error>) {
+    pub fn count_send(&mut self, index: u32, family: Family, result: Result<(), &io::Error>) {
         let Some(status) = self.interfaces.get_mut(&index) else {
             return;
         };
@@ -240,7 +240,7 @@ impl Fanout {
 
     /// Whether an interface was used at the last [`Fanout::reconcile`], and has an address of this
     /// family.
-    pub fn takes(&self, index: u32, family: Family) -> bool {
+    pub fn uses(&self, index: u32, family: Family) -> bool {
         self.used.contains(&(index, family))
     }
 

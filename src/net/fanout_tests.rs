@@ -114,7 +114,7 @@ async fn used_interfaces_are_known_even_if_no_group_can_be_joined() {
         places
             .into_iter()
             .flatten()
-            .filter(|(index, family)| fanout.takes(*index, *family))
+            .filter(|(index, family)| fanout.uses(*index, *family))
             .collect::<Vec<_>>()
     };
     let [both, tunnel] = [
@@ -160,7 +160,7 @@ async fn failed_join_is_reported_once_and_tried_again() {
         ),
         "{reports:?}"
     );
-    assert!(fanout.retry_wanted());
+    assert!(fanout.needs_retry());
     assert!(fanout.reconcile(&sockets, &missing).is_empty());
     assert!(matches!(
         fanout.status()[0].ipv4.group,
@@ -178,7 +178,7 @@ async fn failed_join_is_reported_once_and_tried_again() {
         ),
         "{reports:?}"
     );
-    assert!(!fanout.retry_wanted() && fanout.status().is_empty());
+    assert!(!fanout.needs_retry() && fanout.status().is_empty());
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn sends_are_counted_and_a_success_clears_the_last_error() {
         &sockets(),
         &[interface(1_000_007, "gone0", &["10.0.0.1/24"])],
     );
-    fanout.note_send(
+    fanout.count_send(
         1_000_007,
         Family::Ipv4,
         Err(&io::Error::from_raw_os_error(libc::ENETUNREACH)),
@@ -196,13 +196,13 @@ async fn sends_are_counted_and_a_success_clears_the_last_error() {
     let status = fanout.status().remove(0).ipv4;
     assert_eq!((status.sent, status.failed), (0, 1));
     assert!(status.last_error.unwrap().contains("unreachable"));
-    fanout.note_send(1_000_007, Family::Ipv4, Ok(()));
+    fanout.count_send(1_000_007, Family::Ipv4, Ok(()));
     let status = fanout.status().remove(0).ipv4;
     assert_eq!(
         (status.sent, status.failed, status.last_error),
         (1, 1, None)
     );
-    fanout.note_send(9, Family::Ipv4, Ok(()));
+    fanout.count_send(9, Family::Ipv4, Ok(()));
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 //!
 //! The `mdns-sd` crate implements the protocol. Each interface has a daemon of the crate, and each
 //! daemon has a thread. So each interface announces its own addresses and no others, and the engine
-//! never waits for multicast DNS. A [`Link`] follows a [`Wish`] (its settings) and reports each
-//! event ([`Heard`]) over a bounded channel. An event that does not fit there is dropped, because
+//! never waits for multicast DNS. A [`Link`] follows a [`LinkSettings`] (its settings) and reports each
+//! event ([`LinkEvent`]) over a bounded channel. An event that does not fit there is dropped, because
 //! the daemon repeats it.
 //!
 //! The crate has no limits of its own, so this module adds them:
@@ -15,7 +15,7 @@
 //! - A port that can't be shared is found before a daemon is started, because the crate would not
 //!   report it.
 //! - A daemon must never solve a name conflict, because it would rename without a word.
-//!   [`Shown::probe`] is only for names that were found free.
+//!   [`AnnouncedService::probe`] is only for names that were found free.
 
 mod daemon;
 mod link;
@@ -29,12 +29,12 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use crate::model::Scope;
 
 pub use link::Link;
-pub use port::{holds_groups, shareable};
+pub use port::{kernel_holds_groups, shareable};
 
 /// The UDP port of multicast DNS.
 pub const PORT: u16 = mdns_sd::MDNS_PORT;
 /// The maximum number of interfaces with a link: each link has a thread and two sockets.
-pub const LINKS: usize = 16;
+pub const MAX_LINKS: usize = 16;
 /// The maximum number of foreign records that one daemon may hold.
 const MAX_CACHED: i64 = 4096;
 /// The maximum number of timers that one daemon may hold, of 16 bytes each. The daemon sets two
@@ -48,7 +48,7 @@ const MAX_BACKLOG: usize = 500;
 
 /// A service that is announced on the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct AnnouncedService {
     /// The service type, such as `_hereabouts._udp`.
     pub service: Box<str>,
     /// The instance's name, one label.
@@ -64,13 +64,13 @@ pub struct Shown {
     pub probe: bool,
 }
 
-/// What one link does.
+/// LinkEventKind one link does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wish {
+pub struct LinkSettings {
     /// The interface's addresses that may be used.
     pub addresses: Vec<IpAddr>,
     /// The service to announce.
-    pub shown: Option<Shown>,
+    pub shown: Option<AnnouncedService>,
     /// The host name, without `.local`, whose answers are reported.
     pub host: Option<Box<str>>,
     /// The service type to browse for.
@@ -79,7 +79,7 @@ pub struct Wish {
     pub round: u32,
 }
 
-impl Wish {
+impl LinkSettings {
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.addresses.is_empty()
@@ -98,23 +98,23 @@ impl Wish {
 
 /// An event of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct LinkEvent {
     /// The interface's index.
     pub interface: u32,
-    pub what: What,
+    pub what: LinkEventKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum LinkEventKind {
     /// The link started or restarted: nothing that it reported before counts any more.
-    Begun,
+    Started,
     /// A service was found, or its data changed.
-    Found(Found),
+    Found(FoundService),
     /// All addresses in the answers for the watched host name; this host's own answers are among
     /// them.
     Host(Vec<IpAddr>),
     /// Addresses that are no longer in the answers for the watched host name.
-    Gone(Vec<IpAddr>),
+    Removed(Vec<IpAddr>),
     /// The names are announced.
     Announced,
     /// Another host took a name between the probe and the announcement; the crate continues under
@@ -137,7 +137,7 @@ pub enum What {
 
 /// A service that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundService {
     /// The instance's full name.
     pub name: String,
     /// The addresses and the port that the service announces, unverified.

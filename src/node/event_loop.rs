@@ -28,7 +28,7 @@ use crate::compat::Compat;
 use crate::config::Config;
 use crate::discovery::{self, Method, To};
 use crate::model::{Now, Timestamp};
-use crate::net::mdns::Heard;
+use crate::net::mdns::LinkEvent;
 use crate::net::{Backoff, Interface, InterfaceSource, RecvBatch, Watch};
 use crate::publish::mdns::Mdns;
 use crate::remote::{self, SessionCounters};
@@ -65,7 +65,7 @@ pub struct Node {
     pub(super) changes: VecDeque<Change>,
     pub(super) reannounces: Vec<Reannounce>,
     pub(super) mdns: Mdns,
-    pub(super) mdns_events: Option<mpsc::Receiver<Heard>>,
+    pub(super) mdns_events: Option<mpsc::Receiver<LinkEvent>>,
     pub(super) compat: Compat,
     pub(super) watchers: Watchers,
     pub(super) session_counters: Arc<SessionCounters>,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::event_loop::Node;
 use crate::discovery::Method;
 use crate::net;
-use crate::net::mdns::Heard;
+use crate::net::mdns::LinkEvent;
 
 /// The result of a look-up of a configured server.
 pub(super) struct Resolution {
@@ -48,9 +48,9 @@ impl Node {
     }
 
     /// Hands a message of multicast DNS on, and the servers that it shows to the core.
-    pub(super) fn on_mdns(&mut self, event: Heard) {
+    pub(super) fn on_mdns(&mut self, event: LinkEvent) {
         let now = self.clock.now();
-        for candidate in self.mdns.heard(now, event) {
+        for candidate in self.mdns.on_event(now, event) {
             tracing::debug!(server = %candidate, "multicast DNS shows a server");
             self.core.candidate(now, candidate);
         }

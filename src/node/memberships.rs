@@ -188,13 +188,13 @@ impl Node {
     fn schedule_rejoins(&mut self) {
         let now = self.clock.now();
         self.silence.follow(now, &self.traffic.fanout.joined());
-        if !self.traffic.fanout.retry_wanted() {
+        if !self.traffic.fanout.needs_retry() {
             self.rejoin_wait.reset();
         }
         self.rejoin_at = self
             .traffic
             .fanout
-            .retry_wanted()
+            .needs_retry()
             .then(|| now.elapsed + self.rejoin_wait.wait());
     }
 }

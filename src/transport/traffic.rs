@@ -152,9 +152,9 @@ impl Traffic {
     /// (loopback, NAT, the interface of a pod or of a tunnel).
     fn uses(&self, arrival: &Arrival) -> bool {
         // A kernel that does not name the interface does not distinguish a broadcast from unicast either.
-        !arrival.is_to_everybody()
+        !arrival.is_multicast_or_broadcast()
             || arrival.interface == 0
-            || self.fanout.takes(arrival.interface, Family::of(arrival.to))
+            || self.fanout.uses(arrival.interface, Family::of(arrival.to))
     }
 
     /// Queues an answer. An answer that is longer than its return path allows is counted and not sent.
@@ -288,7 +288,7 @@ impl Traffic {
             if let Some(error) = error {
                 tracing::debug!(interface = target.source.interface, peer = %target.to, %error, "failed to send to all");
             }
-            self.fanout.note_send(
+            self.fanout.count_send(
                 target.source.interface,
                 target.family,
                 error.map_or(Ok(()), Err),

@@ -26,7 +26,8 @@ impl Secret {
     }
 
     /// The secret of a passphrase, byte for byte.
-    pub fn passphrase(text: impl Into<String>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn passphrase(text: impl Into<String>) -> Self {
         Self::Passphrase(Zeroizing::new(text.into()))
     }
 }

@@ -434,7 +434,7 @@ fn deleted_interface_is_left_and_one_of_the_same_name_is_joined_anew() {
             node.interface("eth0").is_none()
         })
         .await;
-        assert!(node.fanout.status().is_empty() && !node.fanout.retry_wanted());
+        assert!(node.fanout.status().is_empty() && !node.fanout.needs_retry());
         lab.plug(here, "eth0", "br0");
         here.ip(&["addr", "add", "10.77.0.1/24", "dev", "eth0"]);
         node.until_joined(1).await;
@@ -473,7 +473,7 @@ fn lost_memberships_are_joined_again_on_demand() {
     a.run(async |here| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        assert!(node.fanout.rejoin_all(&node.sockets).is_empty());
+        assert!(node.fanout.rejoin(&node.sockets, |_, _| true).is_empty());
         let groups = here.text(&["maddr", "show", "dev", "eth0"]);
         assert!(
             groups.contains("239.255.43.73") && groups.contains("ff12::4373"),

@@ -109,7 +109,8 @@ impl Listener {
     }
 
     /// The socket file.
-    pub fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -18,7 +18,8 @@ use tracing::{debug, trace};
 
 use super::sockets::Sockets;
 use super::{
-    Found, MAX_ADDRESSES, MAX_BACKLOG, MAX_CACHED, MAX_TIMERS, Shown, What, Wish, scoped, shareable,
+    AnnouncedService, FoundService, LinkEventKind, LinkSettings, MAX_ADDRESSES, MAX_BACKLOG,
+    MAX_CACHED, MAX_TIMERS, scoped, shareable,
 };
 
 /// How often the crate reads the interfaces; this program follows them by kernel events.
@@ -50,7 +51,7 @@ static START: Mutex<()> = Mutex::const_new(());
 pub(super) struct Daemon {
     index: u32,
     daemon: ServiceDaemon,
-    following: Wish,
+    following: LinkSettings,
     monitor: Receiver<DaemonEvent>,
     browse: Option<Receiver<ServiceEvent>>,
     host: Option<Receiver<HostnameResolutionEvent>>,
@@ -64,7 +65,7 @@ impl Daemon {
     ///
     /// Fails if port 5353 can't be shared, or if the daemon's sockets can't be watched: a flood
     /// would have no limit.
-    pub(super) async fn start(index: u32, settings: &Wish) -> Result<Self, String> {
+    pub(super) async fn start(index: u32, settings: &LinkSettings) -> Result<Self, String> {
         let alone = START.lock().await;
         shareable()?;
         let known = Sockets::opened_since(&Sockets::default()).map_err(watch_error)?;
@@ -74,10 +75,10 @@ impl Daemon {
         Sockets::opened_since(&known)
             .map_err(watch_error)?
             .receive_ordinary();
-        let following = Wish {
+        let following = LinkSettings {
             addresses: settings.addresses.clone(),
             round: settings.round,
-            ..Wish::default()
+            ..LinkSettings::default()
         };
         let monitor = match configure(&daemon, index, &settings.addresses) {
             Ok(monitor) => monitor,
@@ -119,13 +120,13 @@ impl Daemon {
         }
     }
 
-    pub(super) fn following(&self) -> &Wish {
+    pub(super) fn following(&self) -> &LinkSettings {
         &self.following
     }
 
     /// Does what the settings ask for beyond the present ones; never called with settings that need
     /// a restart.
-    pub(super) fn follow(&mut self, settings: &Wish) -> Result<(), String> {
+    pub(super) fn follow(&mut self, settings: &LinkSettings) -> Result<(), String> {
         if self.following.host != settings.host
             && let Some(host) = &settings.host
         {
@@ -164,9 +165,9 @@ impl Daemon {
                 biased;
                 Some(_) = self.watch.join_next() => return Some(Output::Flooded),
                 event = receive(Some(&self.monitor)) => match event? {
-                    DaemonEvent::Announce(..) => return Some(Output::Event(What::Announced)),
+                    DaemonEvent::Announce(..) => return Some(Output::Event(LinkEventKind::Announced)),
                     DaemonEvent::NameChange(change) => {
-                        return Some(Output::Event(What::Renamed { from: change.original }));
+                        return Some(Output::Event(LinkEventKind::Renamed { from: change.original }));
                     }
                     DaemonEvent::Error(error) => return Some(Output::Failed(daemon_error(error))),
                     _ => {}
@@ -176,7 +177,7 @@ impl Daemon {
                         if self.is_flood(self.browse.as_ref(), service.get_addresses().len()) {
                             return Some(Output::Flooded);
                         }
-                        return Some(Output::Event(What::Found(found(&service, self.index))));
+                        return Some(Output::Event(LinkEventKind::Found(found(&service, self.index))));
                     }
                 }
                 event = receive(self.host.as_ref()) => {
@@ -189,7 +190,7 @@ impl Daemon {
                         return Some(Output::Flooded);
                     }
                     let addresses = addresses.iter().map(ScopedIp::to_ip_addr).collect();
-                    return Some(Output::Event(if found { What::Host(addresses) } else { What::Gone(addresses) }));
+                    return Some(Output::Event(if found { LinkEventKind::Host(addresses) } else { LinkEventKind::Removed(addresses) }));
                 }
             }
         }
@@ -266,7 +267,7 @@ fn configure(
 
 /// The output of a daemon.
 pub(super) enum Output {
-    Event(What),
+    Event(LinkEventKind),
     /// It can't continue: it has to restart.
     Failed(String),
     /// It was flooded: it is silenced, and has to restart.
@@ -366,8 +367,8 @@ fn domain(service: &str) -> String {
     format!("{service}.local.")
 }
 
-fn service(shown: &Shown) -> Result<ServiceInfo, String> {
-    let Shown {
+fn service(shown: &AnnouncedService) -> Result<ServiceInfo, String> {
+    let AnnouncedService {
         service,
         instance,
         host,
@@ -394,7 +395,7 @@ fn service(shown: &Shown) -> Result<ServiceInfo, String> {
     Ok(info)
 }
 
-fn found(service: &ResolvedService, index: u32) -> Found {
+fn found(service: &ResolvedService, index: u32) -> FoundService {
     let addresses = service.get_addresses().iter();
     let addresses = addresses
         .map(|address| scoped(address.to_ip_addr(), service.get_port(), index))
@@ -403,7 +404,7 @@ fn found(service: &ResolvedService, index: u32) -> Found {
     let text = text
         .map(|pair| (pair.key().to_owned(), pair.val_str().to_owned()))
         .collect();
-    Found {
+    FoundService {
         name: service.get_fullname().to_owned(),
         addresses,
         text,

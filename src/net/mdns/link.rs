@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, debug, debug_span, trace};
 
 use super::daemon::{Daemon, Output};
-use super::{Heard, What, Wish};
+use super::{LinkEvent, LinkEventKind, LinkSettings};
 use crate::model::InterfaceName;
 use crate::net::Interface;
 
@@ -27,7 +27,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Link {
     name: InterfaceName,
-    settings: watch::Sender<Wish>,
+    settings: watch::Sender<LinkSettings>,
     task: JoinHandle<()>,
 }
 
@@ -35,8 +35,8 @@ impl Link {
     /// Starts a link that has nothing to do yet.
     ///
     /// Must be called within a tokio runtime.
-    pub fn start(interface: &Interface, events: mpsc::Sender<Heard>) -> Self {
-        let (settings, changes) = watch::channel(Wish::default());
+    pub fn start(interface: &Interface, events: mpsc::Sender<LinkEvent>) -> Self {
+        let (settings, changes) = watch::channel(LinkSettings::default());
         let index = interface.index;
         let span = debug_span!("mdns", interface = %interface.name);
         Self {
@@ -50,13 +50,13 @@ impl Link {
         self.name
     }
 
-    /// What the link does now.
-    pub fn wish(&self) -> Wish {
+    /// LinkEventKind the link does now.
+    pub fn settings(&self) -> LinkSettings {
         self.settings.borrow().clone()
     }
 
     /// Changes what the link does.
-    pub fn set(&self, settings: Wish) {
+    pub fn set(&self, settings: LinkSettings) {
         self.settings.send_if_modified(|now| {
             let differs = *now != settings;
             *now = settings;
@@ -73,7 +73,11 @@ impl Link {
 }
 
 /// Follows the settings until their sender is dropped.
-async fn follow(index: u32, changes: watch::Receiver<Wish>, events: mpsc::Sender<Heard>) {
+async fn follow(
+    index: u32,
+    changes: watch::Receiver<LinkSettings>,
+    events: mpsc::Sender<LinkEvent>,
+) {
     let mut task = Task {
         index,
         changes,
@@ -94,8 +98,8 @@ async fn follow(index: u32, changes: watch::Receiver<Wish>, events: mpsc::Sender
 
 struct Task {
     index: u32,
-    changes: watch::Receiver<Wish>,
-    events: mpsc::Sender<Heard>,
+    changes: watch::Receiver<LinkSettings>,
+    events: mpsc::Sender<LinkEvent>,
     running: Option<Daemon>,
     /// When the daemon was started.
     started: Instant,
@@ -132,7 +136,7 @@ impl Task {
             Err(error) => {
                 debug!(%error, "the link failed");
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    self.send_reliably(What::Failed(error)).await;
+                    self.send_reliably(LinkEventKind::Failed(error)).await;
                 }
                 self.restart().await;
                 Some(Instant::now() + RETRY)
@@ -140,13 +144,15 @@ impl Task {
         }
     }
 
-    async fn start(&mut self, settings: &Wish) -> Result<(), String> {
+    async fn start(&mut self, settings: &LinkSettings) -> Result<(), String> {
         self.running = Some(Daemon::start(self.index, settings).await?);
         self.started = Instant::now();
         debug!("the link started");
         // The search for a free name counts from this event, so it must not be lost while the link
         // exists.
-        while !self.send_reliably(What::Begun).await && self.changes.has_changed().is_ok() {}
+        while !self.send_reliably(LinkEventKind::Started).await
+            && self.changes.has_changed().is_ok()
+        {}
         Ok(())
     }
 
@@ -174,7 +180,7 @@ impl Task {
                     self.restart().await;
                     self.resting_until = Some(Instant::now() + RETRY);
                     self.is_failing = true;
-                    self.send_reliably(What::Failed(error)).await;
+                    self.send_reliably(LinkEventKind::Failed(error)).await;
                     return true;
                 }
                 // A daemon that ended by itself would otherwise be started again at once. It ends
@@ -184,7 +190,8 @@ impl Task {
                     debug!(?rest, again, "the link is flooded: it rests");
                     self.restart().await;
                     self.resting_until = Some(Instant::now() + rest);
-                    self.send_reliably(What::Flooded { rest, again }).await;
+                    self.send_reliably(LinkEventKind::Flooded { rest, again })
+                        .await;
                     return true;
                 }
             }
@@ -197,19 +204,19 @@ impl Task {
         }
     }
 
-    fn send(&self, what: What) {
+    fn send(&self, what: LinkEventKind) {
         let interface = self.index;
-        if self.events.try_send(Heard { interface, what }).is_err() {
+        if self.events.try_send(LinkEvent { interface, what }).is_err() {
             trace!("the channel of events is full: an event is dropped");
         }
     }
 
     /// Waits for room; false if there was none in time.
-    async fn send_reliably(&self, what: What) -> bool {
+    async fn send_reliably(&self, what: LinkEventKind) -> bool {
         let interface = self.index;
         let sent = self
             .events
-            .send_timeout(Heard { interface, what }, SEND_LIMIT)
+            .send_timeout(LinkEvent { interface, what }, SEND_LIMIT)
             .await;
         // A receiver that was dropped needs no event.
         !matches!(sent, Err(mpsc::error::SendTimeoutError::Timeout(_)))

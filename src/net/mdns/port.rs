@@ -57,7 +57,7 @@ fn bind_shared(ip: IpAddr) -> io::Result<()> {
 ///
 /// A daemon does not notice that it lost a group, because a socket keeps its memberships when the
 /// kernel has dropped them.
-pub fn holds_groups(interface: u32, addresses: &[IpAddr]) -> bool {
+pub fn kernel_holds_groups(interface: u32, addresses: &[IpAddr]) -> bool {
     let groups = [
         (Family::Ipv4, IpAddr::V4(GROUP_V4)),
         (Family::Ipv6, IpAddr::V6(GROUP_V6)),

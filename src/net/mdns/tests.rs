@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::link::{FLOOD_QUIET_PERIOD, MIN_REST, Rests};
 use super::*;
 
-fn shown() -> Shown {
-    Shown {
+fn shown() -> AnnouncedService {
+    AnnouncedService {
         service: "_hereabouts._udp".into(),
         instance: "hub".into(),
         host: "hub".into(),
@@ -17,19 +17,19 @@ fn shown() -> Shown {
 
 #[test]
 fn daemon_restarts_only_for_a_change_that_it_can_not_undo() {
-    let nothing = Wish {
+    let nothing = LinkSettings {
         addresses: vec![[10, 0, 0, 1].into()],
-        ..Wish::default()
+        ..LinkSettings::default()
     };
-    let watching = Wish {
+    let watching = LinkSettings {
         host: Some("hub".into()),
         ..nothing.clone()
     };
-    let showing = Wish {
+    let showing = LinkSettings {
         shown: Some(shown()),
         ..watching.clone()
     };
-    let browsing = Wish {
+    let browsing = LinkSettings {
         browse: Some("_hereabouts._udp".into()),
         ..showing.clone()
     };
@@ -46,18 +46,18 @@ fn daemon_restarts_only_for_a_change_that_it_can_not_undo() {
         showing.needs_restart_for(&watching),
         "the announced service is withdrawn"
     );
-    let elsewhere = Wish {
+    let elsewhere = LinkSettings {
         addresses: vec![[10, 0, 0, 2].into()],
         ..showing.clone()
     };
     assert!(showing.needs_restart_for(&elsewhere));
-    assert!(showing.needs_restart_for(&Wish {
+    assert!(showing.needs_restart_for(&LinkSettings {
         round: 1,
         ..showing.clone()
     }));
     assert!(nothing.is_idle() && !watching.is_idle());
     assert!(
-        Wish {
+        LinkSettings {
             addresses: Vec::new(),
             ..showing
         }

@@ -127,7 +127,7 @@ impl Node {
             &self.traffic.sockets,
         ));
         let mdns = (Ipv4Addr::UNSPECIFIED, net::mdns::PORT).into();
-        let links = self.mdns.speaking();
+        let links = self.mdns.active_interfaces();
         views.extend(links.map(|interface| socket("mdns", mdns, Some(interface))));
         views.extend(self.compat.sockets());
         views

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 use super::EVENT_QUEUE;
-use crate::net::mdns::{Found, Heard, LINKS, Link, What, Wish};
+use crate::net::mdns::{FoundService, Link, LinkEvent, LinkEventKind, LinkSettings, MAX_LINKS};
 use crate::net::{Interface, InterfaceAddress};
 use crate::publish::ROLE_KEY;
 
@@ -17,7 +17,11 @@ pub(super) const MAX_ADDRESSES_PER_SERVICE: usize = 8;
 ///
 /// Any host on the link may announce any address, so an address that is not on the link is never
 /// queried.
-pub(super) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -> Vec<SocketAddr> {
+pub(super) fn candidates(
+    found: &FoundService,
+    link: &[InterfaceAddress],
+    index: u32,
+) -> Vec<SocketAddr> {
     let role = found
         .text
         .iter()
@@ -44,7 +48,7 @@ pub(super) fn candidates(found: &Found, link: &[InterfaceAddress], index: u32) -
 /// Browsing for one command, without a node.
 pub(crate) struct Browser {
     links: BTreeMap<u32, (Link, Vec<InterfaceAddress>)>,
-    events: mpsc::Receiver<Heard>,
+    events: mpsc::Receiver<LinkEvent>,
 }
 
 impl Browser {
@@ -54,14 +58,14 @@ impl Browser {
         let links = used
             .iter()
             .filter(|interface| interface.multicast)
-            .take(LINKS)
+            .take(MAX_LINKS)
             .map(|interface| {
                 let link = Link::start(interface, sender.clone());
                 let addresses = interface.addresses.iter();
-                link.set(Wish {
+                link.set(LinkSettings {
                     addresses: addresses.map(|address| address.ip).collect(),
                     browse: Some(service.into()),
-                    ..Wish::default()
+                    ..LinkSettings::default()
                 });
                 (interface.index, (link, interface.addresses.clone()))
             })
@@ -72,14 +76,14 @@ impl Browser {
     /// The next addresses that may be servers; waits forever if there are none. May be dropped at
     /// any time.
     pub(crate) async fn next(&mut self) -> Vec<SocketAddr> {
-        while let Some(Heard { interface, what }) = self.events.recv().await {
+        while let Some(LinkEvent { interface, what }) = self.events.recv().await {
             match what {
-                What::Found(found) => {
+                LinkEventKind::Found(found) => {
                     if let Some((_, addresses)) = self.links.get(&interface) {
                         return candidates(&found, addresses, interface);
                     }
                 }
-                What::Failed(error) => {
+                LinkEventKind::Failed(error) => {
                     let link = self.links.get(&interface).map(|(link, _)| link.name());
                     tracing::warn!(
                         interface = link.map(tracing::field::display),
@@ -93,8 +97,8 @@ impl Browser {
     }
 }
 
-/// What an optional browser finds next; waits forever without one.
-pub(crate) async fn found(browser: &mut Option<Browser>) -> Vec<SocketAddr> {
+/// LinkEventKind an optional browser finds next; waits forever without one.
+pub(crate) async fn next_candidates(browser: &mut Option<Browser>) -> Vec<SocketAddr> {
     match browser {
         Some(browser) => browser.next().await,
         None => std::future::pending().await,

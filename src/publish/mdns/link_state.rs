@@ -12,7 +12,7 @@ pub(super) struct LinkState {
     pub(super) addresses: Vec<InterfaceAddress>,
     /// The addresses that may be announced on the link, best first.
     pub(super) announced: Vec<IpAddr>,
-    /// What to publish once the name is held.
+    /// LinkEventKind to publish once the name is held.
     pub(super) wanted: Option<Publication>,
     pub(super) current_state: CurrentState,
     /// `None` where the node's own record is not published.
@@ -85,7 +85,7 @@ impl LinkState {
 
     pub(super) fn on_started(&mut self, now: Now, index: u32) {
         self.failure = None;
-        self.grouped = mdns::holds_groups(index, &self.link.wish().addresses);
+        self.grouped = mdns::kernel_holds_groups(index, &self.link.settings().addresses);
         if let Some(claim) = &mut self.claim {
             claim.on_link_started(now);
         }

@@ -2,7 +2,7 @@
 //! browses.
 //!
 //! In go the interfaces, the changes of the plan ([`crate::publish::plan()`]) and the events of the
-//! links. Out come a [`Wish`] for each link, addresses that may be servers, and the publications
+//! links. Out come a [`LinkSettings`] for each link, addresses that may be servers, and the publications
 //! for `status`. There is one link per used interface.
 //!
 //! - [`Mdns`] owns the links and handles their events.
@@ -33,18 +33,20 @@ use super::{
     host_label,
 };
 use crate::model::{InterfaceName, NodeName, Now, Role};
-use crate::net::mdns::{self, Found, Heard, LINKS, Link, What, Wish};
+use crate::net::mdns::{
+    self, FoundService, Link, LinkEvent, LinkEventKind, LinkSettings, MAX_LINKS,
+};
 use crate::net::{Interface, Policy};
 use crate::transport::random_seed;
 use host_addresses::HostAddresses;
 use link_state::LinkState;
 
-pub(crate) use browse::{Browser, found};
+pub(crate) use browse::{Browser, next_candidates};
 
 /// Events of links that wait to be handled; further events are dropped.
 const EVENT_QUEUE: usize = 256;
 
-/// What this node does by multicast DNS.
+/// LinkEventKind this node does by multicast DNS.
 #[derive(Debug, Clone)]
 pub(crate) struct MdnsSettings {
     /// The service type.
@@ -76,12 +78,12 @@ pub(crate) struct Mdns {
     browsing: bool,
     host_addresses: HostAddresses,
     floods: u64,
-    events: mpsc::Sender<Heard>,
+    events: mpsc::Sender<LinkEvent>,
 }
 
 impl Mdns {
     /// Announces nothing yet; the events of the links come out of the receiver.
-    pub(crate) fn new(settings: MdnsSettings) -> (Self, mpsc::Receiver<Heard>) {
+    pub(crate) fn new(settings: MdnsSettings) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let mdns = Self {
             settings,
@@ -95,7 +97,7 @@ impl Mdns {
         (mdns, receiver)
     }
 
-    /// What each link publishes.
+    /// LinkEventKind each link publishes.
     pub(crate) fn current_state(&self) -> impl Iterator<Item = (Target, CurrentState)> {
         self.links
             .iter()
@@ -167,7 +169,7 @@ impl Mdns {
     pub(crate) fn rejoin_lost(&mut self) -> usize {
         let mut lost = 0;
         for (index, link) in &mut self.links {
-            if link.grouped && !mdns::holds_groups(*index, &link.link.wish().addresses) {
+            if link.grouped && !mdns::kernel_holds_groups(*index, &link.link.settings().addresses) {
                 link.restart();
                 lost += 1;
             }
@@ -195,10 +197,10 @@ impl Mdns {
     }
 
     /// The interfaces on which multicast DNS is used now.
-    pub(crate) fn speaking(&self) -> impl Iterator<Item = InterfaceName> {
+    pub(crate) fn active_interfaces(&self) -> impl Iterator<Item = InterfaceName> {
         self.links
             .values()
-            .filter(|link| link.failure.is_none() && !link.link.wish().is_idle())
+            .filter(|link| link.failure.is_none() && !link.link.settings().is_idle())
             .map(LinkState::name)
     }
 
@@ -208,8 +210,8 @@ impl Mdns {
     }
 
     /// Handles an event of a link; returns addresses that may be servers.
-    pub(crate) fn heard(&mut self, now: Now, event: Heard) -> Vec<SocketAddr> {
-        let Heard {
+    pub(crate) fn on_event(&mut self, now: Now, event: LinkEvent) -> Vec<SocketAddr> {
+        let LinkEvent {
             interface: index,
             what,
         } = event;
@@ -217,12 +219,12 @@ impl Mdns {
             return Vec::new();
         };
         let claim_event = match what {
-            What::Begun => {
+            LinkEventKind::Started => {
                 link.on_started(now, index);
                 None
             }
-            What::Found(found) => return self.on_found(index, &found),
-            What::Host(answered) => {
+            LinkEventKind::Found(found) => return self.on_found(index, &found),
+            LinkEventKind::Host(answered) => {
                 let owner = |ip| self.host_addresses.owner(now, ip, index, &self.links);
                 // The owners are looked up in all links, so before one of them is changed.
                 let owners: BTreeMap<_, _> = answered.iter().map(|ip| (*ip, owner(*ip))).collect();
@@ -230,24 +232,24 @@ impl Mdns {
                 let claim = self.links.get_mut(&index).and_then(|l| l.claim.as_mut());
                 claim.and_then(|claim| claim.on_answers(now, &answered, owner))
             }
-            What::Gone(addresses) => {
+            LinkEventKind::Removed(addresses) => {
                 let claim = link.claim.as_mut();
                 claim.and_then(|claim| claim.on_expired(&addresses))
             }
-            What::Announced => {
+            LinkEventKind::Announced => {
                 link.on_announced();
                 None
             }
-            What::Renamed { from } => {
+            LinkEventKind::Renamed { from } => {
                 let interface = link.name();
                 tracing::debug!(%interface, name = %from, "a probe found the name in use");
                 link.claim.as_mut().and_then(Claim::on_probe_conflict)
             }
-            What::Flooded { rest, again } => {
+            LinkEventKind::Flooded { rest, again } => {
                 self.on_flooded(index, rest, again);
                 None
             }
-            What::Failed(error) => {
+            LinkEventKind::Failed(error) => {
                 let interface = link.name();
                 tracing::warn!(%interface, "failed to {error}; trying again every 10 s");
                 link.on_failed(error);
@@ -262,7 +264,7 @@ impl Mdns {
     }
 
     /// Returns the addresses of a found service that may be a server's, without this node's own.
-    fn on_found(&self, index: u32, found: &Found) -> Vec<SocketAddr> {
+    fn on_found(&self, index: u32, found: &FoundService) -> Vec<SocketAddr> {
         let Some(link) = self.links.get(&index) else {
             return Vec::new();
         };
@@ -367,7 +369,7 @@ pub(crate) fn links(interfaces: &[Interface], policy: &Policy) -> Vec<Interface>
         .used(interfaces)
         .into_iter()
         .filter(|interface| interface.multicast)
-        .take(LINKS)
+        .take(MAX_LINKS)
         .collect()
 }
 

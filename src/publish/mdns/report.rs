@@ -31,7 +31,7 @@ impl Mdns {
     fn publication(&self, index: u32, link: &LinkState) -> Option<LinkPublication> {
         let claim = link.claim.as_ref()?;
         let host_name = self.settings.host_name();
-        let (name, addresses) = match (&link.current_state, link.link.wish().shown) {
+        let (name, addresses) = match (&link.current_state, link.link.settings().shown) {
             (CurrentState::This(_), Some(shown)) => {
                 (format!("{}.local", shown.host), shown.addresses)
             }

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Claim, ClaimState, LinkState, Mdns, Publication, Wish, host_label};
+use super::{Claim, ClaimState, LinkSettings, LinkState, Mdns, Publication, host_label};
 use crate::model::{NodeName, Scope};
 use crate::net::InterfaceAddress;
-use crate::net::mdns::Shown;
+use crate::net::mdns::AnnouncedService;
 use crate::publish::{ROLE_KEY, text};
 
 /// How many bytes of the node's name an instance name contains. An instance name has up to 63 bytes
@@ -13,20 +13,20 @@ use crate::publish::{ROLE_KEY, text};
 const MAX_NAME_IN_INSTANCE: usize = 46;
 
 impl Mdns {
-    /// Gives each link its new [`Wish`].
+    /// Gives each link its new [`LinkSettings`].
     pub(crate) fn follow(&mut self) {
         for link in self.links.values() {
-            let before = link.link.wish();
+            let before = link.link.settings();
             let mut shown = self.shown(link);
             if let (Some(shown), Some(before)) = (&mut shown, &before.shown) {
                 // Only a new service is probed for: a change of addresses is announced at once.
-                let unchanged = Shown {
+                let unchanged = AnnouncedService {
                     probe: before.probe,
                     ..shown.clone()
                 } == *before;
                 shown.probe = unchanged && before.probe;
             }
-            link.link.set(Wish {
+            link.link.set(LinkSettings {
                 addresses: link_addresses(link),
                 shown,
                 host: self
@@ -40,7 +40,7 @@ impl Mdns {
     }
 
     /// The service that a link announces now.
-    fn shown(&self, link: &LinkState) -> Option<Shown> {
+    fn shown(&self, link: &LinkState) -> Option<AnnouncedService> {
         match (link.claim.as_ref(), &link.wanted) {
             (Some(claim), Some(publication))
                 if matches!(claim.state(), ClaimState::Held { .. }) =>
@@ -53,7 +53,7 @@ impl Mdns {
     }
 
     /// The node's own record.
-    fn published(&self, claim: &Claim, publication: &Publication) -> Shown {
+    fn published(&self, claim: &Claim, publication: &Publication) -> AnnouncedService {
         let name = host_label(&self.settings.name);
         let all: Vec<IpAddr> = publication.ips().collect();
         let (host, addresses) = match claim.state() {
@@ -72,7 +72,7 @@ impl Mdns {
             }
             _ => (name.into(), all),
         };
-        Shown {
+        AnnouncedService {
             service: self.settings.service.clone(),
             instance: name.into(),
             host,
@@ -84,7 +84,7 @@ impl Mdns {
     }
 
     /// A server that is not published, so that clients still find its address.
-    fn advertised(&self, link: &LinkState) -> Option<Shown> {
+    fn advertised(&self, link: &LinkState) -> Option<AnnouncedService> {
         let settings = &self.settings;
         if !settings.advertises || link.announced.is_empty() || faces_internet(&link.addresses) {
             return None;
@@ -95,7 +95,7 @@ impl Mdns {
             let text = vec![(ROLE_KEY.into(), settings.role.to_string().into())];
             (named_instance(&settings.name, &self.opaque), text)
         };
-        Some(Shown {
+        Some(AnnouncedService {
             service: settings.service.clone(),
             instance,
             host: self.opaque_host(),

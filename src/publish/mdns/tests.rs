@@ -5,9 +5,9 @@ use super::service::faces_internet;
 use super::*;
 use crate::model::PublicationState;
 use crate::net::InterfaceAddress;
-use crate::net::mdns::Shown;
+use crate::net::mdns::AnnouncedService;
 
-fn found(text: &[(&str, &str)], addresses: &[&str]) -> Found {
+fn found(text: &[(&str, &str)], addresses: &[&str]) -> FoundService {
     let text = text
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -16,7 +16,7 @@ fn found(text: &[(&str, &str)], addresses: &[&str]) -> Found {
         .iter()
         .map(|address| address.parse().unwrap())
         .collect();
-    Found {
+    FoundService {
         name: "x._hereabouts._udp.local.".to_owned(),
         addresses,
         text,
@@ -39,7 +39,7 @@ fn candidates_are_on_the_link_and_no_clients() {
         "[fe80::7%3]:24373",
         "[fe80::7%4]:24373",
     ];
-    let texts = |found: &Found| {
+    let texts = |found: &FoundService| {
         candidates(found, &link(), 3)
             .iter()
             .map(ToString::to_string)
@@ -155,8 +155,8 @@ fn at(seconds: u64) -> Now {
     }
 }
 
-fn receive(mdns: &mut Mdns, seconds: u64, what: What) {
-    mdns.heard(at(seconds), Heard { interface: 1, what });
+fn receive(mdns: &mut Mdns, seconds: u64, what: LinkEventKind) {
+    mdns.on_event(at(seconds), LinkEvent { interface: 1, what });
 }
 
 /// Takes the interfaces, and publishes the addresses of the first one there. Its link never runs,
@@ -186,9 +186,9 @@ fn update(mdns: &mut Mdns, seconds: u64, interfaces: &[Interface]) {
 fn holding(name: &str) -> Mdns {
     let (mut mdns, _) = Mdns::new(settings(name));
     update(&mut mdns, 0, &[interface(1, &["10.0.0.1"])]);
-    receive(&mut mdns, 1, What::Begun);
+    receive(&mut mdns, 1, LinkEventKind::Started);
     mdns.advance(at(3));
-    receive(&mut mdns, 4, What::Announced);
+    receive(&mut mdns, 4, LinkEventKind::Announced);
     assert_eq!(state(&mdns), PublicationState::Published);
     mdns
 }
@@ -197,8 +197,8 @@ fn state(mdns: &Mdns) -> PublicationState {
     mdns.publications()[0].state
 }
 
-fn shown(mdns: &Mdns) -> Option<Shown> {
-    mdns.links[&1].link.wish().shown
+fn shown(mdns: &Mdns) -> Option<AnnouncedService> {
+    mdns.links[&1].link.settings().shown
 }
 
 #[tokio::test]
@@ -248,18 +248,25 @@ async fn server_announces_only_addresses_for_the_link() {
 
 #[tokio::test]
 async fn failed_or_flooded_link_announces_nothing_before_a_new_query() {
-    let flooded = || What::Flooded {
+    let flooded = || LinkEventKind::Flooded {
         rest: Duration::from_secs(1),
         again: false,
     };
-    for what in [flooded(), What::Failed("share the port".to_owned())] {
+    for what in [
+        flooded(),
+        LinkEventKind::Failed("share the port".to_owned()),
+    ] {
         let mut mdns = holding("hub");
         receive(&mut mdns, 5, what);
         assert_eq!((shown(&mdns), mdns.deadline()), (None, None));
         mdns.advance(at(60));
         assert_eq!(shown(&mdns), None, "the query starts when the link works");
-        receive(&mut mdns, 61, What::Begun);
-        receive(&mut mdns, 62, What::Host(vec!["10.0.0.9".parse().unwrap()]));
+        receive(&mut mdns, 61, LinkEventKind::Started);
+        receive(
+            &mut mdns,
+            62,
+            LinkEventKind::Host(vec!["10.0.0.9".parse().unwrap()]),
+        );
         assert_eq!(state(&mdns), PublicationState::Conflict);
     }
 }
@@ -276,14 +283,14 @@ async fn name_is_queried_and_probed_again_after_sleep_and_on_another_network() {
         update(mdns, 10, &[interface(1, &["10.0.9.1", "10.0.9.2"])])
     }];
     for restart in restarted {
-        let round = mdns.links[&1].link.wish().round;
+        let round = mdns.links[&1].link.settings().round;
         restart(&mut mdns);
         assert_eq!(
             (shown(&mdns), state(&mdns)),
             (None, PublicationState::Asking)
         );
-        assert_ne!(mdns.links[&1].link.wish().round, round);
-        receive(&mut mdns, 11, What::Begun);
+        assert_ne!(mdns.links[&1].link.settings().round, round);
+        receive(&mut mdns, 11, LinkEventKind::Started);
         mdns.advance(at(13));
         assert!(shown(&mdns).unwrap().probe);
     }
@@ -294,16 +301,24 @@ async fn records_of_another_link_are_no_other_responder() {
     let (mut mdns, _) = Mdns::new(settings("hub"));
     let [eth1, eth2] = [interface(1, &["10.0.0.1"]), interface(2, &["10.0.0.2"])];
     update(&mut mdns, 0, &[eth1.clone(), eth2]);
-    receive(&mut mdns, 1, What::Begun);
-    receive(&mut mdns, 1, What::Host(vec!["10.0.0.2".parse().unwrap()]));
+    receive(&mut mdns, 1, LinkEventKind::Started);
+    receive(
+        &mut mdns,
+        1,
+        LinkEventKind::Host(vec!["10.0.0.2".parse().unwrap()]),
+    );
     mdns.advance(at(3));
     let first = shown(&mdns).unwrap();
     assert_eq!((&*first.host, first.probe), ("hub", false));
     // When the link is removed, other hosts remember its addresses for a while.
     update(&mut mdns, 4, &[eth1]);
     mdns.restart();
-    receive(&mut mdns, 5, What::Begun);
-    receive(&mut mdns, 5, What::Host(vec!["10.0.0.2".parse().unwrap()]));
+    receive(&mut mdns, 5, LinkEventKind::Started);
+    receive(
+        &mut mdns,
+        5,
+        LinkEventKind::Host(vec!["10.0.0.2".parse().unwrap()]),
+    );
     mdns.advance(at(7));
     assert_eq!(&*shown(&mdns).unwrap().host, "hub");
 }
@@ -314,10 +329,14 @@ async fn other_responder_is_checked_again_when_addresses_or_links_change() {
     let eth1 = interface(1, &["10.0.0.1", "10.0.0.3"]);
     update(&mut mdns, 0, std::slice::from_ref(&eth1));
     let beside = |mdns: &mut Mdns, seconds| {
-        receive(mdns, seconds, What::Begun);
-        receive(mdns, seconds, What::Host(vec!["10.0.0.3".parse().unwrap()]));
+        receive(mdns, seconds, LinkEventKind::Started);
+        receive(
+            mdns,
+            seconds,
+            LinkEventKind::Host(vec!["10.0.0.3".parse().unwrap()]),
+        );
         mdns.advance(at(seconds + 2));
-        receive(mdns, seconds + 3, What::Announced);
+        receive(mdns, seconds + 3, LinkEventKind::Announced);
         let view = mdns.publications().remove(0);
         assert_eq!(
             (view.state, &*view.name),
@@ -348,10 +367,14 @@ async fn service_under_another_host_name_is_reported() {
     let mut eth1 = interface(1, &["10.0.0.1", "10.0.0.3"]);
     eth1.addresses[1].deprecated = true;
     update(&mut mdns, 0, &[eth1]);
-    receive(&mut mdns, 1, What::Begun);
-    receive(&mut mdns, 1, What::Host(vec!["10.0.0.3".parse().unwrap()]));
+    receive(&mut mdns, 1, LinkEventKind::Started);
+    receive(
+        &mut mdns,
+        1,
+        LinkEventKind::Host(vec!["10.0.0.3".parse().unwrap()]),
+    );
     mdns.advance(at(3));
-    receive(&mut mdns, 4, What::Announced);
+    receive(&mut mdns, 4, LinkEventKind::Announced);
     let view = mdns.publications().remove(0);
     assert_eq!(view.name, format!("h-{}.local", mdns.opaque));
     assert!(

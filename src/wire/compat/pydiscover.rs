@@ -102,7 +102,7 @@ impl Channel {
     }
 
     /// Checks a query, which is decrypted in place: `Ok` if it must be answered.
-    pub fn judge(&self, query: &mut [u8], now: Timestamp) -> Result<(), Refusal> {
+    pub fn check(&self, query: &mut [u8], now: Timestamp) -> Result<(), Refusal> {
         let result = self.check_query(query, now);
         if let Err(refusal) = result {
             trace!(reason = refusal.as_str(), "a PyDiscover query is refused");

@@ -17,7 +17,7 @@ fn info() -> Labels {
 }
 
 fn judged(channel: &Channel, query: &[u8]) -> Result<(), Refusal> {
-    channel.judge(&mut query.to_vec(), NOW)
+    channel.check(&mut query.to_vec(), NOW)
 }
 
 #[test]
@@ -183,7 +183,7 @@ proptest! {
     fn decode_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), prefixed: bool, password: bool) {
         let channel = if password { secret() } else { plain() };
         let mut bytes = if prefixed { [b"fna349fn#OK#".as_slice(), &bytes].concat() } else { bytes };
-        let _ = channel.judge(&mut bytes.clone(), NOW);
+        let _ = channel.check(&mut bytes.clone(), NOW);
         let _ = channel.read(&mut bytes);
     }
 

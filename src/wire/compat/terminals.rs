@@ -73,7 +73,7 @@ pub enum Progress {
     /// A request.
     Request(Request),
     /// A line that is no request, or that does not end within [`MAX_LINE`] bytes.
-    Nonsense,
+    UnknownLine,
 }
 
 /// The first line of a connection, byte by byte; it holds at most [`MAX_LINE`] bytes.
@@ -100,13 +100,13 @@ impl Line {
                 return self.request();
             }
             let Some(place) = self.bytes.get_mut(self.length) else {
-                return Progress::Nonsense;
+                return Progress::UnknownLine;
             };
             *place = *byte;
             self.length += 1;
         }
         if self.length >= MAX_LINE {
-            Progress::Nonsense
+            Progress::UnknownLine
         } else {
             Progress::More
         }
@@ -125,7 +125,7 @@ impl Line {
         let request = known
             .into_iter()
             .find(|request| request.encode().strip_suffix(b"\n") == Some(line));
-        request.map_or(Progress::Nonsense, Progress::Request)
+        request.map_or(Progress::UnknownLine, Progress::Request)
     }
 }
 
@@ -205,13 +205,17 @@ mod tests {
             b"\xff\n",
             b"\0\n",
         ] {
-            assert_eq!(Line::default().feed(bytes), Progress::Nonsense, "{bytes:?}");
+            assert_eq!(
+                Line::default().feed(bytes),
+                Progress::UnknownLine,
+                "{bytes:?}"
+            );
         }
-        assert_eq!(Line::default().end(), Progress::Nonsense);
+        assert_eq!(Line::default().end(), Progress::UnknownLine);
         let mut line = Line::default();
         assert_eq!(line.feed(&[b'a'; MAX_LINE - 1]), Progress::More);
-        assert_eq!(line.feed(b"a"), Progress::Nonsense);
-        assert_eq!(line.feed(&[b'a'; 70_000]), Progress::Nonsense);
+        assert_eq!(line.feed(b"a"), Progress::UnknownLine);
+        assert_eq!(line.feed(&[b'a'; 70_000]), Progress::UnknownLine);
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(crate) fn sockets(config: &Config) -> SocketSettings {
 /// Binds the sockets of a running node. They receive multicast and broadcast on their ports as well, where these differ.
 pub(crate) fn bind_sockets(config: &Config) -> Result<Sockets, BindError> {
     let mut sockets = Sockets::bind(&self::sockets(config))?;
-    match sockets.hear_groups(&fanout(config)) {
+    match sockets.bind_group_ports(&fanout(config)) {
         // A node that is no server queries from its own port, and gets the answers there.
         Err(error) if !config.role.serves() => {
             tracing::warn!(
