@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use super::RunError;
 use super::core::{Core, CoreSettings};
-use super::event_loop::Node;
 use super::export::Export;
-use super::files;
+use super::files::held_and_pushed::Files;
 use super::log_limiter::LogLimiter;
+use super::parts::Node;
 use super::silence::Silence;
 use super::sleep::Sleep;
 use super::store::Store;
@@ -62,7 +62,7 @@ impl Node {
 
         let (handles, file_tasks) =
             transfer::start(settings::transfer(&config, &state, &identity, &key_ring)?);
-        let (files, push_events) = files::Files::new(handles);
+        let (files, push_events) = Files::new(handles);
         let keys: Vec<_> = key_ring.ids().collect();
         let own = settings::own(&config, epoch, sockets.port());
         let responder = Responder::new(

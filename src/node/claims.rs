@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::Node;
 use super::core::ClaimResult;
+use super::parts::Node;
 use crate::model::{Now, Protocol};
 use crate::registry::UnverifiedClaim;
 

@@ -4,14 +4,15 @@
 //! for the store ([`Change`]), for the servers ([`Reannounce`]), or in a task that queries the network.
 
 mod lookup;
-mod reply;
 mod status;
 
 use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use super::event_loop::Node;
+use super::parts::Node;
+use super::pending::{Change, Reannounce};
+use super::reply::{fail, finish};
 use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Item, Request, Response};
@@ -21,7 +22,6 @@ use crate::lookup::Requester;
 use crate::model::{NodeName, Now, Timestamp};
 use crate::settings;
 use crate::wire::v1::Want;
-pub(super) use reply::{fail, finish};
 
 /// How long `announce` waits for the servers.
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(3);
@@ -31,20 +31,6 @@ const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
 const WAITING: usize = 64;
 /// The error of requests that only a server can answer.
 const NO_REGISTRY: &str = "this node keeps no registry";
-
-/// A call that is answered when its change is durable.
-pub(super) struct Change {
-    pub(super) ticket: u64,
-    pub(super) item: Item,
-    pub(super) call: Call,
-}
-
-/// An `announce` that waits for the servers.
-pub(super) struct Reannounce {
-    pub(super) deadline: Duration,
-    since: Timestamp,
-    call: Call,
-}
 
 impl Node {
     /// Answers a call now, or keeps it until it can be answered.

@@ -3,38 +3,24 @@
 //! Each turn takes one input, hands it to the part that it belongs to, and then does everything that the core asks for.
 //! Nothing here may block: look-ups, sessions and disk accesses run elsewhere and send their results to the loop.
 
-use std::collections::VecDeque;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::control::{Change, Reannounce};
-use super::core::{Core, Datagram, Event, Output};
+use super::core::{Datagram, Event, Output};
 use super::export::Export;
-use super::files;
-use super::log_limiter::LogLimiter;
-use super::lookups::Resolution;
-use super::silence::Silence;
-use super::sleep::Sleep;
-use super::store::{Store, changed};
-use super::watchers::Watchers;
+use super::parts::{Node, Resolution};
+use super::store::changed;
 use super::{RunError, explain};
 use crate::api::control::{self, Call};
-use crate::compat::Compat;
-use crate::config::Config;
 use crate::discovery::{self, Method, To};
-use crate::model::{Now, Timestamp};
-use crate::net::mdns::LinkEvent;
-use crate::net::{Backoff, Interface, InterfaceSource, RecvBatch, Watch};
-use crate::publish::mdns::Mdns;
-use crate::remote::{self, SessionCounters};
-use crate::state_dir::{Lock, StateDir};
+use crate::model::Now;
+use crate::net::RecvBatch;
+use crate::remote::{self};
 use crate::transfer;
-use crate::transport::{Clock, Received, ReturnPath, Traffic};
+use crate::transport::{Received, ReturnPath};
 use crate::wire::v1::{Message, Refusal, Refused, Regarding};
 
 /// Batches of datagrams that are handled before timers, commands and kernel events have their turn.
@@ -45,47 +31,6 @@ const CALLS: usize = 64;
 const RESOLUTIONS: usize = 64;
 /// Receive errors in a row after which the sockets count as broken.
 const RECEIVE_ERRORS: u32 = 100;
-
-/// A node whose sockets are bound and whose registry is loaded.
-pub struct Node {
-    pub(super) core: Core,
-    pub(super) traffic: Traffic,
-    pub(super) clock: Clock,
-    pub(super) config: Config,
-    /// The configuration file.
-    pub(super) source: Option<PathBuf>,
-    pub(super) state: StateDir,
-    pub(super) started: Timestamp,
-    pub(super) interfaces: Vec<Interface>,
-    pub(super) interface_source: InterfaceSource,
-    /// For each configured server, why its last look-up failed.
-    pub(super) lookup_failures: Vec<Option<String>>,
-    pub(super) servers: Vec<String>,
-    pub(super) store: Option<Store>,
-    pub(super) changes: VecDeque<Change>,
-    pub(super) reannounces: Vec<Reannounce>,
-    pub(super) mdns: Mdns,
-    pub(super) mdns_events: Option<mpsc::Receiver<LinkEvent>>,
-    pub(super) compat: Compat,
-    pub(super) watchers: Watchers,
-    pub(super) session_counters: Arc<SessionCounters>,
-    pub(super) files: files::Files,
-    pub(super) file_tasks: Option<transfer::Tasks>,
-    pub(super) push_events: Option<mpsc::Receiver<files::PushEvent>>,
-    /// The address that a server accepts sessions at.
-    pub(super) tcp_address: Option<SocketAddr>,
-    pub(super) tcp: Option<TcpListener>,
-    pub(super) export: Option<Export>,
-    pub(super) watch: Option<Watch>,
-    pub(super) listener: Option<control::Listener>,
-    /// When joins that failed are tried again.
-    pub(super) rejoin_at: Option<Duration>,
-    pub(super) rejoin_wait: Backoff,
-    pub(super) silence: Silence,
-    pub(super) sleep: Sleep,
-    pub(super) log_limiter: LogLimiter,
-    pub(super) _lock: Lock,
-}
 
 impl Node {
     /// The addresses that are bound.

@@ -4,8 +4,8 @@ use crate::api::control::Call;
 use crate::api::request::{ErrorKind, IMPORT, ImportRecord};
 use crate::api::view::ImportedView;
 use crate::model::{Lease, Now, Protocol};
-use crate::node::Node;
-use crate::node::control::{fail, finish};
+use crate::node::parts::Node;
+use crate::node::reply::{fail, finish};
 use crate::registry::Imported;
 
 impl Node {

@@ -1,20 +1,11 @@
 //! Look-ups of the configured servers' names, and the servers that multicast DNS finds.
 
-use std::net::SocketAddr;
-
 use tokio::sync::mpsc;
 
-use super::event_loop::Node;
+use super::parts::{Node, Resolution};
 use crate::discovery::Method;
 use crate::net;
 use crate::net::mdns::LinkEvent;
-
-/// The result of a look-up of a configured server.
-pub(super) struct Resolution {
-    /// The index of the server.
-    pub(super) configured: usize,
-    pub(super) result: Result<Vec<SocketAddr>, String>,
-}
 
 impl Node {
     /// Begins to look up a configured server.

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use super::event_loop::Node;
+use super::parts::Node;
 use super::sleep::Pause;
 use crate::model::Now;
 use crate::net::{Family, Interface, Membership, RecvBatch, Report};

@@ -16,18 +16,24 @@ mod core;
 mod event_loop;
 mod explain;
 mod export;
+mod exporting;
 mod files;
 mod import;
 mod log_limiter;
 mod lookups;
 mod memberships;
+mod notify;
+mod parts;
+mod pending;
 mod publishing;
+mod reply;
 mod silence;
 #[cfg(test)]
 mod simulation;
 mod sleep;
 mod stop;
 mod store;
+mod storing;
 mod views;
 mod watchers;
 
@@ -37,7 +43,7 @@ use crate::settings::SettingsError;
 use crate::state_dir::StateError;
 
 pub use self::core::{Conflict, Core, CoreSettings, Datagram, Event, Output};
-pub use event_loop::Node;
+pub use parts::Node;
 
 /// Why a node can't run.
 #[derive(Debug, thiserror::Error)]

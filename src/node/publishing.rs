@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::event_loop::Node;
+use super::parts::Node;
 use crate::discovery::{Engine, OwnRecord, Server};
 use crate::model::{Address, Now};
 use crate::publish::{Change, CurrentState, Intent, Publication, Target};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::event_loop::Node;
-use super::lookups::Resolution;
+use super::parts::Node;
+use super::parts::Resolution;
 use super::store::{Store, changed};
 use crate::registry::Progress;
 

@@ -1,17 +1,11 @@
 //! Clients that watch the registry: each gets every change as it happens.
 
-use std::net::SocketAddr;
-
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::control::fail;
-use super::core::Event;
-use super::event_loop::Node;
-use super::views;
+use super::reply::fail;
 use crate::api::control::Call;
 use crate::api::request::ErrorKind;
-use crate::api::view::{ChangeKind, ChangeView, NodeView};
-use crate::model::NodeName;
+use crate::api::view::ChangeView;
 
 /// The limit of watchers at a time.
 const MAX_WATCHERS: usize = 256;
@@ -63,70 +57,13 @@ impl Watchers {
     }
 }
 
-impl Node {
-    /// Notifies watchers of an event of the core that is about the registry.
-    pub(super) fn notify_event(&mut self, event: &Event) {
-        if self.watchers.is_empty() {
-            return;
-        }
-        let (kind, name, source) = match event {
-            Event::Discovery(_) => return,
-            Event::Arrived { name, source } => (ChangeKind::Arrived, name, Some(*source)),
-            Event::Changed { name, source } => (ChangeKind::Changed, name, Some(*source)),
-            Event::UnverifiedClaim {
-                name,
-                source,
-                arrived: true,
-                ..
-            } => (ChangeKind::Arrived, name, Some(*source)),
-            Event::UnverifiedClaim {
-                name,
-                source,
-                arrived: false,
-                ..
-            } => (ChangeKind::Changed, name, Some(*source)),
-            Event::Departed { name } => (ChangeKind::Left, name, None),
-            Event::Expired { name } => (ChangeKind::Expired, name, None),
-            Event::NameConflict(conflict) => {
-                (ChangeKind::Conflict, &conflict.name, Some(conflict.source))
-            }
-            Event::Cloned { name, source, .. } => (ChangeKind::Cloned, name, Some(*source)),
-        };
-        let now = self.clock.now();
-        let node = self
-            .core
-            .table()
-            .and_then(|table| table.by_name(name))
-            .map(|node| views::node(&node, now));
-        self.notify(kind, name.clone(), source, node);
-    }
-
-    /// Notifies watchers of a change.
-    pub(super) fn notify(
-        &mut self,
-        change: ChangeKind,
-        name: NodeName,
-        source: Option<SocketAddr>,
-        node: Option<NodeView>,
-    ) {
-        let time = self.clock.now().wall;
-        self.watchers.notify(&ChangeView {
-            time,
-            change,
-            name,
-            source,
-            node,
-            missed: 0,
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::api::request::{Item, Request, Response};
+    use crate::api::view::ChangeKind;
     use crate::model::Timestamp;
 
     fn change(time: u64) -> ChangeView {

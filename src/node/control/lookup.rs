@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::reply::{fail, finish, send};
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, PAGE, Request, Response};
 use crate::api::view::NodeView;
 use crate::model::{NodeName, Now};
-use crate::node::files::Held;
+use crate::node::files::held::Held;
+use crate::node::reply::{fail, finish, send};
 use crate::node::views;
 use crate::registry::{Filter, NodeRef, Table};
 

@@ -8,7 +8,7 @@ use crate::api::view::{
 };
 use crate::model::{Now, State};
 use crate::net::{self, InterfaceSource};
-use crate::node::Node;
+use crate::node::parts::Node;
 use crate::node::views;
 use crate::publish::Target;
 use crate::registry::Filter;

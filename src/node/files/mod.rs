@@ -2,56 +2,26 @@
 //!
 //! The files themselves are read and written on the thread of the sessions ([`crate::transfer`]).
 
-mod held;
-mod push;
+pub(super) mod held;
+pub(super) mod held_and_pushed;
+pub(super) mod push;
 mod terminals;
 
 use std::net::SocketAddr;
 
-use tokio::sync::mpsc;
+use push::PushEvent;
 
-pub(super) use held::Held;
-pub(super) use push::{PushEvent, Pushes};
-
-use super::Node;
-use super::control::fail;
+use super::parts::Node;
+use super::reply::fail;
 use super::views;
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Request};
 use crate::api::view::{AcceptView, ChangeKind, OfferView};
 use crate::model::NodeId;
 use crate::transfer::puller::Command;
-use crate::transfer::{FileEvent, Handles, offers, publish_servers};
+use crate::transfer::{FileEvent, offers, publish_servers};
 use crate::wire::session::Report;
 use crate::wire::v1::Notice;
-
-/// The files' part of a node: its ends of the transfer's queues, the files that other nodes hold, and its pushes.
-pub(super) struct Files {
-    pub(super) transfer: Handles,
-    pub(super) held: Held,
-    pub(super) pushes: Pushes,
-    /// The results of the tasks that run for pushes.
-    push_events: mpsc::Sender<PushEvent>,
-}
-
-/// The limit of push events that wait: two for each push that may run.
-const PUSH_EVENTS: usize = 64;
-
-impl Files {
-    /// Starts with nothing held or pushed; the receiver gets the results of the tasks that run for pushes.
-    pub(super) fn new(transfer: Handles) -> (Self, mpsc::Receiver<PushEvent>) {
-        let (push_events, events) = mpsc::channel(PUSH_EVENTS);
-        (
-            Self {
-                transfer,
-                held: Held::default(),
-                pushes: Pushes::default(),
-                push_events,
-            },
-            events,
-        )
-    }
-}
 
 impl Node {
     /// Hands a notice to the puller. If its queue is full, the next regular visit pulls the file.

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-use super::super::Held;
+use super::super::held::Held;
 use super::super::terminals::{self, Terminal};
 use super::{Push, PushEvent, Refreshed, Waiting};
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Request};
 use crate::api::view::Progress;
 use crate::model::{NodeName, Protocol, State};
-use crate::node::Node;
-use crate::node::control::fail;
+use crate::node::parts::Node;
+use crate::node::reply::fail;
 use crate::registry::{Filter, NodeRef, Table};
 use crate::settings;
 use crate::transfer::offers::{Generation, Refresh};

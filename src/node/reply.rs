@@ -6,7 +6,7 @@ use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Response};
 
 /// Sends all items, and the end.
-pub(in crate::node) fn finish(call: &Call, items: impl IntoIterator<Item = Response>) {
+pub(super) fn finish(call: &Call, items: impl IntoIterator<Item = Response>) {
     send(call, items, None);
 }
 
@@ -20,7 +20,7 @@ pub(super) fn send(call: &Call, items: impl IntoIterator<Item = Response>, next:
 }
 
 /// Sends an error.
-pub(in crate::node) fn fail(call: &Call, kind: ErrorKind, message: impl Into<String>) {
+pub(super) fn fail(call: &Call, kind: ErrorKind, message: impl Into<String>) {
     let message = message.into();
     tracing::debug!(?kind, error = message, "request failed");
     // The client may have closed its connection: then no answer is needed.
