@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::document::{escape, line_of};
 use super::load::Loaded;
+use super::place::{escape, line_of};
 
 impl Loaded {
     /// Every setting as YAML, each with the origin of its value in a comment. The

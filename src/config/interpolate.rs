@@ -16,7 +16,7 @@ pub(super) enum ExpandError {
         "{name:?} is not the name of an environment variable: write \"$${{\" for a literal \"${{\""
     )]
     Name { name: String },
-    #[error("the configuration is longer than {limit} bytes with its environment variables: shorten their values", limit = super::MAX_BYTES)]
+    #[error("the configuration is longer than {limit} bytes with its environment variables: shorten their values", limit = super::place::MAX_BYTES)]
     TooLong,
 }
 

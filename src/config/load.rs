@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::document::{self, Document, MAX_BYTES, line_of};
+use super::document::{self, Document};
 use super::environment::Environment;
 use super::host::{add_host_defaults, unknown_owners};
+use super::place::{self, MAX_BYTES, line_of};
 use super::report::{Problem, Report};
 use super::validate::{coerce, validate};
 use super::{Config, rules};
@@ -258,7 +259,7 @@ fn remove(value: &mut Value, pointer: &str) {
     if let Some(Value::Object(map)) = value.pointer_mut(parent) {
         // An alternative that lacks one of its settings would be an error of its own.
         let is_alternative = map.contains_key("type");
-        map.remove(&document::unescape(key));
+        map.remove(&place::unescape(key));
         if is_alternative {
             remove(value, parent);
         }
@@ -270,7 +271,7 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
     path.iter()
         .fold(String::new(), |pointer, segment| match segment {
             Segment::Seq { index } => format!("{pointer}/{index}"),
-            Segment::Map { key } => format!("{pointer}/{}", document::escape(key)),
+            Segment::Map { key } => format!("{pointer}/{}", place::escape(key)),
             Segment::Enum { .. } | Segment::Unknown => pointer,
         })
 }

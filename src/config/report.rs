@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use super::document::{line_of, unescape};
+use super::place::{line_of, unescape};
 
 /// How many problems of one file are rendered: more usually have one cause.
 const MAX_SHOWN: usize = 100;

@@ -9,15 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Digest;
+use super::replacement::Replacement;
 use super::webhook::{Webhook, WebhookError};
-use crate::model::{NodeName, Timestamp};
 
 /// How much output of a command goes to the log, in bytes; the rest is read and dropped.
 const MAX_OUTPUT: usize = 16 * 1024;
@@ -38,24 +36,6 @@ pub enum After {
     Signal { pid_file: PathBuf, signal: Signal },
     /// Posts JSON to a URL.
     Webhook(Webhook),
-}
-
-/// The file that replaced an earlier one. A webhook posts this as JSON.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Replacement<'t> {
-    /// The name on the channel.
-    pub name: &'t str,
-    /// 0 for a file of an old base, which knows no generations.
-    pub generation: u64,
-    /// In bytes.
-    pub size: u64,
-    #[serde(serialize_with = "super::hex::serialize")]
-    pub digest: Digest,
-    /// The node that pulled the file.
-    pub node: &'t NodeName,
-    pub path: &'t Path,
-    /// When the file was replaced.
-    pub time: Timestamp,
 }
 
 /// Why an action failed. The file is in its place all the same.

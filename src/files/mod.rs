@@ -23,6 +23,7 @@ mod flusher;
 pub mod incoming;
 pub mod ledger;
 pub mod offer;
+pub mod replacement;
 pub mod target;
 #[cfg(test)]
 mod tests;

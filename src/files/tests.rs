@@ -5,9 +5,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::after::{After, AfterError, Replacement};
+use super::after::{After, AfterError};
 use super::ledger::{self, Entry, Ledger};
 use super::offer::{OfferError, Snapshot};
+use super::replacement::Replacement;
 use super::target::{Target, TargetError};
 use super::*;
 use crate::model::{NodeId, NodeName, Timestamp};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::after::Replacement;
+use super::replacement::Replacement;
 use crate::model::HttpUrl;
 use crate::net::{HttpClient, HttpError};
 

@@ -5,26 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use tracing::debug;
 
+use super::fanout_settings::FanoutSettings;
 use super::targets::{self, FanoutMethod, Target};
 use super::{Family, Interface, Socket, Sockets, kernel_groups};
 use crate::model::InterfaceName;
-
-/// The groups and ports of messages to all nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FanoutSettings {
-    /// The IPv4 group.
-    pub ipv4_group: Ipv4Addr,
-    /// The IPv6 group, of link-local scope (RFC 4291 §2.7).
-    pub ipv6_group: Ipv6Addr,
-    /// The port of both groups.
-    pub port: u16,
-    /// The port of broadcasts.
-    pub broadcast_port: u16,
-}
 
 /// A change of a membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,15 +259,19 @@ impl InterfaceStatus {
     }
 }
 
-impl FanoutSettings {
-    /// The group of a family.
-    pub fn group(&self, family: Family) -> IpAddr {
-        match family {
-            Family::Ipv4 => self.ipv4_group.into(),
-            Family::Ipv6 => self.ipv6_group.into(),
+fn join_error(error: &io::Error, family: Family) -> String {
+    match (error.raw_os_error(), family) {
+        (Some(libc::ENOBUFS), Family::Ipv4) => {
+            format!("{error}: raise net.ipv4.igmp_max_memberships, or exclude interfaces")
         }
+        (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
+            format!("{error}: raise net.core.optmem_max, or exclude interfaces")
+        }
+        _ => error.to_string(),
     }
+}
 
+impl FanoutSettings {
     /// Joins or leaves one group, if that is needed.
     fn want(
         &self,
@@ -343,18 +335,6 @@ impl FanoutSettings {
 
     fn leave(&self, sockets: &Sockets, family: Family, index: u32) -> io::Result<()> {
         sockets.leave(self.group(family), index)
-    }
-}
-
-fn join_error(error: &io::Error, family: Family) -> String {
-    match (error.raw_os_error(), family) {
-        (Some(libc::ENOBUFS), Family::Ipv4) => {
-            format!("{error}: raise net.ipv4.igmp_max_memberships, or exclude interfaces")
-        }
-        (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
-            format!("{error}: raise net.core.optmem_max, or exclude interfaces")
-        }
-        _ => error.to_string(),
     }
 }
 

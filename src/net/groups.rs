@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{BindError, Family, FanoutSettings, Socket};
@@ -108,17 +108,4 @@ impl Groups {
         // A panic between two changes leaves a consistent map.
         self.ipv6.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether only sockets such as these keep a port from being bound: no socket holds it for this
-/// host's own addresses.
-pub(super) fn only_groups_hold(wanted: SocketAddr) -> bool {
-    // A socket that does not share conflicts with one that is bound to every address, and with no
-    // group.
-    let loopback: IpAddr = if wanted.is_ipv4() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        Ipv6Addr::LOCALHOST.into()
-    };
-    std::net::UdpSocket::bind((loopback, wanted.port())).is_ok()
 }

@@ -21,7 +21,9 @@
 
 mod backoff;
 mod batch;
+mod family;
 mod fanout;
+mod fanout_settings;
 mod groups;
 mod holder;
 mod http;
@@ -43,16 +45,16 @@ mod watch;
 
 pub use backoff::Backoff;
 pub use batch::{Arrival, DATAGRAM_MAX, Flushed, Full, RecvBatch, SendBatch, Source};
-pub use fanout::{
-    FamilyStatus, Fanout, FanoutSettings, GroupStatus, InterfaceStatus, Membership, Report,
-};
+pub use family::Family;
+pub use fanout::{FamilyStatus, Fanout, GroupStatus, InterfaceStatus, Membership, Report};
+pub use fanout_settings::FanoutSettings;
 pub use holder::Holder;
 pub use http::{Answer, CaError, HttpClient, HttpError};
 pub use interface::{Interface, InterfaceAddress};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Decision, Policy, Rule};
 pub use resolve::{ResolveError, resolve};
-pub use socket::{BindError, Family, Socket};
+pub use socket::{BindError, Socket};
 pub use sockets::{SocketSettings, Sockets};
 pub use sys::configure_name_lookup;
 pub use targets::{FanoutMethod, Target, broadcast_targets};

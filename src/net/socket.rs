@@ -1,7 +1,7 @@
 //! One bound UDP socket: its options, receiving in batches, and sending in batches.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use tokio::net::UdpSocket;
 use tracing::{debug, trace};
 
 use super::batch::{Flushed, RecvBatch, SendBatch};
-use super::groups;
 use super::holder::{Holder, udp_port_holder};
 use super::sys;
 
@@ -24,28 +23,6 @@ const SEND_LIMIT: Duration = Duration::from_millis(20);
 
 /// How many errors of earlier datagrams a receive skips before it waits again.
 const MAX_STALE_ERRORS: usize = 32;
-
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    Ipv4,
-    Ipv6,
-}
-
-impl Family {
-    pub fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
-    }
-}
-
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Ipv4 => "IPv4",
-            Self::Ipv6 => "IPv6",
-        })
-    }
-}
 
 /// Why no socket could be bound.
 #[derive(Debug, thiserror::Error)]
@@ -141,9 +118,7 @@ impl Socket {
     /// Must be called within a tokio runtime.
     pub fn bind(address: SocketAddr, ttl: u8) -> Result<Self, BindError> {
         let opened = Self::open(address, ttl, false).or_else(|error| match error.kind() {
-            io::ErrorKind::AddrInUse
-                if address.port() != 0 && groups::only_groups_hold(address) =>
-            {
+            io::ErrorKind::AddrInUse if address.port() != 0 && only_groups_hold(address) => {
                 Self::open(address, ttl, true)
             }
             _ => Err(error),
@@ -329,4 +304,17 @@ fn is_stale(error: &io::Error) -> bool {
 
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
+}
+
+/// Whether only sockets of groups keep a port from being bound: no socket holds it for this
+/// host's own addresses.
+fn only_groups_hold(wanted: SocketAddr) -> bool {
+    // A socket that does not share conflicts with one that is bound to every address, and with no
+    // group.
+    let loopback: IpAddr = if wanted.is_ipv4() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv6Addr::LOCALHOST.into()
+    };
+    std::net::UdpSocket::bind((loopback, wanted.port())).is_ok()
 }

@@ -7,8 +7,9 @@ use std::task::Poll;
 
 use super::FanoutSettings;
 use super::batch::{Flushed, RecvBatch, SendBatch};
+use super::family::Family;
 use super::groups::Groups;
-use super::socket::{BindError, Family, Socket};
+use super::socket::{BindError, Socket};
 
 /// How often a port that is free in both families is searched, if any port will do.
 const PORT_TRIES: usize = 8;

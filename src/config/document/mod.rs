@@ -17,10 +17,8 @@ use self::node::Node;
 use self::yaml::{floor, is_blank, offset, options, syntax_problem};
 use super::environment::Environment;
 use super::interpolate::expand;
+use super::place::{MAX_BYTES, escape, line_of};
 use super::report::Problem;
-
-/// How many bytes a file may have. A configuration has a few thousand.
-pub const MAX_BYTES: usize = 1 << 20;
 
 /// The place of a setting, in bytes of the text.
 #[derive(Debug, Clone)]
@@ -211,23 +209,4 @@ impl Walk<'_> {
             .map_or(end, |at| start + at);
         start..start + self.text[start..line].trim_end().len()
     }
-}
-
-/// The number of the line that holds a byte; the first line is 1.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
-}
-
-/// Escapes a key as a part of a JSON pointer (RFC 6901 §3).
-pub(super) fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
-/// The key of an escaped part of a JSON pointer.
-pub(super) fn unescape(part: &str) -> String {
-    part.replace("~1", "/").replace("~0", "~")
 }

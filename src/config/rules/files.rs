@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{DAY, Violation, error, seconds, warning};
-use crate::config::document::escape;
+use crate::config::place::escape;
 use crate::config::{AfterAction, Config, OfferName};
 use crate::model::{HttpUrl, Role};
 

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::SCHEMA;
 use super::node::{branches, deref, required, wanted_types};
-use crate::config::document::{Place, escape};
+use crate::config::document::Place;
+use crate::config::place::escape;
 
 /// Coerces the values of a document to the types of their settings.
 ///

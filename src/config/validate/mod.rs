@@ -27,7 +27,8 @@ use self::messages::{kind, nearest, not_one_of, quoted, suggestion, type_message
 use self::node::{
     branches, constants, deref, is_of_type, matching_branch, required, type_tag, wanted_types,
 };
-use super::document::{Document, escape};
+use super::document::Document;
+use super::place::escape;
 use super::report::{Problem, path_of};
 use super::schema;
 

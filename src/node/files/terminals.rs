@@ -2,9 +2,6 @@
 
 use std::net::SocketAddr;
 
-use tokio::sync::mpsc;
-
-use super::PushEvent;
 use crate::compat::Caller;
 use crate::model::{NodeId, NodeName};
 use crate::registry::NodeRef;
@@ -33,36 +30,30 @@ pub(in crate::node) struct Called {
 }
 
 /// Calls all terminals by one broadcast, as the old base did, or only these.
-pub(super) fn call(
+pub(super) async fn call(
     caller: Caller,
     name: Box<str>,
     terminals: Vec<Terminal>,
     all: bool,
-    events: mpsc::Sender<PushEvent>,
-) {
-    tokio::spawn(async move {
-        let mut called = Vec::with_capacity(terminals.len());
-        let broadcast = if all {
-            Some(caller.call_all().await)
-        } else {
-            None
+) -> Called {
+    let mut called = Vec::with_capacity(terminals.len());
+    let broadcast = if all {
+        Some(caller.call_all().await)
+    } else {
+        None
+    };
+    if let Some(Err(error)) = &broadcast {
+        tracing::warn!(file = %name, "the terminals could not be called: {error}");
+    }
+    for terminal in terminals {
+        let outcome = match &broadcast {
+            Some(outcome) => outcome.clone(),
+            None => caller.call(terminal.address).await,
         };
-        if let Some(Err(error)) = &broadcast {
-            tracing::warn!(file = %name, "the terminals could not be called: {error}");
-        }
-        for terminal in terminals {
-            let outcome = match &broadcast {
-                Some(outcome) => outcome.clone(),
-                None => caller.call(terminal.address).await,
-            };
-            called.push((terminal.id, outcome));
-        }
-        // The receiver is closed only when the node stops.
-        let _ = events
-            .send(PushEvent::Called(Called {
-                name,
-                terminals: called,
-            }))
-            .await;
-    });
+        called.push((terminal.id, outcome));
+    }
+    Called {
+        name,
+        terminals: called,
+    }
 }

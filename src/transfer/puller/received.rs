@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{State, action_failed, now};
-use crate::files::after::Replacement;
 use crate::files::incoming::Incoming;
+use crate::files::replacement::Replacement;
 
 /// A file of a legacy protocol, whose sender is unverified.
 #[derive(Debug)]

@@ -51,7 +51,7 @@ use tracing::debug;
 
 use self::answer::read_answer;
 pub(in crate::wire) use self::notice::{is_offer_name, read_notice};
-pub(in crate::wire) use self::parts::{encode_ip, encode_labels, read_ip, read_labels};
+pub(in crate::wire) use self::parts::{encode_ip, encode_labels, read_ip, read_labels, read_name};
 use self::query::{Padded, read_query};
 use self::refused::read_refused;
 use self::registering::{read_registered, read_renewal, read_signed_record};

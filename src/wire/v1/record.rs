@@ -7,11 +7,11 @@ use tracing::debug;
 use super::cbor::Reader;
 use super::codec::{
     Encoded, Written, encode_ip, encode_labels, encode_to, encoded_len, is_offer_name, read_ip,
-    read_labels,
+    read_labels, read_name,
 };
 use super::error::{DecodeError, EncodeError, Fault};
 use super::message::{Notice, SignedRecord};
-use crate::model::{Address, InterfaceName, Lease, NodeId, NodeName, Origin, Record, Role};
+use crate::model::{Address, InterfaceName, Lease, NodeId, Origin, Record, Role};
 use crate::wire::KeyId;
 use crate::wire::identity::{self, Identity, IdentityError};
 
@@ -273,18 +273,6 @@ pub(in crate::wire) fn read_addresses(
         });
     }
     Ok(addresses)
-}
-
-/// A node name in its one form: lower case, no final dot.
-pub(in crate::wire) fn read_name(
-    r: &mut Reader<'_>,
-    field: &'static str,
-) -> Result<NodeName, DecodeError> {
-    let text = r.text(NodeName::MAX, field)?;
-    match NodeName::parse(text) {
-        Ok(name) if name.as_str() == text => Ok(name),
-        _ => Err(Fault::Text.at(field)),
-    }
 }
 
 impl Notice {

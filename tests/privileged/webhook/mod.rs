@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use hereabouts::files::after::{After, AfterError, Replacement};
+use hereabouts::files::after::{After, AfterError};
+use hereabouts::files::replacement::Replacement;
 use hereabouts::files::webhook::{Webhook, WebhookError};
 use hereabouts::model::{NodeName, Timestamp};
 use hereabouts::net::HttpClient;

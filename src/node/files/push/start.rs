@@ -133,7 +133,11 @@ impl Node {
             && (all || !terminals.is_empty())
         {
             let events = self.files.push_events.clone();
-            terminals::call(caller, push.name.clone(), terminals, all, events);
+            let called = terminals::call(caller, push.name.clone(), terminals, all);
+            tokio::spawn(async move {
+                // The receiver is closed only when the node stops.
+                let _ = events.send(PushEvent::Called(called.await)).await;
+            });
         }
         self.files.pushes.running.push(push);
         self.files.pushes.advance(now);

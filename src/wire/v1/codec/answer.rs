@@ -3,14 +3,13 @@
 use minicbor::Encoder;
 use minicbor::encode::Write;
 
-use super::parts::{encode_labels, encode_socket, read_labels, read_socket, refuse};
+use super::parts::{encode_labels, encode_socket, read_labels, read_name, read_socket, refuse};
 use super::registering::read_signed_record;
 use super::{Encoded, Written};
 use crate::model::{Labels, NodeId, NodeName, Protocol, State, Timestamp};
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::error::{DecodeError, Fault};
 use crate::wire::v1::message::{Answer, Sighting, SignedRecord, Subject};
-use crate::wire::v1::record::read_name;
 
 impl Encoded for Answer {
     fn encode<W: Write>(&self, e: &mut Encoder<W>) -> Written<W> {

@@ -7,7 +7,7 @@ use minicbor::Encoder;
 use minicbor::encode::Write;
 
 use super::Written;
-use crate::model::Labels;
+use crate::model::{Labels, NodeName};
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::error::{DecodeError, Fault};
 
@@ -94,4 +94,16 @@ pub(in crate::wire) fn read_labels(
 /// Whole milliseconds; the greatest number if there are more.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A node name in its one form: lower case, no final dot.
+pub(in crate::wire) fn read_name(
+    r: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<NodeName, DecodeError> {
+    let text = r.text(NodeName::MAX, field)?;
+    match NodeName::parse(text) {
+        Ok(name) if name.as_str() == text => Ok(name),
+        _ => Err(Fault::Text.at(field)),
+    }
 }

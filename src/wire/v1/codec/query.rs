@@ -5,13 +5,12 @@ use std::time::Duration;
 use minicbor::Encoder;
 use minicbor::encode::Write;
 
-use super::parts::{encode_ip, millis, read_ip};
+use super::parts::{encode_ip, millis, read_ip, read_name};
 use super::{Encoded, MAX_WINDOW, QUERY_PAYLOAD, Written, encoded_len};
 use crate::model::Timestamp;
 use crate::wire::v1::cbor::Reader;
 use crate::wire::v1::error::{DecodeError, Fault};
 use crate::wire::v1::message::{Query, Want};
-use crate::wire::v1::record::read_name;
 
 /// A query with its padding.
 pub(super) struct Padded<'a>(pub(super) &'a Query);
