@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::requester::Requester;
+use super::port::Requester;
 use crate::model::{Method, Now, Record, Timestamp};
 use crate::net::{self, RecvBatch};
 use crate::publish::mdns::next_candidates;

@@ -5,6 +5,7 @@
 
 mod exchange;
 mod found;
+mod port;
 mod requester;
 
 use crate::model::Method;
@@ -12,7 +13,7 @@ use crate::net::{FanoutSettings, Policy};
 use crate::wire::keyring::KeyRing;
 
 pub(crate) use exchange::{BROWSE_AFTER, KNOWN_ELSEWHERE};
-pub(crate) use requester::Requester;
+pub(crate) use port::Requester;
 
 /// The channel, the interfaces and the methods of a query.
 pub(crate) struct Settings {

@@ -3,19 +3,16 @@
 //! Each kind of query decides by [`Outcome`] whether to wait for more answers; [`super::exchange`] sends and receives.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::Settings;
 use super::exchange::Outcome;
 use super::found::{FoundNode, found_node, found_view, unverified_node};
+use super::port::Requester;
 use crate::api::view::FoundView;
-use crate::model::{Method, Scope, State};
-use crate::net::{BindError, Interface, SocketSettings, Sockets, Watch};
-use crate::publish::mdns::Browser;
+use crate::model::{Scope, State};
 use crate::session::Peer;
-use crate::transport::{Clock, Counters, Traffic};
 use crate::wire::v1::{Answer, Message, Subject, Want};
 
 /// The limit of servers that are tried for a session.
@@ -23,56 +20,7 @@ const MAX_SERVERS: usize = 8;
 /// The limit of nodes that one query lists; further answers are ignored.
 const MAX_NODES: usize = 4096;
 
-/// Queries the network from a port of its own.
-pub(crate) struct Requester {
-    pub(crate) traffic: Traffic,
-    pub(crate) clock: Clock,
-    pub(crate) counters: Counters,
-    /// The configured servers as `host:port`.
-    pub(crate) servers: Vec<String>,
-    pub(super) methods: Vec<Method>,
-    interfaces: Vec<Interface>,
-    mdns_service: Box<str>,
-    /// Servers whose clock differs from ours: theirs minus ours, in ms. The number of clock corrections limits it.
-    pub(super) clocks: Vec<(SocketAddr, i64)>,
-}
-
 impl Requester {
-    /// Binds a port of its own and reads the interfaces.
-    ///
-    /// Must be called within a tokio runtime.
-    pub(crate) async fn open(settings: Settings) -> Result<Self, BindError> {
-        let Settings {
-            key_ring,
-            ttl,
-            fanout,
-            policy,
-            methods,
-            servers,
-            mdns_service,
-        } = settings;
-        let address = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let sockets = Sockets::bind(&SocketSettings {
-            address,
-            port: 0,
-            ttl,
-        })?;
-        let mut traffic = Traffic::new(sockets, fanout, policy, key_ring);
-        let interfaces = Watch::new().next().await;
-        traffic.reconcile(&interfaces);
-        let interfaces = traffic.policy.used(&interfaces);
-        Ok(Self {
-            traffic,
-            clock: Clock::new(),
-            methods,
-            servers,
-            interfaces,
-            counters: Counters::default(),
-            mdns_service,
-            clocks: Vec::new(),
-        })
-    }
-
     /// Queries for servers: those that answer first, and all that answer immediately after them.
     pub(crate) async fn servers(mut self, limit: Duration) -> Vec<Peer> {
         let mut found: Vec<Peer> = Vec::new();
@@ -200,11 +148,6 @@ impl Requester {
         })
         .await;
         best.0.map(|(found, _)| found)
-    }
-
-    /// Begins to browse by multicast DNS on the interfaces in use.
-    pub(crate) fn browser(&self) -> Browser {
-        Browser::start(&self.mdns_service, &self.interfaces)
     }
 }
 

@@ -233,3 +233,190 @@ fn every_room_stands_in_the_library_and_on_the_page_of_the_architecture() {
         );
     }
 }
+
+/// The source files by the path of their module, `a::b` for `src/a/b.rs` and `src/a/b/mod.rs`.
+type Modules = BTreeMap<Vec<String>, String>;
+
+fn modules() -> Modules {
+    let path = |file: &str| {
+        let mut parts: Vec<_> = file
+            .trim_end_matches(".rs")
+            .split('/')
+            .map(str::to_owned)
+            .collect();
+        if parts.last().is_some_and(|last| last == "mod") {
+            parts.pop();
+        }
+        parts
+    };
+    let files = program()
+        .into_iter()
+        .filter(|(file, _)| file != "lib.rs" && file != "main.rs");
+    files.map(|(file, code)| (path(&file), code)).collect()
+}
+
+/// The `use` declarations of a piece of code without spaces and braces, each with whether it is a re-export.
+fn declarations(code: &str) -> Vec<(bool, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut before = "";
+    for (index, part) in code.split("use ").enumerate() {
+        if index > 0
+            && let Some((tree, _)) = part.split_once(';')
+        {
+            let line = before.rsplit('\n').next().unwrap_or_default().trim();
+            let is_export = line.starts_with("pub");
+            if line.is_empty() || is_export {
+                let tree = tree
+                    .lines()
+                    .map(|line| line.split(" as ").next().unwrap_or_default().trim());
+                let tree: String = tree.collect::<String>().replace(' ', "");
+                for path in expanded(&tree) {
+                    found.push((is_export, path.split("::").map(str::to_owned).collect()));
+                }
+            }
+        }
+        before = part;
+    }
+    found
+}
+
+/// `a::{b,c::{d,e}}` as its paths.
+fn expanded(tree: &str) -> Vec<String> {
+    let Some(open) = tree.find('{') else {
+        return vec![tree.to_owned()];
+    };
+    let inner = tree[open + 1..]
+        .strip_suffix('}')
+        .unwrap_or(&tree[open + 1..]);
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for letter in inner.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(letter);
+    }
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts
+        .flat_map(|part| expanded(&format!("{}{part}", &tree[..open])))
+        .collect()
+}
+
+/// The module in which a path of a module ends, and the name in it.
+fn place(
+    modules: &Modules,
+    from: &[String],
+    path: &[String],
+) -> Option<(Vec<String>, Option<String>)> {
+    let mut module = match path.first()?.as_str() {
+        "crate" => Vec::new(),
+        "self" => from.to_vec(),
+        "super" => {
+            from[..from.len() - path.iter().take_while(|part| *part == "super").count()].to_vec()
+        }
+        _ => from.to_vec(),
+    };
+    let rest = path
+        .iter()
+        .skip_while(|part| ["crate", "self", "super"].contains(&part.as_str()));
+    let mut rest = rest.peekable();
+    while let Some(part) = rest.peek() {
+        let next: Vec<_> = module.iter().cloned().chain([(*part).clone()]).collect();
+        if !modules.contains_key(&next) {
+            break;
+        }
+        module = next;
+        rest.next();
+    }
+    let is_own = !["crate", "self", "super"].contains(&path.first()?.as_str()) && module == from;
+    (!is_own).then(|| (module, rest.next().cloned()))
+}
+
+#[test]
+fn files_import_each_other_in_no_circle_larger_than_a_module_and_its_children() {
+    let modules = modules();
+    let mut exports = BTreeMap::new();
+    for (module, code) in &modules {
+        for (_, path) in declarations(code)
+            .into_iter()
+            .filter(|(is_export, _)| *is_export)
+        {
+            if let Some((target, Some(name))) = place(&modules, module, &path) {
+                exports.insert((module.clone(), name), target);
+            }
+        }
+    }
+    let mut edges: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for (module, code) in &modules {
+        let targets = edges.entry(module).or_default();
+        for (_, path) in declarations(code)
+            .into_iter()
+            .filter(|(is_export, _)| !is_export)
+        {
+            let Some((mut target, name)) = place(&modules, module, &path) else {
+                continue;
+            };
+            // A name that is re-exported is of the module that defines it.
+            for _ in 0..4 {
+                let key = name.clone().map(|name| (target.clone(), name));
+                match key.and_then(|key| exports.get(&key)) {
+                    Some(origin) => target = origin.clone(),
+                    None => break,
+                }
+            }
+            if target != *module && modules.contains_key(&target) {
+                targets.insert(target);
+            }
+        }
+    }
+    let arrows: usize = edges.values().map(BTreeSet::len).sum();
+    assert!(arrows > 500, "only {arrows} imports were read");
+    let reached = |from: &Vec<String>| {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![from.clone()];
+        while let Some(module) = open.pop() {
+            for next in &edges[&module] {
+                if seen.insert(next.clone()) {
+                    open.push(next.clone());
+                }
+            }
+        }
+        seen
+    };
+    let reach: BTreeMap<_, _> = modules
+        .keys()
+        .map(|module| (module, reached(module)))
+        .collect();
+    let mut circles = BTreeSet::new();
+    for (module, seen) in &reach {
+        let circle: BTreeSet<_> = seen
+            .iter()
+            .filter(|other| reach[other].contains(*module))
+            .collect();
+        let Some(top) = circle.iter().min_by_key(|path| path.len()) else {
+            continue;
+        };
+        let is_family = circle
+            .iter()
+            .all(|path| path == top || path[..path.len() - 1] == ***top);
+        if !is_family {
+            circles.insert(
+                circle
+                    .iter()
+                    .map(|path| path.join("::"))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+        }
+    }
+    assert!(
+        circles.is_empty(),
+        "these files import each other in a circle: {circles:#?}"
+    );
+}

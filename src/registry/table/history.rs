@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::cold::Cold;
 use super::hot::{packed, unpacked};
 use super::{Table, millis, now_ms};
 use crate::model::{Address, Evidence, Now, Timestamp};
@@ -238,8 +237,8 @@ impl Table {
     }
 
     /// When the oldest closed interval is old enough to be dropped, in ms by the monotonic clock.
-    pub(super) fn prune_at(&self, now: Now, cold: &Cold) -> Option<i64> {
-        let oldest = cold.history.iter().filter_map(|span| span.to()).min()?;
+    pub(super) fn prune_at(&self, now: Now, history: &[Span]) -> Option<i64> {
+        let oldest = history.iter().filter_map(|span| span.to()).min()?;
         let wait = oldest.plus(self.settings.history).since(now.wall);
         Some(now_ms(now).saturating_add(millis(wait)))
     }

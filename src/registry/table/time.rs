@@ -136,7 +136,7 @@ impl Table {
             let quiet = millis(hot.lease.duration()).saturating_mul(i64::from(CLONE_LEASES));
             next = next.min(clone_sighting.last_refused.saturating_add(quiet));
         }
-        if let Some(at) = self.prune_at(now, cold) {
+        if let Some(at) = self.prune_at(now, &cold.history) {
             next = next.min(at.max(now_ms(now).saturating_add(MIN_PRUNE_WAIT)));
         }
         if let Some(former) = cold.former.first() {

@@ -17,7 +17,7 @@ pub(super) fn decide(
     let trusted = accepted.server.or(held.map(|entry| entry.server));
     if let Some(trusted) = trusted.filter(|trusted| *trusted != notice.server) {
         return Err(format!(
-            "the file is of server {0}, and this node accepts only that of {trusted}: to change this, set `server: {0}` in files.accept",
+            "files.accept: the file is of server {0}, and only the file of {trusted} is accepted: to change this, set its `server` to the new id",
             notice.server
         ));
     }

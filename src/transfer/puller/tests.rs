@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use super::decide::decide;
 use super::*;
 use crate::files::ledger::Entry;
+use crate::wire::session::Report;
 
 fn accepted() -> Accepted {
     Accepted {
@@ -76,6 +77,8 @@ fn first_server_stays_the_only_one_unless_the_configuration_names_another() {
         other.contains("files.accept") && other.contains(&NodeId([1; 32]).to_string()),
         "{other}"
     );
+    // The other side gets it whole, with its remedy.
+    assert!(other.len() <= Report::MAX_ERROR, "{} bytes", other.len());
     let named = Accepted {
         server: Some(NodeId([2; 32])),
         ..accepted()

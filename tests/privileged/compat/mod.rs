@@ -625,7 +625,7 @@ fn old_terminals_get_their_file_from_our_base() {
     until("our own node has it", || sha256(&ours) == before);
 
     // To one: the other hears nothing.
-    let note = "terminals do not report back: whether it has it is unknown";
+    let note = "terminals do not report back: it is unknown whether this one has the file";
     let pushed = hub.printed(&["push", "catalogue", "--to", "terminal-10-77-0-2"]);
     assert!(
         pushed.starts_with("terminal-10-77-0-2\tsent\t") && pushed.contains(note),
