@@ -7,7 +7,7 @@
 //! ```text
 //! main → cli → { client | doctor | node } → settings → { compat | remote | lookup } → transfer → api
 //!      → { discovery | registry | publish | files } → session → { transport | state_dir }
-//!      → { wire | net | config } → model
+//!      → { wire | net | config | durable } → model
 //! ```
 //!
 //! Invariants that hold everywhere:
@@ -27,6 +27,7 @@ pub(crate) mod compat;
 pub mod config;
 pub mod discovery;
 pub mod doctor;
+pub(crate) mod durable;
 pub mod files;
 pub(crate) mod lookup;
 pub mod model;

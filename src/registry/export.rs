@@ -5,15 +5,15 @@
 //! pass through a buffer, so the export of a large registry needs little memory. The caller decides
 //! how often to export, and may push nodes in portions with [`super::Table::nodes`] and its cursor.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Filter, NodeRef, Table};
+use crate::durable::Replacement;
 use crate::model::{Labels, NodeId, NodeName, Origin, Protocol, Scope, State, Timestamp};
 
 /// The version of the `hereabouts` format.
@@ -42,8 +42,8 @@ pub struct ExportError {
 #[derive(Debug)]
 pub struct Export {
     target: PathBuf,
-    temporary: PathBuf,
-    out: Option<BufWriter<File>>,
+    replacement: Replacement,
+    out: BufWriter<File>,
     format: Format,
     zone: jiff::tz::TimeZone,
     first: bool,
@@ -86,31 +86,15 @@ struct Address {
 impl Export {
     /// Opens a file beside `path`, in the same directory.
     pub fn begin(path: &Path, format: Format, generated: Timestamp) -> Result<Self, ExportError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_else(|| "nodes".as_ref()));
-        name.push(".new");
-        let temporary = path.with_file_name(name);
-        let error = |source| ExportError {
+        let begun = Replacement::begin(path, 0o644);
+        let (replacement, file) = begun.map_err(|source| ExportError {
             path: path.to_owned(),
             source,
-        };
-        // A file that a crash left behind is removed. The new file is never opened through a link
-        // that another user created under its name.
-        if let Err(source) = std::fs::remove_file(&temporary)
-            && source.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error(source));
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&temporary)
-            .map_err(error)?;
+        })?;
         let mut export = Self {
             target: path.to_owned(),
-            temporary,
-            out: Some(BufWriter::new(file)),
+            replacement,
+            out: BufWriter::new(file),
             format,
             zone: jiff::tz::TimeZone::system(),
             first: true,
@@ -179,25 +163,23 @@ impl Export {
             Format::Hereabouts => self.text("\n]}\n")?,
             Format::Dynip => self.text("}")?,
         }
-        let Some(out) = self.out.take() else {
-            return Ok(());
-        };
-        let synced = out
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all());
-        let renamed = synced.and_then(|()| std::fs::rename(&self.temporary, &self.target));
-        let directory = super::store::directory_of(&self.target);
-        renamed
-            .and_then(|()| File::open(directory)?.sync_all())
-            .map_err(|source| self.error(source))
+        let Self {
+            target,
+            replacement,
+            out,
+            ..
+        } = self;
+        let written = out.into_inner().map_err(io::IntoInnerError::into_error);
+        written
+            .and_then(|file| replacement.commit(&file))
+            .map_err(|source| ExportError {
+                path: target,
+                source,
+            })
     }
 
     fn text(&mut self, text: &str) -> Result<(), ExportError> {
-        let written = self
-            .out
-            .as_mut()
-            .map_or(Ok(()), |out| out.write_all(text.as_bytes()));
+        let written = self.out.write_all(text.as_bytes());
         written.map_err(|source| self.error(source))
     }
 
@@ -206,14 +188,6 @@ impl Export {
             path: self.target.clone(),
             source,
         }
-    }
-}
-
-impl Drop for Export {
-    fn drop(&mut self) {
-        // After a rename there is no file of that name; after an error the incomplete file is
-        // removed.
-        let _ = std::fs::remove_file(&self.temporary);
     }
 }
 

@@ -14,13 +14,14 @@
 mod error;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
+use crate::durable;
 use crate::model::Timestamp;
 use crate::wire::identity::Identity;
 pub use error::StateError;
@@ -207,23 +208,8 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
 
 /// Writes a file of mode 0600 so that after a crash it is either as before or as wanted.
 pub(crate) fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let error = |source| StateError::file(path, source);
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(error)?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(error)?;
-    fs::rename(&beside, path).map_err(error)?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(error)
+    durable::replace(path, content, 0o600).map_err(|source| StateError::file(path, source))
 }
+
 #[cfg(test)]
 mod tests;

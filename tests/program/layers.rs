@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The rooms, from the bottom up. Rooms of one line do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["wire", "net", "config"],
+    &["wire", "net", "config", "durable"],
     &["state_dir", "transport"],
     &["session"],
     &["discovery", "registry", "publish", "files"],

@@ -4,7 +4,7 @@
 //! slot, and `seen_v1` a page of renewal times for each [`SeenPage::SLOTS`] slots. A later format
 //! uses other table names; values begin with a version of their own.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::format::{APP, FORMAT, decode_page, encode_meta, encode_page};
 use super::{Store, StoreError};
+use crate::durable::{directory_of, sync_directory_of};
 use crate::model::NodeId;
 use crate::registry::row::{self, RowError, StoredNode};
 use crate::registry::{Batch, SeenPage, merge_seen};
@@ -186,9 +187,7 @@ fn create(path: &Path, server: NodeId) -> Result<Database, StoreError> {
     write_meta(&database, server).map_err(|error| StoreError::from_redb(path, *error))?;
     write(&database, &[]).map_err(|error| StoreError::from_redb(path, *error))?;
     std::fs::rename(&temporary, path).map_err(io)?;
-    File::open(directory_of(path))
-        .and_then(|directory| directory.sync_all())
-        .map_err(io)?;
+    sync_directory_of(path).map_err(io)?;
     Ok(database)
 }
 
@@ -350,14 +349,6 @@ fn load_all(
         count += 1;
     }
     Ok(count)
-}
-
-/// The directory of a file; `.` if the path has none.
-pub(in crate::registry) fn directory_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 /// The name under which a new file is created before it is renamed to `path`.

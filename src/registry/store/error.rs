@@ -80,11 +80,11 @@ impl StoreError {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Directory { path },
             io::ErrorKind::PermissionDenied => {
-                let directory = super::embedded::directory_of(&path);
+                let directory = crate::durable::directory_of(&path);
                 let target = if path.exists() {
                     path.clone()
                 } else {
-                    directory
+                    directory.to_owned()
                 };
                 Self::Permission {
                     path,

@@ -17,7 +17,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(super) use embedded::directory_of;
 pub use embedded::{Embedded, Opened};
 pub use error::StoreError;
 pub use writer::{Failure, Full, Progress, Ticket, Writer};
