@@ -1,9 +1,9 @@
 //! The command line: one file for each command.
 //!
 //! Arguments go in; data comes out on stdout and everything else on stderr, with an exit code. A
-//! command asks the node of this machine over its control socket, or else the network ([`context`],
-//! [`client`]). All commands share the formats of [`output`], the codes of [`exit`] and the logs of
-//! [`logging`]. No command opens a socket of its own, and none knows the protocol.
+//! command asks the node of this machine over its control socket, or else the network (`context`,
+//! `client`). All commands share the formats of `output`, the codes of `exit` and the logs of
+//! `logging`. No command opens a socket of its own, and none knows the protocol.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Sealed datagrams in and out: sockets, batches, key ring, counters and the clock that the rooms above read.
 //!
-//! A datagram comes in through [`Traffic::open`], which drops whatever no peer of the channel sent, and counts the reason.
-//! A message goes out sealed into the send batch, and leaves with [`Traffic::flush`]. An answer carries the
+//! A datagram comes in through `Traffic::open`, which drops whatever no peer of the channel sent, and counts the reason.
+//! A message goes out sealed into the send batch, and leaves with `Traffic::flush`. An answer carries the
 //! [`ReturnPath`] of its request, which limits its length. Nothing here decides which requests are answered.
 
 #![allow(
