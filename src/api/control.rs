@@ -25,12 +25,14 @@ use tokio::sync::mpsc;
 use super::request::{PAGE, Request, Response};
 
 mod client;
+mod listener;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use client::{Answers, AskError, ask};
-pub use server::{BindError, Listener, serve};
+pub use listener::{BindError, Listener};
+pub use server::serve;
 
 /// The file name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";

@@ -17,6 +17,7 @@
 //! - A daemon must never solve a name conflict, because it would rename without a word.
 //!   [`AnnouncedService::probe`] is only for names that were found free.
 
+mod conversion;
 mod daemon;
 mod link;
 mod port;

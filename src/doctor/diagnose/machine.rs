@@ -11,7 +11,7 @@ const NEEDED_MTU_IPV4: u32 = 1228;
 /// The minimum MTU of every link that carries IPv6 (RFC 8200 §5).
 const NEEDED_MTU_IPV6: u32 = 1280;
 /// What separates the remedy from the reason in an error of a secret file.
-const REMEDY_SEPARATORS: [&str; 3] = ["; remedy: ", "; fix it: ", "; mend it: "];
+const REMEDY_SEPARATORS: [&str; 2] = ["; remedy: ", "; fix it: "];
 
 pub(super) fn diagnose(observed: &Observations, findings: &mut Vec<FindingView>) {
     config(observed, findings);

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdns_sd::{
-    DaemonEvent, HostnameResolutionEvent, IfKind, IfPredicate, Metrics, Receiver, ResolvedService,
-    ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+    DaemonEvent, HostnameResolutionEvent, IfKind, IfPredicate, Metrics, Receiver, ScopedIp,
+    ServiceDaemon, ServiceEvent,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, trace};
 
+use super::conversion::{daemon_error, domain, found, service};
 use super::sockets::Sockets;
 use super::{
-    AnnouncedService, FoundService, LinkEventKind, LinkSettings, MAX_ADDRESSES, MAX_BACKLOG,
-    MAX_CACHED, MAX_TIMERS, scoped, shareable,
+    LinkEventKind, LinkSettings, MAX_ADDRESSES, MAX_BACKLOG, MAX_CACHED, MAX_TIMERS, shareable,
 };
 
 /// How often the crate reads the interfaces; this program follows them by kernel events.
@@ -37,9 +37,6 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(100);
 const SILENCED_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The crate repeats a goodbye after 120 ms.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(200);
-/// The maximum number of pairs kept of a foreign TXT record.
-const MAX_FOREIGN_PAIRS: usize = 32;
-
 /// How often in a row the daemon may fail to answer until it is silenced. Its later answer does not
 /// count all that it holds: delayed answers to questions pile up.
 const MAX_UNANSWERED: u32 = 20;
@@ -361,58 +358,6 @@ async fn receive<T>(events: Option<&Receiver<T>>) -> Option<T> {
         Some(events) => events.recv_async().await.ok(),
         None => std::future::pending().await,
     }
-}
-
-fn domain(service: &str) -> String {
-    format!("{service}.local.")
-}
-
-fn service(shown: &AnnouncedService) -> Result<ServiceInfo, String> {
-    let AnnouncedService {
-        service,
-        instance,
-        host,
-        port,
-        addresses,
-        text,
-        probe,
-    } = shown;
-    let text: Vec<(&str, &str)> = text
-        .iter()
-        .map(|(key, value)| (key.as_ref(), value.as_ref()))
-        .collect();
-    let host = format!("{host}.local.");
-    let info = ServiceInfo::new(
-        &domain(service),
-        instance,
-        &host,
-        &addresses[..],
-        *port,
-        &text[..],
-    );
-    let mut info = info.map_err(daemon_error)?;
-    info.set_requires_probe(*probe);
-    Ok(info)
-}
-
-fn found(service: &ResolvedService, index: u32) -> FoundService {
-    let addresses = service.get_addresses().iter();
-    let addresses = addresses
-        .map(|address| scoped(address.to_ip_addr(), service.get_port(), index))
-        .collect();
-    let text = service.get_properties().iter().take(MAX_FOREIGN_PAIRS);
-    let text = text
-        .map(|pair| (pair.key().to_owned(), pair.val_str().to_owned()))
-        .collect();
-    FoundService {
-        name: service.get_fullname().to_owned(),
-        addresses,
-        text,
-    }
-}
-
-fn daemon_error(error: mdns_sd::Error) -> String {
-    format!("speak multicast DNS: {error}")
 }
 
 fn watch_error(error: std::io::Error) -> String {

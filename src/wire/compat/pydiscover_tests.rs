@@ -16,7 +16,7 @@ fn info() -> Labels {
     Labels::new([("services", "10.0.0.1")]).unwrap()
 }
 
-fn judged(channel: &Channel, query: &[u8]) -> Result<(), Refusal> {
+fn checked(channel: &Channel, query: &[u8]) -> Result<(), Refusal> {
     channel.check(&mut query.to_vec(), NOW)
 }
 
@@ -83,7 +83,7 @@ fn password_is_cut_or_padded_to_32_characters() {
 
 #[test]
 fn query_is_valid_for_20_seconds() {
-    let at = |time: &str| judged(&plain(), format!("fna349fn{time}").as_bytes());
+    let at = |time: &str| checked(&plain(), format!("fna349fn{time}").as_bytes());
     assert_eq!(at("1795200000.123"), Ok(()));
     assert_eq!(at("1795199980.124"), Ok(()));
     assert_eq!(at("1795199980.122"), Err(Refusal::TooOld));
@@ -113,20 +113,20 @@ fn query_is_valid_for_20_seconds() {
 #[test]
 fn queries_of_other_channels_and_passwords_are_refused() {
     let query = secret().query(NOW);
-    assert_eq!(judged(&secret(), &query), Ok(()));
+    assert_eq!(checked(&secret(), &query), Ok(()));
     for channel in [
         plain(),
         Channel::new("fna349fn", Some("other")).unwrap(),
         Channel::new("other", None).unwrap(),
     ] {
-        assert_eq!(judged(&channel, &query), Err(Refusal::Channel));
+        assert_eq!(checked(&channel, &query), Err(Refusal::Channel));
     }
     assert_eq!(
-        judged(&secret(), &plain().query(NOW)),
+        checked(&secret(), &plain().query(NOW)),
         Err(Refusal::Channel)
     );
     for noise in [&b""[..], b"fna", &[0xff; 1200]] {
-        assert_eq!(judged(&plain(), noise), Err(Refusal::Channel));
+        assert_eq!(checked(&plain(), noise), Err(Refusal::Channel));
     }
 }
 
