@@ -126,7 +126,7 @@ fn a_killed_node_expires_after_its_lease_and_a_stopped_one_leaves_at_once() {
         // Where it was last is still told, with a word that it is gone.
         let last = hub.exec(&["where", "laptop", "--first"]).await;
         assert_eq!((last.code, last.stdout.trim()), (Some(0), address.as_str()));
-        assert!(last.stderr.contains("gone (expired)"), "{last:?}");
+        assert!(last.stderr.contains("absent (expired)"), "{last:?}");
     });
 }
 
