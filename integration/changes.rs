@@ -17,7 +17,7 @@ fn intervals(history: &[Value]) -> Vec<(String, String, String)> {
         .map(|seen| {
             (
                 text(&seen["address"]),
-                text(&seen["seen"]),
+                text(&seen["evidence"]),
                 text(&seen["from"]),
             )
         })
