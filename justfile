@@ -30,8 +30,8 @@ test-privileged *filter:
 
 # Run the container suite as root; it needs a Docker that answers.
 containers *filter:
-    cargo build --release
-    HEREABOUTS_BINARY="$(realpath "{{ target }}/{{ triple }}/release/hereabouts")" \
+    cargo build --profile dist
+    HEREABOUTS_BINARY="$(realpath "{{ target }}/{{ triple }}/dist/hereabouts")" \
         cargo test --features containers --test integration --config '{{ as_root }}' -- --test-threads 6 {{ filter }}
 
 # Run every fuzz target for so many seconds.

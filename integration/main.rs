@@ -14,11 +14,11 @@
 //! | [`doctor`] | in containers, too, the doctor says which thing is wrong |
 //! | [`bad_starts`] | what can be wrong at the start is said in one sentence, with the mend |
 //!
-//! Needs a Docker of this machine that answers, root, `tcpdump` for the capture, `nsenter` and `nft` for networks that are slow or drop something, and `cargo build --release` first; no registry and no
+//! Needs a Docker of this machine that answers, root, `tcpdump` for the capture, `nsenter` and `nft` for networks that are slow or drop something, and `cargo build --profile dist` first; no registry and no
 //! network beyond this machine. Nothing is skipped: what is missing fails, and says how to get it.
 //!
 //! ```text
-//! cargo build --release && cargo test --features containers --test integration -- --test-threads 6
+//! cargo build --profile dist && cargo test --features containers --test integration -- --test-threads 6
 //! ```
 //!
 //! Every test has networks, containers and a key of its own, and removes them. After an interrupted run, `.ci/clean`

@@ -30,6 +30,10 @@ rustPlatform.buildRustPackage {
 
   nativeBuildInputs = [ installShellFiles ];
 
+  # The profile of what ships; tests are built as developers build them.
+  buildType = "dist";
+  checkType = "debug";
+
   # .cargo/config.toml stays outside: it asks for a static glibc, which Nix has not.
   # Tests of tests/ want the pages, or network namespaces, which the sandbox forbids.
   cargoTestFlags = [ "--lib" ];

@@ -77,7 +77,7 @@ pub(super) async fn image() -> GenericImage {
             let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert!(
                 is_static(&bytes),
-                "{} is not static: build it with `cargo build --release` in the repository, without RUSTFLAGS",
+                "{} is not static: build it with `cargo build --profile dist` in the repository, without RUSTFLAGS",
                 path.display()
             );
             let tag = data_encoding::HEXLOWER
@@ -95,18 +95,18 @@ pub(super) async fn image() -> GenericImage {
     GenericImage::new("hereabouts-integration", tag.as_str())
 }
 
-/// The release binary that stands beside these tests, or `$HEREABOUTS_BINARY`.
+/// The binary that ships, which stands beside these tests, or `$HEREABOUTS_BINARY`.
 fn binary() -> PathBuf {
     let path = std::env::var_os("HEREABOUTS_BINARY")
         .map(PathBuf::from)
         .unwrap_or_else(|| {
-            // target/TRIPLE/debug/deps/integration-… stands beside target/TRIPLE/release/hereabouts.
+            // target/TRIPLE/debug/deps/integration-… stands beside target/TRIPLE/dist/hereabouts.
             let own = std::env::current_exe().unwrap();
-            own.ancestors().nth(3).unwrap().join("release/hereabouts")
+            own.ancestors().nth(3).unwrap().join("dist/hereabouts")
         });
     assert!(
         path.is_file(),
-        "there is no {}: build it with `cargo build --release`, or name a static binary in HEREABOUTS_BINARY",
+        "there is no {}: build it with `cargo build --profile dist`, or name a static binary in HEREABOUTS_BINARY",
         path.display()
     );
     path
