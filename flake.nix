@@ -56,7 +56,9 @@
           doInstallCheck = false;
         });
         schema = pkgs.runCommand "hereabouts-schema-is-committed" { } ''
-          diff ${./schema/hereabouts.schema.json} ${self.packages.${pkgs.stdenv.hostPlatform.system}.schema} && touch $out
+          diff ${./schema/hereabouts.schema.json} ${
+            self.packages.${pkgs.stdenv.hostPlatform.system}.schema
+          } && touch $out
         '';
         module = pkgs.callPackage ./deploy/nix/two-machines.nix { module = self.nixosModules.default; };
       });

@@ -20,8 +20,7 @@ let
       builtins.listToAttrs (
         map (name: {
           inherit name;
-          value =
-            if builtins.isAttrs set.${name} then filterAttrsRecursive keep set.${name} else set.${name};
+          value = if builtins.isAttrs set.${name} then filterAttrsRecursive keep set.${name} else set.${name};
         }) (builtins.filter (name: keep name set.${name}) (attrNames set))
       );
     optional = condition: value: if condition then [ value ] else [ ];
