@@ -34,6 +34,7 @@ mod pull;
 mod push;
 mod run;
 mod schema;
+mod signals;
 mod status;
 mod supervisor;
 mod table;

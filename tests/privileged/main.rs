@@ -13,6 +13,7 @@
 //! | [`policy`] | one policy for listening, sending and announcing | `ip` |
 //! | [`pulls`] | which notice leads to which pull | `ip`, `nft`, `python3` |
 //! | [`run_time`] | the network changes while the program runs | `ip`, `nft`, `python3` |
+//! | [`signals`] | signals to a node, and a node as PID 1 | `ip`, `unshare` |
 //! | [`terminal`] | what people see on a terminal | `ip`, `python3` |
 //! | [`webhook`] | webhooks against a real HTTP server | `python3`, `openssl` |
 //!
@@ -42,5 +43,6 @@ mod ownership;
 mod policy;
 mod pulls;
 mod run_time;
+mod signals;
 mod terminal;
 mod webhook;
