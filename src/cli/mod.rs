@@ -23,6 +23,7 @@ mod health;
 mod history;
 mod import;
 mod init;
+mod interval;
 mod keygen;
 mod legacy;
 mod logging;

@@ -7,6 +7,7 @@
 //! | [`doctor`] | the doctor names each fault | `ip`, `nft`, `python3` |
 //! | [`files`] | files over bad cables, and against members that lie | `ip`, `nft`, `setpriv`, `strace`, `python3` |
 //! | [`full_disk`] | a full disk leaves the old file | `mount` |
+//! | [`history`] | what the history says of the past | `ip` |
 //! | [`mdns`] | multicast DNS beside other responders | `ip`, `tcpdump`, Avahi, D-Bus, `.ci/fetch-resolved` |
 //! | [`network`] | the network layer on real interfaces | `ip` |
 //! | [`ownership`] | whose a pulled file is | |
@@ -35,6 +36,7 @@ mod compat;
 mod doctor;
 mod files;
 mod full_disk;
+mod history;
 mod mdns;
 mod namespaces;
 mod needs;
