@@ -115,8 +115,9 @@ fn history() -> impl Strategy<Value = Item> {
         evidence(),
         time(),
         prop::option::of(time()),
+        prop::option::of(time()),
     )
-        .prop_map(|(name, node_id, address, evidence, from, to)| {
+        .prop_map(|(name, node_id, address, evidence, from, to, lost_by)| {
             Item::from(HistoryView {
                 name,
                 node_id: NodeId(node_id),
@@ -124,6 +125,7 @@ fn history() -> impl Strategy<Value = Item> {
                 evidence,
                 from,
                 to,
+                lost_by,
             })
         })
 }
@@ -135,15 +137,18 @@ fn holder() -> impl Strategy<Value = Item> {
         prop::option::of(evidence()),
         prop::option::of(time()),
         prop::option::of(time()),
+        any::<bool>(),
         node(),
     )
-        .prop_map(|(address, current, evidence, from, to, node)| {
+        .prop_map(|(address, current, evidence, from, to, probable, node)| {
             Item::from(HolderView {
                 address,
                 current,
                 evidence,
                 from,
                 to,
+                lost_by: to,
+                probable,
                 node,
             })
         })
@@ -279,6 +284,7 @@ fn texts_are_stable() {
         evidence: Evidence::Observed,
         from: Timestamp(1),
         to: None,
+        lost_by: None,
     };
     assert_eq!(
         encode_item(interval.into()).unwrap(),
@@ -286,7 +292,7 @@ fn texts_are_stable() {
             r#"{"history":{"name":"laptop","#,
             r#""node_id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","#,
             r#""address":"192.0.2.9","evidence":"observed","#,
-            r#""from":"1970-01-01T00:00:00.001Z","to":null}}"#
+            r#""from":"1970-01-01T00:00:00.001Z","to":null,"lost_by":null}}"#
         )
     );
 }

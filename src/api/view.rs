@@ -255,8 +255,18 @@ pub struct HistoryView {
     pub evidence: Evidence,
     /// The first time.
     pub from: Timestamp,
-    /// The last time; null if the node still has it.
+    /// Until when the node certainly had it; null if the node still has it.
     pub to: Option<Timestamp>,
+    /// From when on the node certainly no longer had it, where it was lost at `to` and said
+    /// nothing; null if a message reported the end, or if the node still has it.
+    pub lost_by: Option<Timestamp>,
+}
+
+impl HistoryView {
+    /// Whether it is not certain that the node had the address at a time, which is from `from` on.
+    pub fn is_probable(&self, at: Timestamp) -> bool {
+        self.to.is_some_and(|to| to < at)
+    }
 }
 
 /// A node that has, or had, an address.
@@ -270,8 +280,15 @@ pub struct HolderView {
     pub evidence: Option<Evidence>,
     /// The first time the node had it; null if the source does not say.
     pub from: Option<Timestamp>,
-    /// The last time; null if the node still has it, or if the source does not say.
+    /// Until when the node certainly had it; null if the node still has it, or if the source does
+    /// not say.
     pub to: Option<Timestamp>,
+    /// From when on the node certainly no longer had it, where it was lost at `to` and said
+    /// nothing; null if a message reported the end, or if the source does not say.
+    pub lost_by: Option<Timestamp>,
+    /// Whether the node only probably had the address at the time in question: that is after `to`
+    /// and not after `lost_by`.
+    pub probable: bool,
     /// The node as it is now.
     pub node: NodeView,
 }

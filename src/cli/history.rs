@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::context::{Context, LOCAL_LIMIT, unexpected};
 use super::exit::Failure;
+use super::interval;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table};
 use super::time;
@@ -17,7 +18,8 @@ use crate::model::NodeName;
 ///
 /// The history is that of this machine where a server runs here, else that of the server that
 /// answers first. An address is known because the node announced it, or because a server observed
-/// messages that came from it.
+/// messages that came from it. An interval ends when the node reports the change. If the node was
+/// lost, it ends with its last message, and "lost by" is when its lease ended.
 ///
 /// Ends with 3 if no address of the node is known. In a pipe, each line is the address, from and to
 /// (RFC 3339), separated by tabs; to is - while the node still has the address.
@@ -70,15 +72,15 @@ fn plain(interval: &HistoryView) -> String {
 }
 
 fn add_row(table: &mut Table, interval: &HistoryView) {
-    let (emphasis, to) = match interval.to {
-        None => (Emphasis::Normal, "still".to_owned()),
-        Some(to) => (Emphasis::Dim, time::local(to)),
+    let emphasis = match interval.to {
+        None => Emphasis::Normal,
+        Some(_) => Emphasis::Dim,
     };
     let cells = [
         interval.address.to_string(),
         interval.evidence.word().to_owned(),
         time::local(interval.from),
-        to,
+        interval::end(interval.to, interval.lost_by),
     ];
     table.row(emphasis, cells);
 }

@@ -15,9 +15,9 @@ use crate::model::NodeName;
 
 /// Make all nodes, or some, pull a file now, and show the progress of each
 ///
-/// Run it on the server that offers the file, as the user of its node or as root. Without --to, it
-/// waits for the nodes that reported that they accept the file. A node whose pull broke resumes
-/// within seconds, and is waited for.
+/// Run it on the server that offers the file, as the user of its node or as root. The server reads
+/// the file anew first, whatever its times show. Without --to, it waits for the nodes that reported
+/// that they accept the file. A node whose pull broke resumes within seconds, and is waited for.
 ///
 /// New content is for every node that accepts the file, with --to as well: nodes that are not named
 /// pull it at their next visit, and are not shown.

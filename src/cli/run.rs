@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{runtime, settings_failure};
 use super::context::Context;
 use super::exit::Failure;
-use super::{Global, logging, supervisor};
+use super::{Global, logging, signals, supervisor};
 use crate::config::Loaded;
 use crate::node::{Node, RunError};
 
@@ -19,6 +18,9 @@ use crate::node::{Node, RunError};
 /// It logs to stderr, as log.level and log.format say. HEREABOUTS_LOG overrides them: debug, or by
 /// module info,hereabouts::net=trace. Under systemd it reports readiness, its stop, and a sign of
 /// life for WatchdogSec=.
+///
+/// SIGHUP is logged and ignored: a changed configuration needs a restart. SIGUSR1, SIGUSR2 and
+/// SIGALRM are ignored. As PID 1 of a container, the node reaps orphans.
 ///
 /// Ends with 64 also when the configuration uses a setting that is not available yet, or when a key
 /// can't be used.
@@ -47,13 +49,9 @@ pub(super) fn run(
 
 async fn serve(loaded: &Loaded) -> anyhow::Result<()> {
     // Before anything else, so that a stop during the start is not lost.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let signalled = signals::handle()?;
     let stop = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signalled.await;
         supervisor::report_stopping();
     };
     let node = Node::bind(loaded.config.clone(), loaded.source.clone())

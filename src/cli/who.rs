@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::context::{Context, LOCAL_LIMIT, may_ask_network, unexpected};
 use super::exit::{Failure, note};
+use super::interval;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table, or_dash};
 use super::time;
@@ -20,7 +21,8 @@ use crate::model::Timestamp;
 ///
 /// Without --at, the registry of this machine answers where a server runs here, else the network is
 /// asked. With --at, a registry answers: that of this machine, else that of the server that answers
-/// first.
+/// first. A node that was lost without a word between two messages is marked as a probable holder,
+/// with a note on stderr.
 ///
 /// A node that had the address before, or that is known by a legacy protocol alone, is printed with
 /// a note on stderr. Ends with 3 if no node is known to have it. In a pipe, each line is a name.
@@ -66,6 +68,9 @@ pub(super) fn run(
     print(&holders, output)?;
     for holder in &holders {
         let node = &holder.node;
+        if holder.probable {
+            interval::note_probable(&node.name, address, holder.to, holder.lost_by);
+        }
         if !node.protocol.is_authenticated() {
             note(format_args!(
                 "note: {} is unverified: it is known by {} alone, where any machine can use any name",
@@ -138,10 +143,10 @@ fn table(holders: &[HolderView]) -> Table {
     let mut table = Table::new(&["NAME", "NODE ID", "STATE", "KNOWN BY", "FROM", "TO"]);
     for holder in holders {
         let node = &holder.node;
-        let (emphasis, to) = if holder.current {
-            (Emphasis::Normal, "still".to_owned())
-        } else {
-            (Emphasis::Dim, or_dash(holder.to.map(time::local)))
+        let (emphasis, to) = match (holder.current, holder.to) {
+            (true, _) => (Emphasis::Normal, "still".to_owned()),
+            (false, None) => (Emphasis::Dim, or_dash(None::<String>)),
+            (false, to) => (Emphasis::Dim, interval::end(to, holder.lost_by)),
         };
         let cells = [
             node.name.to_string(),

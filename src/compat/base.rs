@@ -12,12 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::limit::Limit;
 use super::pause;
 use super::socket::Sender;
 use super::tally::Tally;
-use crate::discovery::Rate;
-use crate::model::{Lease, Protocol};
+use crate::model::{Lease, Protocol, Rate, RateLimiter, source_network};
 use crate::net::Interface;
 use crate::registry::UnverifiedClaim;
 use crate::transport::Clock;
@@ -99,7 +97,7 @@ pub(super) async fn serve(
     tally: Tally,
 ) {
     let clock = Clock::new();
-    let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
+    let mut limit = RateLimiter::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let base = Base {
         claims,
@@ -116,7 +114,7 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        if !limit.admits(clock.now().elapsed, from.ip()) {
+        if !limit.admits(clock.now().elapsed, source_network(from.ip())) {
             tracing::trace!(peer = %from, "dropped a connection over the rate limit");
             tally.count("terminals.dropped_rate");
             reset(&stream);

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::limit::Limit;
 use super::pause;
 use super::socket::{Listener, Sender};
 use super::tally::Tally;
-use crate::discovery::Rate;
-use crate::model::{Lease, NodeName, Protocol};
+use crate::model::{Lease, NodeName, Protocol, Rate, RateLimiter, source_network};
 use crate::net;
 use crate::registry::UnverifiedClaim;
 use crate::transport::Clock;
@@ -36,11 +34,11 @@ pub(super) async fn serve(
     tally: Tally,
 ) {
     let clock = Clock::new();
-    let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
+    let mut limit = RateLimiter::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
     loop {
         listener.receive().await;
         while let Some((bytes, arrival)) = listener.next() {
-            if !limit.admits(clock.now().elapsed, arrival.from.ip()) {
+            if !limit.admits(clock.now().elapsed, source_network(arrival.from.ip())) {
                 tally.count("dynip.dropped_rate");
                 continue;
             }

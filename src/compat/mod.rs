@@ -9,7 +9,6 @@ mod base;
 mod bind;
 pub(crate) mod dynip;
 mod job;
-mod limit;
 pub(crate) mod pydiscover;
 mod report;
 mod served;

@@ -11,12 +11,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::limit::Limit;
 use super::pause;
 use super::socket::{Listener, Sender};
 use super::tally::{Server, Tally};
-use crate::discovery::Rate;
-use crate::model::Labels;
+use crate::model::{Labels, Rate, RateLimiter, source_network};
 use crate::net::Interface;
 use crate::transport::Clock;
 use crate::wire::compat::pydiscover::{Answer, Channel, MAX_ANSWER, Refusal};
@@ -48,7 +46,7 @@ pub(super) async fn serve(
     tally: Tally,
 ) {
     let clock = Clock::new();
-    let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
+    let mut limit = RateLimiter::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
     let answer = channel.answer(&info);
     if answer.len() > MAX_ANSWER {
         tracing::warn!(
@@ -71,7 +69,7 @@ pub(super) async fn serve(
                     continue;
                 }
             }
-            if !limit.admits(now.elapsed, arrival.from.ip()) {
+            if !limit.admits(now.elapsed, source_network(arrival.from.ip())) {
                 tally.count("pydiscover.dropped_rate");
                 continue;
             }

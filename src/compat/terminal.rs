@@ -9,10 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::limit::Limit;
 use super::socket::Listener;
 use super::tally::Tally;
-use crate::discovery::Rate;
+use crate::model::{Rate, RateLimiter, source_network};
 use crate::net;
 use crate::transport::Clock;
 use crate::wire::compat::terminals::{Call, Request};
@@ -38,7 +37,7 @@ pub(super) type Updates = Option<watch::Sender<Option<SocketAddr>>>;
 /// Answers calls until the node stops.
 pub(super) async fn serve(mut listener: Listener, port: u16, updates: Updates, tally: Tally) {
     let clock = Clock::new();
-    let mut limit = Limit::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
+    let mut limit = RateLimiter::new(clock.now().elapsed, PER_SOURCE, IN_ALL);
     let free = Arc::new(Semaphore::new(MAX_ANSWERS));
     loop {
         listener.receive().await;
@@ -48,7 +47,9 @@ pub(super) async fn serve(mut listener: Listener, port: u16, updates: Updates, t
                 continue;
             };
             let mut base = arrival.from;
-            if !may_be_a_base(base.ip()) || !limit.admits(clock.now().elapsed, base.ip()) {
+            if !may_be_a_base(base.ip())
+                || !limit.admits(clock.now().elapsed, source_network(base.ip()))
+            {
                 tally.count("terminals.dropped_rate");
                 continue;
             }

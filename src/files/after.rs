@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::children;
 use super::replacement::Replacement;
 use super::webhook::{Webhook, WebhookError};
 
@@ -86,7 +87,8 @@ async fn exec(
     };
     let program = program.clone();
     tracing::debug!(file = replacement.name, %program, "starting the command after a replacement");
-    let started = Command::new(&program)
+    let mut start = Command::new(&program);
+    start
         .args(arguments)
         .env("HEREABOUTS_FILE", replacement.path)
         .env("HEREABOUTS_NAME", replacement.name)
@@ -96,9 +98,8 @@ async fn exec(
         .stderr(Stdio::piped())
         // A process group of its own, so that processes that the command starts are killed with it.
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = started.map_err(|source| AfterError::Start {
+        .kill_on_drop(true);
+    let (mut child, started) = children::start(&mut start).map_err(|source| AfterError::Start {
         program: program.clone(),
         source,
     })?;
@@ -115,6 +116,7 @@ async fn exec(
         // The drop killed the whole group; the leader must still be reaped.
         let _ = child.kill().await;
     }
+    drop(started);
     let deadline = Instant::now() + OUTPUT_GRACE;
     for (stream, output) in outputs {
         let output = output.read_until(deadline).await;

@@ -8,6 +8,7 @@
 //! - [`target`]: the place of a pulled file, replaced as a whole or not at all;
 //! - [`incoming`]: a file of unknown size and digest, received by a legacy protocol for such a place;
 //! - [`after`]: the action after a replacement; [`webhook`] is the action that uses the network;
+//! - [`children`]: the processes that this program started, and the orphans that PID 1 gets;
 //! - [`ledger`]: which generation of which file is offered or held, across restarts.
 //!
 //! **Digest.** BLAKE3 is fast without special instructions, so hashing does not limit a pull on a small ARM board
@@ -19,6 +20,7 @@
 )]
 
 pub mod after;
+pub mod children;
 mod flusher;
 pub mod incoming;
 pub mod ledger;

@@ -47,12 +47,23 @@ pub struct Stamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// When content or metadata changed last (`st_ctime`). No program can set it, so it differs where a content was
+    /// replaced by another one of the same size and modification time, as all files of reproducible images have it.
+    changed: (i64, i64),
 }
 
 impl Stamp {
     /// The stamp of the file at a path. Links are followed, as a file of a ConfigMap is a link.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
+    }
+
+    /// Whether both are of one file that was not written in between, as far as size and modification time say.
+    ///
+    /// `changed` does not count here: it also differs once another file was renamed over this one.
+    fn has_content_of(&self, other: &Self) -> bool {
+        let changed = self.changed;
+        *self == Self { changed, ..*other }
     }
 }
 
@@ -63,6 +74,7 @@ impl From<&Metadata> for Stamp {
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -70,8 +82,8 @@ impl From<&Metadata> for Stamp {
 /// The content of a file at one moment.
 ///
 /// A snapshot holds the file open, so a rename over the file changes nothing. A write into the same file changes its
-/// stamp, and then every read fails; so no pull mixes two contents. (A write that changes neither size nor time is
-/// found by the peer that checks the digest.)
+/// stamp, and then every read fails; so no pull mixes two contents. (A write that changes neither size nor modification
+/// time is found by the peer that checks the digest.)
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,
@@ -172,7 +184,7 @@ impl Snapshot {
             path: self.path.clone(),
             source,
         })?;
-        if Stamp::from(&metadata) == self.stamp {
+        if Stamp::from(&metadata).has_content_of(&self.stamp) {
             Ok(())
         } else {
             Err(OfferError::Changed {

@@ -34,6 +34,8 @@ impl FoundNode {
             evidence: None,
             from: None,
             to: None,
+            lost_by: None,
+            probable: false,
             node: self.node.clone(),
         }
     }

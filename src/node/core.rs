@@ -205,6 +205,7 @@ impl Core {
             }
             Message::Notice(notice) => self.on_notice(now, datagram, notice),
             Message::Refused(_) => {
+                self.counters.taken(message.kind());
                 let version = self.engine.own().version();
                 self.inform_engine(now, datagram, message);
                 // Another server knows a later record of this node, so the engine signed it again: the own entry of this
@@ -214,6 +215,7 @@ impl Core {
                 }
             }
             Message::Answer(_) | Message::Registered(_) | Message::Announcement(_) => {
+                self.counters.taken(message.kind());
                 self.inform_engine(now, datagram, message);
             }
         }

@@ -131,16 +131,20 @@ impl Node {
         mut count: usize,
         resolutions: &mpsc::Sender<Resolution>,
     ) {
-        for _ in 0..BATCHES_IN_A_ROW {
+        for turn in 1..=BATCHES_IN_A_ROW {
             let now = self.clock.now();
             for place in 0..count {
                 self.on_datagram(now, batch, place).await;
             }
             self.core.store();
             self.drain_outputs(resolutions).await;
+            // A batch that is filled must also be handled: what waits after the last turn stays in the sockets.
+            if turn == BATCHES_IN_A_ROW {
+                return;
+            }
             match self.traffic.sockets.try_recv(batch) {
                 Ok(more) => count = more,
-                Err(_) => break,
+                Err(_) => return,
             }
         }
     }

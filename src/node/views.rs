@@ -9,7 +9,7 @@ use crate::api::view::{
     AddressView, CloneView, HistoryView, HolderView, MethodState, MethodView, NodeView, ServerView,
 };
 use crate::discovery::{self, Server, explain_refusal};
-use crate::model::{Now, Record, State};
+use crate::model::{Now, Record, State, Timestamp};
 use crate::registry::{Interval, NodeRef};
 
 pub(super) use counters::counters;
@@ -59,17 +59,25 @@ pub(super) fn history(node: &NodeRef<'_>, interval: &Interval) -> HistoryView {
         evidence: interval.evidence,
         from: interval.from,
         to: interval.to,
+        lost_by: interval.lost_by,
     }
 }
 
-/// The holder of an address, now or in an interval of its history.
-pub(super) fn holder(holder: &NodeRef<'_>, interval: &Interval, now: Now) -> HolderView {
+/// The holder of an address, now or at a time of its history.
+pub(super) fn holder(
+    holder: &NodeRef<'_>,
+    interval: &Interval,
+    at: Option<Timestamp>,
+    now: Now,
+) -> HolderView {
     HolderView {
         address: interval.ip,
         current: interval.to.is_none(),
         evidence: Some(interval.evidence),
         from: Some(interval.from),
         to: interval.to,
+        lost_by: interval.lost_by,
+        probable: at.is_some_and(|at| !interval.covers(at)),
         node: node(holder, now),
     }
 }

@@ -4,8 +4,10 @@
 //! connections must never use up the room of sessions.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
+
+use crate::model::source_network;
 
 /// Limit of the connections of one source that have not proved the key yet.
 const UNAUTHENTICATED_PER_SOURCE: usize = 16;
@@ -50,7 +52,7 @@ impl Admission {
     pub(super) fn admit(&mut self, source: IpAddr) -> bool {
         let count = self
             .sources
-            .get(&network(source))
+            .get(&source_network(source))
             .copied()
             .unwrap_or_default();
         let accepts = self.total.unauthenticated < UNAUTHENTICATED
@@ -59,7 +61,7 @@ impl Admission {
             && count.authenticated < self.limits.per_source;
         if accepts {
             self.sources
-                .entry(network(source))
+                .entry(source_network(source))
                 .or_default()
                 .unauthenticated += 1;
             self.total.unauthenticated += 1;
@@ -70,7 +72,7 @@ impl Admission {
     /// Records that a connection proved that it holds the key; false if there is no room for
     /// another session.
     pub(super) fn promote(&mut self, source: IpAddr) -> bool {
-        let Some(count) = self.sources.get_mut(&network(source)) else {
+        let Some(count) = self.sources.get_mut(&source_network(source)) else {
             return false;
         };
         if count.authenticated >= self.limits.per_source
@@ -87,7 +89,7 @@ impl Admission {
 
     /// Records that a connection ended; `authenticated` if it was promoted.
     pub(super) fn release(&mut self, source: IpAddr, authenticated: bool) {
-        let network = network(source);
+        let network = source_network(source);
         if let Some(count) = self.sources.get_mut(&network) {
             for count in [&mut *count, &mut self.total] {
                 let part = if authenticated {
@@ -101,17 +103,6 @@ impl Admission {
                 self.sources.remove(&network);
             }
         }
-    }
-}
-
-/// The network whose addresses count as one source.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
     }
 }
 

@@ -207,6 +207,7 @@ async fn one_node_is_answered_as_it_is_now_or_as_it_was_then() {
         evidence: Evidence::Announced,
         from: Timestamp(1),
         to: Some(Timestamp(9)),
+        lost_by: None,
     };
     let then = Item::from(interval);
     let expected_then = then.clone();

@@ -134,6 +134,14 @@ impl Reading {
     }
 }
 
+/// Whether a file is read whose stamp is that of the served content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reread {
+    IfChanged,
+    /// On request: not every file system changes a stamp with each write.
+    Always,
+}
+
 /// What a reading found.
 enum Found {
     /// The content that is served already.
@@ -166,7 +174,7 @@ impl Keeper {
         // At the start every file is read as it is: a file that has existed for long needs no second poll. An error is in
         // the log and in the status.
         for (name, offered) in self.offers.all() {
-            let _ = self.read(&name, &offered).await;
+            let _ = self.read(&name, &offered, Reread::IfChanged).await;
         }
         let mut polls = tokio::time::interval(POLL_EVERY);
         polls.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -177,7 +185,7 @@ impl Keeper {
                     let offered = self.offers.all().into_iter().find(|(name, _)| *name == refresh.name);
                     let outcome = match offered {
                         None => Err(format!("this server offers no file called '{}'", refresh.name)),
-                        Some((name, offered)) => self.read(&name, &offered).await,
+                        Some((name, offered)) => self.read(&name, &offered, Reread::Always).await,
                     };
                     // If the requester has left, no one needs the answer.
                     let _ = refresh.done.send(outcome);
@@ -200,19 +208,27 @@ impl Keeper {
             // Two polls with the same stamp: no program has written for a second at least.
             if last == Some(stamp) && !is_read {
                 // An error is in the log and in the status.
-                let _ = self.read(&name, &offered).await;
+                let _ = self.read(&name, &offered, Reread::IfChanged).await;
             }
         }
     }
 
-    /// Reads a file if it changed, and serves its content if that is whole.
-    async fn read(&mut self, name: &str, offered: &Offered) -> Result<Arc<Generation>, String> {
+    /// Reads a file, and serves its content if that is whole.
+    async fn read(
+        &mut self,
+        name: &str,
+        offered: &Offered,
+        reread: Reread,
+    ) -> Result<Arc<Generation>, String> {
         let path = offered.path.clone();
         let current = offered.current.clone();
         let started = Instant::now();
         let reading = spawn_blocking(move || {
             let stamp = Stamp::of(&path).ok();
-            match current.filter(|current| Some(current.snapshot.stamp()) == stamp) {
+            let unchanged = current.filter(|current| {
+                reread == Reread::IfChanged && Some(current.snapshot.stamp()) == stamp
+            });
+            match unchanged {
                 Some(current) => Found::Served(current),
                 None => Found::Read(stamp, Snapshot::take(&path)),
             }

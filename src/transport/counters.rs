@@ -14,6 +14,7 @@ macro_rules! counters {
             dropped: BTreeMap<&'static str, u64>,
             ignored: BTreeMap<&'static str, u64>,
             refused: BTreeMap<&'static str, u64>,
+            taken: BTreeMap<&'static str, u64>,
         }
 
         impl Counters {
@@ -35,7 +36,7 @@ counters! {
     queries = "queries",
     /// Answers given.
     answers = "answers",
-    /// Registers handled.
+    /// Registers accepted.
     registers = "registers",
     /// Renewals accepted.
     renewals = "renewals",
@@ -84,12 +85,18 @@ impl Counters {
         *self.refused.entry(reason).or_default() += 1;
     }
 
+    /// Counts a message that needs no reply and went to the part of the node that it is for.
+    pub(crate) fn taken(&mut self, kind: &'static str) {
+        *self.taken.entry(kind).or_default() += 1;
+    }
+
     /// All counts that are not zero, by name.
     pub fn all(&self) -> BTreeMap<String, u64> {
         let groups = [
             ("dropped", &self.dropped),
             ("ignored", &self.ignored),
             ("refused", &self.refused),
+            ("taken", &self.taken),
         ];
         let grouped = groups.into_iter().flat_map(|(group, counts)| {
             counts

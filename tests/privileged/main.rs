@@ -7,12 +7,14 @@
 //! | [`doctor`] | the doctor names each fault | `ip`, `nft`, `python3` |
 //! | [`files`] | files over bad cables, and against members that lie | `ip`, `nft`, `setpriv`, `strace`, `python3` |
 //! | [`full_disk`] | a full disk leaves the old file | `mount` |
+//! | [`history`] | what the history says of the past | `ip` |
 //! | [`mdns`] | multicast DNS beside other responders | `ip`, `tcpdump`, Avahi, D-Bus, `.ci/fetch-resolved` |
 //! | [`network`] | the network layer on real interfaces | `ip` |
 //! | [`ownership`] | whose a pulled file is | |
 //! | [`policy`] | one policy for listening, sending and announcing | `ip` |
 //! | [`pulls`] | which notice leads to which pull | `ip`, `nft`, `python3` |
 //! | [`run_time`] | the network changes while the program runs | `ip`, `nft`, `python3` |
+//! | [`signals`] | signals to a node, and a node as PID 1 | `ip`, `unshare` |
 //! | [`terminal`] | what people see on a terminal | `ip`, `python3` |
 //! | [`webhook`] | webhooks against a real HTTP server | `python3`, `openssl` |
 //!
@@ -34,6 +36,7 @@ mod compat;
 mod doctor;
 mod files;
 mod full_disk;
+mod history;
 mod mdns;
 mod namespaces;
 mod needs;
@@ -42,5 +45,6 @@ mod ownership;
 mod policy;
 mod pulls;
 mod run_time;
+mod signals;
 mod terminal;
 mod webhook;

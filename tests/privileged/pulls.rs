@@ -3,7 +3,10 @@
 //! Needs root, `ip` of iproute2, `nft` of nftables and python3.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::namespaces::program::{Machine, Running};
@@ -330,4 +333,53 @@ fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
         }
     }
     assert!(node.log().contains("resumes there"), "{}", node.log());
+}
+
+/// A program that maps a file and replaces its content twice, each time on a line on its standard input. The kernel
+/// changes the file's times at the first write to a page at most.
+const MAPPED: &str = r#"
+import mmap, sys
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+    for line in sys.stdin:
+        content[:] = line.strip().encode()
+        print("written", flush=True)
+"#;
+
+#[test]
+fn push_reads_the_file_anew_though_neither_size_nor_any_of_its_times_shows_a_change() {
+    let site = Site::new(LEASE, "", &["kiosk"]);
+    let (kiosk, _) = &site.nodes[0];
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = memory.path().join("offered");
+    fs::write(&file, "content 0").unwrap();
+    fs::remove_file(&site.offered).unwrap();
+    std::os::unix::fs::symlink(&file, &site.offered).unwrap();
+    let mut writer = Command::new("python3")
+        .args(["-c", MAPPED, file.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let mut write = |content: &str| {
+        writeln!(writer.stdin.as_ref().unwrap(), "{content}").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "written");
+    };
+    write("content 1");
+    let pushed = site.hub.json(&["push", "f", "--timeout", "50s"], &[]);
+    assert_eq!(pushed.code, Some(0), "{:?}", pushed.lines);
+    assert_eq!(taken(kiosk), "content 1");
+    let times = |file: &Path| {
+        let metadata = fs::metadata(file).unwrap();
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        (changed, metadata.modified().unwrap(), metadata.len())
+    };
+    let before = times(&file);
+    write("content 2");
+    assert_eq!(times(&file), before, "the kernel shows no change");
+    let pushed = site.hub.json(&["push", "f", "--timeout", "50s"], &[]);
+    assert_eq!(pushed.code, Some(0), "{:?}", pushed.lines);
+    assert_eq!(taken(kiosk), "content 2");
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
 }

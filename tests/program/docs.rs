@@ -198,6 +198,14 @@ fn every_finding_of_the_doctor_is_caused_by_a_test_of_the_real_program() {
     );
 }
 
+#[test]
+fn every_finding_of_the_doctor_is_documented() {
+    let page = read("docs/reference/troubleshooting.md");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("`{code}`")), "{code} is missing");
+    }
+}
+
 fn collect(directory: &Path, into: &mut String) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

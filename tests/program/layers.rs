@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "model/name.rs",
     "model/address.rs",
     "model/labels.rs",
+    "model/rate_limiter.rs",
     "model/record.rs",
     "wire",
     "discovery",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cli`] | help, usage errors, exit codes, completions, man pages |
 //! | [`config`] | examples, samples that must be refused, the committed schema |
+//! | [`datagrams`] | every datagram that is received is answered, taken or counted by a reason |
 //! | [`docs`] | the pages say what the code does |
 //! | [`files_crash`] | a file is wholly old or wholly new, whenever its writer is killed |
 //! | [`layers`] | the rooms of src/ import downward only |
@@ -22,6 +23,7 @@
 
 mod cli;
 mod config;
+mod datagrams;
 mod docs;
 mod files_crash;
 mod layers;

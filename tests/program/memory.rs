@@ -94,7 +94,7 @@ impl Pair {
 }
 
 /// A running program, killed when dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -105,6 +105,10 @@ impl Drop for Running {
 }
 
 impl Running {
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
     /// A size of /proc/PID/status in bytes: `VmRSS` is what is in memory, `VmHWM` the most that ever was.
     fn memory(&self, which: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
@@ -128,7 +132,7 @@ impl Running {
     }
 }
 
-fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
@@ -136,7 +140,7 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn secret(path: &Path, bytes: &[u8; 32]) {
+pub(crate) fn secret(path: &Path, bytes: &[u8; 32]) {
     fs::write(path, data_encoding::BASE64.encode(bytes) + "\n").unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -94,6 +94,7 @@ pub(crate) fn interval(to: Option<Timestamp>) -> HistoryView {
         evidence: Evidence::Announced,
         from: TIME,
         to,
+        lost_by: None,
     }
 }
 
@@ -104,6 +105,8 @@ pub(crate) fn holder(current: bool) -> HolderView {
         evidence: Some(Evidence::Observed),
         from: Some(TIME),
         to: None,
+        lost_by: None,
+        probable: false,
         node: node("laptop", &["192.168.1.20"]),
     }
 }

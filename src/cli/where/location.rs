@@ -47,6 +47,8 @@ pub(super) struct Place {
     pub(super) seen: bool,
     /// Whether it is on a network of this machine.
     pub(super) same_subnet: bool,
+    /// Whether the node only probably had it at the time in question; false for now.
+    pub(super) probable: bool,
 }
 
 /// The address as programs accept it, with its zone (RFC 4007 §11).
@@ -84,6 +86,7 @@ pub(super) fn now(node: &NodeView, selector: &AddressSelector) -> Location {
             announced: true,
             seen: source == Some(*address),
             same_subnet: selector.shares_subnet(*address),
+            probable: false,
         });
     }
     if let Some(source) = source
@@ -118,10 +121,12 @@ pub(super) fn at(
             .unwrap_or_else(|| {
                 addresses.push(Place {
                     seen: false,
+                    probable: true,
                     ..observed(interval.address, selector, &Links::default())
                 });
                 addresses.len() - 1
             });
+        addresses[index].probable &= interval.is_probable(at);
         match interval.evidence {
             Evidence::Announced => addresses[index].announced = true,
             Evidence::Observed => addresses[index].seen = true,
@@ -148,6 +153,7 @@ fn observed(address: IpAddr, selector: &AddressSelector, links: &Links) -> Place
         announced: false,
         seen: true,
         same_subnet: selector.shares_subnet(address),
+        probable: false,
     }
 }
 

@@ -12,12 +12,13 @@ use clap::Args;
 
 use super::context::{Context, LOCAL_LIMIT, may_ask_network, unexpected};
 use super::exit::{Failure, note};
+use super::interval;
 use super::output::{Format, Output};
 use super::table::{Emphasis, Table, ago, or_dash};
 use super::time;
 use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
-use crate::api::view::NodeView;
+use crate::api::view::{HistoryView, NodeView};
 use crate::model::{NodeName, Scope, State, Timestamp};
 use crate::net::rank::{AddressSelector, PolicyTable};
 use location::Location;
@@ -31,7 +32,8 @@ use location::Location;
 ///
 /// Without --at, the registry of this machine answers where a server runs here, else the network is
 /// asked. With --at, a registry answers: that of this machine, else that of the server that answers
-/// first.
+/// first. Where the node was lost without a word between two messages, the answer is marked as
+/// probable, with a note on stderr.
 ///
 /// A node that is absent, or that is known by a legacy protocol alone, is printed with a note on
 /// stderr. Ends with 3 if the name is unknown, or if the node announces no address. In a pipe, each
@@ -174,6 +176,14 @@ fn past(
     let location = location::at(&intervals, at, selector).ok_or_else(|| {
         Failure::NothingFound(format!("no address of {} is known at {at}", args.name))
     })?;
+    let is_probable = |interval: &&HistoryView| {
+        let mut places = location.addresses.iter();
+        places.any(|place| place.probable && place.address == interval.address)
+    };
+    if let Some(interval) = intervals.iter().find(is_probable) {
+        let (name, address) = (&interval.name, &interval.address);
+        interval::note_probable(name, *address, interval.to, interval.lost_by);
+    }
     Ok(location)
 }
 
@@ -196,6 +206,11 @@ fn table(location: &Location) -> Table {
             (true, false) => "announced",
             (false, _) => "observed",
         };
+        let evidence = if place.probable {
+            format!("{evidence}, probably")
+        } else {
+            evidence.to_owned()
+        };
         let scope = match place.scope {
             Scope::Loopback => "loopback",
             Scope::Link => "link",
@@ -211,7 +226,7 @@ fn table(location: &Location) -> Table {
             place.to_string(),
             scope.to_owned(),
             or_dash(place.interface),
-            evidence.to_owned(),
+            evidence,
             if place.same_subnet { "yes" } else { "no" }.to_owned(),
         ];
         table.row(emphasis, cells);

@@ -10,23 +10,21 @@ use std::collections::BinaryHeap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use tracing::{debug, trace};
 
-use super::rate::{Bucket, Rate};
-use crate::model::{NodeName, Now, Role};
+use crate::model::{Exceeded, NodeName, Now, Rate, RateLimiter, Role};
 use crate::wire::replay::{Freshness, ReplayWindow};
 use crate::wire::seal::Nonce;
 use crate::wire::v1::{Query, Refusal, Refused, Regarding, Want};
 
-/// The maximum number of sources with a bucket of their own. Further ones share one bucket, so many
-/// forged sources gain nothing.
-const MAX_SOURCES: usize = 4096;
 /// The maximum number of delayed answers. A node answers each query for all nodes once, so this is
 /// the number of clients that ask at about the same time.
 const MAX_WAITING_ANSWERS: usize = 1024;
-/// The shortest pause between clock refusals to one source.
-const CLOCK_REFUSAL_EVERY: Duration = Duration::from_secs(1);
+/// Clock refusals to one source.
+const CLOCK_REFUSALS: Rate = Rate {
+    per_second: 1,
+    burst: 1,
+};
 /// The longest time over which answers are spread, whatever the query asks for.
 const MAX_WINDOW: Duration = Duration::from_secs(5);
 
@@ -113,21 +111,10 @@ pub struct Responder {
     name: NodeName,
     role: Role,
     replay: ReplayWindow,
-    sources: HashMap<IpAddr, Source>,
-    /// The bucket that sources beyond [`MAX_SOURCES`] share. Its `clock_refused` is the time of the
-    /// last cleaning of `sources`. The bucket that sources beyond [`MAX_SOURCES`] share. Its
-    /// `clock_refused` is the time of the last cleaning of `sources`.
-    overflow: Source,
-    all_sources: Bucket,
+    messages: RateLimiter,
+    clock_refusals: RateLimiter,
     waiting: BinaryHeap<Reverse<Waiting>>,
     rng: fastrand::Rng,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Source {
-    bucket: Bucket,
-    /// When the last clock refusal was sent to it.
-    clock_refused: Option<Duration>,
 }
 
 /// A delayed answer; ordered by the time at which it is due.
@@ -154,12 +141,8 @@ impl Responder {
     pub fn new(now: Now, settings: ResponderSettings, name: NodeName, role: Role) -> Self {
         Self {
             replay: ReplayWindow::new(settings.window, std::hash::RandomState::new()),
-            sources: HashMap::with_capacity(64),
-            overflow: Source {
-                bucket: Bucket::full(now.elapsed, settings.per_source),
-                clock_refused: None,
-            },
-            all_sources: Bucket::full(now.elapsed, settings.all_sources),
+            messages: RateLimiter::new(now.elapsed, settings.per_source, settings.all_sources),
+            clock_refusals: RateLimiter::new(now.elapsed, CLOCK_REFUSALS, settings.all_sources),
             waiting: BinaryHeap::new(),
             rng: fastrand::Rng::with_seed(settings.seed),
             settings,
@@ -270,14 +253,9 @@ impl Responder {
     /// Refuses a query with this node's time. The sender proved that it holds the key; a replay of
     /// a captured query gets one short answer.
     fn on_clock_outside_window(&mut self, now: Now, query: &Query, from: SocketAddr) -> Verdict {
-        let source = self.source(now, from);
-        if source
-            .clock_refused
-            .is_some_and(|refused| now.elapsed < refused + CLOCK_REFUSAL_EVERY)
-        {
+        if !self.clock_refusals.admits(now.elapsed, from.ip()) {
             return Verdict::Ignore(Ignored::Clock);
         }
-        source.clock_refused = Some(now.elapsed);
         if !self.take_token(now, from) {
             return Verdict::Ignore(Ignored::Rate);
         }
@@ -289,47 +267,19 @@ impl Responder {
     }
 
     fn take_token(&mut self, now: Now, from: SocketAddr) -> bool {
-        let rate = self.settings.per_source;
-        if !self.source(now, from).bucket.take(now.elapsed, rate) {
-            debug!(peer = %from, limit = rate.per_second, "this source sent too many messages");
-            return false;
-        }
-        let allowed = self
-            .all_sources
-            .take(now.elapsed, self.settings.all_sources);
-        if !allowed {
-            debug!(
-                peer = %from,
-                limit = self.settings.all_sources.per_second,
-                "all sources together sent too many messages"
-            );
-        }
-        allowed
-    }
-
-    fn source(&mut self, now: Now, from: SocketAddr) -> &mut Source {
-        let ip = from.ip();
-        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&ip) {
-            // A source that sent nothing for so long that its bucket is full again needs no entry.
-            let rate = self.settings.per_source;
-            if self
-                .overflow
-                .clock_refused
-                .is_none_or(|cleaned| now.elapsed >= cleaned + CLOCK_REFUSAL_EVERY)
-            {
-                self.sources
-                    .retain(|_, source| !source.bucket.is_full(now.elapsed, rate));
-                self.overflow.clock_refused = Some(now.elapsed);
+        match self.messages.take(now.elapsed, from.ip()) {
+            Ok(()) => true,
+            Err(Exceeded::Source) => {
+                let limit = self.settings.per_source.per_second;
+                debug!(peer = %from, limit, "this source sent too many messages");
+                false
             }
-            if self.sources.len() >= MAX_SOURCES {
-                return &mut self.overflow;
+            Err(Exceeded::All) => {
+                let limit = self.settings.all_sources.per_second;
+                debug!(peer = %from, limit, "all sources together sent too many messages");
+                false
             }
         }
-        let rate = self.settings.per_source;
-        self.sources.entry(ip).or_insert_with(|| Source {
-            bucket: Bucket::full(now.elapsed, rate),
-            clock_refused: None,
-        })
     }
 }
 

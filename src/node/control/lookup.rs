@@ -48,11 +48,12 @@ pub(super) fn look_up(call: &Call, table: &Table, held: &Held, now: Now) {
             let address: IpAddr = address.to_canonical();
             let mut found: Vec<_> = table.holders(address, *at).take(PAGE).collect();
             found.sort_by_key(|(_, interval)| {
-                Reverse((interval.to.is_none(), interval.to, interval.from))
+                let certain = at.is_none_or(|at| interval.covers(at));
+                Reverse((certain, interval.to.is_none(), interval.to, interval.from))
             });
             let views = found
                 .iter()
-                .map(|(node, interval)| Response::from(views::holder(node, interval, now)));
+                .map(|(node, interval)| Response::from(views::holder(node, interval, *at, now)));
             found_or_not(call, views.collect(), || {
                 format!("no node known here has or had {address}")
             });

@@ -45,7 +45,6 @@ impl Core {
             self.refuse_busy(path, regarding);
             return;
         }
-        self.counters.registers += 1;
         let name = record.name.clone();
         let registration = Registration {
             record,
@@ -55,6 +54,7 @@ impl Core {
         };
         match table.register(now, registration) {
             Outcome::Accepted { lease, change, .. } => {
+                self.counters.registers += 1;
                 tracing::debug!(%name, peer = %path.to, sequence, ?change, "register accepted");
                 // A retransmitted register changes nothing, yet the change of its first copy may not be durable yet.
                 let ticket = self.submitted + waiting_batches(table);
@@ -146,7 +146,6 @@ impl Core {
             self.refuse_busy(path, regarding);
             return;
         }
-        self.counters.renewals += 1;
         self.renew(now, path, renewal);
     }
 
@@ -189,10 +188,12 @@ impl Core {
                 lease,
                 changed: false,
             } if !self.moving.contains_key(&renewal.node) => {
+                self.counters.renewals += 1;
                 self.acknowledge(now, path, sequence, lease);
                 return;
             }
             RenewOutcome::Renewed { lease, changed } => {
+                self.counters.renewals += 1;
                 let name = table.by_id(&renewal.node).map(|node| node.name().clone());
                 let ticket = self.submitted + waiting_batches(table);
                 self.acknowledgements.push_back(Acknowledgement {
@@ -218,14 +219,18 @@ impl Core {
     }
 
     pub(super) fn on_goodbye(&mut self, now: Now, datagram: Datagram<'_>, signed: &SignedRecord) {
-        let Some(table) = &mut self.table else { return };
-        let known = table
-            .by_id(&signed.node)
+        let own = self.engine.own().id();
+        let present = self
+            .table
+            .as_ref()
+            .and_then(|table| table.by_id(&signed.node))
             .is_some_and(|node| node.state() == State::Present);
-        if !known
-            || signed.node == self.engine.own().id()
-            || !self.responder.admits(now, datagram.path.to)
-        {
+        if !present || signed.node == own {
+            self.counters.taken("goodbye");
+            return;
+        }
+        if !self.responder.admits(now, datagram.path.to) {
+            self.counters.ignored(Ignored::Rate.as_str());
             return;
         }
         let Ok(record) = signed.verify(|key| self.settings.keys.contains(&key)) else {
@@ -237,6 +242,8 @@ impl Core {
             self.counters.forged_records += 1;
             return;
         }
+        self.counters.taken("goodbye");
+        let Some(table) = &mut self.table else { return };
         let name = record.name.clone();
         let registration = Registration {
             record,

@@ -40,7 +40,7 @@ pub(crate) fn decode(slot: u32, bytes: &[u8]) -> Result<StoredNode, RowError> {
     let state = decode_state(d)?;
     let bound = d.bool()?;
     let former = decode_former(d)?;
-    let history = decode_history(d, bytes.len())?;
+    let history = decode_history(d, version, bytes.len())?;
     let protocol = if version == 1 {
         Protocol::Hereabouts
     } else {
@@ -107,7 +107,7 @@ fn decode_head(d: &mut Decoder<'_>) -> Result<u8, RowError> {
     let version = d.u8()?;
     let expected = match version {
         1 => 19,
-        ROW_VERSION => 20,
+        2 | ROW_VERSION => 20,
         found => return Err(RowError::Version { found }),
     };
     if fields != expected {
@@ -203,17 +203,22 @@ fn decode_former(d: &mut Decoder<'_>) -> Result<Vec<StoredFormer>, RowError> {
     Ok(former)
 }
 
-fn decode_history(d: &mut Decoder<'_>, row_bytes: usize) -> Result<Vec<Interval>, RowError> {
+fn decode_history(
+    d: &mut Decoder<'_>,
+    version: u8,
+    row_bytes: usize,
+) -> Result<Vec<Interval>, RowError> {
     let intervals = count(d, MAX_INTERVALS, "the history")?;
     let mut history = Vec::with_capacity(intervals.min(row_bytes / 8));
     for _ in 0..intervals {
-        history.push(decode_interval(d)?);
+        history.push(decode_interval(d, version)?);
     }
     Ok(history)
 }
 
-fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
-    array(d, 4, "an interval")?;
+fn decode_interval(d: &mut Decoder<'_>, version: u8) -> Result<Interval, RowError> {
+    let with_end = version >= 3;
+    array(d, if with_end { 5 } else { 4 }, "an interval")?;
     let ip = decode_ip(d)?;
     let evidence = match d.u8()? {
         0 => Evidence::Announced,
@@ -226,7 +231,14 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
     };
     let from = Timestamp(d.u64()?);
     let to = optional(d, |d| d.u64())?.map(Timestamp);
-    if to.is_some_and(|to| to < from) {
+    let lost_by = if with_end {
+        optional(d, |d| d.u64())?.map(Timestamp)
+    } else {
+        None
+    };
+    let in_order = to.is_none_or(|to| from <= to)
+        && lost_by.is_none_or(|lost_by| to.is_some_and(|to| to <= lost_by));
+    if !in_order {
         return Err(RowError::Damaged {
             what: "an interval",
         });
@@ -236,6 +248,7 @@ fn decode_interval(d: &mut Decoder<'_>) -> Result<Interval, RowError> {
         evidence,
         from,
         to,
+        lost_by,
     })
 }
 

@@ -157,12 +157,17 @@ fn encode_ip(e: &mut RowEncoder<'_>, ip: IpAddr) -> Written<()> {
 }
 
 fn encode_interval(e: &mut RowEncoder<'_>, interval: Interval) -> Written<()> {
-    e.array(4)?;
+    e.array(5)?;
     encode_ip(e, interval.ip)?;
     e.u8(u8::from(interval.evidence == Evidence::Observed))?
         .u64(interval.from.0)?;
-    match interval.to {
-        Some(to) => e.u64(to.0)?.ok(),
+    encode_time(e, interval.to)?;
+    encode_time(e, interval.lost_by)
+}
+
+fn encode_time(e: &mut RowEncoder<'_>, time: Option<Timestamp>) -> Written<()> {
+    match time {
+        Some(time) => e.u64(time.0)?.ok(),
         None => e.null()?.ok(),
     }
 }

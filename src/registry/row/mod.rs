@@ -17,9 +17,9 @@ use crate::model::{Evidence, Lease, NodeName, Protocol, Record, State, Timestamp
 use crate::wire::KeyId;
 use crate::wire::v1::SignedRecord;
 
-/// The version with which each row begins. Version 2 ends with the protocol; a row of version 1 is
-/// of our own protocol.
-pub const ROW_VERSION: u8 = 2;
+/// The version with which each row begins. Since version 2 a row ends with the protocol; a row of
+/// version 1 is of our own protocol. Since version 3 an interval says by when its end is certain.
+pub const ROW_VERSION: u8 = 3;
 /// The longest row, in bytes: a body, a record and [`MAX_INTERVALS`] intervals of at most 40 bytes
 /// each fit into it.
 const MAX_ROW: usize = 256 * 1024;
@@ -36,9 +36,25 @@ pub struct Interval {
     pub evidence: Evidence,
     /// When the server first received it.
     pub from: Timestamp,
-    /// When the server received it last; `None` while the node is present and has it. Never before
-    /// `from`.
+    /// Until when the node certainly had it; `None` while the node is present and has it. Never
+    /// before `from`.
     pub to: Option<Timestamp>,
+    /// From when on the node certainly no longer had it, in whole seconds after `to`; `None` if
+    /// that is `to` itself, because a message reported the change.
+    pub lost_by: Option<Timestamp>,
+}
+
+impl Interval {
+    /// Whether the node certainly had the address at a time.
+    pub fn covers(&self, at: Timestamp) -> bool {
+        self.from <= at && self.to.is_none_or(|to| at <= to)
+    }
+
+    /// Whether the node may have had the address at a time.
+    pub fn may_cover(&self, at: Timestamp) -> bool {
+        let end = self.lost_by.or(self.to);
+        self.from <= at && end.is_none_or(|end| at <= end)
+    }
 }
 
 /// A node as the store holds it.

@@ -209,8 +209,8 @@ fn newer_row_is_refused() {
     assert!(matches!(
         error(&path),
         StoreError::Newer {
-            found: 3,
-            known: 2,
+            found: 4,
+            known: 3,
             ..
         }
     ));

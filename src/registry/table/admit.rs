@@ -6,9 +6,10 @@ use std::time::Duration;
 use tracing::{debug, trace};
 
 use super::cold::{CloneMark, Cold, Packed};
+use super::history::End;
 use super::hot::{Hot, Presence, SeenEntry, Source};
 use super::{Change, Outcome, Registration, RenewOutcome, Table, millis, now_ms};
-use crate::model::{Lease, NodeId, Now, Record, Timestamp};
+use crate::model::{Lease, NodeId, Now, Record};
 use crate::wire::v1::Refusal;
 
 /// How long a node waits that found the table full: a place becomes free when a node is removed,
@@ -75,7 +76,8 @@ impl Table {
         self.seen.begin(slot);
         self.bind(now, slot, &record.name);
         self.set_registration(now, slot, registration);
-        self.follow_addresses(now, slot, &record.addresses, registration.source, now.wall);
+        let end = End::reported(now.wall);
+        self.follow_addresses(now, slot, &record.addresses, registration.source, end);
         self.plan(now, slot);
         Ok((slot, Change::Joined))
     }
@@ -97,7 +99,7 @@ impl Table {
         self.check_order(slot, record.order())?;
         self.check_name(now, Some(slot), record)?;
 
-        let confirmed = self.seen.entry(slot).last_seen;
+        let end = self.end_by_message(now, slot);
         let mut moved = self.hot(slot).source != Source::of(registration.source);
         if self.cold(slot).name != record.name {
             self.rename(now, slot, &record.name);
@@ -117,8 +119,7 @@ impl Table {
             self.absent.remove(&(ended, slot));
         }
         self.set_registration(now, slot, registration);
-        moved |=
-            self.follow_addresses(now, slot, &record.addresses, registration.source, confirmed);
+        moved |= self.follow_addresses(now, slot, &record.addresses, registration.source, end);
         self.plan(now, slot);
         let change = match (present, moved) {
             (false, _) => Change::Returned,
@@ -265,6 +266,7 @@ impl Table {
         let Some(slot) = self.slot_of(node) else {
             return RenewOutcome::Unknown;
         };
+        let end = self.end_by_message(now, slot);
         let hot = &mut self.hot[slot as usize];
         if epoch > hot.epoch || (epoch == hot.epoch && base > hot.base) {
             return RenewOutcome::Unknown;
@@ -299,12 +301,11 @@ impl Table {
         let from = Source::of(source);
         let moved = std::mem::replace(&mut hot.source, from) != from;
         self.counters.renewed += 1;
-        let confirmed = self.seen.entry(slot).last_seen;
         self.touch(now, slot);
         if !present {
             self.revive(now, slot);
         } else if moved {
-            self.follow_source(now, slot, source.ip(), confirmed);
+            self.follow_source(now, slot, source.ip(), end);
             self.plan(now, slot);
         }
         let changed = moved || !present;
@@ -321,7 +322,7 @@ impl Table {
         self.absent.remove(&(ended, slot));
         let addresses = self.node(slot).record().addresses;
         let source = self.hot(slot).source.address();
-        self.follow_addresses(now, slot, &addresses, source, now.wall);
+        self.follow_addresses(now, slot, &addresses, source, End::reported(now.wall));
         self.plan(now, slot);
     }
 
@@ -359,7 +360,8 @@ impl Table {
         hot.sequence = registration.record.sequence;
         if present {
             self.touch(now, slot);
-            self.end(now, slot, Presence::Left, now_ms(now), now.wall);
+            let end = End::reported(now.wall);
+            self.end(now, slot, Presence::Left, now_ms(now), end);
         } else {
             self.hot_mut(slot).presence = Presence::Left;
             self.mark(slot);
@@ -372,21 +374,14 @@ impl Table {
         }
     }
 
-    /// Makes a present node absent; its addresses were last confirmed at `confirmed`.
-    pub(super) fn end(
-        &mut self,
-        now: Now,
-        slot: u32,
-        presence: Presence,
-        ended: i64,
-        confirmed: Timestamp,
-    ) {
+    /// Makes a present node absent; its addresses end with `end`.
+    pub(super) fn end(&mut self, now: Now, slot: u32, presence: Presence, ended: i64, end: End) {
         self.hot_mut(slot).presence = presence;
         let cold = self.cold_mut(slot);
         cold.ended = ended;
         cold.ended_at = now.wall;
         self.absent.insert((ended, slot));
-        self.close_all(now, slot, confirmed);
+        self.close_all(now, slot, end);
         self.mark(slot);
         self.plan(now, slot);
     }

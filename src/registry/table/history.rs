@@ -1,6 +1,7 @@
 //! History: which address a node had, from when and until when.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::hot::{packed, unpacked};
 use super::{Table, millis, now_ms};
@@ -27,7 +28,28 @@ impl AddressKey {
     }
 }
 
-/// An [`Interval`] in 32 bytes.
+/// When an address ended, as far as the server knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// The node certainly had the address until then.
+    last: Timestamp,
+    /// From then on it certainly had it no longer.
+    by: Timestamp,
+}
+
+impl End {
+    /// A message reported the end at this time.
+    pub(super) fn reported(at: Timestamp) -> Self {
+        Self { last: at, by: at }
+    }
+
+    /// The last message came at `last`, and at `by` the address was gone.
+    pub(super) fn between(last: Timestamp, by: Timestamp) -> Self {
+        Self { last, by }
+    }
+}
+
+/// An [`Interval`] in 40 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) ip: [u8; 16],
@@ -35,6 +57,8 @@ pub(super) struct Span {
     from: u64,
     /// When the interval ended; [`Span::OPEN`] while it is open.
     to: u64,
+    /// How long after `to` the end is certain, in whole seconds.
+    unsure: u32,
 }
 
 impl Span {
@@ -51,10 +75,14 @@ impl Span {
         let to = interval
             .to
             .map_or(Self::OPEN, |to| to.0.min(Self::OPEN - 1).max(from));
+        let unsure = interval
+            .lost_by
+            .map_or(0, |lost_by| seconds(lost_by.since(Timestamp(to))));
         Self {
             ip: packed(interval.ip),
             from: from | kind,
             to,
+            unsure,
         }
     }
 
@@ -63,7 +91,8 @@ impl Span {
             ip: unpacked(self.ip),
             evidence: self.seen(),
             from: self.from(),
-            to: (!self.is_open()).then_some(Timestamp(self.to)),
+            to: self.to(),
+            lost_by: self.lost_by(),
         }
     }
 
@@ -91,22 +120,42 @@ impl Span {
         self.ip == ip && self.seen() == seen
     }
 
-    pub(super) fn covers(self, at: Timestamp) -> bool {
-        self.from() <= at && (self.is_open() || at.0 <= self.to)
+    fn lost_by(self) -> Option<Timestamp> {
+        let unsure = Duration::from_secs(u64::from(self.unsure));
+        (self.unsure > 0).then(|| Timestamp(self.to).plus(unsure))
     }
 
     pub(super) fn key(self, slot: u32) -> AddressKey {
         AddressKey::new(self.ip, self.seen(), slot)
     }
 
-    fn close(&mut self, at: Timestamp) {
-        self.to = at.0.min(Self::OPEN - 1).max(self.from().0);
+    fn close(&mut self, end: End) {
+        self.to = end.last.0.min(Self::OPEN - 1).max(self.from().0);
+        self.unsure = seconds(end.by.since(Timestamp(self.to)));
     }
 }
 
+/// Whole seconds, rounded up.
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
 impl Table {
-    /// Makes the open intervals those of a record and a source. Intervals of other addresses end at
-    /// `confirmed`.
+    /// The end of the addresses that a message, which came now, no longer has.
+    ///
+    /// A node reports a change at once, so it had them until now. Where this server received
+    /// nothing for longer than the lease, it was away itself, and the change may be as old.
+    pub(super) fn end_by_message(&self, now: Now, slot: u32) -> End {
+        let last_seen = self.seen.entry(slot).last_seen;
+        if now.wall.since(last_seen) > self.hot(slot).lease.duration() {
+            return End::between(last_seen, now.wall);
+        }
+        // If the wall clock was set back, the interval still covers the time of the last message.
+        End::reported(now.wall.max(last_seen))
+    }
+
+    /// Makes the open intervals those of a record and a source. Intervals of other addresses end
+    /// with `end`.
     ///
     /// Returns whether any interval was opened or closed.
     pub(super) fn follow_addresses(
@@ -115,7 +164,7 @@ impl Table {
         slot: u32,
         addresses: &[Address],
         source: SocketAddr,
-        confirmed: Timestamp,
+        end: End,
     ) -> bool {
         let source = packed(source.ip().to_canonical());
         let mut changed = false;
@@ -127,7 +176,7 @@ impl Table {
                 Evidence::Observed => span.ip == source,
             };
             if span.is_open() && !held {
-                span.close(confirmed);
+                span.close(end);
                 changed = true;
             }
         }
@@ -142,17 +191,11 @@ impl Table {
     }
 
     /// Makes the open observed interval that of a source address, which changed.
-    pub(super) fn follow_source(
-        &mut self,
-        now: Now,
-        slot: u32,
-        source: IpAddr,
-        confirmed: Timestamp,
-    ) {
+    pub(super) fn follow_source(&mut self, now: Now, slot: u32, source: IpAddr, end: End) {
         let ip = packed(source.to_canonical());
         for span in &mut self.cold_mut(slot).history {
             if span.is_open() && span.seen() == Evidence::Observed && span.ip != ip {
-                span.close(confirmed);
+                span.close(end);
             }
         }
         self.open(now, slot, ip, Evidence::Observed);
@@ -160,12 +203,12 @@ impl Table {
     }
 
     /// Closes all open intervals.
-    pub(super) fn close_all(&mut self, now: Now, slot: u32, confirmed: Timestamp) {
+    pub(super) fn close_all(&mut self, now: Now, slot: u32, end: End) {
         self.cold_mut(slot)
             .history
             .iter_mut()
             .filter(|span| span.is_open())
-            .for_each(|span| span.close(confirmed));
+            .for_each(|span| span.close(end));
         self.prune(now, slot);
     }
 
@@ -190,6 +233,7 @@ impl Table {
                     0
                 },
             to: Span::OPEN,
+            unsure: 0,
         };
         cold.history.push(span);
         self.addresses.insert(span.key(slot));

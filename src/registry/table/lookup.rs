@@ -89,7 +89,7 @@ impl Table {
             .map(|(_, node)| node)
     }
 
-    /// Finds all nodes that have an address, or had it at `at`, each with the interval.
+    /// Finds all nodes that have an address, or may have had it at `at`, each with the interval.
     pub fn holders(
         &self,
         ip: IpAddr,
@@ -105,12 +105,15 @@ impl Table {
                     .iter()
                     .filter(move |span| span.is(wanted, seen));
                 spans
-                    .filter(move |span| at.map_or(span.is_open(), |at| span.covers(at)))
-                    .map(move |span| (node, span.interval()))
+                    .map(|span| span.interval())
+                    .filter(move |interval| {
+                        at.map_or(interval.to.is_none(), |at| interval.may_cover(at))
+                    })
+                    .map(move |interval| (node, interval))
             })
     }
 
-    /// Finds the addresses at a time of all nodes that hold or had a name. A node that took another
+    /// Finds the addresses that all nodes that hold or had a name may have had at a time. A node that took another
     /// name since counts until then.
     pub fn at(
         &self,
@@ -120,8 +123,11 @@ impl Table {
         self.named(name).flat_map(move |(node, until)| {
             let spans = self.cold(node.slot).history.iter();
             spans
-                .filter(move |span| span.covers(at) && until.is_none_or(|until| at <= until))
-                .map(move |span| (node, span.interval()))
+                .map(|span| span.interval())
+                .filter(move |interval| {
+                    interval.may_cover(at) && until.is_none_or(|until| at <= until)
+                })
+                .map(move |interval| (node, interval))
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::cold::{Cold, Former, NEVER, Packed};
-use super::history::Span;
+use super::history::{End, Span};
 use super::hot::{Hot, Presence, SeenEntry, SeenImage, Source};
 use super::{MAX_FORMER, MAX_SLOTS, Table, millis, now_ms};
 use crate::model::{Now, Timestamp};
@@ -230,7 +230,7 @@ impl Table {
                 past_base,
             },
         );
-        self.load_history(now, slot, stored.last_seen);
+        self.load_history(now, slot, End::between(stored.last_seen, stored.ended));
         self.load_names(now, slot, &stored);
         if !fits {
             debug!(
@@ -249,13 +249,13 @@ impl Table {
         self.plan(now, slot);
     }
 
-    fn load_history(&mut self, now: Now, slot: u32, last_seen: Timestamp) {
+    fn load_history(&mut self, now: Now, slot: u32, end: End) {
         for span in self.cold(slot).history.clone() {
             self.addresses.insert(span.key(slot));
         }
         let open = self.cold(slot).history.iter().any(|span| span.is_open());
         if open && !self.is_present(slot) {
-            self.close_all(now, slot, last_seen);
+            self.close_all(now, slot, end);
         }
     }
 

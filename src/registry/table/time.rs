@@ -7,6 +7,7 @@ use tracing::{debug, trace};
 
 use super::admit::CLONE_LEASES;
 use super::cold::NEVER;
+use super::history::End;
 use super::hot::Presence;
 use super::{Table, millis, now_ms};
 use crate::model::{NodeId, Now};
@@ -75,8 +76,12 @@ impl Table {
                 "the lease of a node ended"
             );
             self.counters.expired += 1;
-            let confirmed = self.seen.entry(slot).last_seen;
-            self.end(now, slot, Presence::Expired, expires, confirmed);
+            let late = now_ms(now).saturating_sub(expires);
+            let lost_by = now
+                .wall
+                .minus(Duration::from_millis(u64::try_from(late).unwrap_or(0)));
+            let end = End::between(self.seen.entry(slot).last_seen, lost_by);
+            self.end(now, slot, Presence::Expired, expires, end);
         }
         let clone_sighting = &mut self.cold_mut(slot).clone_sighting;
         if clone_sighting.as_ref().is_some_and(|clone_sighting| {

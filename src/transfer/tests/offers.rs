@@ -186,3 +186,39 @@ async fn refused_file_is_offered_when_the_cause_beside_it_is_removed() {
     fs::rename(directory.path().join("kept"), &path).unwrap();
     until(|| error(&offers).is_none()).await;
 }
+
+/// Replaces the content of a file in place; the new one has the same size and modification time.
+fn replace_in_place(path: &Path, content: &[u8]) {
+    let before = fs::metadata(path).unwrap();
+    assert_eq!(before.len(), content.len() as u64);
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, content).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    let after = fs::metadata(path).unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+}
+
+#[tokio::test]
+async fn content_of_the_same_size_and_modification_time_is_a_new_generation() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("offered");
+    fs::write(&path, b"10.0.0.1 printer").unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1))
+        .unwrap();
+    let mut server = Server::start(1, &path, directory.path());
+    let first = server.refresh().await.unwrap();
+    while server.events.try_recv().is_ok() {}
+    // Found by a push, which asks for a reading.
+    replace_in_place(&path, b"10.0.0.2 printer");
+    assert_eq!(server.refresh().await.unwrap(), first + 1);
+    assert_eq!(server.newer_generation().await.number, first + 1);
+    // Found by the polls. The kernel's clock of file times ticks every 10 ms at worst.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    replace_in_place(&path, b"10.0.0.3 printer");
+    assert_eq!(server.newer_generation().await.number, first + 2);
+    // Changed metadata alone are no new content, and the file is served on.
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(server.refresh().await.unwrap(), first + 2);
+    assert!(server.events.try_recv().is_err());
+}

@@ -58,6 +58,16 @@ impl Running {
         Duration::from_millis(ticks * 10)
     }
 
+    /// The process that was started: the node, or the program that the node runs within.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn send(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(mut self) {
         let kill = Command::new("kill")
@@ -104,7 +114,7 @@ impl Running {
         } else {
             rustix::process::Signal::CONT
         };
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+        self.send(signal);
     }
 
     /// Makes the kernel lose its membership of a group, with no event that would tell it.

@@ -56,6 +56,7 @@ fn intervals_of_one_address_are_one_place() {
         evidence,
         from: Timestamp(1),
         to: None,
+        lost_by: None,
     };
     let intervals = [
         interval("203.0.113.7", Evidence::Observed),
@@ -67,6 +68,31 @@ fn intervals_of_one_address_are_one_place() {
     assert!(found.addresses[0].announced && found.addresses[0].seen);
     assert_eq!(found.at, Some(Timestamp(5)));
     assert_eq!(at(&[], Timestamp(5), &home()), None);
+}
+
+#[test]
+fn place_is_probable_only_if_no_interval_is_certain() {
+    let interval = |address: &str, evidence, to| HistoryView {
+        name: "laptop".parse().unwrap(),
+        node_id: NodeId([7; 32]),
+        address: address.parse().unwrap(),
+        evidence,
+        from: Timestamp(1),
+        to: Some(Timestamp(to)),
+        lost_by: Some(Timestamp(9)),
+    };
+    let intervals = [
+        interval("192.168.1.20", Evidence::Observed, 3),
+        interval("192.168.1.20", Evidence::Announced, 5),
+        interval("192.168.1.21", Evidence::Announced, 3),
+    ];
+    let probable = |time| -> Vec<_> {
+        let found = at(&intervals, Timestamp(time), &home()).unwrap();
+        found.addresses.iter().map(|place| place.probable).collect()
+    };
+    assert_eq!(probable(3), [false, false]);
+    assert_eq!(probable(5), [false, true]);
+    assert_eq!(probable(6), [true, true]);
 }
 
 #[test]

@@ -24,17 +24,107 @@ fn changed_source_is_recorded_in_the_history() {
         ip: ip(1),
         evidence: Evidence::Observed,
         from: START,
-        to: Some(now(10).wall),
+        to: Some(now(20).wall),
+        lost_by: None,
     };
     let second = Interval {
         ip: ip(77),
         evidence: Evidence::Observed,
         from: now(20).wall,
         to: None,
+        lost_by: None,
     };
     assert_eq!(observed, [first, second]);
     assert_eq!(table.holder(ip(77)).unwrap().id(), node_id(1));
     assert_eq!(table.holders(ip(1), Some(now(5).wall)).count(), 2);
+}
+
+/// The only announced interval of node 1 at its first address.
+fn first_interval(table: &Table) -> Interval {
+    let node = table.by_id(&node_id(1)).unwrap();
+    let mut found = node
+        .history()
+        .filter(|interval| interval.ip == ip(1) && interval.evidence == Evidence::Announced);
+    let interval = found.next().unwrap();
+    assert_eq!(found.next(), None);
+    interval
+}
+
+#[test]
+fn interval_ends_when_the_change_is_reported() {
+    let mut table = table();
+    table.register(now(0), registration(1, 1, 1));
+    table.register(
+        now(33),
+        changed(1, 1, 2, |record| record.addresses[0].ip = ip(50)),
+    );
+    let interval = first_interval(&table);
+    assert_eq!(
+        (interval.from, interval.to, interval.lost_by),
+        (START, Some(now(33).wall), None)
+    );
+    let held: Vec<_> = table
+        .at(&name("node-1"), now(32).wall)
+        .map(|(_, interval)| (interval.ip, interval.covers(now(32).wall)))
+        .collect();
+    assert_eq!(held, [(ip(1), true), (ip(1), true)]);
+}
+
+#[test]
+fn lost_node_had_its_address_probably_until_its_lease_ended() {
+    let mut table = table();
+    table.register(now(0), registration(1, 1, 1));
+    table.renew(now(30), &node_id(1), 1, 1, 2, (ip(1), 24373).into());
+    // The lease ended at 120 s, and the table is called later.
+    expire_all(&mut table, 125);
+    let interval = first_interval(&table);
+    assert_eq!(
+        (interval.to, interval.lost_by),
+        (Some(now(30).wall), Some(now(120).wall))
+    );
+    let found = |seconds: u64| {
+        let at = now(seconds).wall;
+        let mut found = table.holders(ip(1), Some(at));
+        found.next().map(|(_, interval)| interval.covers(at))
+    };
+    assert_eq!(found(30), Some(true));
+    assert_eq!(found(31), Some(false), "probably");
+    assert_eq!(found(120), Some(false), "probably");
+    assert_eq!(found(121), None);
+}
+
+#[test]
+fn change_while_the_server_was_away_may_be_as_old_as_the_last_message() {
+    let mut before = table();
+    before.register(now(0), registration(1, 1, 1));
+    before.renew(now(60), &node_id(1), 1, 1, 2, (ip(1), 24373).into());
+    let mut after = table();
+    dump(&mut before)
+        .into_iter()
+        .for_each(|node| after.load(now(5000), node));
+    after.register(
+        now(5002),
+        changed(1, 1, 3, |record| record.addresses[0].ip = ip(50)),
+    );
+    let interval = first_interval(&after);
+    assert_eq!(
+        (interval.to, interval.lost_by),
+        (Some(now(60).wall), Some(now(5002).wall))
+    );
+}
+
+#[test]
+fn uncertain_end_survives_a_restart() {
+    let mut before = table();
+    before.register(now(0), registration(1, 1, 1));
+    expire_all(&mut before, 200);
+    let stored = dump(&mut before);
+    let mut after = table();
+    stored
+        .into_iter()
+        .for_each(|node| after.load(now(300), node));
+    assert_eq!(first_interval(&after), first_interval(&before));
+    assert_eq!(first_interval(&after).lost_by, Some(now(90).wall));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use tracing::debug;
 
 use super::cold::{Cold, Packed};
-use super::history::Span;
+use super::history::{End, Span};
 use super::hot::{Hot, Presence, SeenEntry, Source, packed};
 use super::{Change, Registration, Table, millis, now_ms};
 use crate::model::{
@@ -77,7 +77,7 @@ impl Table {
         self.counters.unverified_accepted += 1;
         let slot = known.unwrap_or_else(|| self.add_unverified(id, claim, now.wall));
         let present = known.is_some() && self.is_present(slot);
-        let confirmed = self.seen.entry(slot).last_seen;
+        let end = self.end_by_message(now, slot);
         if !present && known.is_some() {
             let ended = self.cold(slot).ended;
             self.absent.remove(&(ended, slot));
@@ -93,13 +93,7 @@ impl Table {
         hot.expires = now_ms(now).saturating_add(millis(claim.lease.duration()));
         hot.presence = Presence::Present;
         self.touch(now, slot);
-        let moved = self.follow_addresses(
-            now,
-            slot,
-            &[],
-            claim.source,
-            if present { confirmed } else { now.wall },
-        );
+        let moved = self.follow_addresses(now, slot, &[], claim.source, end);
         if changed || moved {
             self.mark(slot);
         }
@@ -192,7 +186,7 @@ impl Table {
                 self.absent.remove(&(ended, slot));
             }
             let confirmed = self.seen.entry(slot).last_seen;
-            self.close_all(now, slot, confirmed);
+            self.close_all(now, slot, End::reported(confirmed));
             if !self.cold(slot).bound {
                 self.bind(now, slot, name);
             }
@@ -216,8 +210,8 @@ impl Table {
     /// Ends an unverified row whose name an authenticated node took over.
     pub(super) fn end_unverified(&mut self, now: Now, slot: u32) {
         if !self.is_authenticated(slot) && self.is_present(slot) {
-            let confirmed = self.seen.entry(slot).last_seen;
-            self.end(now, slot, Presence::Expired, now_ms(now), confirmed);
+            let end = End::between(self.seen.entry(slot).last_seen, now.wall);
+            self.end(now, slot, Presence::Expired, now_ms(now), end);
         }
     }
 
@@ -339,7 +333,7 @@ impl Table {
         if is_old
             || history
                 .iter()
-                .any(|span| span.is(packed(ip), Evidence::Observed) && span.covers(at))
+                .any(|span| span.is(packed(ip), Evidence::Observed) && span.interval().covers(at))
         {
             return false;
         }
@@ -349,6 +343,7 @@ impl Table {
             evidence: Evidence::Observed,
             from: at,
             to: (!runs).then_some(at),
+            lost_by: None,
         });
         self.cold_mut(slot).history.insert(place, span);
         self.addresses.insert(span.key(slot));

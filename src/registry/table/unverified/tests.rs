@@ -108,9 +108,10 @@ fn repetition_stores_no_row_and_another_address_makes_history() {
             evidence: Evidence::Observed,
             from,
             to,
+            lost_by: None,
         }
     };
-    assert_eq!(history, [span(7, 0, Some(60)), span(8, 120, None)]);
+    assert_eq!(history, [span(7, 0, Some(120)), span(8, 120, None)]);
 }
 
 #[test]
@@ -338,11 +339,43 @@ fn claims_survive_a_restart() {
     ));
 }
 
+/// The row as version 2 wrote it; its intervals are open.
+fn row_of_version_2(row: &crate::registry::Row) -> Vec<u8> {
+    let mut bytes = row.value.clone().unwrap().into_vec();
+    assert_eq!(bytes[1], row::ROW_VERSION);
+    bytes[1] = 2;
+    // An interval is an array of five elements that begins with an IPv4 address and ends with two
+    // nulls; in version 2 it has four elements and ends with one.
+    while let Some(start) = bytes
+        .windows(6)
+        .position(|window| window[0] == 0x85 && window[1] == 0x44 && window[2] == 10)
+    {
+        bytes[start] = 0x84;
+        let end = bytes[start..]
+            .windows(2)
+            .position(|window| window == [0xf6, 0xf6])
+            .unwrap();
+        bytes.remove(start + end);
+    }
+    bytes
+}
+
+#[test]
+fn row_of_version_2_has_certain_ends() {
+    let mut table = table();
+    table.register(now(0), registration(1, 1, 1));
+    let bytes = row_of_version_2(&table.take_dirty().rows[0]);
+    let node = row::decode(0, &bytes).unwrap();
+    let history: Vec<_> = table.by_id(&node_id(1)).unwrap().history().collect();
+    assert_eq!(node.history, history);
+    assert!(history.iter().all(|interval| interval.lost_by.is_none()));
+}
+
 #[test]
 fn row_of_version_1_is_of_our_own_protocol() {
     let mut table = table();
     table.register(now(0), registration(1, 1, 1));
-    let mut bytes = table.take_dirty().rows[0].value.clone().unwrap().into_vec();
+    let mut bytes = row_of_version_2(&table.take_dirty().rows[0]);
     // A head of 20 elements (RFC 8949 §3.1) and the version; the protocol is the last byte.
     assert_eq!((bytes[0], bytes[1], bytes.last()), (0x94, 2, Some(&0)));
     (bytes[0], bytes[1]) = (0x93, 1);
@@ -392,6 +425,7 @@ fn imported_file_is_applied_once() {
         evidence: Evidence::Observed,
         from,
         to,
+        lost_by: None,
     };
     assert_eq!(before[1].4, [span(2, at(day), Some(at(day)))]);
     assert_eq!(
