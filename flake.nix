@@ -27,7 +27,7 @@
         default = {
           type = "app";
           program = "${self.packages.${pkgs.stdenv.hostPlatform.system}.default}/bin/hereabouts";
-          meta.description = "Find machines, and tell where they are";
+          meta.description = "Find machines, and show where they are";
         };
       });
 

@@ -1,4 +1,4 @@
-//! What can be wrong at the start is said in one sentence, with the mend.
+//! What can be wrong at the start is reported in one sentence, with the remedy.
 
 use crate::harness::{Fleet, KEY_FILE, Network, Ran, STATE_DIR, Setup, State, UID, Volume, run};
 

@@ -9,7 +9,7 @@ use crate::harness::{Fleet, Network, SOON, State, Volume, await_equal, await_tha
 /// The shortest lease there is.
 const SHORT_LEASE: &str = "registry: { lease: 5s }";
 
-/// What a history says, without what still goes on changing.
+/// The rows of a history, without the fields that still change.
 fn intervals(history: &[Value]) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut all: Vec<_> = history
@@ -71,7 +71,7 @@ fn a_changed_address_is_known_within_5_s_and_the_old_one_is_history() {
             present.iter().any(|seen| seen["to"].is_null()),
             "{history:?}"
         );
-        // The old address leads to its last holder still, and says that this is over.
+        // The old address still leads to its last holder, with a note that it is no longer in use.
         let last = hub.json(&["who", &old.to_string()]).await;
         assert_eq!(
             (&last[0]["node"]["name"], &last[0]["current"]),
@@ -120,10 +120,10 @@ fn a_killed_node_expires_after_its_lease_and_a_stopped_one_leaves_at_once() {
         assert_eq!(
             hub.knows("laptop").await["state"],
             "expired",
-            "it had no chance to say goodbye"
+            "it had no chance to send a goodbye"
         );
 
-        // Where it was last is still told, with a word that it is gone.
+        // Its last address is still reported, with a note that the node is absent.
         let last = hub.exec(&["where", "laptop", "--first"]).await;
         assert_eq!((last.code, last.stdout.trim()), (Some(0), address.as_str()));
         assert!(last.stderr.contains("absent (expired)"), "{last:?}");
@@ -160,7 +160,7 @@ fn a_server_keeps_every_record_and_its_history_over_a_restart_and_a_kill() {
             .await;
         let laptop = fleet.start(fleet.client("laptop", "")).await;
         laptop.ready().await;
-        // This one is gone before the restart: nobody can tell the server about it again.
+        // This one leaves before the restart, so no node can announce it to the server again.
         let guest = fleet.start(fleet.client("guest", "")).await;
         guest.ready().await;
         guest.stop().await;
@@ -195,7 +195,7 @@ fn a_server_keeps_every_record_and_its_history_over_a_restart_and_a_kill() {
             "{held:?}"
         );
 
-        // Acknowledged is durable: whatever a client was told before the kill is there after it.
+        // Acknowledged is durable: what a client was sent before the kill is there after it.
         let late = fleet.start(fleet.client("late", "")).await;
         late.ready().await;
         hub.kill().await;
@@ -234,7 +234,7 @@ fn a_client_finds_its_server_again_after_the_server_was_killed() {
         // Its state was in memory: it comes back as a stranger with an empty registry.
         hub.kill().await;
         hub.start().await;
-        await_that(SOON, "the client has registered anew", async || {
+        await_that(SOON, "the client has registered again", async || {
             hub.knows("laptop").await["state"] == "present"
         })
         .await;

@@ -111,7 +111,7 @@ fn announce_registers_a_machine_that_runs_no_daemon() {
             seen.to_string()
         );
         let known = hub.knows("cron").await;
-        assert_eq!(known["state"], "present", "its lease goes on: {known}");
+        assert_eq!(known["state"], "present", "its lease continues: {known}");
         assert_eq!(hub.printed(&["who", &seen.to_string()]).await, "cron\n");
     });
 }

@@ -48,7 +48,7 @@ impl Member {
         assert_eq!(self.socket.send(datagram).await.unwrap(), datagram.len());
     }
 
-    /// The next answer, and its length on the wire.
+    /// The next answer, and its length as a datagram.
     async fn receive(&self) -> (Message, usize) {
         let mut datagram = [0; 2048];
         let received = tokio::time::timeout(ANSWER_LIMIT, self.socket.recv(&mut datagram)).await;
@@ -96,8 +96,8 @@ fn a_clock_that_is_off_by_an_hour_costs_one_round_trip() {
         let member = Member::of(&fleet, &hub).await;
         let hour = Duration::from_secs(3600);
         for (id, wrong) in [(1, now().minus(hour)), (2, now().plus(hour))] {
-            // A source is told the time once a second at most: asked again until it is told.
-            let told = loop {
+            // A server answers one source with the time once a second at most, so the query is repeated.
+            let refusal = loop {
                 let asked = member.sealed(&query(id, wrong));
                 member.send(&asked).await;
                 match tokio::time::timeout(Duration::from_secs(1), member.receive()).await {
@@ -105,16 +105,16 @@ fn a_clock_that_is_off_by_an_hour_costs_one_round_trip() {
                         assert!(length <= 3 * asked.len(), "{length} for {}", asked.len());
                         break message;
                     }
-                    Err(_) if id == 1 => panic!("the first wrong clock is told at once"),
+                    Err(_) if id == 1 => panic!("the first wrong clock is refused at once"),
                     Err(_) => {}
                 }
             };
             let Message::Refused(Refused {
                 regarding,
                 refusal: Refusal::Clock { clock },
-            }) = told
+            }) = refusal
             else {
-                panic!("no refusal because of the clock: {told:?}");
+                panic!("no refusal because of the clock: {refusal:?}");
             };
             assert_eq!(regarding, Regarding::Query(id));
             assert!(
@@ -190,7 +190,7 @@ fn damaged_and_replayed_datagrams_get_no_answer_and_are_counted_by_reason() {
 }
 
 #[test]
-fn a_captured_question_is_no_use_to_somebody_else() {
+fn a_captured_query_is_of_no_use_to_another_sender() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;
@@ -200,7 +200,7 @@ fn a_captured_question_is_no_use_to_somebody_else() {
         member.send(&captured).await;
         assert_answers(&member.receive().await.0, 1);
 
-        // From another port, as whoever captured it would.
+        // From another port, as a sender that captured it would.
         let thief = Member::of(&fleet, &hub).await;
         thief.send(&captured).await;
         thief.send(&thief.sealed(&query(2, now()))).await;

@@ -48,7 +48,7 @@ fn three_nodes_find_each_other_by_multicast() {
         all_found_each_other(&hub, &laptop, &kiosk, "multicast").await;
 
         let address = laptop.address().await.to_string();
-        // A client that is asked asks the server; the server looks in its registry.
+        // A client passes the request on to the server, which reads its registry.
         for asked in [&kiosk, &hub] {
             assert_eq!(
                 asked.printed(&["where", "laptop"]).await.lines().next(),
@@ -95,7 +95,7 @@ fn a_method_that_brings_nothing_is_followed_by_the_next() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;
-        // What it announces at its start goes by broadcast, too: the client is to ask, not to overhear.
+        // What it announces at its start is also broadcast: the client has to query, and not to receive it by chance.
         await_that(SOON, "the server has announced itself", async || {
             hub.status().await["node"]["uptime_seconds"].as_u64() >= Some(3)
         })
@@ -164,7 +164,7 @@ fn a_server_on_another_network_is_found_by_its_name() {
                 "{status}"
             );
         }
-        // Neither client reaches the other one's network; the server tells each where the other is.
+        // Neither client reaches the other one's network; the server reports to each where the other is.
         let addresses = (
             laptop.address().await.to_string(),
             kiosk.address().await.to_string(),

@@ -10,7 +10,7 @@ async fn doctor(node: &Node) -> (Option<i64>, Vec<Value>) {
     (code, node.json(&["doctor"]).await)
 }
 
-/// The finding with this code. `tests/program/docs.rs` looks here for codes that no other test causes.
+/// The finding with this code. `tests/program/docs.rs` searches here for codes that no other test causes.
 #[track_caller]
 fn the<'a>(findings: &'a [Value], code: &str) -> &'a Value {
     let found = findings.iter().find(|finding| finding["code"] == code);
@@ -37,7 +37,7 @@ fn all_is_well_between_containers_on_one_bridge() {
 }
 
 #[test]
-fn a_container_alone_on_its_bridge_is_told_of_the_hosts_network_and_of_servers() {
+fn a_container_alone_on_its_bridge_is_advised_to_use_the_hosts_network_or_servers() {
     run(async {
         let fleet = Fleet::new().await;
         let laptop = fleet.start(fleet.client("laptop", "")).await;
@@ -62,7 +62,7 @@ fn a_container_alone_on_its_bridge_is_told_of_the_hosts_network_and_of_servers()
 }
 
 #[test]
-fn a_name_that_another_node_holds_is_told() {
+fn a_name_that_another_node_holds_is_reported() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;

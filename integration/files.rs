@@ -9,7 +9,7 @@ use crate::harness::{Fleet, Node, SOON, State, Volume, await_that, run};
 
 const ACCEPT: &str = "files: { spread: 0s, accept: [{ name: catalogue, path: taken }] }";
 
-/// The image has no shell: what is offered is a file that the server itself writes anew, its export.
+/// The image has no shell: what is offered is a file that the server itself writes again and again, its export.
 const EXPORT: &str = "registry: { export: { path: nodes.json } }\n\
                       files: { offer: [{ name: catalogue, path: /var/lib/hereabouts/nodes.json }] }";
 
@@ -113,7 +113,7 @@ fn part_size(directory: &Path) -> u64 {
 }
 
 #[test]
-fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
+fn a_pull_whose_server_was_killed_half_way_resumes_there_when_it_is_back() {
     const SIZE: u64 = 48 << 20;
     run(async {
         let fleet = Fleet::new().await;
@@ -170,7 +170,7 @@ fn a_pull_whose_server_was_killed_half_way_goes_on_there_when_it_is_back() {
             sent > 0 && sent <= rest,
             "{sent} bytes were sent, and {rest} were missing"
         );
-        // So says the kernel: with headers and seals, that is a twentieth more.
+        // As the kernel counts, which includes headers and seals: a twentieth more.
         let received = kiosk.received().await - before;
         assert!(
             received <= rest + rest / 10,
@@ -220,7 +220,7 @@ fn a_target_that_is_a_directory_fails_the_push_and_says_why() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", EXPORT)).await;
-        // The state directory of the node itself stands in the way.
+        // The target is the state directory of the node itself.
         let directory =
             "files: { spread: 0s, accept: [{ name: catalogue, path: /var/lib/hereabouts }] }";
         let kiosk = fleet.start(fleet.client("kiosk", directory)).await;
@@ -261,7 +261,7 @@ fn a_server_that_was_killed_and_restarted_knows_again_who_holds_what() {
         hub.start().await;
         await_that(
             Duration::from_secs(120),
-            "the kiosk said again what it holds",
+            "the kiosk reported again what it holds",
             async || generation(&hub, "kiosk").await >= before,
         )
         .await;

@@ -8,14 +8,14 @@
 //! | [`names`] | a name has one owner |
 //! | [`files`] | files that a server offers and nodes take |
 //! | [`sessions`] | commands that ask a server over a session |
-//! | [`stranger`] | without the key nobody gets a byte |
+//! | [`stranger`] | a peer without the key gets no byte |
 //! | [`datagrams`] | what is sealed by hand: wrong clocks, damage, replay |
 //! | [`commands`] | what people and scripts type |
-//! | [`doctor`] | in containers, too, the doctor says which thing is wrong |
-//! | [`bad_starts`] | what can be wrong at the start is said in one sentence, with the mend |
+//! | [`doctor`] | the doctor reports the cause of a fault in containers too |
+//! | [`bad_starts`] | what can be wrong at the start is reported in one sentence, with the remedy |
 //!
 //! Needs a Docker of this machine that answers, root, `tcpdump` for the capture, `nsenter` and `nft` for networks that are slow or drop something, and `cargo build --profile dist` first; no registry and no
-//! network beyond this machine. Nothing is skipped: what is missing fails, and says how to get it.
+//! network beyond this machine. Nothing is skipped: a test whose needs are not met fails, and says how to meet them.
 //!
 //! ```text
 //! cargo build --profile dist && cargo test --features containers --test integration -- --test-threads 6

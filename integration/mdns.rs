@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{Fleet, SOON, await_that, run};
 
-/// A server that neither hears the others' group nor sends any broadcast.
+/// A server that neither receives from the others' group nor sends any broadcast.
 const ASIDE: &str = "discovery: { methods: [multicast, mdns] }";
 /// A client in another group, without broadcast.
 const ELSEWHERE: &str = "discovery: { methods: [multicast, mdns], \
@@ -137,7 +137,7 @@ fn strangers_find_the_announcement_and_no_server() {
         })
         .await;
         assert_eq!(laptop.status().await["servers"], serde_json::json!([]));
-        assert_eq!(hub.names(&[]).await, ["hub"], "nobody registered");
+        assert_eq!(hub.names(&[]).await, ["hub"], "no other node registered");
     });
 }
 

@@ -55,7 +55,7 @@ fn a_name_can_not_be_taken_over_until_it_is_forgotten() {
             "the log says what frees the name"
         );
 
-        // Gone is not free: the owner may come back.
+        // The name of a node that left is not free: the node may come back.
         owner.stop().await;
         await_that(SOON, "the owner has left", async || {
             hub.knows("laptop").await["state"] == "left"
@@ -82,7 +82,7 @@ fn a_name_can_not_be_taken_over_until_it_is_forgotten() {
 }
 
 #[test]
-fn a_server_does_not_forget_itself_and_nobody_forgets_what_is_not_there() {
+fn a_server_does_not_forget_itself_and_an_unknown_name_can_not_be_forgotten() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;

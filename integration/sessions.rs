@@ -66,7 +66,7 @@ fn watch_shows_changes_live_on_a_machine_that_runs_nothing() {
             .await;
         laptop.ready().await;
         laptop.kill().await;
-        await_that(SOON, "the laptop is gone", async || {
+        await_that(SOON, "the laptop has left", async || {
             hub.knows("laptop").await["state"] == "expired"
         })
         .await;
@@ -90,7 +90,7 @@ fn watch_shows_changes_live_on_a_machine_that_runs_nothing() {
 }
 
 #[test]
-fn without_the_key_the_tcp_port_says_nothing() {
+fn without_the_key_the_tcp_port_sends_nothing() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;
@@ -103,7 +103,7 @@ fn without_the_key_the_tcp_port_says_nothing() {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};
             stream.write_all(sent).await.unwrap();
             let mut received = Vec::new();
-            // A reset is no byte either; what says nothing is closed after 5 s.
+            // A reset is no byte either; a peer that sends nothing is disconnected after 5 s.
             let _ =
                 tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut received))
                     .await

@@ -1,9 +1,9 @@
-//! Without the key nobody gets a byte.
+//! A peer without the key gets no byte.
 
 use crate::harness::{Capture, Fleet, SOON, await_that, run};
 
 #[test]
-fn whoever_has_another_key_is_not_sent_a_single_packet() {
+fn a_peer_with_another_key_gets_not_a_single_packet() {
     run(async {
         let fleet = Fleet::new().await;
         let hub = fleet.start(fleet.server("hub", "")).await;

@@ -144,7 +144,7 @@ in
 
     services.hereabouts.settings = mkIf (cfg.credentials != { }) {
       channel.keys = lib.mkDefault (
-        # Commands that root runs know no such variable, and find the keys of the running service.
+        # Commands that root runs have no such variable, and find the keys of the running service.
         map (name: { file = "\${CREDENTIALS_DIRECTORY:-/run/credentials/hereabouts.service}/${name}"; }) (
           lib.attrNames cfg.credentials
         )
@@ -159,7 +159,7 @@ in
       allowedTCPPorts = tcpPorts;
     };
 
-    # As deploy/systemd/hereabouts.service, whose comments say why.
+    # As deploy/systemd/hereabouts.service, whose comments explain why.
     systemd.services.hereabouts = {
       description = "Where machines are: sealed discovery and registry";
       wantedBy = [ "multi-user.target" ];

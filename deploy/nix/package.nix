@@ -38,7 +38,7 @@ rustPlatform.buildRustPackage {
   # Tests of tests/ want the pages, or network namespaces, which the sandbox forbids.
   cargoTestFlags = [ "--lib" ];
 
-  # A program for another machine can't tell its completions here.
+  # A program for another machine can't print its completions here.
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     mkdir man
     $out/bin/hereabouts man man

@@ -12,7 +12,7 @@ let
     services.hereabouts = {
       enable = true;
       openFirewall = true;
-      # A test's key may stand in the store; it is named outside of it all the same.
+      # A test's key may be in the store; it is named outside of it all the same.
       credentials."channel.key" = "/etc/test.key";
       settings = settings // {
         # The cable between the machines, not the one to the test driver.

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 /// The limit for what takes a second on an idle machine: this one runs several fleets at once.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// Between looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Looks until the condition holds, and gives how long that took; fails with `what` after `limit`.
+/// Checks until the condition holds, and returns how long that took; fails with `what` after `limit`.
 pub(crate) async fn await_that(
     limit: Duration,
     what: &str,
@@ -23,20 +23,20 @@ pub(crate) async fn await_that(
             start.elapsed() < limit,
             "after {limit:?} it still does not hold that {what}"
         );
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// Looks until a value is the expected one; fails with both after `limit`.
+/// Reads a value until it is the expected one; fails with both after `limit`.
 pub(crate) async fn await_equal<T: PartialEq + Debug>(
     limit: Duration,
     what: &str,
     expected: T,
-    mut look: impl AsyncFnMut() -> T,
+    mut read: impl AsyncFnMut() -> T,
 ) -> Duration {
     let start = Instant::now();
     loop {
-        let seen = look().await;
+        let seen = read().await;
         if seen == expected {
             return start.elapsed();
         }
@@ -44,6 +44,6 @@ pub(crate) async fn await_equal<T: PartialEq + Debug>(
             start.elapsed() < limit,
             "after {limit:?}, {what}: {seen:?}, not {expected:?}"
         );
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::Network;
 
-const MEND: &str = "tcpdump is needed, as root: `apt-get install tcpdump`";
+const REMEDY: &str = "tcpdump is needed, as root: `apt-get install tcpdump`";
 
 /// A running capture of all IP packets of a network.
 pub(crate) struct Capture {
@@ -36,22 +36,23 @@ impl Capture {
             .stdout(file)
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{error}: {MEND}"));
+            .unwrap_or_else(|error| panic!("{error}: {REMEDY}"));
         let stderr = tcpdump.stderr.take().unwrap();
-        let said = tokio::task::spawn_blocking(move || {
+        let started = tokio::task::spawn_blocking(move || {
             let mut stderr = BufReader::new(stderr);
-            let mut said = String::new();
-            while !said.contains("listening on")
-                && stderr.read_line(&mut said).is_ok_and(|read| read > 0)
+            let mut output = String::new();
+            while !output.contains("listening on")
+                && stderr.read_line(&mut output).is_ok_and(|read| read > 0)
             {}
-            let listening = said.contains("listening on");
-            // A pipe that nobody reads any more would end tcpdump with its last words.
+            let listening = output.contains("listening on");
+            // If no thread read the pipe any more, the final messages of tcpdump would end it.
             std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
-            if listening { Ok(()) } else { Err(said) }
+            if listening { Ok(()) } else { Err(output) }
         });
-        said.await
+        started
+            .await
             .unwrap()
-            .unwrap_or_else(|said| panic!("{}: {MEND}", said.trim()));
+            .unwrap_or_else(|output| panic!("{}: {REMEDY}", output.trim()));
         Self { tcpdump, directory }
     }
 
@@ -65,7 +66,7 @@ impl Capture {
             .output();
         let read = read.unwrap();
         let stderr = String::from_utf8_lossy(&read.stderr);
-        // A capture that goes on may end within a packet.
+        // A capture that is still running may end within a packet.
         assert!(
             read.status.success() || stderr.contains("truncated"),
             "{filter}: {stderr}"

@@ -95,12 +95,12 @@ pub(super) async fn image() -> GenericImage {
     GenericImage::new("hereabouts-integration", tag.as_str())
 }
 
-/// The binary that ships, which stands beside these tests, or `$HEREABOUTS_BINARY`.
+/// The binary that ships, beside these tests, or `$HEREABOUTS_BINARY`.
 fn binary() -> PathBuf {
     let path = std::env::var_os("HEREABOUTS_BINARY")
         .map(PathBuf::from)
         .unwrap_or_else(|| {
-            // target/TRIPLE/debug/deps/integration-… stands beside target/TRIPLE/dist/hereabouts.
+            // target/TRIPLE/debug/deps/integration-… is beside target/TRIPLE/dist/hereabouts.
             let own = std::env::current_exe().unwrap();
             own.ancestors().nth(3).unwrap().join("dist/hereabouts")
         });
@@ -140,7 +140,7 @@ fn is_static(elf: &[u8]) -> bool {
 
 /// The checks above must be able to fail: this test itself is a program, and `/bin/sh` is a dynamic one.
 #[test]
-fn a_dynamic_program_is_told_from_a_static_one() {
+fn a_dynamic_program_is_distinguished_from_a_static_one() {
     assert!(!is_static(&std::fs::read("/bin/sh").unwrap()));
     assert!(!is_static(b"#!/bin/sh"));
     assert!(

@@ -16,16 +16,16 @@ use super::docker::{LABEL, image};
 use super::network::{Network, Volume, random, unique};
 use super::node::Node;
 
-/// Where a node's config stands: where it is looked for without a flag.
-const CONFIG_FOLDER: &str = "/etc/hereabouts";
-/// Where a node's key stands.
+/// Where a node's configuration is: the directory that the program reads without a flag.
+const CONFIG_DIRECTORY: &str = "/etc/hereabouts";
+/// Where a node's key is.
 pub(crate) const KEY_FILE: &str = "/etc/hereabouts/channel.key";
-/// Where a node's state stands.
+/// Where a node's state is.
 pub(crate) const STATE_DIR: &str = "/var/lib/hereabouts";
 
 /// Nodes that share a key, and their first network.
 pub(crate) struct Fleet {
-    /// The network on which [`Fleet::start`] puts a node unless told otherwise.
+    /// The network on which [`Fleet::start`] puts a node by default.
     pub(crate) network: Arc<Network>,
     /// The channel's key.
     pub(crate) key: [u8; 32],
@@ -139,7 +139,7 @@ impl Fleet {
         }
 
         let container = unique(&name);
-        let mount = Mount::bind_mount(directory.path().to_str().unwrap(), CONFIG_FOLDER);
+        let mount = Mount::bind_mount(directory.path().to_str().unwrap(), CONFIG_DIRECTORY);
         let mut request: ContainerRequest<GenericImage> = image()
             .await
             .with_container_name(&container)

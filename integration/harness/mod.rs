@@ -1,4 +1,4 @@
-//! What the tests stand on: an image, networks, nodes, a capture, and conditions that are awaited.
+//! What the tests use: an image, networks, nodes, a capture, and conditions that are awaited.
 
 mod await_that;
 mod capture;

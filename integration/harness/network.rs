@@ -1,4 +1,4 @@
-//! Docker networks and volumes that go away with their last user.
+//! Docker networks and volumes that are removed with their last user.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -57,7 +57,7 @@ impl Network {
     /// A network with IPv6 beside IPv4.
     pub(crate) async fn with_ipv6() -> Arc<Self> {
         let name = unique("net");
-        // A unique local prefix drawn at random (RFC 4193 §3.2): nobody else has it.
+        // A unique local prefix drawn at random (RFC 4193 §3.2): no other network has it.
         let [a, b, c, d, e] = random();
         let prefix = format!("fd{a:02x}:{b:02x}{c:02x}:{d:02x}{e:02x}::/64");
         let id = create(&name, Some(vec![prefix]), true).await.unwrap();

@@ -20,7 +20,7 @@ use super::await_that::{SOON, await_equal, await_that};
 use super::docker::{clean_up, docker};
 use super::network::{Network, Volume};
 
-/// How long Docker gives a node to say goodbye before it kills it.
+/// How long Docker gives a node to send its goodbye before it kills it.
 const STOP_WITHIN: i32 = 10;
 /// The longest that one command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ pub(crate) struct Node {
     container: String,
     started: ContainerAsync<GenericImage>,
     network: Option<Arc<Network>>,
-    // Held until the container is gone; fields are dropped in this order.
+    // Held until the container is removed; fields are dropped in this order.
     _volume: Option<Arc<Volume>>,
     directory: TempDir,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Ran {
     pub(crate) code: Option<i64>,
     /// What it printed.
     pub(crate) stdout: String,
-    /// What else it said.
+    /// The rest of its output.
     pub(crate) stderr: String,
 }
 
@@ -159,7 +159,7 @@ impl Node {
             .unwrap_or_default()
     }
 
-    /// Awaits that `health` says ready: a server serves, a client is registered.
+    /// Awaits that `health` reports ready: a server serves, a client is registered.
     pub(crate) async fn ready(&self) {
         await_equal(
             SOON,
@@ -299,7 +299,7 @@ impl Node {
         self.started.start().await.unwrap();
     }
 
-    /// Kills the node: it gets no chance to say or write anything.
+    /// Kills the node: it gets no chance to send or write anything.
     pub(crate) async fn kill(&self) {
         let signal = KillContainerOptions {
             signal: "SIGKILL".to_owned(),
@@ -325,7 +325,7 @@ impl Node {
         self.started.unpause().await.unwrap();
     }
 
-    /// Takes the interface to a network away.
+    /// Removes the interface to a network.
     pub(crate) async fn disconnect(&self, network: &str) {
         let request = NetworkDisconnectRequest {
             container: self.started.id().to_owned(),

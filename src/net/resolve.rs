@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn malformed_name_says_how_to_write_it() {
+    async fn malformed_name_is_refused_with_the_expected_form() {
         let error = resolve("fe80::1").await.unwrap_err();
         assert!(error.to_string().contains("host:port"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Which address of a node suits whom, with both families: in network namespaces, with the real binary.
+//! Which address of a node suits which requester, with both families: in network namespaces, with the real binary.
 //!
 //! Needs root, `ip` of iproute2, `python3` and `unshare`.
 
@@ -9,10 +9,10 @@ use crate::namespaces::program::Machine;
 use crate::namespaces::{LIMIT, Lab, Namespace};
 use serde_json::Value;
 
-/// By multicast alone, so that it is told what is on the link; a lease that is short enough to see a change soon.
+/// By multicast alone, so that it learns what is on the link; a lease that is short enough to see a change soon.
 const MULTICAST: &str = "discovery: { methods: [multicast] }\nregistry: { lease: 6s }";
 
-/// Reaches an address, as any program does that takes it as text: nobody listens there, and the machine itself says so.
+/// Reaches an address, as any program does that takes it as text: no program listens there, and the machine itself refuses.
 const REACH: &str = "
 import socket, sys
 try:
@@ -64,7 +64,7 @@ fn flagged(namespace: &Namespace, flag: &str) -> Vec<String> {
     addresses.map(str::to_owned).collect()
 }
 
-/// The addresses of its own that a machine is told of a node, in their order; not where its messages came from.
+/// A node's own addresses as a machine gets them, in their order; not where its messages came from.
 fn addresses(requester: &Machine, node: &str) -> Vec<Value> {
     let lines = requester.json(&["where", node], &[]).lines;
     let mut addresses = lines
@@ -108,9 +108,9 @@ fn until<T: std::fmt::Debug>(
 }
 
 #[test]
-fn a_link_local_address_is_printed_with_the_askers_own_zone_and_is_reached_so() {
+fn a_link_local_address_is_printed_with_the_requesters_own_zone_and_is_reached_by_it() {
     let lab = Lab::new();
-    // The interfaces that share the link have another name on each, and each asker has a second link.
+    // The interfaces that share the link have another name on each, and each requester has a second link.
     let (hub_space, hub) = machine(
         &lab,
         "hub",
@@ -150,7 +150,8 @@ fn a_link_local_address_is_printed_with_the_askers_own_zone_and_is_reached_so() 
         });
         space.exec(&["python3", "-c", REACH, &first]);
         assert_eq!(requester.plain(&["who", &first]), "laptop");
-        let zoned = |told: &Vec<Value>| told.first().is_some_and(|told| !told["zone"].is_null());
+        let zoned =
+            |shown: &Vec<Value>| shown.first().is_some_and(|first| !first["zone"].is_null());
         let told = until(interface, || addresses(requester, "laptop"), zoned);
         assert_eq!(
             (told.len(), &told[0]["address"]),
@@ -202,7 +203,7 @@ fn a_link_local_address_beside_another_one_has_the_zone_of_the_link_that_they_sh
 }
 
 #[test]
-fn a_node_on_two_networks_is_told_to_each_by_the_address_that_is_there() {
+fn a_node_on_two_networks_is_shown_to_each_by_its_address_there() {
     let lab = Lab::new();
     let plugs: [(&str, &str, &[&str]); 2] = [
         ("eth0", "br0", &["10.1.0.7/24", "2001:db8:1::7/64"]),
@@ -216,7 +217,8 @@ fn a_node_on_two_networks_is_told_to_each_by_the_address_that_is_there() {
         ("br0", "2001:db8:1::1/64", "2001:db8:1::7", "2001:db8:2::7"),
         ("br1", "2001:db8:2::1/64", "2001:db8:2::7", "2001:db8:1::7"),
     ] {
-        let (_space, requester) = machine(&lab, "asker", "client", &[("eth0", bridge, &[own])], "");
+        let (_space, requester) =
+            machine(&lab, "requester", "client", &[("eth0", bridge, &[own])], "");
         assert_eq!(
             requester.plain(&["where", "nas", "--first"]),
             first,
@@ -230,7 +232,7 @@ fn a_node_on_two_networks_is_told_to_each_by_the_address_that_is_there() {
         assert_eq!(near, [true, false, false, false], "{told:?}");
         assert_eq!(
             told[1]["address"], last,
-            "then what the asker has an address for: {told:?}"
+            "then an address of a family that the requester has: {told:?}"
         );
     }
 }
@@ -284,7 +286,7 @@ fn an_address_that_the_kernel_deprecates_or_will_replace_is_never_first_beside_a
 }
 
 #[test]
-fn a_temporary_address_is_announced_where_the_lasting_one_turned_out_to_be_somebody_elses() {
+fn a_temporary_address_is_announced_where_the_lasting_one_turned_out_to_be_another_hosts() {
     let lab = Lab::new();
     let plugs: [(&str, &str, &[&str]); 1] =
         [("eth0", "br0", &["2001:db8:1::2/64", "2001:db8:1::1/64"])];
@@ -312,7 +314,7 @@ fn a_temporary_address_is_announced_where_the_lasting_one_turned_out_to_be_someb
     let temporary = flagged(&space, "temporary");
     assert_eq!(temporary.len(), 1);
     until(
-        "it is told",
+        "it is announced",
         || texts(&addresses(&hub, "laptop")),
         |told| *told == temporary,
     );
@@ -364,7 +366,7 @@ fn a_node_of_both_families_is_shown_and_found_by_both() {
             let holders = requester.json(&["who", address], &[]).lines;
             let holder = holders
                 .first()
-                .unwrap_or_else(|| panic!("nobody has {address}"));
+                .unwrap_or_else(|| panic!("no interface has {address}"));
             assert_eq!(
                 (&holder["node"]["name"], &holder["current"]),
                 (&"laptop".into(), &true.into()),
@@ -377,7 +379,7 @@ fn a_node_of_both_families_is_shown_and_found_by_both() {
             );
         }
     }
-    // Best first for the asker: the platform's policy, which the administrator may change.
+    // Best first for the requester: the platform's policy, which the administrator may change.
     let by_default = ["2001:db8:1::1", "10.77.0.1", "fd77::1"];
     assert_eq!(texts(&addresses(&hub, "laptop")), by_default);
     assert_eq!(texts(&addresses(&phone, "laptop")), by_default);

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// The limit for what takes a second on an idle machine: this one may build something beside.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A namespace in which nodes talk over loopback.
+/// A namespace in which nodes exchange datagrams over loopback.
 fn loopback() -> (Lab, Namespace) {
     let lab = Lab::new();
     let namespace = lab.namespace("a");
@@ -47,11 +47,11 @@ fn put(path: &Path, content: &[u8]) {
     fs::rename(new, path).unwrap();
 }
 
-/// Looks until something is there; fails with `what` after [`SOON`].
-fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Checks until something is there; fails with `what` after [`SOON`].
+fn await_some<T>(what: &str, mut read: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
-        if let Some(seen) = look() {
+        if let Some(seen) = read() {
             return seen;
         }
         assert!(started.elapsed() < SOON, "not within {SOON:?}: {what}");
@@ -96,14 +96,14 @@ fn wholly(bytes: &[u8]) -> Option<u64> {
     (bytes.len() < 2 * SIZE && bytes == content(generation)).then_some(generation)
 }
 
-/// How far a pull was when its node was killed, as the disk tells.
+/// How far a pull was when its node was killed, as the disk shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing of the new generation is there.
     Before,
-    /// Some of it lies beside the target.
+    /// Some of it is beside the target.
     Transfer,
-    /// All of it lies beside the target.
+    /// All of it is beside the target.
     Whole,
     /// It is in its place, and the node had not noted so.
     Renamed,
@@ -220,7 +220,7 @@ impl Victim {
     /// Has the server offer a generation: it is served when this returns.
     fn offer(&self, hub: &Machine, generation: u64) {
         put(&self.offered, &content(generation));
-        // A push looks at once; nobody is waited for.
+        // A push reads the offered file at once, and here it waits for no node.
         hub.json(&["push", &self.name, "--timeout", "1ms"], &[]);
         let digest = blake3::hash(&content(generation)).to_hex();
         let offers = hub.status()["offers"].clone();
@@ -356,14 +356,14 @@ fn a_node_killed_a_hundred_times_holds_the_old_file_or_the_new_one_and_ends_with
 // --- without notices ---
 
 #[test]
-fn a_change_that_no_notice_tells_is_taken_with_the_next_renewal() {
+fn a_change_without_a_notice_is_taken_with_the_next_renewal() {
     let (_lab, namespace) = loopback();
     let (offered, taken) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (offer, target) = (offered.path().join("offered"), taken.path().join("target"));
     put(&offer, b"the first");
     let offers = format!("offer: [{{ name: a, path: {} }}]", offer.display());
-    // Without a method nothing goes to all, and nobody pushes: renewals alone tell, every two seconds here. Visits that nobody
-    // asked for come once in a minute.
+    // Without a method nothing is sent to all, and no push runs: renewals alone show the change, every two seconds here. Visits
+    // without a cause come once in a minute.
     let lease = "registry: { lease: 6s }";
     let hub = Machine::new(
         &namespace,
@@ -468,7 +468,7 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
         std::thread::sleep(Duration::from_millis(100));
     }
     let took = started.elapsed();
-    node.until_within(BAD, "the server was told", |_| {
+    node.until_within(BAD, "the server has the report", |_| {
         held(&hub, "node")["generation"].as_u64() > Some(0)
     });
     // The cable was as bad as it should be: packets were sent again, and none came in less than its delay.
@@ -476,7 +476,7 @@ fn over_a_cable_with_delay_and_loss_a_server_is_found_and_its_file_comes_whole()
     assert!(again > 0, "nothing was lost");
     let round_trip = a.run(async |_| {
         let started = Instant::now();
-        // Nobody listens there: even the refusal takes its time.
+        // No program listens there: even the refusal takes its time.
         let _ = tokio::time::timeout(LIMIT, TcpStream::connect("10.77.0.2:9")).await;
         started.elapsed()
     });
@@ -505,7 +505,7 @@ fn retransmitted(namespace: &Namespace) -> u64 {
     values.nth(place).unwrap().parse().unwrap()
 }
 
-// --- what stands in the way ---
+// --- obstacles ---
 
 /// A file system of a mebibyte, until it is dropped.
 struct Small(TempDir);
@@ -569,22 +569,22 @@ impl Pair {
         put(&self.hub.directory().join("offered"), content);
     }
 
-    /// Pulls until that fails in these words, which then stand in the node's log and at the server; the target is as it was.
-    fn fails(&self, says: &str) {
+    /// Pulls until that fails in these words, which are then in the node's log and at the server; the target is as it was.
+    fn fails(&self, text: &str) {
         let before = fs::read(&self.target).unwrap();
-        await_some(says, || {
+        await_some(text, || {
             let pulled = self.node.json(&["pull"], &[]);
             let error = pulled
                 .lines
                 .last()
                 .and_then(|view| view["error"].as_str().map(str::to_owned));
-            error.filter(|error| error.contains(says) && pulled.code == Some(1))
+            error.filter(|error| error.contains(text) && pulled.code == Some(1))
         });
-        assert!(self.node.log().contains(says), "{}", self.node.log());
-        await_some("the server is told", || {
+        assert!(self.node.log().contains(text), "{}", self.node.log());
+        await_some("the server has the report", || {
             held(&self.hub, "node")["error"]
                 .as_str()?
-                .contains(says)
+                .contains(text)
                 .then_some(())
         });
         assert!(
@@ -599,17 +599,17 @@ impl Pair {
             self.node.json(&["pull"], &[]);
             fs::read(&self.target).ok().filter(|there| there == content)
         });
-        let told = || {
+        let report = || {
             (held(&self.hub, "node")["generation"].as_u64()? > 0).then(|| held(&self.hub, "node"))
         };
-        await_some("the server is told", || {
-            told().filter(|held| held["error"].is_null())
+        await_some("the server has the report", || {
+            report().filter(|held| held["error"].is_null())
         });
     }
 }
 
 #[test]
-fn a_disk_without_room_or_that_is_read_only_leaves_the_old_file_and_both_sides_say_why() {
+fn a_disk_without_room_or_that_is_read_only_leaves_the_old_file_and_both_sides_report_why() {
     let disk = Small::mount();
     let target = disk.0.path().join("target");
     let pair = Pair::new(&target, "");
@@ -634,12 +634,13 @@ fn a_disk_without_room_or_that_is_read_only_leaves_the_old_file_and_both_sides_s
 }
 
 #[test]
-fn a_directory_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides_say_the_mend() {
+fn a_directory_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_sides_report_the_remedy()
+ {
     const USER: u32 = 54321;
     let directory = TempDir::new().unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     let target = directory.path().join("target");
-    // Another user that may search directories: this binary lies where only root gets to. It may write nothing that is not its own.
+    // Another user that may search directories: this binary is where only root can get. It may write nothing that is not its own.
     let pair = Pair::new(&target, "").within(&[
         "setpriv",
         "--reuid=54321",
@@ -661,13 +662,13 @@ fn a_directory_that_the_nodes_user_may_not_write_leaves_the_old_file_and_both_si
     let _node = pair.node.run();
     pair.fails(&format!("chown {USER} {}", directory.path().display()));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-    // The mend that was said is one.
+    // The reported remedy works.
     chown(directory.path(), Some(USER), None).unwrap();
     pair.comes(b"new");
 }
 
 #[test]
-fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_why() {
+fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_report_why() {
     let directory = TempDir::new().unwrap();
     let pair = Pair::new(&directory.path().join("target"), "");
     pair.offer(b"the newest");
@@ -690,7 +691,7 @@ fn an_older_generation_than_the_node_holds_leaves_the_file_and_both_sides_say_wh
 }
 
 #[test]
-fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_sides_say_why() {
+fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_sides_report_why() {
     let directory = TempDir::new().unwrap();
     let pair = Pair::new(&directory.path().join("target"), "");
     pair.offer(b"old");
@@ -703,7 +704,7 @@ fn a_node_that_does_not_know_any_more_whose_file_it_has_takes_none_and_both_side
     fs::write(&ledger, &whole[..whole.len() / 2]).unwrap();
     pair.offer(b"new");
     let _node = pair.node.run();
-    pair.node.until("status says so", |status| {
+    pair.node.until("the status shows it", |status| {
         status["accepts"][0]["error"]
             .as_str()
             .is_some_and(|error| error.contains("accepted.json is damaged"))
@@ -729,7 +730,7 @@ impl Pair {
         }
     }
 
-    /// The node runs under strace; what each thread does with files stands in files of a directory, one each.
+    /// The node runs under strace; the file operations of each thread are in a file of its own in one directory.
     fn traced(self, more: &[&str]) -> (Self, TempDir) {
         let traces = TempDir::new().unwrap();
         let out = traces.path().join("thread");
@@ -797,7 +798,7 @@ fn a_pulled_file_is_synced_before_it_is_renamed_and_its_directory_after_that() {
 }
 
 #[test]
-fn a_file_that_lies_there_already_is_synced_with_its_directory() {
+fn a_file_that_is_there_already_is_synced_with_its_directory() {
     let directory = TempDir::new().unwrap();
     let target = directory.path().join("target");
     let (pair, traces) = Pair::new(&target, "").traced(&[]);
@@ -844,7 +845,7 @@ fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
         ".target.{}.part",
         &blake3::hash(&content).to_hex()[..16]
     ));
-    // The first sync of the part fails. The kernel would tell so once, and a second sync would pass.
+    // The first sync of the part fails. The kernel would report that once, and a second sync would pass.
     let inject = [
         "-P",
         part.to_str().unwrap(),
@@ -876,12 +877,12 @@ fn a_file_that_failed_to_come_to_the_disk_is_pulled_once_more_as_a_whole() {
 // --- what follows ---
 
 #[test]
-fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node() {
+fn what_a_command_prints_is_in_the_log_and_what_it_started_ends_with_the_node() {
     let directory = TempDir::new().unwrap();
     let child = directory.path().join("child");
     // First something that is left running and holds the output, then something that is waited for.
     let script = format!(
-        "echo $HEREABOUTS_NAME is said; echo warned >&2; \
+        "echo $HEREABOUTS_NAME is printed; echo warned >&2; \
          if test $(cat {0}/target) = long; then sleep 1000 & echo $! > {1}; wait; else sleep 20 & fi",
         directory.path().display(),
         child.display()
@@ -892,8 +893,8 @@ fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node(
     let _hub = pair.hub.run();
     let node = pair.node.run();
     pair.comes(b"short");
-    let log = await_some("what the command said", || {
-        Some(pair.node.log()).filter(|log| log.contains("f is said"))
+    let log = await_some("what the command printed", || {
+        Some(pair.node.log()).filter(|log| log.contains("f is printed"))
     });
     let line = |of: &str| {
         log.lines()
@@ -902,7 +903,7 @@ fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node(
             .to_owned()
     };
     assert!(
-        line("f is said").contains("stdout") && line("warned").contains("stderr"),
+        line("f is printed").contains("stdout") && line("warned").contains("stderr"),
         "{log}"
     );
     pair.offer(b"long");
@@ -926,7 +927,7 @@ fn what_a_command_says_stands_in_the_log_and_what_it_started_ends_with_the_node(
 // --- members that lie ---
 
 #[test]
-fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
+fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_report_why() {
     let (_lab, namespace) = loopback();
     let offer = "offer: [{ name: f, path: offered }]";
     let hub = Machine::new(&namespace, "hub", "server", &on_loopback(HUB, "", offer));
@@ -949,7 +950,7 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
     let _hub = hub.run();
     let _node = node.run();
     await_content(&taken, b"genuine");
-    let genuine = await_some("the server is told", || {
+    let genuine = await_some("the server has the report", || {
         held(&hub, "node")["generation"].as_u64()
     });
 
@@ -965,7 +966,7 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
         forger.json(&["push", "f", "--timeout", "1ms"], &[]);
         number(&forger).filter(|number| *number > genuine + 1)
     });
-    await_some("the forger is told why", || {
+    await_some("the forger has the reason", || {
         held(&forger, "node")["error"]
             .as_str()
             .filter(|error| error.contains("files.accept"))
@@ -979,28 +980,28 @@ fn the_file_of_another_member_with_the_key_is_refused_and_both_sides_say_why() {
         "{last}"
     );
     let pulled = node.json(&["pull"], &[]);
-    let said = |view: &&Value| {
+    let refused = |view: &&Value| {
         view["error"]
             .as_str()
             .is_some_and(|error| error.contains("files.accept"))
     };
     assert!(
-        pulled.lines.iter().any(|view| said(&view)),
+        pulled.lines.iter().any(|view| refused(&view)),
         "{:?}",
         pulled.lines
     );
     assert!(node.log().contains("files.accept"), "{}", node.log());
     assert_eq!(fs::read(&taken).unwrap(), b"genuine");
 
-    // The genuine one goes on.
+    // The genuine one is still taken.
     put(&hub.directory().join("offered"), b"genuine too");
     let pushed = hub.json(&["push", "f"], &[]);
     assert_eq!(pushed.code, Some(0), "{:?}", pushed.lines);
     assert_eq!(fs::read(&taken).unwrap(), b"genuine too");
 }
 
-/// A member of the channel between a node and its server: it speaks in the server's place, and signs as itself. It tells
-/// what the node reported.
+/// A member of the channel between a node and its server: it answers in the server's place, and signs as itself. It passes
+/// on what the node reported.
 async fn impostor(listener: TcpListener, server: NodeId, reports: std::sync::mpsc::Sender<String>) {
     let key_ring = KeyRing::new("lab", &[Secret::key(KEY)]).unwrap();
     let signer = Identity::from_seed(&[66; 32]);
@@ -1046,7 +1047,8 @@ async fn impostor(listener: TcpListener, server: NodeId, reports: std::sync::mps
 }
 
 #[test]
-fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both_sides_say_why() {
+fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both_sides_report_why()
+{
     const IMPOSTOR: u16 = HUB + 10;
     let (_lab, namespace) = loopback();
     let hub = Machine::new(
@@ -1069,7 +1071,7 @@ fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both
         .parse()
         .unwrap();
 
-    // From now on whoever connects to the server reaches the impostor.
+    // From now on every connection to the server reaches the impostor.
     let (listens, ready) = std::sync::mpsc::channel();
     let (reports, reported) = std::sync::mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -1088,20 +1090,20 @@ fn an_offer_in_the_servers_name_that_the_server_did_not_sign_is_refused_and_both
     ]);
     let pulled = node.json(&["pull"], &[]);
     assert_eq!(pulled.code, Some(1), "{:?}", pulled.lines);
-    let said = pulled.lines.last().unwrap()["error"]
+    let error = pulled.lines.last().unwrap()["error"]
         .as_str()
         .unwrap()
         .to_owned();
     assert!(
-        said.contains("signature") && said.contains(&server.to_string()),
-        "{said}"
+        error.contains("signature") && error.contains(&server.to_string()),
+        "{error}"
     );
     assert_eq!(
         reported.recv_timeout(LIMIT).unwrap(),
-        said,
-        "the other side is told"
+        error,
+        "the other side has the reason"
     );
-    assert!(node.log().contains(&said), "{}", node.log());
+    assert!(node.log().contains(&error), "{}", node.log());
     assert_eq!(fs::read(&taken).unwrap(), b"genuine");
     stop.send(()).unwrap();
     liar.join();

@@ -1,6 +1,6 @@
 //! A full disk leaves the old file.
 //!
-//! Needs root: a disk without room is a small tmpfs that the test mounts.
+//! Needs root: the full disk is a small tmpfs that the test mounts.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_disk_without_room_is_told_before_and_while_it_is_written_and_the_old_file_stays() {
+fn a_full_disk_is_reported_before_and_during_a_write_and_the_old_file_stays() {
     let disk = Small::mount();
     let path = disk.0.path().join("catalogue");
     pull(&path, 1).unwrap();
@@ -59,21 +59,22 @@ fn a_disk_without_room_is_told_before_and_while_it_is_written_and_the_old_file_s
     let bytes = vec![2; 900_000];
     let digest = blake3::hash(&bytes).into();
     let target = Target::open(&path, 0o644).unwrap();
-    let told = target.part(bytes.len() as u64, &digest).unwrap_err();
+    let error = target.part(bytes.len() as u64, &digest).unwrap_err();
     assert!(
         matches!(
-            told,
+            error,
             TargetError::Full {
                 needed: 900_000,
                 ..
             }
         ),
-        "{told}"
+        "{error}"
     );
     assert!(
-        told.to_string()
+        error
+            .to_string()
             .contains("is full: 900000 bytes are needed"),
-        "{told}"
+        "{error}"
     );
     assert_eq!(
         fs::read_dir(disk.0.path()).unwrap().count(),
@@ -81,7 +82,7 @@ fn a_disk_without_room_is_told_before_and_while_it_is_written_and_the_old_file_s
         "nothing is left beside it"
     );
 
-    // Somebody else takes the room meanwhile.
+    // Another file takes the space meanwhile.
     let bytes = content(3);
     let mut part = target
         .part(bytes.len() as u64, &blake3::hash(&bytes).into())

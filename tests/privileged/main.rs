@@ -3,7 +3,7 @@
 //! | module | shows | needs beside root |
 //! |---|---|---|
 //! | [`addresses`] | which address of a node suits which client | `ip`, `python3`, `unshare` |
-//! | [`compat`] | the legacy protocols, against scripts that speak them | `ip`, `python3`, `openssl`, `nc` |
+//! | [`compat`] | the legacy protocols, against scripts that implement them | `ip`, `python3`, `openssl`, `nc` |
 //! | [`doctor`] | the doctor names each fault | `ip`, `nft`, `python3` |
 //! | [`files`] | files over bad cables, and against members that lie | `ip`, `nft`, `setpriv`, `strace`, `python3` |
 //! | [`full_disk`] | a full disk leaves the old file | `mount` |
@@ -22,7 +22,7 @@
 //! cargo test --features privileged --test privileged --config 'target."cfg(unix)".runner = "sudo --preserve-env"'
 //! ```
 //!
-//! Nothing is skipped: a test whose needs are not met fails at once, and says what is missing. The stage `tools` of
+//! Nothing is skipped: a test whose needs are not met fails at once, and names what is missing. The stage `tools` of
 //! `.ci/run` installs all of it.
 
 #![allow(

@@ -104,8 +104,8 @@ impl Node {
             .is_some_and(|interface| interface.addresses.iter().any(|address| address.ip == ip))
     }
 
-    /// Sends to everybody by a method; every target must take it.
-    async fn say(&mut self, method: FanoutMethod, text: &[u8]) -> usize {
+    /// Sends to all by a method; every target must take it.
+    async fn send_to_all(&mut self, method: FanoutMethod, text: &[u8]) -> usize {
         let mut batch = SendBatch::new();
         for target in self.fanout.targets(method) {
             let fill = |buffer: &mut [u8; 1200]| {
@@ -123,22 +123,22 @@ impl Node {
     }
 
     /// The next datagrams that carry this text, one for each of `count`.
-    async fn hear(&self, text: &[u8], count: usize) -> Vec<Arrival> {
+    async fn receive(&self, text: &[u8], count: usize) -> Vec<Arrival> {
         let mut batch = RecvBatch::new();
-        let mut heard = Vec::new();
-        while heard.len() < count {
+        let mut received = Vec::new();
+        while received.len() < count {
             let got = tokio::time::timeout(LIMIT, self.sockets.recv(&mut batch)).await;
             for place in 0..got
-                .unwrap_or_else(|_| panic!("heard only {heard:?}"))
+                .unwrap_or_else(|_| panic!("received only {received:?}"))
                 .unwrap()
             {
                 let (bytes, arrival) = batch.get_mut(place).unwrap();
                 if bytes == text {
-                    heard.push(arrival);
+                    received.push(arrival);
                 }
             }
         }
-        heard
+        received
     }
 }
 
@@ -153,25 +153,25 @@ fn pair() -> (Lab, Namespace, Namespace) {
     (lab, a, b)
 }
 
-fn says_and_hears(method: FanoutMethod) -> (Vec<Arrival>, Vec<Interface>, Vec<Interface>) {
+fn sends_and_receives(method: FanoutMethod) -> (Vec<Arrival>, Vec<Interface>, Vec<Interface>) {
     let (_lab, a, b) = pair();
     let (ready, wait) = std::sync::mpsc::channel();
     let listener = b.run(async move |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
         ready.send(()).unwrap();
-        (node.hear(b"hello", 2).await, node.interfaces)
+        (node.receive(b"hello", 2).await, node.interfaces)
     });
     wait.recv_timeout(LIMIT).expect("the listener is ready");
-    let speaker = a.run(async move |_| {
+    let sender = a.run(async move |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        assert_eq!(node.say(method, b"hello").await, 2);
+        assert_eq!(node.send_to_all(method, b"hello").await, 2);
         node.interfaces
     });
-    let speaker = speaker.join();
+    let sender = sender.join();
     let (arrivals, listener) = listener.join();
-    (arrivals, speaker, listener)
+    (arrivals, sender, listener)
 }
 
 fn eth0(interfaces: &[Interface]) -> &Interface {
@@ -183,8 +183,8 @@ fn eth0(interfaces: &[Interface]) -> &Interface {
 
 #[test]
 fn multicast_of_both_families_arrives_with_interface_destination_and_source() {
-    let (arrivals, speaker, listener) = says_and_hears(FanoutMethod::Multicast);
-    let (speaker, listener) = (eth0(&speaker), eth0(&listener));
+    let (arrivals, sender, listener) = sends_and_receives(FanoutMethod::Multicast);
+    let (sender, listener) = (eth0(&sender), eth0(&listener));
     let ipv4 = arrivals
         .iter()
         .find(|arrival| arrival.from.is_ipv4())
@@ -205,7 +205,7 @@ fn multicast_of_both_families_arrives_with_interface_destination_and_source() {
         unreachable!()
     };
     assert!(
-        speaker
+        sender
             .addresses
             .iter()
             .any(|address| address.link_local() && address.ip == IpAddr::V6(*from.ip()))
@@ -219,7 +219,7 @@ fn multicast_of_both_families_arrives_with_interface_destination_and_source() {
 
 #[test]
 fn both_broadcasts_arrive_with_interface_destination_and_source() {
-    let (mut arrivals, _, listener) = says_and_hears(FanoutMethod::Broadcast);
+    let (mut arrivals, _, listener) = sends_and_receives(FanoutMethod::Broadcast);
     arrivals.sort_by_key(|arrival| arrival.to);
     let to: Vec<_> = arrivals
         .iter()
@@ -252,13 +252,13 @@ fn two_interfaces_each_send_from_their_own_address() {
             let mut node = Node::new();
             node.until_joined(2).await;
             ready.send(()).unwrap();
-            (node.hear(b"two", 4).await, node.interfaces)
+            (node.receive(b"two", 4).await, node.interfaces)
         });
         wait.recv_timeout(LIMIT).expect("the listener is ready");
         a.run(async move |_| {
             let mut node = Node::new();
             node.until_joined(2).await;
-            assert_eq!(node.say(method, b"two").await, 4);
+            assert_eq!(node.send_to_all(method, b"two").await, 4);
         })
         .join();
         let (arrivals, interfaces) = listener.join();
@@ -299,7 +299,7 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
         started.send(()).unwrap();
         node.until_joined(1).await;
         ready.send(()).unwrap();
-        node.hear(b"late", 2).await
+        node.receive(b"late", 2).await
     });
     wait.recv_timeout(LIMIT).expect("the listener has started");
     lab.plug(&a, "eth0", "br0");
@@ -312,13 +312,13 @@ fn node_that_starts_without_a_network_joins_when_an_interface_appears() {
     a.run(async |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        node.say(FanoutMethod::Multicast, b"late").await;
+        node.send_to_all(FanoutMethod::Multicast, b"late").await;
     })
     .join();
     assert_eq!(listener.join().len(), 2);
 }
 
-/// Less than any wait between tries that nothing hastens.
+/// Less than any wait between two tries that no event cuts short.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[test]
@@ -423,14 +423,14 @@ fn address_changes_are_seen_within_two_seconds() {
 }
 
 #[test]
-fn deleted_interface_is_left_and_one_of_the_same_name_is_joined_anew() {
+fn deleted_interface_is_left_and_a_new_one_of_the_same_name_is_joined() {
     let (lab, a, _b) = pair();
     a.run(async move |here| {
         let mut node = Node::new();
         node.until_joined(1).await;
         let before = node.interface("eth0").unwrap().index;
         here.ip(&["link", "del", "eth0"]);
-        node.until("the interface is gone", |node| {
+        node.until("the interface is removed", |node| {
             node.interface("eth0").is_none()
         })
         .await;
@@ -445,14 +445,14 @@ fn deleted_interface_is_left_and_one_of_the_same_name_is_joined_anew() {
 }
 
 #[test]
-fn same_index_after_a_deletion_is_joined_anew() {
+fn same_index_after_a_deletion_is_joined_again() {
     let (lab, a, _b) = pair();
     a.run(async move |here| {
         let mut node = Node::new();
         node.until_joined(1).await;
         let index = node.interface("eth0").unwrap().index;
         here.ip(&["link", "del", "eth0"]);
-        // Nobody looks while it is away: the fan-out sees another name under a known index.
+        // No code reads the interfaces while it is missing: the fan-out sees another name under a known index.
         lab.plug_with(here, "eth1", "br0", Some(index));
         here.ip(&["addr", "add", "10.77.0.1/24", "dev", "eth1"]);
         node.until("the new interface", |node| node.has("eth1", "10.77.0.1"))
@@ -516,13 +516,13 @@ fn host_without_ipv6_works() {
                 .all(|target| target.family == Family::Ipv4)
         );
         ready.send(()).unwrap();
-        node.hear(b"four", 1).await
+        node.receive(b"four", 1).await
     });
     wait.recv_timeout(LIMIT).expect("the listener is ready");
     b.run(async |_| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        node.say(FanoutMethod::Multicast, b"four").await;
+        node.send_to_all(FanoutMethod::Multicast, b"four").await;
     })
     .join();
     assert_eq!(listener.join()[0].from, ([10, 77, 0, 2], PORT).into());
@@ -534,7 +534,7 @@ fn storm_that_loses_events_ends_in_the_true_list() {
     a.run(async |here| {
         let mut node = Node::new();
         node.until_joined(1).await;
-        // More than the event socket holds, while nobody reads it.
+        // More than the event socket holds, while no task reads it.
         let add: String = (0..1500)
             .map(|n| format!("addr add 10.78.{}.{}/32 dev eth0\n", n / 250, n % 250 + 1))
             .collect();

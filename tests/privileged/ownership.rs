@@ -1,4 +1,4 @@
-//! Whose a pulled file is, and what is said where that, or the directory, is not allowed.
+//! The owner of a pulled file, and the error where that owner or the directory is not allowed.
 //!
 //! Needs root, and makes threads of its own into an ordinary user.
 
@@ -58,7 +58,7 @@ fn count(directory: &TempDir) -> usize {
 }
 
 #[test]
-fn a_pulled_file_belongs_to_whom_the_configuration_names() {
+fn a_pulled_file_belongs_to_the_owner_that_the_configuration_names() {
     let (directory, path) = directory();
     pull(&path, 0o640, Some("54321:54322"), b"one").unwrap();
     assert_eq!(owner(&path), (USER, GROUP, 0o640));
@@ -81,7 +81,7 @@ fn a_file_keeps_its_owner_where_none_is_configured() {
     chown(&path, Some(USER), Some(GROUP)).unwrap();
     pull(&path, 0o644, None, b"two").unwrap();
     assert_eq!(owner(&path), (USER, GROUP, 0o644));
-    // Whoever may not give files away keeps what it may: the group it is in.
+    // A user that may not give files away still sets what it may: a group it is in.
     chown(&path, Some(0), Some(OTHER_GROUP)).unwrap();
     as_user(&[OTHER_GROUP], || pull(&path, 0o644, None, b"three")).unwrap();
     assert_eq!(owner(&path), (USER, OTHER_GROUP, 0o644));
@@ -111,7 +111,7 @@ fn an_old_bases_file_gets_the_same_owner() {
 }
 
 #[test]
-fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
+fn an_owner_that_is_not_allowed_leaves_the_old_file_and_the_error_names_the_needed_right() {
     let (directory, path) = directory();
     fs::write(&path, "old").unwrap();
     let before = owner(&path);
@@ -159,7 +159,7 @@ fn an_owner_that_is_not_allowed_leaves_the_old_file_and_says_what_it_takes() {
 fn an_owner_that_does_not_exist_is_named_before_anything_is_pulled() {
     let (directory, path) = directory();
     fs::write(&path, "old").unwrap();
-    for (owner, says) in [
+    for (owner, text) in [
         ("no-such-user-54", "/etc/passwd has no user"),
         (":no-such-group-54", "/etc/group has no group"),
     ] {
@@ -167,7 +167,7 @@ fn an_owner_that_does_not_exist_is_named_before_anything_is_pulled() {
             .unwrap()
             .owned_by(Some(owner.parse().unwrap()));
         let error = target.part(1 << 20, &[1; 32]).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(text), "{error}");
     }
     assert_eq!(
         (fs::read(&path).unwrap().as_slice(), count(&directory)),
@@ -176,7 +176,7 @@ fn an_owner_that_does_not_exist_is_named_before_anything_is_pulled() {
 }
 
 #[test]
-fn a_pull_that_may_be_given_away_still_goes_on_where_it_stopped() {
+fn a_pull_into_a_file_of_another_owner_still_resumes_where_it_stopped() {
     let (_directory, path) = directory();
     let target = Target::open(&path, 0o600)
         .unwrap()
@@ -191,7 +191,7 @@ fn a_pull_that_may_be_given_away_still_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_directory_that_may_not_be_written_is_told_with_its_mend() {
+fn a_directory_that_may_not_be_written_is_reported_with_its_remedy() {
     let (directory, path) = directory();
     fs::write(&path, "old").unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -210,7 +210,7 @@ fn a_directory_that_may_not_be_written_is_told_with_its_mend() {
         (fs::read(&path).unwrap().as_slice(), count(&directory)),
         (&b"old"[..], 1)
     );
-    // What lies there and can't be read may be replaced all the same, where the directory allows it.
+    // A file that is there and can't be read may be replaced all the same, where the directory allows it.
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(
@@ -225,7 +225,7 @@ fn a_directory_that_may_not_be_written_is_told_with_its_mend() {
 }
 
 #[test]
-fn a_part_that_somebody_else_made_is_not_gone_on_with_even_by_root() {
+fn a_part_that_another_user_made_is_not_resumed_even_by_root() {
     let (directory, path) = directory();
     let digest: [u8; 32] = blake3::hash(b"content").into();
     let part = directory.path().join(format!(
@@ -272,7 +272,7 @@ fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
     assert_eq!(owner(&path), (USER, GROUP, 0o640));
     assert!(keep(None, 0o604), "what is not named stays");
     assert_eq!(owner(&path), (USER, GROUP, 0o604));
-    // Whoever may not change it is told so, and pulls; what is as it should be already needs no right.
+    // A user that may not change them gets `false`, and pulls; what is as it should be already needs no right.
     chown(&path, Some(0), Some(0)).unwrap();
     assert!(!as_user(&[], || keep(None, 0o600)));
     assert!(!as_user(&[], || keep(Some("54321"), 0o604)));
@@ -281,7 +281,7 @@ fn a_file_that_has_the_content_already_gets_its_owner_where_that_is_allowed() {
 }
 
 #[test]
-fn somebody_elses_part_is_replaced_and_not_written() {
+fn a_part_of_another_user_is_replaced_and_not_written() {
     let (directory, path) = directory();
     let digest: [u8; 32] = blake3::hash(b"content").into();
     let part = format!(

@@ -24,7 +24,7 @@ const WAYS: [(&str, &str); 3] = [
 ];
 
 /// A server with `eth0` (10.77.0.2) on one switch and `docker0` (10.79.0.2) on the other, and a machine at each.
-struct House {
+struct Site {
     _lab: Lab,
     hub: Machine,
     _running: Running,
@@ -36,7 +36,7 @@ struct House {
     _members: (UdpSocket, UdpSocket),
 }
 
-impl House {
+impl Site {
     fn new(more: &str) -> Self {
         let lab = Lab::new();
         let (host, laptop, container) = (
@@ -94,7 +94,7 @@ impl House {
 
 /// The servers that answer a machine there.
 fn found(namespace: &Namespace, settings: &str) -> Vec<Value> {
-    let requester = Machine::new(namespace, "asker", "client", settings);
+    let requester = Machine::new(namespace, "requester", "client", settings);
     requester
         .json(&["discover", "--timeout", "2s"], &[])
         .lines
@@ -104,42 +104,39 @@ fn found(namespace: &Namespace, settings: &str) -> Vec<Value> {
 }
 
 #[test]
-fn who_asks_everybody_on_an_interface_that_is_left_gets_no_answer_and_is_counted() {
-    let house = House::new("");
+fn a_query_to_all_on_an_excluded_interface_gets_no_answer_and_is_counted() {
+    let site = Site::new("");
     for (way, settings) in WAYS {
-        let dropped = house.count("dropped", "interface");
+        let dropped = site.count("dropped", "interface");
         assert_eq!(
-            found(&house.container, settings),
+            found(&site.container, settings),
             [""; 0],
             "{way} on docker0"
         );
         // Of the IPv4 groups the kernel gives a socket only what comes in where that socket is a member.
-        let more = house.count("dropped", "interface") > dropped;
+        let more = site.count("dropped", "interface") > dropped;
         assert_eq!(
             more,
             way != "IPv4 multicast",
             "{way}: {}",
-            house.hub.status()["counters"]
+            site.hub.status()["counters"]
         );
     }
     assert_eq!(
-        house.count("datagrams", "queries"),
+        site.count("datagrams", "queries"),
         0,
         "none was opened: {}",
-        house.hub.status()["counters"]
+        site.hub.status()["counters"]
     );
     for (way, settings) in WAYS {
-        assert_eq!(found(&house.laptop, settings), ["hub"], "{way} on eth0");
+        assert_eq!(found(&site.laptop, settings), ["hub"], "{way} on eth0");
     }
 }
 
 #[test]
 fn what_is_sent_to_the_node_itself_is_taken_on_whatever_interface() {
-    let house = House::new("");
-    for (namespace, address) in [
-        (&house.container, "10.79.0.2"),
-        (&house.laptop, "10.77.0.2"),
-    ] {
+    let site = Site::new("");
+    for (namespace, address) in [(&site.container, "10.79.0.2"), (&site.laptop, "10.77.0.2")] {
         let settings = format!("discovery: {{ methods: [], servers: [\"{address}:24373\"] }}");
         assert_eq!(found(namespace, &settings), ["hub"], "{address}");
     }
@@ -147,42 +144,42 @@ fn what_is_sent_to_the_node_itself_is_taken_on_whatever_interface() {
 
 #[test]
 fn an_interface_that_is_left_by_default_is_in_by_naming_it() {
-    let house = House::new("interfaces: { include: [\"*\", docker0] }");
+    let site = Site::new("interfaces: { include: [\"*\", docker0] }");
     for (way, settings) in WAYS {
         assert_eq!(
-            found(&house.container, settings),
+            found(&site.container, settings),
             ["hub"],
             "{way} on docker0"
         );
-        assert_eq!(found(&house.laptop, settings), ["hub"], "{way} on eth0");
+        assert_eq!(found(&site.laptop, settings), ["hub"], "{way} on eth0");
     }
-    assert_eq!(house.count("dropped", "interface"), 0);
+    assert_eq!(site.count("dropped", "interface"), 0);
 }
 
 #[test]
-fn a_family_that_is_off_is_not_heard_in_broadcasts_either() {
-    let house = House::new("interfaces: { addresses: { ipv4: false } }");
+fn a_family_that_is_off_is_not_received_in_broadcasts_either() {
+    let site = Site::new("interfaces: { addresses: { ipv4: false } }");
     for (way, settings) in WAYS {
         let expected: &[&str] = if way == "IPv6 multicast" {
             &["hub"]
         } else {
             &[]
         };
-        assert_eq!(found(&house.laptop, settings), expected, "{way}");
+        assert_eq!(found(&site.laptop, settings), expected, "{way}");
     }
     assert!(
-        house.count("dropped", "interface") > 0,
+        site.count("dropped", "interface") > 0,
         "{}",
-        house.hub.status()["counters"]
+        site.hub.status()["counters"]
     );
 }
 
 #[test]
-fn addresses_of_node_advertise_stand_in_place_of_those_of_the_interfaces() {
-    let house = House::new("");
+fn addresses_of_node_advertise_replace_those_of_the_interfaces() {
+    let site = Site::new("");
     // By broadcast, so that the server sees its IPv4 address.
     let laptop = Machine::new(
-        &house.laptop,
+        &site.laptop,
         "laptop",
         "client",
         "discovery: { methods: [broadcast] }",
@@ -194,32 +191,31 @@ fn addresses_of_node_advertise_stand_in_place_of_those_of_the_interfaces() {
     let _laptop = laptop.run();
     laptop.registered();
     // Address, whether the node announces it, and how it came into the record; in the order of `where`.
-    let told = || -> Vec<(String, bool, Value)> {
-        let lines = house.hub.json(&["where", "laptop"], &[]).lines;
+    let shown = || -> Vec<(String, bool, Value)> {
+        let lines = site.hub.json(&["where", "laptop"], &[]).lines;
         let addresses = lines[0]["addresses"].as_array().unwrap().iter();
-        let told = addresses.map(|address| {
+        let shown = addresses.map(|address| {
             let ip = address["address"].as_str().unwrap().to_owned();
             (ip, address["announced"] == true, address["origin"].clone())
         });
-        told.collect()
+        shown.collect()
     };
     let exactly_the_advertised = || {
-        let mut told = told();
-        // Where its messages came from the server saw itself: that stands last, and is nothing that the node says.
+        let mut shown = shown();
+        // The source of its messages is what the server observed: it comes last, and the node does not announce it.
         assert_eq!(
-            told.pop(),
+            shown.pop(),
             Some(("10.77.0.1".to_owned(), false, Value::Null))
         );
-        told.sort_by(|one, other| one.0.cmp(&other.0));
+        shown.sort_by(|one, other| one.0.cmp(&other.0));
         assert_eq!(
-            told,
+            shown,
             ["2001:db8::7", "203.0.113.7"].map(|ip| (ip.to_owned(), true, "advertised".into()))
         );
     };
     exactly_the_advertised();
     // What changes on the interfaces changes nothing of it.
-    house
-        .laptop
+    site.laptop
         .ip(&["addr", "add", "10.77.0.99/24", "dev", "eth0"]);
     laptop.until("the node knows its new address", |status| {
         status["interfaces"].to_string().contains("10.77.0.99")

@@ -1,4 +1,4 @@
-//! How pulls come about between real nodes in network namespaces: by which notice, for whom, and from a server that moves.
+//! What starts pulls between real nodes in network namespaces: by which notice, for whom, and from a server that moves.
 //!
 //! Needs root, `ip` of iproute2, `nft` of nftables and python3.
 
@@ -13,7 +13,7 @@ use crate::namespaces::program::{Machine, Running};
 use crate::namespaces::{LIMIT, Lab, Namespace};
 use serde_json::Value;
 
-/// How soon a notice must have brought a file. Visits that nobody asks for are at least 54 s apart, and renewals of the lease
+/// How soon a notice must have brought a file. Visits without a cause are at least 54 s apart, and renewals of the lease
 /// here five minutes: nothing else brings it sooner.
 const NOTICED: Duration = Duration::from_secs(25);
 const LEASE: &str = "registry: { lease: 15m }";
@@ -185,7 +185,7 @@ fn a_notice_to_all_alone_brings_a_change() {
 
 #[test]
 fn a_notice_to_one_alone_brings_a_change() {
-    // Without a method nothing goes to all.
+    // Without a method nothing is sent to all.
     let methods = "discovery: { methods: [], servers: [10.77.0.1] }";
     let site = Site::new(
         &format!("{LEASE}\ndiscovery: {{ methods: [] }}"),
@@ -204,7 +204,7 @@ fn a_notice_to_one_alone_brings_a_change() {
 }
 
 #[test]
-fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed() {
+fn the_registry_shows_when_a_node_last_tried_what_it_holds_and_why_that_failed() {
     let site = Site::new(LEASE, "", &["one"]);
     let (node, _) = &site.nodes[0];
     node.until("the server knows it", |_| {
@@ -242,7 +242,7 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
         .unwrap()
         .to_owned();
     assert!(error.contains("is a directory"), "{error}");
-    // Once it is mended, the same push brings it.
+    // Once the cause is fixed, the same push brings it.
     fs::remove_dir(node.directory().join("state/taken")).unwrap();
     let pushed = site.hub.json(&["push", "f"], &[]);
     assert_eq!(
@@ -254,7 +254,7 @@ fn the_registry_tells_when_a_node_last_tried_what_it_holds_and_why_that_failed()
 
 // --- a line that breaks ---
 
-/// How much of a file lies beside its place at a node; `None` where nothing does.
+/// How much of a file is beside its place at a node; `None` where nothing does.
 fn part(node: &Machine) -> Option<u64> {
     let entries = fs::read_dir(node.directory().join("state"))
         .unwrap()
@@ -266,7 +266,7 @@ fn part(node: &Machine) -> Option<u64> {
 }
 
 #[test]
-fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
+fn a_push_waits_for_a_node_whose_connection_broke_and_that_resumes() {
     const SIZE: usize = 48 << 20;
     let lab = Lab::new();
     let (a, b) = (lab.namespace("a"), lab.namespace("b"));
@@ -297,7 +297,7 @@ fn a_push_waits_for_a_node_whose_line_broke_and_that_goes_on() {
             .as_u64()
             .unwrap_or(0)
     };
-    // On a machine that stands still for a moment the file may have come before its cable is pulled.
+    // On a machine that stalls for a moment the file may have come before its cable is pulled.
     let mut random = fastrand::Rng::with_seed(1);
     for round in 1.. {
         assert!(round < 10, "the line never broke within a pull");

@@ -79,7 +79,7 @@ fn joined(status: &Value, interface: &str) -> bool {
 }
 
 #[test]
-fn address_that_is_added_or_taken_away_shows_within_two_seconds() {
+fn address_that_is_added_or_removed_shows_within_two_seconds() {
     let lab = Lab::new();
     let (_space, hub, _hub) = hub(&lab);
     let (space, laptop) = laptop(&lab, MULTICAST);
@@ -115,7 +115,7 @@ fn server_that_starts_while_the_fallback_asks_is_found_by_the_better_method() {
 }
 
 #[test]
-fn interface_that_appears_late_goes_and_comes_back_elsewhere_is_followed() {
+fn interface_that_appears_late_disappears_and_comes_back_elsewhere_is_followed() {
     let lab = Lab::new();
     let (_space, hub, _hub) = hub(&lab);
     let space = lab.namespace("laptop");
@@ -130,7 +130,7 @@ fn interface_that_appears_late_goes_and_comes_back_elsewhere_is_followed() {
         laptop.until("it is in the groups", |status| joined(status, "eth0"));
         assert!(in_groups(&space, "eth0"));
         space.ip(&["link", "del", "eth0"]);
-        laptop.until("the interface is gone", |status| {
+        laptop.until("the interface is removed", |status| {
             status["interfaces"]
                 .as_array()
                 .unwrap()
@@ -322,10 +322,10 @@ fn memberships_that_the_kernel_lost_are_joined_again_after_three_silent_interval
     is_found_by_both_groups(&lab);
 }
 
-/// Longer than a node may be late without being taken for stopped: a look every 5 s, and 10 s.
+/// Longer than a node may be late without being taken for stopped: a check every 5 s, and 10 s.
 const LONG_STOP: Duration = Duration::from_secs(20);
 
-/// Waits until a server counts the laptop as gone, and for the rest of [`LONG_STOP`].
+/// Waits until a server counts the laptop as absent, and for the rest of [`LONG_STOP`].
 fn while_stopped(hub: &Machine) {
     let started = Instant::now();
     hub.until("the lease ran out and the stop is long", |_| {
@@ -336,7 +336,7 @@ fn while_stopped(hub: &Machine) {
 }
 
 #[test]
-fn node_that_was_stopped_is_back_in_its_groups_though_no_event_tells_that_it_lost_them() {
+fn node_that_was_stopped_is_back_in_its_groups_though_no_event_shows_that_it_lost_them() {
     let lab = Lab::new();
     let (_space, hub, _hub) = hub(&lab);
     let (space, laptop) = laptop(&lab, MULTICAST);
@@ -577,7 +577,7 @@ fn two_nodes_share_the_groups_port_on_one_machine_in_either_order() {
                 .count()
                 == 2
         });
-        // What is sent to the port itself goes to the node that has it as its own.
+        // What is sent to the port itself reaches the node that has it as its own.
         let status = laptop.status();
         let ports: Vec<_> = status["servers"]
             .as_array()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::namespaces::program::{Machine, Running};
 use crate::namespaces::{BadCable, LIMIT, Lab};
 
-/// What a terminal has unless somebody made it wider.
+/// The width of a terminal by default.
 const COLUMNS: u16 = 80;
 const SIZE: usize = 4 << 20;
 /// One way. TCP sends a window in each round trip and doubles it from 14 KB on, so the file takes eight of them at least,
@@ -152,7 +152,7 @@ fn shows_the_way(bars: &[Bar]) -> bool {
     })
 }
 
-/// Whether the last line says that a subject is done, and nothing of a bar is left after it.
+/// Whether the last line shows that a subject is done, and nothing of a bar is left after it.
 fn ends_well(lines: &[String], subject: &str) -> bool {
     let mut words = lines.last().unwrap().split('\t');
     let number = |word: &str| word.parse::<u64>().is_ok_and(|generation| generation > 0);
@@ -170,12 +170,16 @@ fn a_push_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line_a_node() {
     let lines = lines(&drawn);
     let bars = bars(&lines, "kiosk");
     assert_eq!(code, Some(0), "{drawn:?}");
-    let told = bars
+    let notified = bars
         .iter()
         .find(|bar| bar.state == "notified")
         .unwrap_or_else(|| panic!("{bars:#?}"));
     assert_eq!(
-        (told.filled, told.done.as_str(), told.left.as_str()),
+        (
+            notified.filled,
+            notified.done.as_str(),
+            notified.left.as_str()
+        ),
         (0, "0 B", "-"),
         "nothing is known of the time yet"
     );
@@ -193,7 +197,7 @@ fn a_push_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line_a_node() {
 fn a_pull_draws_a_bar_with_rate_and_time_left_and_ends_with_a_line_a_file() {
     let pair = Pair::new();
     let started = Instant::now();
-    // The node pulls as soon as it is told, and the command follows that: it must come while the file does.
+    // The node pulls as soon as it is notified, and the command follows that: it must come while the file does.
     for byte in 1.. {
         pair.offer(byte);
         while !pair.holds(byte) {

@@ -46,7 +46,7 @@ fn whole_help() {
         let page = output(&[&command, "--help"]);
         assert_eq!(page.status.code(), Some(0), "{command}");
         assert!(page.stderr.is_empty(), "{command}");
-        // The global options stand in every page; the first one shows them.
+        // The global options are in every page; the first one shows them.
         let page = text(&page.stdout);
         let (own, rest) = page.split_once("Global options:").unwrap();
         let examples = rest
@@ -70,8 +70,8 @@ fn every_designed_command_is_there() {
 }
 
 #[test]
-fn usage_errors_end_with_2_and_say_how() {
-    for (args, says) in [
+fn usage_errors_end_with_2_and_name_the_remedy() {
+    for (args, message) in [
         (
             &["wher", "laptop"][..],
             "some similar subcommands exist: 'who', 'where'",
@@ -102,7 +102,7 @@ fn usage_errors_end_with_2_and_say_how() {
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
         assert!(output.stdout.is_empty(), "{args:?}");
-        assert!(stderr.contains(says), "{args:?}: {stderr}");
+        assert!(stderr.contains(message), "{args:?}: {stderr}");
     }
 }
 
@@ -176,7 +176,7 @@ fn a_closed_pipe_is_no_failure() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The script is written in one go at the end of the command: the reader is gone by then or in the middle of it.
+    // The script is written in one go at the end of the command: the reader has left by then or in the middle of it.
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(

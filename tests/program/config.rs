@@ -98,7 +98,7 @@ fn every_invalid_sample_is_refused_with_its_message() {
 }
 
 #[test]
-fn every_setting_of_the_schema_stands_in_the_examples() {
+fn every_setting_of_the_schema_is_in_the_examples() {
     let mut used = BTreeSet::new();
     for path in samples("examples") {
         let loaded = parse(&path).unwrap_or_else(|report| panic!("{}", report.render(false)));

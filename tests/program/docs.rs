@@ -163,7 +163,7 @@ fn every_test_that_a_claim_rests_on_exists() {
     );
 }
 
-/// The texts that follow one text in another: of each place, what stands between quotation marks up to an end.
+/// The texts that follow one text in another: of each place, what is between quotation marks up to an end.
 fn quoted_after<'a>(source: &'a str, begins: &str, ends: char) -> impl Iterator<Item = &'a str> {
     let places = source.split(begins).skip(1);
     places.flat_map(move |rest| {
@@ -176,15 +176,15 @@ fn quoted_after<'a>(source: &'a str, begins: &str, ends: char) -> impl Iterator<
     })
 }
 
-/// The tests of the judge alone show what a finding looks like; these show that its cause leads to it. They run the real
-/// program and fail where it does not tell the code that they name.
+/// The unit tests of the diagnosis show what a finding looks like; these show that its cause leads to it. They run the real
+/// program and fail where it does not report the code that they name.
 #[test]
 fn every_finding_of_the_doctor_is_caused_by_a_test_of_the_real_program() {
     let namespaces =
         read("tests/privileged/doctor/mod.rs") + &read("tests/privileged/doctor/errors.rs");
     let containers = read("integration/doctor.rs");
     let mut caused = BTreeSet::new();
-    caused.extend(quoted_after(&namespaces, ".says(", ','));
+    caused.extend(quoted_after(&namespaces, ".reports(", ','));
     caused.extend(quoted_after(&namespaces, ".the(", ')'));
     caused.extend(quoted_after(&namespaces, ".each(", ']'));
     caused.extend(quoted_after(&containers, " the(&", ')'));
@@ -194,7 +194,7 @@ fn every_finding_of_the_doctor_is_caused_by_a_test_of_the_real_program() {
     let unknown: Vec<_> = caused.difference(&codes).collect();
     assert!(
         unknown.is_empty(),
-        "tests wait for what the program never tells: {unknown:?}"
+        "tests wait for what the program never reports: {unknown:?}"
     );
 }
 

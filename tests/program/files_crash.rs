@@ -31,7 +31,7 @@ fn pull(path: &Path, generation: u8) -> Result<(), TargetError> {
     part.commit()
 }
 
-/// Replaces the file for ever, one generation after the other, and tells each.
+/// Replaces the file for ever, one generation after the other, and prints each.
 #[test]
 #[ignore = "a child process of a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills"]
 fn child() {
@@ -68,7 +68,7 @@ fn a_target_is_wholly_old_or_wholly_new_after_each_of_a_hundred_kills() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Kept open until the kill: a child that can't tell any more ends by itself.
+        // Kept open until the kill: a child that can't print any more ends by itself.
         let mut lines = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .map_while(Result::ok);

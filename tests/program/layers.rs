@@ -1,6 +1,6 @@
 //! The rooms of src/ import downward only, and only node/ extends the node.
 //!
-//! The order stands in src/lib.rs and in docs/explanation/architecture.md. The test reads paths that begin with
+//! The order is in src/lib.rs and in docs/explanation/architecture.md. The test reads paths that begin with
 //! `crate::` in code that is not a test: a room may use the rooms of the lines below its own, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,7 +206,7 @@ fn pure_parts_name_no_runtime_socket_clock_or_lock() {
 }
 
 #[test]
-fn every_room_stands_in_the_library_and_on_the_page_of_the_architecture() {
+fn every_room_is_in_the_library_and_on_the_page_of_the_architecture() {
     let library = fs::read_to_string(src().join("lib.rs")).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explanation/architecture.md");
     let page = fs::read_to_string(page).unwrap();

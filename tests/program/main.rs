@@ -5,7 +5,7 @@
 //! | [`cli`] | help, usage errors, exit codes, completions, man pages |
 //! | [`config`] | examples, samples that must be refused, the committed schema |
 //! | [`datagrams`] | every datagram that is received is answered, taken or counted by a reason |
-//! | [`docs`] | the pages say what the code does |
+//! | [`docs`] | the pages match the code |
 //! | [`files_crash`] | a file is wholly old or wholly new, whenever its writer is killed |
 //! | [`layers`] | the rooms of src/ import downward only |
 //! | [`memory`] | lists and files of any length pass in constant memory |

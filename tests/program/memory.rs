@@ -33,7 +33,7 @@ struct Pair {
 impl Pair {
     fn new(offer: &str, accept: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // Free a moment ago: UDP and TCP of that number, as nobody else here listens on both.
+        // Free a moment ago: UDP and TCP of that number, as no other test here listens on both.
         let port = |_| {
             UdpSocket::bind("127.0.0.1:0")
                 .unwrap()

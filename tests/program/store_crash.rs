@@ -29,7 +29,7 @@ fn node_id(index: u32) -> NodeId {
     NodeId(id)
 }
 
-/// An address that tells node and sequence number, so that a mixed-up row shows.
+/// An address that encodes node and sequence number, so that a mixed-up row shows.
 fn address(index: u32, sequence: u64) -> IpAddr {
     Ipv4Addr::from(0x0a00_0000 + index * 10_000 + (sequence % 10_000) as u32).into()
 }
@@ -105,7 +105,7 @@ impl Random {
     }
 }
 
-/// Registers and renews for ever, and tells on stdout what it acknowledged.
+/// Registers and renews for ever, and prints on stdout what it acknowledged.
 #[test]
 #[ignore = "a child process of acknowledged_changes_survive_sigkill"]
 fn child() {

@@ -927,7 +927,7 @@ fn no_node_answers() {
 
 #[test]
 fn pod_or_container_where_no_node_answers() {
-    for (environment, code, says) in [
+    for (environment, code, text) in [
         (Environment::Pod, Code::PodNetwork, "hostNetwork"),
         (
             Environment::Container,
@@ -946,7 +946,7 @@ fn pod_or_container_where_no_node_answers() {
             .find(|only_problem| only_problem.code == code)
             .unwrap();
         assert!(
-            finding.remedy.as_ref().unwrap().contains(says),
+            finding.remedy.as_ref().unwrap().contains(text),
             "{finding:?}"
         );
         // On the host's network, or with an answer, the container is not the cause.

@@ -1,6 +1,6 @@
-//! The ancestors' wires between network namespaces: the program against scripts that speak as the old programs did.
+//! The legacy protocols between network namespaces: the program against scripts that send what the old programs sent.
 //!
-//! Needs root, `ip` of iproute2, `python3`, `openssl` and `nc`. See `tests/privileged/compat/wires.py`.
+//! Needs root, `ip` of iproute2, `python3`, `openssl` and `nc`. See `tests/privileged/compat/protocols.py`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const SCRIPT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/privileged/compat/wires.py"
+    "/tests/privileged/compat/protocols.py"
 );
 
 /// Machines on one network, each a namespace with a directory: 10.77.0.1, 10.77.0.2, …
@@ -318,8 +318,8 @@ fn name_of_a_node_of_the_channel_is_not_changed_by_a_datagram() {
         unreachable!()
     };
     let _hub = hub.node("both", "hub", "compat: { dynip: {} }\n");
-    // While nobody proves to be the kiosk, a claim counts.
-    thief.script(&["dynip-tell", "kiosk", &hub.address, "28630"]);
+    // As long as no node proves that it is the kiosk, a claim counts.
+    thief.script(&["dynip-send", "kiosk", &hub.address, "28630"]);
     until("the claim is taken", || {
         hub.stdout(&["where", "kiosk", "--first"]) == "10.77.0.3\n"
     });
@@ -328,7 +328,7 @@ fn name_of_a_node_of_the_channel_is_not_changed_by_a_datagram() {
         hub.stdout(&["where", "kiosk", "--first"]) == "10.77.0.2\n"
     });
     for name in ["kiosk", "KIOSK", "hub"] {
-        thief.script(&["dynip-tell", name, &hub.address, "28630"]);
+        thief.script(&["dynip-send", name, &hub.address, "28630"]);
     }
     until("the claims were refused", || {
         hub.status()["counters"]["registry"]["unverified_owned"] == 3
@@ -336,9 +336,9 @@ fn name_of_a_node_of_the_channel_is_not_changed_by_a_datagram() {
     assert_eq!(hub.stdout(&["where", "kiosk", "--first"]), "10.77.0.2\n");
     assert_eq!(hub.record("kiosk")["protocol"], "hereabouts");
     assert_eq!(hub.stdout(&["where", "hub", "--first"]), "10.77.0.1\n");
-    // Nor when it is gone.
+    // Nor when the node has stopped.
     node.kill();
-    thief.script(&["dynip-tell", "kiosk", &hub.address, "28630"]);
+    thief.script(&["dynip-send", "kiosk", &hub.address, "28630"]);
     until("the claim was refused", || {
         hub.status()["counters"]["registry"]["unverified_owned"] == 4
     });
@@ -346,7 +346,7 @@ fn name_of_a_node_of_the_channel_is_not_changed_by_a_datagram() {
 }
 
 #[test]
-fn old_dynip_server_is_told_by_a_node_and_by_a_command() {
+fn old_dynip_server_is_sent_the_name_by_a_node_and_by_a_command() {
     let site = Site::new(2);
     let [old, new] = &site.machines[..] else {
         unreachable!()
@@ -360,14 +360,14 @@ fn old_dynip_server_is_told_by_a_node_and_by_a_command() {
         json(&file)["kiosk"][0] == "10.77.0.2"
     });
     assert_eq!(new.status()["compat"][0]["target"], "10.77.0.1:28630");
-    let told = serde_json::json!({
+    let publication = serde_json::json!({
         "target": "dynip", "name": "10.77.0.1:28630", "interface": null, "state": "sent", "addresses": [], "reason": null
     });
-    until("the status says so", || {
+    until("the status shows it", || {
         new.status()["publications"]
             .as_array()
             .unwrap()
-            .contains(&told)
+            .contains(&publication)
     });
     node.kill();
     std::fs::write(&file, "{}").unwrap();
@@ -375,7 +375,7 @@ fn old_dynip_server_is_told_by_a_node_and_by_a_command() {
         new.printed(&["announce", "--compat", "dynip"]),
         "10.77.0.1:28630\n"
     );
-    until("the old server was told", || {
+    until("the old server has the name", || {
         json(&file)["kiosk"][0] == "10.77.0.2"
     });
     let none = new.hereabouts(&[
@@ -444,7 +444,7 @@ fn old_pydiscover_client_gets_the_info_with_and_without_password() {
                 ask(["fna349fn", password, target, "0"]) == answer
             });
         }
-        // Hidden: nobody else gets a byte.
+        // Hidden: no other machine gets a byte.
         for wrong in [["other", password], ["fna349fn", "wrong"]] {
             assert_eq!(ask([wrong[0], wrong[1], "10.77.0.1", "0"]), "", "{wrong:?}");
         }
@@ -493,8 +493,9 @@ fn old_pydiscover_server_is_found_with_its_info() {
     let [old, new] = &site.machines[..] else {
         unreachable!()
     };
-    let said = r#"{"services": "10.0.0.1", "odd": 1}"#;
-    let (_old, mut lines) = old.start(&["pydiscover-serve", "fna349fn", "hunter2", "50000", said]);
+    let answer = r#"{"services": "10.0.0.1", "odd": 1}"#;
+    let (_old, mut lines) =
+        old.start(&["pydiscover-serve", "fna349fn", "hunter2", "50000", answer]);
     assert_eq!(line(&mut lines), "ready");
     let more = "discovery: { methods: [multicast, pydiscover] }\ncompat: { pydiscover: { password_file: password } }\n";
     let _node = new.node("client", "kiosk", more);
@@ -562,14 +563,14 @@ fn made_up_file(path: &Path, seed: u8) -> String {
     sha256(path)
 }
 
-/// The digest that an old terminal tells next; it may be called to show itself more than once.
+/// The digest that an old terminal prints next; it may be called to show itself more than once.
 fn got(lines: &mut BufReader<ChildStdout>) -> String {
     loop {
-        let said = line(lines);
-        if said != "showed" {
-            return said
+        let printed = line(lines);
+        if printed != "showed" {
+            return printed
                 .strip_prefix("got ")
-                .unwrap_or_else(|| panic!("{said:?}"))
+                .unwrap_or_else(|| panic!("{printed:?}"))
                 .to_owned();
         }
     }
@@ -624,7 +625,7 @@ fn old_terminals_get_their_file_from_our_base() {
     let ours = kiosk.directory.join("state/catalogue.db");
     until("our own node has it", || sha256(&ours) == before);
 
-    // To one: the other hears nothing.
+    // To one: the other gets nothing.
     let note = "terminals do not report back: it is unknown whether this one has the file";
     let pushed = hub.printed(&["push", "catalogue", "--to", "terminal-10-77-0-2"]);
     assert!(
@@ -772,7 +773,7 @@ fn file_that_a_server_of_the_channel_gave_is_not_changed_by_an_old_base() {
 }
 
 #[test]
-fn bad_names_and_a_thousand_of_everything_at_once_are_borne() {
+fn bad_names_and_a_thousand_of_everything_at_once_do_no_harm() {
     let site = Site::new(3);
     let [hub, abuser, honest] = &site.machines[..] else {
         unreachable!()
@@ -780,10 +781,10 @@ fn bad_names_and_a_thousand_of_everything_at_once_are_borne() {
     let more = "compat: { dynip: {}, pydiscover: {}, terminals: {} }\n";
     let node = hub.node("both", "hub", more);
     let (_abuser, mut lines) = abuser.start(&["abuse", &hub.address]);
-    let said = line(&mut lines);
-    assert!(said.starts_with("sent"), "{said}");
-    // Who comes by in the middle of it is served, on every wire.
-    honest.script(&["dynip-tell", "laptop", &hub.address, "28630"]);
+    let sent = line(&mut lines);
+    assert!(sent.starts_with("sent"), "{sent}");
+    // A client that comes meanwhile is served, on every protocol.
+    honest.script(&["dynip-send", "laptop", &hub.address, "28630"]);
     until("the name is found", || {
         hub.stdout(&["where", "laptop"]) == "10.77.0.3\n"
     });
@@ -791,7 +792,7 @@ fn bad_names_and_a_thousand_of_everything_at_once_are_borne() {
     assert_eq!(answer, "fna349fn#OK#{}");
     let (_terminal, mut shown) = honest.start(&["terminal", "9998", "show"]);
     assert_eq!(line(&mut shown), "ready");
-    hub.script(&["dynip-tell", "show yourself", &honest.address, "9998"]);
+    hub.script(&["dynip-send", "show yourself", &honest.address, "9998"]);
     until("the terminal is found", || {
         hub.stdout(&["where", "terminal-10-77-0-3"]) == "10.77.0.3\n"
     });

@@ -1,10 +1,10 @@
-//! Where a doctor errs: alarms without an ill, ills that are passed over, and mends that harm.
+//! Mistakes of a doctor: false alarms, faults that it misses, and remedies that do harm.
 
 use super::*;
 
 const PUBLISHES: &str = "publish: [{ type: server }, { type: mdns }]";
 
-/// A port that this process holds for IPv6 alone and shares with nobody.
+/// A port that this process holds for IPv6 alone and does not share.
 fn held_ipv6(namespace: &Namespace, port: u16) -> Held {
     let (taken, wait) = mpsc::channel();
     let (done, until) = mpsc::channel();
@@ -61,7 +61,7 @@ fn rules_that_drop_nothing_of_ours_are_no_ill() {
 }
 
 #[test]
-fn family_that_a_rule_leaves_shut_is_told() {
+fn family_that_a_rule_leaves_closed_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&[
@@ -70,13 +70,13 @@ fn family_that_a_rule_leaves_shut_is_told() {
         "add chain inet lab input { policy drop; }",
     ]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says(
+    found.reports(
         "firewall_drops",
         "problem",
         "drops incoming multicast, unicast to UDP port 24373",
     );
     assert_eq!(
-        found.ills(),
+        found.not_ok(),
         [
             "multicast_not_received eth0",
             "firewall_drops inet lab input"
@@ -85,7 +85,7 @@ fn family_that_a_rule_leaves_shut_is_told() {
 }
 
 #[test]
-fn mend_of_rules_that_let_in_by_source_opens_to_the_own_network_alone() {
+fn remedy_for_rules_that_accept_by_source_opens_the_port_to_the_own_network_alone() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&[
@@ -97,34 +97,34 @@ fn mend_of_rules_that_let_in_by_source_opens_to_the_own_network_alone() {
     let found = doctor(&laptop);
     let remedy = "nft insert rule inet lab input ip saddr 10.77.0.0/24 udp dport 24373 accept && \
                 nft insert rule inet lab input ip6 saddr fe80::/64 udp dport 24373 accept";
-    found.says("firewall_drops", "problem", remedy);
+    found.reports("firewall_drops", "problem", remedy);
     a.exec(&["sh", "-c", remedy]);
     doctor(&laptop).well();
 }
 
 #[test]
-fn client_that_does_without_the_port_of_groups_is_told_of_its_holder_and_of_no_firewall() {
+fn client_without_the_discovery_port_learns_its_holder_and_no_firewall_is_blamed() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     let held = Held::port(&a, 24373);
     let laptop = Machine::new(&a, "laptop", "client", "listen: { port: 24400 }");
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "port_taken",
         "warning",
         &format!("PID {}", std::process::id()),
     );
-    assert_eq!(found.ills(), ["port_taken"]);
+    assert_eq!(found.not_ok(), ["port_taken"]);
     let _running = laptop.run();
     laptop.registered();
     let found = doctor(&laptop);
-    found.says("port_taken", "warning", "it asks servers itself");
-    assert_eq!(found.ills(), ["port_taken"]);
+    found.reports("port_taken", "warning", "it asks servers itself");
+    assert_eq!(found.not_ok(), ["port_taken"]);
     held.free();
 }
 
 #[test]
-fn local_name_that_another_host_has_is_told_and_gone_by_the_mend() {
+fn local_name_that_another_host_has_is_reported_and_the_remedy_removes_the_conflict() {
     let (_lab, a, b) = pair();
     // A stranger: it has nothing in common but the link.
     let other = Machine::with(&b, "laptop", "both", "attic", [8; 32], PUBLISHES);
@@ -132,28 +132,30 @@ fn local_name_that_another_host_has_is_told_and_gone_by_the_mend() {
     other.until("it is published", publication("published"));
     let laptop = Machine::new(&a, "laptop", "both", PUBLISHES);
     let running = laptop.run();
-    laptop.until("the other one was heard", publication("conflict"));
+    laptop.until("the other one was received", publication("conflict"));
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "not_published",
         "problem",
         "laptop.local is taken by a host at 10.77.0.2",
     );
-    found.says("not_published", "problem", "Choose another node.name");
+    found.reports("not_published", "problem", "Choose another node.name");
     assert_eq!(found.the("not_published")["about"], "laptop.local on eth0");
     running.stop();
     laptop.reconfigure("name: laptop", "name: desk");
     let _running = laptop.run();
     laptop.until("it is published", publication("published"));
-    let ills = doctor(&laptop).ills();
+    let not_ok = doctor(&laptop).not_ok();
     assert!(
-        !ills.iter().any(|ill| ill.starts_with("not_published")),
-        "{ills:?}"
+        !not_ok
+            .iter()
+            .any(|finding| finding.starts_with("not_published")),
+        "{not_ok:?}"
     );
 }
 
 #[test]
-fn mdns_port_that_is_not_shared_over_ipv6_alone_is_told_once() {
+fn mdns_port_that_is_not_shared_over_ipv6_alone_is_reported_once() {
     let (_lab, a, _b) = pair();
     let held = held_ipv6(&a, 5353);
     let laptop = Machine::new(&a, "laptop", "both", PUBLISHES);
@@ -165,16 +167,16 @@ fn mdns_port_that_is_not_shared_over_ipv6_alone_is_told_once() {
         laptop.log()
     );
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "mdns_port_taken",
         "problem",
         &format!("PID {}", std::process::id()),
     );
     assert!(
         !found
-            .ills()
+            .not_ok()
             .iter()
-            .any(|ill| ill.starts_with("not_published")),
+            .any(|finding| finding.starts_with("not_published")),
         "{:#?}",
         found.findings
     );
@@ -184,7 +186,10 @@ fn mdns_port_that_is_not_shared_over_ipv6_alone_is_told_once() {
     let found = doctor(&laptop);
     found.the("mdns");
     assert!(
-        !found.ills().iter().any(|ill| ill.starts_with("mdns")),
+        !found
+            .not_ok()
+            .iter()
+            .any(|finding| finding.starts_with("mdns")),
         "{:#?}",
         found.findings
     );
@@ -217,21 +222,21 @@ fn closed_firewall_with_an_open_port_is_well_with_and_without_a_node_here() {
 }
 
 #[test]
-fn node_that_was_started_with_another_key_is_told() {
+fn node_that_was_started_with_another_key_is_reported() {
     let (_lab, a, b) = pair();
     let _desk = Machine::with(&b, "desk", "both", "lab", [8; 32], "").run();
     let hub = Machine::new(&a, "hub", "both", "");
     let running = hub.run();
     std::fs::write(hub.key(), data_encoding::BASE64.encode(&[8; 32]) + "\n").unwrap();
     let found = doctor(&hub);
-    found.says("node_outdated", "warning", "restart the node");
+    found.reports("node_outdated", "warning", "restart the node");
     running.stop();
     let _running = hub.run();
     doctor(&hub).well();
 }
 
 #[test]
-fn offered_file_that_is_not_there_is_told() {
+fn offered_file_that_does_not_exist_is_reported() {
     let (_lab, a, _b) = pair();
     let hub = Machine::new(
         &a,
@@ -243,7 +248,7 @@ fn offered_file_that_is_not_there_is_told() {
     hub.until("it looked", |status| {
         status["offers"][0]["error"].is_string()
     });
-    doctor(&hub).says(
+    doctor(&hub).reports(
         "file_fails",
         "problem",
         "it is offered, and not served as it is now",
@@ -252,9 +257,11 @@ fn offered_file_that_is_not_there_is_told() {
     hub.until("it looked again", |status| {
         status["offers"][0]["generation"].is_number()
     });
-    let ills = doctor(&hub).ills();
+    let not_ok = doctor(&hub).not_ok();
     assert!(
-        !ills.iter().any(|ill| ill.starts_with("file_fails")),
-        "{ills:?}"
+        !not_ok
+            .iter()
+            .any(|finding| finding.starts_with("file_fails")),
+        "{not_ok:?}"
     );
 }

@@ -1,8 +1,8 @@
 //! `hereabouts doctor` in network namespaces: each fault is caused, and named.
 //!
-//! Every code of the program has to be told by a test here, in `errors` or in `integration/doctor.rs`:
-//! `tests/program/docs.rs` looks for each in [`Found::says`], [`Found::the`] and [`Found::each`], which fail where the
-//! program does not tell it.
+//! Every code of the program has to be reported in a test here, in `errors` or in `integration/doctor.rs`:
+//! `tests/program/docs.rs` searches for each in [`Found::reports`], [`Found::the`] and [`Found::each`], which fail where the
+//! program does not report it.
 //!
 //! Needs root, `ip` of iproute2, `nft` of nftables, and `python3`.
 
@@ -45,18 +45,19 @@ struct Found {
 
 impl Found {
     /// The findings that are not fine, as `code about`.
-    fn ills(&self) -> Vec<String> {
-        let ills = self
+    fn not_ok(&self) -> Vec<String> {
+        let not_ok = self
             .findings
             .iter()
             .filter(|finding| finding["severity"] != "ok");
-        ills.map(|ill| {
-            let about = ill["about"]
-                .as_str()
-                .map_or(String::new(), |about| format!(" {about}"));
-            format!("{}{about}", ill["code"].as_str().unwrap())
-        })
-        .collect()
+        not_ok
+            .map(|finding| {
+                let about = finding["about"]
+                    .as_str()
+                    .map_or(String::new(), |about| format!(" {about}"));
+                format!("{}{about}", finding["code"].as_str().unwrap())
+            })
+            .collect()
     }
 
     /// The finding with this code.
@@ -76,17 +77,17 @@ impl Found {
             .collect()
     }
 
-    /// Asserts that something is found, with a text in the finding or its mend, and that the exit code says so.
+    /// Asserts that something is found, with a text in the finding or its remedy, and that the exit code is that of findings.
     #[track_caller]
-    fn says(&self, code: &str, mark: &str, text: &str) {
+    fn reports(&self, code: &str, severity: &str, text: &str) {
         let finding = self.the(code);
-        assert_eq!(finding["severity"], mark, "{finding}");
-        let told = format!(
+        assert_eq!(finding["severity"], severity, "{finding}");
+        let text_of_both = format!(
             "{} | {}",
             finding["finding"].as_str().unwrap(),
             finding["remedy"]
         );
-        assert!(told.contains(text), "{told}");
+        assert!(text_of_both.contains(text), "{text_of_both}");
         assert_eq!(self.code, 1, "{:#?}", self.findings);
     }
 
@@ -101,12 +102,12 @@ impl Found {
     /// Asserts that all is well.
     #[track_caller]
     fn well(&self) {
-        assert!(self.ills().is_empty(), "{:#?}", self.findings);
+        assert!(self.not_ok().is_empty(), "{:#?}", self.findings);
         assert_eq!(self.code, 0);
     }
 }
 
-/// A UDP port that this process holds in a namespace and shares with nobody.
+/// A UDP port that this process holds in a namespace and does not share.
 struct Held {
     done: mpsc::Sender<()>,
     holder: Task<()>,
@@ -186,28 +187,28 @@ fn beside_a_server_all_is_well_with_and_without_a_node_here() {
 }
 
 #[test]
-fn a_server_without_others_is_told_that_nobody_answers() {
+fn on_a_server_without_peers_it_is_reported_that_no_node_answers() {
     let (_lab, a, _b) = pair();
     let hub = Machine::new(&a, "hub", "server", "");
     let _running = hub.run();
-    // Where the tests themselves run in a container, that is told, too.
+    // Where the tests themselves run in a container, that is reported, too.
     let found = doctor(&hub);
-    found.says(
+    found.reports(
         "peers_none",
         "warning",
         "nothing is wrong if no other node runs now",
     );
-    let mut ills = found.ills();
-    ills.retain(|ill| ill != "container_network");
-    assert_eq!(ills, ["peers_none"]);
+    let mut not_ok = found.not_ok();
+    not_ok.retain(|code| code != "container_network");
+    assert_eq!(not_ok, ["peers_none"]);
 }
 
 #[test]
-fn taken_port_is_told_with_its_holder() {
+fn taken_port_is_reported_with_its_holder() {
     let (_lab, a, _b) = pair();
     let held = Held::port(&a, 24373);
     let found = doctor(&Machine::new(&a, "laptop", "both", ""));
-    found.says(
+    found.reports(
         "port_taken",
         "problem",
         &format!("PID {}", std::process::id()),
@@ -216,35 +217,35 @@ fn taken_port_is_told_with_its_holder() {
 }
 
 #[test]
-fn incoming_multicast_that_is_dropped_is_told_with_the_rule() {
+fn incoming_multicast_that_is_dropped_is_reported_with_the_rule() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&["add rule inet lab input ip daddr 239.255.43.73 drop"]);
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "multicast_not_received",
         "problem",
         "1 node on the network answered it",
     );
-    found.says(
+    found.reports(
         "firewall_drops",
         "problem",
         "drops incoming multicast to UDP port 24373",
     );
     assert_eq!(found.the("multicast_not_received")["about"], "eth0");
     assert_eq!(
-        found.ills(),
+        found.not_ok(),
         [
             "multicast_not_received eth0",
             "firewall_drops inet lab input"
         ]
     );
-    // With a node here, which holds the port, it is told by what the node hears.
+    // With a node here, which holds the port, the cause is found by what the node receives.
     let _running = laptop.run();
     laptop.registered();
     assert_eq!(
-        doctor(&laptop).ills(),
+        doctor(&laptop).not_ok(),
         [
             "multicast_not_received eth0",
             "firewall_drops inet lab input"
@@ -253,7 +254,7 @@ fn incoming_multicast_that_is_dropped_is_told_with_the_rule() {
 }
 
 #[test]
-fn firewall_that_is_closed_by_its_policy_is_told_with_the_command_that_opens_it() {
+fn firewall_that_is_closed_by_its_policy_is_reported_with_the_command_that_opens_it() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&[
@@ -266,21 +267,21 @@ fn firewall_that_is_closed_by_its_policy_is_told_with_the_command_that_opens_it(
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor(&laptop);
     let remedy = "nft insert rule inet lab input udp dport 24373 accept";
-    found.says("firewall_drops", "problem", remedy);
-    found.says("multicast_not_received", "problem", "incoming");
-    // What it says mends it.
+    found.reports("firewall_drops", "problem", remedy);
+    found.reports("multicast_not_received", "problem", "incoming");
+    // The remedy works.
     a.exec(&remedy.split(' ').collect::<Vec<_>>());
     doctor(&laptop).well();
 }
 
 #[test]
-fn incoming_broadcasts_that_are_dropped_are_told_with_the_rule() {
+fn incoming_broadcasts_that_are_dropped_are_reported_with_the_rule() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&["add rule inet lab input udp dport 24373 pkttype broadcast drop"]);
     a.nft(&["add rule inet lab input ip daddr { 255.255.255.255, 10.77.0.255 } drop"]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("broadcast_not_received", "problem", "broadcast");
+    found.reports("broadcast_not_received", "problem", "broadcast");
     assert_eq!(found.the("broadcast_not_received")["about"], "eth0");
     assert!(
         found
@@ -293,7 +294,7 @@ fn incoming_broadcasts_that_are_dropped_are_told_with_the_rule() {
 }
 
 #[test]
-fn each_interface_is_judged_by_itself() {
+fn each_interface_is_diagnosed_by_itself() {
     let (lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     lab.plug(&a, "eth1", "br1");
@@ -303,7 +304,7 @@ fn each_interface_is_judged_by_itself() {
         "add rule inet lab input iifname eth1 ip6 daddr ff12::4373 drop",
     ]);
     let laptop = Machine::new(&a, "laptop", "client", "");
-    let judged = || {
+    let diagnosed = || {
         let found = doctor(&laptop);
         assert_eq!(
             found.abouts("multicast"),
@@ -323,45 +324,45 @@ fn each_interface_is_judged_by_itself() {
             "{:#?}",
             found.findings
         );
-        found.says(
+        found.reports(
             "multicast_not_received",
             "problem",
             "IPv4 multicast does not come back",
         );
-        found.says(
+        found.reports(
             "firewall_may_drop",
             "warning",
             "incoming multicast to UDP port 24373",
         );
     };
-    judged();
-    // With a node here it is told by what the node hears.
+    diagnosed();
+    // With a node here the cause is found by what the node receives.
     let _running = laptop.run();
     laptop.registered();
-    judged();
+    diagnosed();
 }
 
 #[test]
-fn outgoing_multicast_that_is_dropped_is_told() {
+fn outgoing_multicast_that_is_dropped_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&["add rule inet lab output ip daddr 239.255.43.73 drop"]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says(
+    found.reports(
         "multicast_not_sent",
         "problem",
         "a firewall of this machine forbids it",
     );
-    found.says("firewall_drops", "problem", "drops outgoing multicast");
+    found.reports("firewall_drops", "problem", "drops outgoing multicast");
 }
 
 #[test]
-fn interface_without_multicast_is_told() {
+fn interface_without_multicast_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.ip(&["link", "set", "eth0", "multicast", "off"]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says(
+    found.reports(
         "multicast_off",
         "warning",
         "ip link set dev eth0 multicast on",
@@ -369,7 +370,7 @@ fn interface_without_multicast_is_told() {
 }
 
 #[test]
-fn nobody_answering_multicast_where_broadcast_works_is_told() {
+fn multicast_without_an_answer_where_broadcast_works_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     b.nft(&[
@@ -377,34 +378,34 @@ fn nobody_answering_multicast_where_broadcast_works_is_told() {
         "add rule inet lab input ip6 daddr ff12::4373 drop",
     ]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("multicast_unanswered", "warning", "IGMP snooping");
-    assert_eq!(found.ills(), ["multicast_unanswered eth0"]);
+    found.reports("multicast_unanswered", "warning", "IGMP snooping");
+    assert_eq!(found.not_ok(), ["multicast_unanswered eth0"]);
 }
 
 #[test]
-fn another_key_is_told_where_the_other_node_hints() {
+fn another_key_is_reported_where_the_other_node_hints() {
     let (_lab, a, b) = pair();
     let _hub = Machine::with(&b, "hub", "server", "lab", [8; 32], "hidden: false").run();
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("key_differs", "warning", "10.77.0.2:24373");
-    found.says("server_none", "problem", "no server answered");
+    found.reports("key_differs", "warning", "10.77.0.2:24373");
+    found.reports("server_none", "problem", "no server answered");
 }
 
 #[test]
-fn another_key_is_told_by_what_the_node_here_dropped_where_the_other_one_hides() {
+fn another_key_is_reported_by_what_the_node_here_dropped_where_the_other_one_hides() {
     let (_lab, a, b) = pair();
     let laptop = Machine::new(&a, "laptop", "client", "");
     let _laptop = laptop.run();
     let _hub = Machine::with(&b, "hub", "server", "lab", [8; 32], "").run();
     // It announces itself at its start.
-    laptop.until("it was heard", |status| {
+    laptop.until("it was received", |status| {
         status["counters"]["dropped"]["unknown_key"].as_u64() > Some(0)
     });
-    doctor(&laptop).says("key_differs", "warning", "no key of ours opens");
+    doctor(&laptop).reports("key_differs", "warning", "no key of ours opens");
 }
 
 #[test]
-fn another_channel_name_is_told() {
+fn another_channel_name_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::with(&b, "hub", "server", "attic", KEY, "hidden: false").run();
     let laptop = Machine::new(
@@ -413,26 +414,26 @@ fn another_channel_name_is_told() {
         "client",
         "discovery: { methods: [broadcast] }",
     );
-    doctor(&laptop).says("channel_differs", "problem", "called 'attic', not 'lab'");
-    // A node that asks again and again hears it each time, and logs it once a minute.
+    doctor(&laptop).reports("channel_differs", "problem", "called 'attic', not 'lab'");
+    // A node that sends one query after the other receives it each time, and logs it once a minute.
     let _running = laptop.run();
     laptop.until("it asked often", |status| {
         status["methods"][0]["reason"]
             .as_str()
             .is_some_and(|reason| reason.contains("asked 4 times"))
     });
-    let told = laptop.log().matches("its channel has another name").count();
-    assert_eq!(told, 1, "{}", laptop.log());
+    let logged = laptop.log().matches("its channel has another name").count();
+    assert_eq!(logged, 1, "{}", laptop.log());
 }
 
 #[test]
-fn another_clock_is_told() {
+fn another_clock_is_reported() {
     let (_lab, a, b) = pair();
     let (ready, wait) = mpsc::channel();
     let (done, until) = tokio::sync::oneshot::channel::<()>();
     let hour = Duration::from_secs(3600);
     let member = b.run(async move |_| {
-        // A member whose clock is an hour ahead, and which tells it as a node does.
+        // A member whose clock is an hour ahead, and which reports it as a node does.
         let settings = FanoutSettings {
             ipv4_group: [239, 255, 43, 73].into(),
             ipv6_group: "ff12::4373".parse().unwrap(),
@@ -488,7 +489,7 @@ fn another_clock_is_told() {
     });
     wait.recv_timeout(LIMIT).unwrap();
     let found = doctor(&Machine::new(&a, "laptop", "both", ""));
-    found.says("clock_differs", "problem", "3600 s ahead of this machine's");
+    found.reports("clock_differs", "problem", "3600 s ahead of this machine's");
     assert!(
         found.the("clock_differs")["about"]
             .as_str()
@@ -501,31 +502,31 @@ fn another_clock_is_told() {
 }
 
 #[test]
-fn without_an_interface_the_rules_that_left_each_out_are_told() {
+fn without_an_interface_the_rules_that_left_each_out_are_reported() {
     let lab = Lab::new();
     let a = lab.namespace("a");
     lab.plug(&a, "veth7", "br0");
     a.ip(&["addr", "add", "10.77.0.1/24", "dev", "veth7"]);
     let found = doctor(&Machine::new(&a, "laptop", "both", ""));
-    found.says(
+    found.reports(
         "interfaces_none",
         "problem",
         "veth7 fits 'veth*' in interfaces.exclude",
     );
-    found.says("interfaces_none", "problem", "lo is the loopback interface");
-    assert_eq!(found.ills(), ["interfaces_none"]);
+    found.reports("interfaces_none", "problem", "lo is the loopback interface");
+    assert_eq!(found.not_ok(), ["interfaces_none"]);
 }
 
 #[test]
-fn servers_without_an_address_and_servers_that_keep_silent_are_told() {
+fn servers_without_an_address_and_silent_servers_are_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     let servers = "discovery: { servers: [\"nowhere.invalid:24373\", \"10.77.0.2:999\", \"10.77.0.2:24373\"] }";
     let found = doctor(&Machine::new(&a, "laptop", "client", servers));
-    found.says("server_unresolved", "problem", "nowhere.invalid");
-    found.says("server_silent", "problem", "no answer from 10.77.0.2:999");
+    found.reports("server_unresolved", "problem", "nowhere.invalid");
+    found.reports("server_silent", "problem", "no answer from 10.77.0.2:999");
     assert_eq!(
-        found.ills(),
+        found.not_ok(),
         [
             "server_unresolved nowhere.invalid:24373",
             "server_silent 10.77.0.2:999"
@@ -534,25 +535,25 @@ fn servers_without_an_address_and_servers_that_keep_silent_are_told() {
 }
 
 #[test]
-fn small_mtu_is_told() {
+fn small_mtu_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.ip(&["link", "set", "eth0", "mtu", "1000"]);
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("mtu_small", "warning", "MTU is 1000 bytes");
-    assert_eq!(found.ills(), ["mtu_small eth0"]);
+    found.reports("mtu_small", "warning", "MTU is 1000 bytes");
+    assert_eq!(found.not_ok(), ["mtu_small eth0"]);
 }
 
 #[test]
-fn pod_where_nobody_answers_is_told_of_the_hosts_network() {
+fn pod_where_no_node_answers_is_advised_to_use_the_hosts_network() {
     let (_lab, a, _b) = pair();
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor_with(&laptop, &[("KUBERNETES_SERVICE_HOST", "10.96.0.1")]);
-    found.says("pod_network", "warning", "hostNetwork: true");
+    found.reports("pod_network", "warning", "hostNetwork: true");
 }
 
 #[test]
-fn mdns_port_that_is_not_shared_is_told_with_its_holder() {
+fn mdns_port_that_is_not_shared_is_reported_with_its_holder() {
     let (_lab, a, _b) = pair();
     let held = Held::port(&a, 5353);
     let laptop = Machine::new(
@@ -561,7 +562,7 @@ fn mdns_port_that_is_not_shared_is_told_with_its_holder() {
         "both",
         "discovery: { methods: [multicast, mdns] }",
     );
-    doctor(&laptop).says(
+    doctor(&laptop).reports(
         "mdns_port_taken",
         "problem",
         &format!("PID {}", std::process::id()),
@@ -576,13 +577,13 @@ fn mdns_port_that_is_not_shared_is_told_with_its_holder() {
 }
 
 #[test]
-fn files_that_can_not_be_used_are_told() {
+fn files_that_can_not_be_used_are_reported() {
     let (_lab, a, _b) = pair();
     let laptop = Machine::new(&a, "laptop", "both", "");
     laptop.key_mode(0o644);
-    doctor(&laptop).says("key_unusable", "problem", "chmod 600");
+    doctor(&laptop).reports("key_unusable", "problem", "chmod 600");
     std::fs::remove_file(laptop.key()).unwrap();
-    doctor(&laptop).says("key_unusable", "problem", "channel.key can't be read");
+    doctor(&laptop).reports("key_unusable", "problem", "channel.key can't be read");
     let config = laptop.directory().join("hereabouts.yaml");
     std::fs::write(
         &config,
@@ -590,20 +591,20 @@ fn files_that_can_not_be_used_are_told() {
     )
     .unwrap();
     let found = doctor(&laptop);
-    found.says("state_unusable", "problem", "hereabouts.yaml/state");
-    found.says("key_none", "warning", "hereabouts init --key");
+    found.reports("state_unusable", "problem", "hereabouts.yaml/state");
+    found.reports("key_none", "warning", "hereabouts init --key");
     std::fs::write(&config, "rolle: both\n").unwrap();
-    doctor(&laptop).says("config_invalid", "problem", "rolle");
+    doctor(&laptop).reports("config_invalid", "problem", "rolle");
 }
 
 #[test]
-fn state_that_is_held_by_a_node_without_a_control_socket_is_told() {
+fn state_that_is_held_by_a_node_without_a_control_socket_is_reported() {
     let (_lab, a, _b) = pair();
     let hub = Machine::new(&a, "hub", "server", "");
     let running = hub.run();
     let socket = hub.directory().join("state/control.sock");
     std::fs::remove_file(socket).unwrap();
-    doctor(&hub).says(
+    doctor(&hub).reports(
         "state_held",
         "problem",
         "its control socket does not answer",
@@ -614,7 +615,7 @@ fn state_that_is_held_by_a_node_without_a_control_socket_is_told() {
 }
 
 #[test]
-fn address_that_no_interface_has_is_told() {
+fn address_that_no_interface_has_is_reported() {
     let (_lab, a, _b) = pair();
     let found = doctor(&Machine::new(
         &a,
@@ -622,34 +623,34 @@ fn address_that_no_interface_has_is_told() {
         "both",
         "listen: { address: 10.77.0.9 }",
     ));
-    found.says("port_unusable", "problem", "10.77.0.9");
-    found.says("port_unusable", "problem", "set listen.address to '::'");
+    found.reports("port_unusable", "problem", "10.77.0.9");
+    found.reports("port_unusable", "problem", "set listen.address to '::'");
 }
 
 #[test]
-fn one_address_that_hears_neither_groups_nor_broadcasts_is_told() {
+fn listening_on_one_address_that_receives_neither_groups_nor_broadcasts_is_reported() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     let laptop = Machine::new(&a, "laptop", "both", "listen: { address: 10.77.0.1 }");
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "listens_on_one_address",
         "warning",
         "listen.address is 10.77.0.1",
     );
     // That it does not come back is no firewall's doing.
     assert_eq!(
-        found.ills(),
+        found.not_ok(),
         ["listens_on_one_address"],
         "{:#?}",
         found.findings
     );
     let _running = laptop.run();
-    assert_eq!(doctor(&laptop).ills(), ["listens_on_one_address"]);
+    assert_eq!(doctor(&laptop).not_ok(), ["listens_on_one_address"]);
 }
 
 #[test]
-fn node_that_hangs_is_told() {
+fn node_that_hangs_is_reported() {
     let (_lab, a, _b) = pair();
     let hub = Machine::new(&a, "hub", "server", "");
     let running = hub.run();
@@ -666,11 +667,11 @@ fn node_that_hangs_is_told() {
     signal("-STOP");
     let found = doctor(&hub);
     signal("-CONT");
-    found.says("node_unreachable", "warning", "did not answer");
-    found.says("node_unreachable", "warning", "read its log");
+    found.reports("node_unreachable", "warning", "did not answer");
+    found.reports("node_unreachable", "warning", "read its log");
     // Its own port is no stranger's.
     assert!(
-        !found.ills().contains(&"port_taken".to_owned()),
+        !found.not_ok().contains(&"port_taken".to_owned()),
         "{:#?}",
         found.findings
     );
@@ -678,7 +679,7 @@ fn node_that_hangs_is_told() {
 }
 
 #[test]
-fn node_of_another_user_is_told_and_not_its_files() {
+fn node_of_another_user_is_reported_and_not_its_files() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     let laptop = Machine::new(&a, "laptop", "client", "");
@@ -700,17 +701,17 @@ fn node_of_another_user_is_told_and_not_its_files() {
         "--clear-groups",
     ]);
     let found = doctor(&stranger);
-    found.says("node_unreachable", "warning", "as root");
-    assert_eq!(found.ills(), ["node_unreachable"]);
+    found.reports("node_unreachable", "warning", "as root");
+    assert_eq!(found.not_ok(), ["node_unreachable"]);
 }
 
 #[test]
-fn second_node_on_one_port_is_told_to_take_another_one() {
+fn second_node_on_one_port_is_advised_to_take_another_one() {
     let (_lab, a, _b) = pair();
     let _hub = Machine::new(&a, "hub", "server", "").run();
     let found = doctor(&Machine::new(&a, "laptop", "client", ""));
-    found.says("port_taken", "problem", "give this one another listen.port");
-    // What it says is enough.
+    found.reports("port_taken", "problem", "give this one another listen.port");
+    // The remedy is enough.
     let second = Machine::new(&a, "laptop", "client", "listen: { port: 24400 }");
     let _second = second.run();
     second.registered();
@@ -718,7 +719,7 @@ fn second_node_on_one_port_is_told_to_take_another_one() {
 }
 
 #[test]
-fn settings_that_this_version_lacks_are_told() {
+fn settings_that_this_version_lacks_are_reported() {
     let (_lab, a, _b) = pair();
     let hub = Machine::new(
         &a,
@@ -726,32 +727,32 @@ fn settings_that_this_version_lacks_are_told() {
         "server",
         "http: { listen: 127.0.0.1:24374, token_file: channel.key }",
     );
-    doctor(&hub).says("config_unavailable", "problem", "http.listen");
+    doctor(&hub).reports("config_unavailable", "problem", "http.listen");
 }
 
 #[test]
-fn client_without_a_server_is_told_with_and_without_a_node_here() {
+fn client_without_a_server_is_reported_with_and_without_a_node_here() {
     let (_lab, a, b) = pair();
     let desk = Machine::new(&b, "desk", "client", "");
     let _desk = desk.run();
     let laptop = Machine::new(&a, "laptop", "client", "");
-    doctor(&laptop).says("server_none", "problem", "role: server or both");
+    doctor(&laptop).reports("server_none", "problem", "role: server or both");
     let _running = laptop.run();
     laptop.until("it gave up waiting", |status| {
         status["health"]["ready"] == false
     });
     let found = doctor(&laptop);
-    found.says("server_none", "problem", "role: server or both");
-    found.says(
+    found.reports("server_none", "problem", "role: server or both");
+    found.reports(
         "node_not_ready",
         "problem",
         "no server has acknowledged this node yet",
     );
-    assert_eq!(found.ills(), ["node_not_ready", "server_none"]);
+    assert_eq!(found.not_ok(), ["node_not_ready", "server_none"]);
 }
 
 #[test]
-fn name_that_two_nodes_want_is_told_on_all_three_and_freed_by_the_mend() {
+fn name_that_two_nodes_want_is_reported_on_all_three_and_freed_by_the_remedy() {
     let (lab, a, b) = pair();
     let hub = Machine::new(&b, "hub", "server", "");
     let _hub = hub.run();
@@ -775,14 +776,14 @@ fn name_that_two_nodes_want_is_told_on_all_three_and_freed_by_the_mend() {
         !status["servers"][0]["last_refusal"].is_null()
     });
     let found = doctor(&second);
-    found.says("server_refuses", "problem", "choose another node.name");
+    found.reports("server_refuses", "problem", "choose another node.name");
     assert_eq!(found.the("server_refuses")["about"], "hub");
     let found = doctor(&hub);
-    found.says("name_conflict", "warning", "from 10.77.0.3:24373");
-    found.says("name_conflict", "warning", "hereabouts forget laptop");
-    assert_eq!(found.ills(), ["name_conflict laptop"]);
+    found.reports("name_conflict", "warning", "from 10.77.0.3:24373");
+    found.reports("name_conflict", "warning", "hereabouts forget laptop");
+    assert_eq!(found.not_ok(), ["name_conflict laptop"]);
     doctor(&first).well();
-    // The mend, where the second one is the right one.
+    // The remedy, where the second one is the right one.
     running.stop();
     refused.stop();
     assert_eq!(hub.json(&["forget", "laptop"], &[]).code, Some(0));
@@ -800,8 +801,8 @@ fn third(lab: &Lab) -> Namespace {
 }
 
 #[test]
-fn copied_identity_is_told_with_both_machines_and_gone_by_the_mend() {
-    // A node speaks up three times within a lease: the sooner, the shorter the test.
+fn copied_identity_is_reported_with_both_machines_and_ended_by_the_remedy() {
+    // A node renews three times within a lease: the sooner, the shorter the test.
     let more = "discovery: { methods: [broadcast] }\nregistry: { lease: 5s }";
     let (lab, a, b) = pair();
     let hub = Machine::new(&b, "hub", "server", more);
@@ -817,19 +818,19 @@ fn copied_identity_is_told_with_both_machines_and_gone_by_the_mend() {
             .is_some_and(|clones| !clones.is_empty())
     });
     let found = doctor(&hub);
-    found.says("clone", "problem", "10.77.0.1:24373");
-    found.says("clone", "problem", "10.77.0.3:24373");
-    assert_eq!(found.ills(), ["clone laptop"]);
-    // One of the two is refused, and told why.
+    found.reports("clone", "problem", "10.77.0.1:24373");
+    found.reports("clone", "problem", "10.77.0.3:24373");
+    assert_eq!(found.not_ok(), ["clone laptop"]);
+    // One of the two is refused, with the reason.
     let refused = |machine: &Machine| !machine.status()["servers"][0]["last_refusal"].is_null();
     let either = if refused(&laptop) { &laptop } else { &copy };
-    doctor(either).says(
+    doctor(either).reports(
         "server_refuses",
         "problem",
         "another machine uses the same node id",
     );
-    // What it says mends it.
-    found.says(
+    // The remedy works.
+    found.reports(
         "clone",
         "problem",
         "delete identity.key in the state directory, set another node.name",
@@ -839,7 +840,7 @@ fn copied_identity_is_told_with_both_machines_and_gone_by_the_mend() {
     copy.reconfigure("name: laptop", "name: copy");
     let _copy = copy.run();
     copy.registered();
-    // Whoever was refused waits a minute before it asks again, unless it is started again.
+    // A node that was refused waits a minute before it tries again, unless it is restarted.
     original.stop();
     let _laptop = laptop.run();
     laptop.registered_within(Duration::from_secs(60));
@@ -862,7 +863,7 @@ impl SmallDisk {
         let directory = machine.directory().join("state");
         std::fs::create_dir(&directory).unwrap();
         let directory = directory.to_str().unwrap().to_owned();
-        // `unshare` makes the mounts private. The mount goes with the last process that sees it.
+        // `unshare` makes the mounts private. The mount ends with the last process that sees it.
         let script = "mount -t tmpfs -o size=2m,mode=0700 tmpfs \"$0\" && echo mounted && exec cat";
         let mut holder = Command::new("ip")
             .args([
@@ -929,7 +930,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn disk_of_the_registry_that_is_full_is_told_here_and_on_a_client() {
+fn disk_of_the_registry_that_is_full_is_reported_here_and_on_a_client() {
     let (_lab, a, b) = pair();
     let hub = Machine::new(&b, "hub", "server", "registry: { lease: 5s }");
     let disk = SmallDisk::under(&b, &hub);
@@ -942,9 +943,9 @@ fn disk_of_the_registry_that_is_full_is_told_here_and_on_a_client() {
         status["registry"]["store"]["last_error"].is_string()
     });
     let found = doctor(&hub);
-    found.says("store_fails", "problem", "No space left on device");
-    found.says("store_fails", "problem", "make room on the disk");
-    found.says("state_unusable", "problem", "Make room on its disk");
+    found.reports("store_fails", "problem", "No space left on device");
+    found.reports("store_fails", "problem", "make room on the disk");
+    found.reports("state_unusable", "problem", "Make room on its disk");
     assert!(
         found.the("store_fails")["about"]
             .as_str()
@@ -953,22 +954,22 @@ fn disk_of_the_registry_that_is_full_is_told_here_and_on_a_client() {
     );
     let path = disk.directory.as_str();
     assert_eq!(
-        found.ills(),
+        found.not_ok(),
         [
             "state_unusable",
             "node_not_ready",
             &format!("store_fails {path}/registry.redb")
         ]
     );
-    // Of two machines this is the one where one looks first.
+    // Of two machines this is the one where an operator looks first.
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "node_not_ready",
         "problem",
         "run hereabouts doctor on the server",
     );
-    assert_eq!(found.ills(), ["node_not_ready"]);
-    // What it says mends it.
+    assert_eq!(found.not_ok(), ["node_not_ready"]);
+    // The remedy works.
     disk.empty();
     laptop.registered_within(Duration::from_secs(60));
     doctor(&hub).well();
@@ -976,14 +977,14 @@ fn disk_of_the_registry_that_is_full_is_told_here_and_on_a_client() {
     // And without a node, which could not start.
     running.stop();
     disk.fill();
-    doctor(&hub).says("state_unusable", "problem", "Make room on its disk");
+    doctor(&hub).reports("state_unusable", "problem", "Make room on its disk");
     disk.empty();
     assert!(disk.exec(&format!("mount -o remount,ro {path}")));
-    doctor(&hub).says("state_unusable", "problem", "that is not read-only");
+    doctor(&hub).reports("state_unusable", "problem", "that is not read-only");
 }
 
 #[test]
-fn refused_netlink_is_told_and_all_else_works_without_it() {
+fn refused_netlink_is_reported_and_all_else_works_without_it() {
     const NO_NETLINK: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/privileged/namespaces/no_netlink.py"
@@ -993,53 +994,53 @@ fn refused_netlink_is_told_and_all_else_works_without_it() {
     for error in ["EAFNOSUPPORT", "EPERM"] {
         let laptop = Machine::new(&a, error, "client", "").within(&["python3", NO_NETLINK, error]);
         let without = doctor(&laptop);
-        without.says(
+        without.reports(
             "interfaces_polled",
             "warning",
             "add it to RestrictAddressFamilies=",
         );
-        without.says("interfaces_polled", "warning", "mDNS finds no interface");
+        without.reports("interfaces_polled", "warning", "mDNS finds no interface");
         without.each(&["interfaces", "multicast", "broadcast", "peers"]);
-        assert_eq!(without.ills(), ["interfaces_polled"]);
+        assert_eq!(without.not_ok(), ["interfaces_polled"]);
         let running = laptop.run();
         laptop.registered();
         // The sandbox is the node's alone.
         let with = doctor(&laptop.within(&[]));
-        with.says(
+        with.reports(
             "interfaces_polled",
             "warning",
             "a change shows after up to 5 s",
         );
-        assert_eq!(with.ills(), ["interfaces_polled"]);
+        assert_eq!(with.not_ok(), ["interfaces_polled"]);
         running.stop();
     }
 }
 
 #[test]
-fn groups_that_the_kernel_refuses_are_told_with_the_setting_that_allows_them() {
+fn groups_that_the_kernel_refuses_are_reported_with_the_setting_that_allows_them() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     let laptop = Machine::new(&a, "laptop", "client", "");
     a.sysctl("net.ipv4.igmp_max_memberships", "0");
-    let told = |found: &Found, group: &str, setting: &str| {
-        found.says("multicast_not_joined", "problem", group);
-        found.says("multicast_not_joined", "problem", setting);
-        // That it is not heard is a consequence, and no firewall's doing.
-        assert_eq!(found.ills(), ["multicast_not_joined eth0"]);
+    let assert_reported = |found: &Found, group: &str, setting: &str| {
+        found.reports("multicast_not_joined", "problem", group);
+        found.reports("multicast_not_joined", "problem", setting);
+        // That nothing is received is a consequence, and no firewall is the cause.
+        assert_eq!(found.not_ok(), ["multicast_not_joined eth0"]);
     };
-    told(
+    assert_reported(
         &doctor(&laptop),
         "239.255.43.73",
         "sysctl -w net.ipv4.igmp_max_memberships=100",
     );
     let running = laptop.run();
     laptop.registered();
-    told(
+    assert_reported(
         &doctor(&laptop),
         "239.255.43.73",
         "sysctl -w net.ipv4.igmp_max_memberships=100",
     );
-    // What it says mends it, and the node needs no restart.
+    // The remedy works, and the node needs no restart.
     a.sysctl("net.ipv4.igmp_max_memberships", "100");
     let joined = |status: &Value| {
         let interfaces = status["interfaces"].as_array().cloned().unwrap_or_default();
@@ -1053,61 +1054,61 @@ fn groups_that_the_kernel_refuses_are_told_with_the_setting_that_allows_them() {
     // Room for the options of one datagram, and not for a membership: on Linux 6.8 and later each namespace has its own.
     a.sysctl("net.ipv4.igmp_max_memberships", "20");
     a.sysctl("net.core.optmem_max", "50");
-    let told = |found: &Found| {
-        found.says(
+    let assert_reported = |found: &Found| {
+        found.reports(
             "multicast_not_joined",
             "problem",
             "sysctl -w net.core.optmem_max=131072",
         );
         assert!(
             found
-                .ills()
+                .not_ok()
                 .iter()
                 .all(|ill| ill == "multicast_not_joined eth0"),
             "{:#?}",
             found.findings
         );
     };
-    told(&doctor(&laptop));
+    assert_reported(&doctor(&laptop));
     let _running = laptop.run();
     laptop.registered();
-    told(&doctor(&laptop));
+    assert_reported(&doctor(&laptop));
 }
 
 #[test]
-fn outgoing_broadcasts_that_are_dropped_are_told_with_the_rule_that_drops_no_more() {
+fn outgoing_broadcasts_that_are_dropped_are_reported_with_the_rule_to_change() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     a.nft(&["add rule inet lab output ip daddr { 255.255.255.255, 10.77.0.255 } drop"]);
     let laptop = Machine::new(&a, "laptop", "client", "");
     let remedy = "nft insert rule inet lab output udp dport 24373 accept";
-    let told = |found: &Found| {
-        found.says(
+    let assert_reported = |found: &Found| {
+        found.reports(
             "broadcast_not_sent",
             "problem",
             "a firewall of this machine forbids it",
         );
-        found.says(
+        found.reports(
             "firewall_drops",
             "problem",
             "drops outgoing broadcast to UDP port 24373",
         );
-        found.says("firewall_drops", "problem", remedy);
+        found.reports("firewall_drops", "problem", remedy);
         assert_eq!(
-            found.ills(),
+            found.not_ok(),
             ["broadcast_not_sent eth0", "firewall_drops inet lab output"]
         );
     };
-    told(&doctor(&laptop));
+    assert_reported(&doctor(&laptop));
     let _running = laptop.run();
     laptop.registered();
-    told(&doctor(&laptop));
+    assert_reported(&doctor(&laptop));
     a.exec(&remedy.split(' ').collect::<Vec<_>>());
     doctor(&laptop).well();
 }
 
 #[test]
-fn rules_that_can_not_be_judged_for_certain_are_told_only_where_something_is_lost() {
+fn rules_of_uncertain_effect_are_reported_only_where_something_is_lost() {
     let (_lab, a, b) = pair();
     let _hub = Machine::new(&b, "hub", "server", "").run();
     let laptop = Machine::new(&a, "laptop", "client", "");
@@ -1116,31 +1117,31 @@ fn rules_that_can_not_be_judged_for_certain_are_told_only_where_something_is_los
     a.nft(&["add rule inet lab input udp dport @shut drop"]);
     doctor(&laptop).well();
     a.nft(&["add element inet lab shut { 24373 }"]);
-    let told = |found: &Found| {
-        found.says(
+    let assert_reported = |found: &Found| {
+        found.reports(
             "firewall_may_drop",
             "warning",
             "may drop incoming multicast, broadcast",
         );
-        found.says(
+        found.reports(
             "firewall_may_drop",
             "warning",
             "nft insert rule inet lab input udp dport 24373 accept",
         );
-        found.says("multicast_not_received", "problem", "does not come back");
+        found.reports("multicast_not_received", "problem", "does not come back");
         assert!(
             !found
-                .ills()
+                .not_ok()
                 .iter()
                 .any(|ill| ill.starts_with("firewall_drops")),
             "{:#?}",
             found.findings
         );
     };
-    told(&doctor(&laptop));
-    // It hears no answer to its own port, so it is not ready, too.
+    assert_reported(&doctor(&laptop));
+    // It receives no answer on its own port, so it is not ready, too.
     let _running = laptop.run();
-    told(&doctor(&laptop));
+    assert_reported(&doctor(&laptop));
     a.exec(&[
         "nft", "insert", "rule", "inet", "lab", "input", "udp", "dport", "24373", "accept",
     ]);
@@ -1149,7 +1150,7 @@ fn rules_that_can_not_be_judged_for_certain_are_told_only_where_something_is_los
 }
 
 #[test]
-fn switch_that_forgot_a_member_is_told_as_snooping_without_a_querier() {
+fn switch_that_forgot_a_member_is_reported_as_snooping_without_a_querier() {
     let (lab, a, b) = pair();
     lab.snoop("br0");
     let space = lab.namespace("hub");
@@ -1160,16 +1161,16 @@ fn switch_that_forgot_a_member_is_told_as_snooping_without_a_querier() {
     hub.forgotten(&lab, "port7");
     let laptop = Machine::new(&a, "laptop", "client", "");
     let found = doctor(&laptop);
-    found.says(
+    found.reports(
         "multicast_unanswered",
         "warning",
         "IGMP snooping and no querier",
     );
-    assert_eq!(found.ills(), ["multicast_unanswered eth0"]);
+    assert_eq!(found.not_ok(), ["multicast_unanswered eth0"]);
     // A second server that the switch knows does not hide the first one.
     let other = Machine::new(&b, "other", "server", "");
     let _other = other.run();
-    doctor(&laptop).says(
+    doctor(&laptop).reports(
         "multicast_unanswered",
         "warning",
         "1 node answered broadcast, and not multicast",

@@ -10,7 +10,7 @@ use rustix::process::{Signal, kill_process};
 use super::lab::{Node, Pair, await_that, run};
 use super::{PUBLISHED, SERVICE, ip, published};
 
-/// A name as it goes over the wire.
+/// A name in the encoding of DNS.
 fn name(text: &str) -> Vec<u8> {
     let label = |label: &str| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat();
     [text.split('.').flat_map(label).collect(), vec![0]].concat()
@@ -111,9 +111,9 @@ fn instances(first: u32) -> Vec<u8> {
     response(&(first..first + 24).flat_map(instance).collect::<Vec<_>>())
 }
 
-/// Waits for the link-local addresses: one that comes later makes the node begin anew, and forget what was sent to it.
-fn settled(pair: &Pair) {
-    await_that("the addresses are settled", || {
+/// Waits for the link-local addresses: one that comes later makes the node start again, and forget what was sent to it.
+fn addresses_assigned(pair: &Pair) {
+    await_that("the addresses are assigned", || {
         let addresses = pair
             .b
             .text(&["-6", "address", "show", "dev", "eth0", "scope", "link"]);
@@ -123,7 +123,7 @@ fn settled(pair: &Pair) {
 
 /// Starts a client, and waits until it browses.
 fn browsing(pair: &Pair) -> Node {
-    settled(pair);
+    addresses_assigned(pair);
     let capture = pair.capture(&pair.a, "eth0");
     let laptop = pair.node(
         &pair.b,
@@ -142,7 +142,7 @@ fn browsing(pair: &Pair) -> Node {
 #[test]
 fn addresses_of_the_nodes_own_name_take_bounded_memory() {
     let pair = Pair::new();
-    settled(&pair);
+    addresses_assigned(&pair);
     let hub = pair.node(&pair.b, "server", "hub", "publish: [{ type: mdns }]");
     published(&hub);
     grows_little(&hub, || {
@@ -157,7 +157,7 @@ fn addresses_of_the_nodes_own_name_take_bounded_memory() {
 #[test]
 fn packets_longer_than_a_frame_are_not_taken() {
     let pair = Pair::new();
-    settled(&pair);
+    addresses_assigned(&pair);
     let hub = pair.node(&pair.b, "server", "hub", "publish: [{ type: mdns }]");
     published(&hub);
     grows_little(&hub, || {
@@ -173,7 +173,7 @@ fn packets_longer_than_a_frame_are_not_taken() {
         send_until(
             &pair,
             std::iter::repeat_with(short),
-            "a short one is heard",
+            "a short one is received",
             conflict,
         );
     });
@@ -210,7 +210,7 @@ fn many_instances_on_one_host_take_bounded_memory_of_a_client_that_browses() {
 }
 
 #[test]
-fn more_to_tell_than_is_taken_is_a_flood_that_is_counted_and_rested_from() {
+fn more_events_than_are_taken_are_a_flood_that_is_counted_and_followed_by_a_pause() {
     let pair = Pair::new();
     let laptop = browsing(&pair);
     // The crate gives a subscription up when 1,000 events wait, and each new address is one for each of these.
@@ -276,7 +276,7 @@ fn a_name_outlives_the_responder_that_it_was_shown_beside() {
     await_that("the new address resolves", || {
         far.resolve("laptop.local") == ip("10.77.0.9")
     });
-    await_that("status says so", || {
+    await_that("the status shows it", || {
         let view = laptop.publication("eth0");
         view["state"] == "published" && view["name"] == "laptop.local" && view["reason"].is_null()
     });
@@ -360,7 +360,7 @@ fn a_node_with_a_long_name_is_shown_by_its_first_label() {
 }
 
 #[test]
-fn a_node_that_was_stopped_asks_and_probes_anew_though_its_addresses_changed_before() {
+fn a_node_that_was_stopped_queries_and_probes_again_even_after_an_earlier_address_change() {
     let pair = Pair::new();
     let laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
     published(&laptop);
@@ -375,7 +375,7 @@ fn a_node_that_was_stopped_asks_and_probes_anew_though_its_addresses_changed_bef
     drop(capture);
     kill_process(laptop.program.id(), Signal::STOP).unwrap();
     let stopped = Instant::now();
-    await_that("it stood for long", || {
+    await_that("the stop is long enough", || {
         stopped.elapsed() > Duration::from_secs(20)
     });
     let capture = pair.capture(&pair.a, "eth0");

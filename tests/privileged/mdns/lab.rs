@@ -66,7 +66,7 @@ impl Program {
 
     /// Ends it with SIGTERM and waits for its end.
     pub(crate) fn stop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended on its own.
         let _ = rustix::process::kill_process(self.id(), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
@@ -298,18 +298,17 @@ impl Node {
             .unwrap_or_default()
     }
 
-    /// Whether it speaks multicast DNS on an interface.
-    pub(crate) fn speaks_mdns(&self, interface: &str) -> bool {
-        let speaks =
-            |socket: &Value| socket["purpose"] == "mdns" && socket["interface"] == interface;
+    /// Whether it uses multicast DNS on an interface.
+    pub(crate) fn uses_mdns(&self, interface: &str) -> bool {
+        let uses = |socket: &Value| socket["purpose"] == "mdns" && socket["interface"] == interface;
         self.status()["sockets"]
             .as_array()
             .expect("the node answers")
             .iter()
-            .any(speaks)
+            .any(uses)
     }
 
-    /// How its publication by mDNS on an interface stands; null without one.
+    /// The state of its publication by mDNS on an interface; null without one.
     pub(crate) fn publication(&self, interface: &str) -> Value {
         let status = self.status();
         let wanted = |view: &&Value| view["target"] == "mdns" && view["interface"] == interface;
@@ -338,12 +337,12 @@ impl Avahi {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// What `avahi-resolve` says of a host's IPv4 address.
+    /// What `avahi-resolve` prints as a host's IPv4 address.
     pub(crate) fn resolve(&self, host: &str) -> Option<IpAddr> {
         self.resolve_by("-4", host)
     }
 
-    /// What it says of a host's IPv6 address.
+    /// What it prints as a host's IPv6 address.
     pub(crate) fn resolve_ipv6(&self, host: &str) -> Option<IpAddr> {
         self.resolve_by("-6", host)
     }
@@ -439,7 +438,7 @@ fn read(file: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Awaits a condition, and says how long that took.
+/// Awaits a condition, and returns how long that took.
 pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();
     while !holds() {

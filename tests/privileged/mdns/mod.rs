@@ -56,10 +56,10 @@ fn avahi_sees_our_host_and_service_until_the_goodbye() {
         );
     }
     laptop.program.stop();
-    await_that("the goodbye took it away", || {
+    await_that("the goodbye removed it", || {
         avahi.browse(SERVICE).is_empty()
     });
-    await_that("nobody has the name", || {
+    await_that("no host has the name", || {
         avahi.resolve("laptop.local").is_none()
     });
 }
@@ -103,7 +103,7 @@ fn a_server_that_avahi_announces_is_found_and_asked() {
     });
     assert_eq!(laptop.server()["found_by"], "mdns");
     // What was found is Avahi's word: the server itself shows nothing.
-    assert!(!hub.speaks_mdns("eth0"), "{}", hub.status()["sockets"]);
+    assert!(!hub.uses_mdns("eth0"), "{}", hub.status()["sockets"]);
     let shown = beside.browse(SERVICE);
     assert!(
         !shown.is_empty() && shown.iter().all(|line| line.contains("Attic")),
@@ -112,7 +112,7 @@ fn a_server_that_avahi_announces_is_found_and_asked() {
     assert_eq!(
         beside.resolve("box.local"),
         ip("10.77.0.1"),
-        "the Avahi beside us hears as before"
+        "the Avahi on the same host receives as before"
     );
 }
 
@@ -145,12 +145,15 @@ fn a_service_of_another_name_is_found_by_that_name_alone() {
         laptop.server()["name"] == "hub"
     });
     assert_eq!(laptop.server()["found_by"], "mdns");
-    await_that("who browses for the default has found nobody", || {
-        let reason = desk.status()["methods"][0]["reason"].clone();
-        reason
-            .as_str()
-            .is_some_and(|reason| reason.contains("no server is announced"))
-    });
+    await_that(
+        "a browser for the default service type has found no instance",
+        || {
+            let reason = desk.status()["methods"][0]["reason"].clone();
+            reason
+                .as_str()
+                .is_some_and(|reason| reason.contains("no server is announced"))
+        },
+    );
     assert_eq!(desk.status()["servers"], serde_json::json!([]));
     assert_eq!(
         hub.status()["registry"]["present"],
@@ -189,7 +192,7 @@ fn a_server_that_does_not_list_mdns_shows_nothing() {
         instances.len() == 1 && found.iter().any(|line| line.contains("10.77.0.3")),
         "{found:?}"
     );
-    assert!(shown.speaks_mdns("eth0") && !quiet.speaks_mdns("eth0"));
+    assert!(shown.uses_mdns("eth0") && !quiet.uses_mdns("eth0"));
     let link_local = pair.a.text(&[
         "-6", "-o", "address", "show", "dev", "eth0", "scope", "link",
     ]);
@@ -199,9 +202,9 @@ fn a_server_that_does_not_list_mdns_shows_nothing() {
         .and_then(|word| word.split('/').next())
         .unwrap();
     let (text, _) = capture.end();
-    let spoke = |address: &str| text.contains(&format!("{address}.5353 > "));
+    let sent = |address: &str| text.contains(&format!("{address}.5353 > "));
     assert!(
-        spoke("10.77.0.3") && !spoke("10.77.0.1") && !spoke(link_local),
+        sent("10.77.0.3") && !sent("10.77.0.1") && !sent(link_local),
         "{text}"
     );
 }
@@ -253,7 +256,7 @@ fn a_conflict_that_arises_later_is_reported_and_taken_back() {
     other.ip(&["addr", "add", "10.77.0.3/24", "dev", "eth0"]);
     let avahi = pair.avahi(&other, "laptop");
     pair.lab.join_bridges();
-    // The node asks for its own name now and then, and hears both answers.
+    // The node asks for its own name now and then, and receives both answers.
     await_that("the conflict is in the status", || {
         laptop.publication("eth0")["state"] == "conflict"
     });
@@ -308,7 +311,7 @@ fn a_new_address_is_announced_within_a_second() {
         avahi.resolve("laptop.local") == ip("10.77.0.2")
     });
     let capture = pair.capture(&pair.a, "eth0");
-    // Else a new address of the same network goes with the old one.
+    // Otherwise a new address of the same network is removed with the old one.
     pair.b.sysctl("net.ipv4.conf.eth0.promote_secondaries", "1");
     pair.b.ip(&["addr", "add", "10.77.0.9/24", "dev", "eth0"]);
     pair.b.ip(&["addr", "del", "10.77.0.2/24", "dev", "eth0"]);
@@ -317,7 +320,7 @@ fn a_new_address_is_announced_within_a_second() {
     await_that("the new address is announced", || {
         capture.when(announced).is_some()
     });
-    // By the packet's own time: how soon this test sees it says nothing of the node. It may come before the old one went.
+    // By the packet's own time: when this test sees it depends on more than the node. It may come before the old one is removed.
     let took = capture
         .when(announced)
         .unwrap()
@@ -338,20 +341,20 @@ fn hidden_servers_show_nothing_of_themselves() {
     let avahi = pair.avahi(&pair.b, "box");
     let mut hub = pair.node(&pair.a, "server", "hub", "");
     await_that("the server is shown", || !avahi.browse(SERVICE).is_empty());
-    assert!(hub.speaks_mdns("eth0"), "{}", hub.status()["sockets"]);
+    assert!(hub.uses_mdns("eth0"), "{}", hub.status()["sockets"]);
     hub.program.stop();
     let (text, bytes) = capture.end();
     for secret in ["hub", "attic", "namespaces", "server"] {
         let found = bytes
             .windows(secret.len())
             .any(|window| window == secret.as_bytes());
-        assert!(!found, "{secret:?} is on the wire: {text}");
+        assert!(!found, "{secret:?} is in a packet: {text}");
     }
     assert!(text.contains("TXT \"\""), "{text}");
 }
 
 #[test]
-fn probes_announcements_and_goodbyes_are_on_the_wire() {
+fn probes_announcements_and_goodbyes_are_sent() {
     let pair = Pair::new();
     let capture = pair.capture(&pair.a, "eth0");
     let mut laptop = pair.node(&pair.b, "client", "laptop", PUBLISHED);
@@ -389,7 +392,7 @@ fn probes_announcements_and_goodbyes_are_on_the_wire() {
 }
 
 #[test]
-fn each_interface_tells_its_own_addresses_and_one_that_is_left_tells_nothing() {
+fn each_interface_announces_its_own_addresses_and_an_excluded_one_announces_nothing() {
     let pair = Pair::new();
     let (far, other) = (pair.lab.namespace("far"), pair.lab.namespace("other"));
     pair.lab.plug(&far, "eth0", "br1");
@@ -472,7 +475,7 @@ fn a_flood_of_foreign_records_is_forgotten_and_counted() {
     });
 }
 
-/// Floods the link without a pause until told to end; gives how many packets were sent.
+/// Floods the link without a pause until the flag is set; gives how many packets were sent.
 fn flood(pair: &Pair, end: &Arc<AtomicBool>, packet: fn(u32) -> Vec<u8>) -> Task<u32> {
     let end = end.clone();
     pair.a.run(async move |_| {
@@ -486,8 +489,8 @@ fn flood(pair: &Pair, end: &Arc<AtomicBool>, packet: fn(u32) -> Vec<u8>) -> Task
     })
 }
 
-/// A server that publishes its name is flooded for this long; all it is for goes on, and its memory stays within this.
-fn stands(packet: fn(u32) -> Vec<u8>) {
+/// A server that publishes its name is flooded for `LONG`; all its functions continue, and its memory stays within `KIB`.
+fn withstands(packet: fn(u32) -> Vec<u8>) {
     const LONG: Duration = Duration::from_secs(12);
     const KIB: u64 = 64 * 1024;
     let pair = Pair::new();
@@ -536,10 +539,10 @@ fn stands(packet: fn(u32) -> Vec<u8>) {
 
 #[test]
 fn a_flood_without_a_pause_takes_bounded_memory() {
-    stands(|number| made_up_hosts(number.wrapping_mul(30), 30));
+    withstands(|number| made_up_hosts(number.wrapping_mul(30), 30));
 }
 
 #[test]
 fn a_flood_of_one_record_takes_bounded_memory() {
-    stands(|_| made_up_hosts(0, 30));
+    withstands(|_| made_up_hosts(0, 30));
 }

@@ -59,9 +59,9 @@ impl Resolved {
             .unwrap();
         }
         fs::write(directory.join("empty"), "").unwrap();
-        // A new name in any UTS namespace wakes everybody who watches the kernel's host name: resolved would begin anew with
+        // A new name in any UTS namespace wakes everybody who watches the kernel's host name: resolved would start again with
         // its first name whenever another test runs, so it is given a file that can't be watched.
-        // `ip netns exec` has mounts of its own, which end with the daemon. The message bus lies in a directory that only
+        // `ip netns exec` has mounts of its own, which end with the daemon. The message bus is in a directory that only
         // root may enter, and the daemon is not root.
         let script = format!(
             "set -e; cd {directory}; hostname {host}; mount --bind passwd /etc/passwd; mount --bind group /etc/group; \
@@ -82,7 +82,7 @@ impl Resolved {
             namespace: namespace.clone(),
         };
         // As on a machine whose network is not managed by systemd-networkd.
-        await_that("resolved speaks multicast DNS", || {
+        await_that("resolved uses multicast DNS", || {
             resolved.tool(&["mdns", "eth0", "yes"]).0
         });
         resolved
@@ -104,8 +104,8 @@ impl Resolved {
 
     /// A host's IPv4 address as resolved finds it on the network, not in its cache.
     fn resolve(&self, host: &str) -> Option<IpAddr> {
-        let (_, said) = self.tool(&["query", "--legend=no", "--cache=no", "-4", host]);
-        said.split_whitespace().nth(1)?.parse().ok()
+        let (_, output) = self.tool(&["query", "--legend=no", "--cache=no", "-4", host]);
+        output.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// What resolved finds of a record.
@@ -155,7 +155,7 @@ fn third(pair: &Pair) -> Namespace {
 }
 
 #[test]
-fn node_and_resolved_share_port_5353_and_both_are_heard_in_either_order() {
+fn node_and_resolved_share_port_5353_and_both_receive_in_either_order() {
     for resolved_first in ORDERS {
         let pair = Pair::new();
         let far = pair.avahi(&pair.a, "box");
@@ -196,7 +196,7 @@ fn node_and_resolved_share_port_5353_and_both_are_heard_in_either_order() {
             "{}",
             shelf.record("TXT", service)
         );
-        await_that("resolved beside the node hears others", || {
+        await_that("resolved beside the node receives from others", || {
             desk.resolve("box.local") == ip("10.77.0.1")
         });
         // It passes over all that comes from an address of its own host (docs/mdns.md).
@@ -217,7 +217,7 @@ fn node_and_resolved_share_port_5353_and_both_are_heard_in_either_order() {
 fn server_is_found_by_a_client_beside_resolved_in_either_order() {
     for resolved_first in ORDERS {
         let pair = Pair::new();
-        // The server says nothing by itself: resolved of its host announces it.
+        // The server announces nothing itself: resolved of its host announces it.
         let service = format!("[Service]\nName=Attic\nType={SERVICE}\nPort=24373\n");
         let _rack = Resolved::start(&pair, &pair.a, "rack", Some(&service));
         let _hub = pair.node(&pair.a, "server", "hub", "discovery: { methods: [] }");
@@ -280,7 +280,7 @@ fn resolved_of_this_host_with_our_name_is_no_conflict_in_either_order() {
             near.daemon.log()
         );
         laptop.program.stop();
-        await_that("the service is gone", || {
+        await_that("the service is withdrawn", || {
             !shelf.record("SRV", service).contains("24373")
         });
         await_that("resolved answers for its host", || {

@@ -198,7 +198,7 @@ impl Lab {
             .ip(&["link", "set", end, if plugged { "up" } else { "down" }]);
     }
 
-    /// Lets a bridge do IGMP and MLD snooping as a managed switch does: what nobody asked for on a port does not go there.
+    /// Lets a bridge do IGMP and MLD snooping as a managed switch does: a group that no host on a port has joined is not sent there.
     pub(crate) fn snoop(&self, bridge: &str) {
         let set = |options: &[&str]| {
             self.switch

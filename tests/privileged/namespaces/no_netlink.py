@@ -15,7 +15,7 @@ AF_NETLINK = 16
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
 SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
 LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
-# Where they stand in `struct seccomp_data`; of an argument the lower half, on a little-endian machine.
+# Their offsets in `struct seccomp_data`; of an argument the lower half, on a little-endian machine.
 CALL, FIRST_ARGUMENT = 0, 16
 SOCKET = {"x86_64": 41, "aarch64": 198}[platform.machine()]
 

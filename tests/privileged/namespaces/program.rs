@@ -13,7 +13,7 @@ use super::{GROUPS, LIMIT, Lab, Namespace};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hereabouts");
 
-/// The key that nodes share unless a test says otherwise.
+/// The key that nodes share by default.
 pub(crate) const KEY: [u8; 32] = [7; 32];
 
 /// A node's config, key and state, and the namespace where it runs.
@@ -117,7 +117,7 @@ impl Running {
         self.send(signal);
     }
 
-    /// Makes the kernel lose its membership of a group, with no event that would tell it.
+    /// Makes the kernel lose its membership of a group, without an event.
     pub(crate) fn lose_membership(&self, namespace: &Namespace, interface: &str, group: &str) {
         let pid = self.0.id().to_string();
         let left = namespace.exec(&["python3", "-c", LEAVE, &pid, interface, group, "24373"]);
@@ -313,7 +313,7 @@ impl Machine {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Looks until the status is as wanted; gives how long that took.
+    /// Reads the status until it is as wanted; returns how long that took.
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Duration {
         self.until_within(LIMIT, what, holds)
     }

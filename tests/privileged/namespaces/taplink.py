@@ -3,7 +3,7 @@
 
 usage: taplink.py TAP TAP DELAY_MS LOSS
 
-Each frame comes out at the other end DELAY_MS later; the part LOSS of them, 0 to 1, never does. Says "up" when it works, and
+Each frame comes out at the other end DELAY_MS later; the part LOSS of them, 0 to 1, never does. Prints "up" when it works, and
 runs until it is killed.
 """
 import collections

@@ -143,9 +143,9 @@ async fn a_webhook_gets_what_was_taken_as_json() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_fails_is_told_with_status_and_first_line() {
+async fn a_webhook_that_fails_is_reported_with_status_and_first_line() {
     let server = Server::start(None);
-    for (path, says) in [
+    for (path, text) in [
         ("/fail", "answered 500: the shelf is full"),
         ("/chunked", "answered 503: come back later"),
     ] {
@@ -153,7 +153,7 @@ async fn a_webhook_that_fails_is_told_with_status_and_first_line() {
             .await
             .unwrap_err()
             .to_string();
-        assert!(error.ends_with(says), "{error}");
+        assert!(error.ends_with(text), "{error}");
         assert!(!error.contains(path), "the path may be a secret: {error}");
     }
 }
@@ -202,7 +202,7 @@ async fn a_webhook_that_never_answers_is_cut_at_its_limit() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_nobody_serves_says_who_refused() {
+async fn a_webhook_without_a_server_is_reported_with_the_address_that_refused() {
     let server = Server::start(None);
     let url = server.url("http", "/ok");
     let port = server.port;
@@ -271,7 +271,7 @@ async fn a_home_made_authority_is_trusted_by_ca_file_alone() {
         server.request()["headers"]["Content-Type"],
         "application/json"
     );
-    // Neither those that are built in nor those of somebody else will do.
+    // Neither the built-in authorities nor another one will do.
     let error = call(webhook(&url, None)).await.unwrap_err().to_string();
     assert!(
         error.contains("UnknownIssuer") && error.contains("ca_file"),
@@ -284,7 +284,7 @@ async fn a_home_made_authority_is_trusted_by_ca_file_alone() {
     assert!(error.contains("TLS with 127.0.0.1 failed"), "{error}");
     assert!(
         server.requests.try_recv().is_err(),
-        "nothing was sent to whom is not trusted"
+        "nothing was sent to a server that is not trusted"
     );
     // What answers without TLS is no server for an https URL.
     let plain = Server::start(None);

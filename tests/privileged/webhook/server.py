@@ -1,6 +1,6 @@
 """A server that webhooks are tried on: python3 server.py [certificate key]
 
-It listens on a port of 127.0.0.1 that it prints first. Each request is then a line of JSON: path, headers, body. The path says
+It listens on a port of 127.0.0.1 that it prints first. Each request is then a line of JSON: path, headers, body. The path selects
 what is answered: /ok, /fail, /chunked, /redirect or /hang.
 """
 
@@ -16,8 +16,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        told = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body.decode()}
-        print(json.dumps(told), flush=True)
+        request = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body.decode()}
+        print(json.dumps(request), flush=True)
         path = self.path.split("?")[0]
         if path == "/hang":
             threading.Event().wait()
@@ -52,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, *_):
-        # Whoever refuses our certificate hangs up.
+        # A client that refuses the certificate hangs up.
         pass
 
 

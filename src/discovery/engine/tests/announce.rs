@@ -34,7 +34,7 @@ fn new_address_is_registered_at_once_and_announced_within_a_second() {
 }
 
 #[test]
-fn stop_says_goodbye_to_all_nodes_and_nothing_follows() {
+fn stop_sends_a_goodbye_to_all_nodes_and_nothing_follows() {
     let mut engine = registered();
     engine.stop();
     let goodbyes = outputs(&mut engine);

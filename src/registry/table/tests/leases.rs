@@ -251,7 +251,7 @@ fn server_that_was_suspended_expires_no_node_before_a_whole_lease_has_passed() {
     assert_eq!(
         table.by_id(&node_id(2)).unwrap().state(),
         State::Left,
-        "a node that said goodbye stays absent"
+        "a node that sent a goodbye stays absent"
     );
     assert_eq!(table.next_deadline(), Some(Duration::from_secs(5090)));
     assert_eq!(table.expire(now(5090)), [node_id(1)]);

@@ -1,7 +1,7 @@
-"""The ancestors' wires as their own programs spoke them, for tests/privileged/compat. Python's standard library alone, and the
-`openssl` command for AES-CTR. Written from the description of the bytes; none of the ancestors' code is in it.
+"""The legacy protocols as their own programs implement them, for tests/privileged/compat. Python's standard library
+alone, and the `openssl` command for AES-CTR. Written from the description of the bytes; none of the old programs' code is in it.
 
-    wires.py COMMAND ARGUMENT...
+    protocols.py COMMAND ARGUMENT...
 """
 
 import datetime
@@ -15,7 +15,7 @@ import threading
 import time
 
 
-def say(text):
+def report(text):
     print(text, flush=True)
 
 
@@ -50,12 +50,12 @@ def pydiscover_ask(magic, password, target, port, age="0"):
         return
     text = crypt(data, password).decode(errors="ignore")
     # The refusal of a wrong magic is in the clear in any case.
-    say(text if "#ERROR#" in text or "#OK#" in text else data.decode(errors="ignore"))
+    report(text if "#ERROR#" in text or "#OK#" in text else data.decode(errors="ignore"))
 
 
 def pydiscover_serve(magic, password, port, answer):
     s = udp(int(port))
-    say("ready")
+    report("ready")
     while True:
         data, source = s.recvfrom(1024)
         text = crypt(data, password).decode(errors="ignore")
@@ -66,13 +66,13 @@ def pydiscover_serve(magic, password, port, answer):
 # DynIP: the raw host name; the server rewrites its file for each.
 
 
-def dynip_tell(name, host, port):
+def dynip_send(name, host, port):
     udp().sendto(name.encode(), (host, int(port)))
 
 
 def dynip_serve(path, port):
     s, records = udp(int(port)), {}
-    say("ready")
+    report("ready")
     while True:
         data, source = s.recvfrom(1024)
         records[data[:256].decode()] = [source[0], datetime.datetime.now().isoformat(" ")]
@@ -86,7 +86,7 @@ def dynip_serve(path, port):
 def terminal(port, line, path=None):
     """Shows itself; with a path, writes what it gets there, in place, and prints its digest."""
     s = udp(int(port))
-    say("ready")
+    report("ready")
     while True:
         data, source = s.recvfrom(1024)
         if data == b"show yourself":
@@ -94,7 +94,7 @@ def terminal(port, line, path=None):
                 base.sendall(line.encode() + b"\n")
                 while base.recv(1024):
                     pass
-            say("showed")
+            report("showed")
         elif data == b"get updates" and path is not None:
             with socket.create_connection((source[0], int(port)), 30) as base, open(path, "wb") as file:
                 base.sendall(b"get\n")
@@ -105,10 +105,10 @@ def terminal(port, line, path=None):
                             break
                         file.write(block)
                 except ConnectionResetError:
-                    say("cut")
+                    report("cut")
                     continue
             with open(path, "rb") as file:
-                say("got %s" % hashlib.sha256(file.read()).hexdigest())
+                report("got %s" % hashlib.sha256(file.read()).hexdigest())
 
 
 def base(port):
@@ -124,7 +124,7 @@ def base(port):
             continue
         with connection:
             connection.settimeout(5)
-            say("%s %s" % (source[0], connection.makefile("rb").readline().decode().rstrip("\n")))
+            report("%s %s" % (source[0], connection.makefile("rb").readline().decode().rstrip("\n")))
         return
 
 
@@ -135,7 +135,7 @@ def base_updates(port, path, how, target="255.255.255.255"):
     while True:
         connection, source = listener.accept()
         with connection:
-            say("%s %s" % (source[0], connection.recv(64).decode().rstrip("\n")))
+            report("%s %s" % (source[0], connection.recv(64).decode().rstrip("\n")))
             with open(path, "rb") as file:
                 content = file.read()
             if how == "whole":
@@ -147,7 +147,7 @@ def base_updates(port, path, how, target="255.255.255.255"):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-# What nobody should send.
+# What no client should send.
 
 
 def abuse(host):
@@ -176,14 +176,14 @@ def abuse(host):
     for thread in threads:
         thread.join()
     try:
-        # Refused at once, too, is well borne.
+        # A connection that is refused at once is well, too.
         endless = socket.create_connection((host, 9998), 5)
         for _ in range(1000):
             endless.sendall(b"a" * 65536)
     except OSError:
         pass
-    say("sent, %d connections held" % len(held))
-    # Held until the test is over: whoever waits for these lines to end waits for ever.
+    report("sent, %d connections held" % len(held))
+    # Held until the test is over: a reader that waits for the end of these lines waits for ever.
     time.sleep(3600)
 
 
