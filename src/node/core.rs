@@ -21,7 +21,7 @@ use hashbrown::HashMap;
 
 use self::durability::Acknowledgement;
 pub use self::output::{Conflict, Event, Output};
-use self::own::own_source;
+use self::own::{ADDRESSES_WITHIN, own_source};
 pub(super) use self::unverified::ClaimResult;
 use crate::discovery::{self, Engine, Ignored, Method, Responder};
 use crate::model::{Address, Labels, NodeId, NodeName, Now};
@@ -62,7 +62,9 @@ pub struct Core {
     settings: CoreSettings,
     /// A number that changes with the files that this server offers, for [`Registered`](crate::wire::v1::Registered).
     offers: Option<u64>,
-    /// The next renewal of this node in its own table.
+    /// Whether this node registered in its own table since the start.
+    own_registered: bool,
+    /// The next renewal of this node in its own table, or its first registration there.
     renew_own_at: Duration,
     /// When renewal times go to the store next.
     seen_at: Duration,
@@ -95,7 +97,8 @@ impl Core {
             table,
             settings,
             offers: None,
-            renew_own_at: now.elapsed,
+            own_registered: false,
+            renew_own_at: now.elapsed + ADDRESSES_WITHIN,
             seen_at: now.elapsed,
             seen_ticket: 0,
             storing: false,
@@ -107,7 +110,10 @@ impl Core {
             counters: Counters::default(),
             output: VecDeque::new(),
         };
-        core.register_own(now);
+        // Without addresses, its source in the history would be one that it never had.
+        if !core.engine.own().record().addresses.is_empty() {
+            core.register_own(now);
+        }
         core
     }
 

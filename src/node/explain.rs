@@ -11,6 +11,8 @@ pub(super) fn log(event: &Event) {
         Event::Changed { name, source } => {
             tracing::info!(%name, %source, "node's addresses changed")
         }
+        // The addresses of this node have a line of their own.
+        Event::OwnChanged { name } => tracing::debug!(%name, "own entry in the registry changed"),
         Event::UnverifiedClaim {
             name,
             protocol,

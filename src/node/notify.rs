@@ -18,6 +18,7 @@ impl Node {
             Event::Discovery(_) => return,
             Event::Arrived { name, source } => (ChangeKind::Arrived, name, Some(*source)),
             Event::Changed { name, source } => (ChangeKind::Changed, name, Some(*source)),
+            Event::OwnChanged { name } => (ChangeKind::Changed, name, None),
             Event::UnverifiedClaim {
                 name,
                 source,

@@ -2,8 +2,10 @@
 //!
 //! Needs root and `ip` of iproute2.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::fs;
+use std::time::{Duration, Instant};
 
+use hereabouts::model::Timestamp;
 use serde_json::Value;
 
 use crate::namespaces::program::Machine;
@@ -18,11 +20,6 @@ fn host(lab: &Lab, name: &str, address: &str) -> Namespace {
     let address = format!("{address}/24");
     namespace.ip(&["addr", "add", &address, "brd", "+", "dev", "eth0"]);
     namespace
-}
-
-/// This moment as `--at` takes it, to the millisecond.
-fn moment() -> String {
-    hereabouts::model::Timestamp::from_system(SystemTime::now()).to_string()
 }
 
 /// The addresses in an answer of `where`, with whether each is probable.
@@ -62,9 +59,10 @@ fn address_between_two_renewals_is_held_until_the_change() {
         now.iter().any(|(held, _)| held == address)
     };
     until("the hub knows the first address", || is_at("10.77.0.1"));
-    std::thread::sleep(Duration::from_secs(1));
-    let before = moment();
-    std::thread::sleep(Duration::from_secs(1));
+    // After the only message of this lease, and before the change.
+    let history = hub.json(&["history", "laptop"], &[]).lines;
+    let from: Timestamp = history[0]["from"].as_str().unwrap().parse().unwrap();
+    let before = from.plus(Duration::from_millis(1)).to_string();
     space.ip(&["addr", "flush", "dev", "eth0", "scope", "global"]);
     space.ip(&["addr", "add", "10.77.0.3/24", "brd", "+", "dev", "eth0"]);
     until("the hub knows the second address", || is_at("10.77.0.3"));
@@ -104,9 +102,7 @@ fn lost_node_had_its_address_probably_between_its_last_message_and_the_end_of_it
         found.is_some()
     });
     let found = found.unwrap();
-    let time = |key: &str| -> hereabouts::model::Timestamp {
-        found[key].as_str().unwrap().parse().unwrap()
-    };
+    let time = |key: &str| -> Timestamp { found[key].as_str().unwrap().parse().unwrap() };
     let (last, lost_by) = (time("to"), time("lost_by"));
     assert!(lost_by.since(last) >= Duration::from_secs(5), "{found}");
     let between = last.plus(Duration::from_secs(2)).to_string();
@@ -122,5 +118,40 @@ fn lost_node_had_its_address_probably_between_its_last_message_and_the_end_of_it
     assert_eq!(
         hub.json(&["where", "laptop", "--at", &after], &[]).code,
         Some(3)
+    );
+}
+
+#[test]
+fn address_change_of_a_server_reaches_its_own_export_and_its_watchers() {
+    let lab = Lab::new();
+    let space = host(&lab, "hub", "10.77.0.2");
+    let export = "registry: { export: { path: nodes.json, format: hereabouts } }";
+    let hub = Machine::new(&space, "hub", "server", export);
+    let _hub = hub.run();
+    let written = hub.directory().join("state/nodes.json");
+    let exported =
+        |address: &str| fs::read_to_string(&written).is_ok_and(|text| text.contains(address));
+    until("the export has the first address", || exported("10.77.0.2"));
+    let laptop = Machine::new(&host(&lab, "laptop", "10.77.0.9"), "laptop", "client", "");
+    let watch = laptop.watch();
+    hub.until("it is watched", |status| {
+        status["counters"]["sessions"]["requests"].as_u64() >= Some(1)
+    });
+    space.ip(&["addr", "add", "10.77.0.3/24", "brd", "+", "dev", "eth0"]);
+    until("the export has the second address", || {
+        exported("10.77.0.3")
+    });
+    until("a watcher sees the change", || {
+        let lines = watch.lines();
+        lines.iter().any(|line| {
+            line["change"] == "changed" && line["node"].to_string().contains("10.77.0.3")
+        })
+    });
+    let history = hub.json(&["history", "hub"], &[]).lines;
+    assert!(
+        history
+            .iter()
+            .all(|interval| interval["address"] != "127.0.0.1"),
+        "the start leaves no interval at the loopback address: {history:?}"
     );
 }

@@ -53,6 +53,8 @@ pub enum Event {
     Arrived { name: NodeName, source: SocketAddr },
     /// A present node's addresses, name or source changed.
     Changed { name: NodeName, source: SocketAddr },
+    /// What this server's own entry in its registry says changed.
+    OwnChanged { name: NodeName },
     /// A legacy protocol brought a name, or another address of a name. It is unverified.
     UnverifiedClaim {
         name: NodeName,

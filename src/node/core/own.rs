@@ -1,12 +1,17 @@
 //! A server's own entry in its registry.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::{Conflict, Core};
+use super::{Conflict, Core, Event};
 use crate::discovery;
 use crate::model::{Now, Record};
-use crate::registry::{Outcome, Registration, RenewOutcome};
+use crate::registry::{Change, Outcome, Registration, RenewOutcome};
 use crate::wire::v1::Refusal;
+
+/// The time in which a starting node learns its addresses. A node that has none by then registers in its own table
+/// without.
+pub(super) const ADDRESSES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Registers a server's own record in its registry, like any other record.
@@ -20,6 +25,7 @@ impl Core {
         if earlier.is_some_and(|epoch| self.engine.begin_epoch(epoch)) {
             self.enter_own(now);
         }
+        self.own_registered = true;
         self.renew_own_at = now.elapsed + discovery::renew_after(self.engine.own().record().lease);
     }
 
@@ -37,8 +43,14 @@ impl Core {
             source,
             key: own.signed().key,
         };
-        let Outcome::Refused(refusal) = table.register(now, registration) else {
-            return None;
+        let refusal = match table.register(now, registration) {
+            Outcome::Accepted { change, .. } => {
+                if matches!(change, Change::Joined | Change::Returned | Change::Moved) {
+                    self.event(Event::OwnChanged { name });
+                }
+                return None;
+            }
+            Outcome::Refused(refusal) => refusal,
         };
         if let Refusal::NameHeld { holder } = refusal {
             self.conflict(Conflict {
@@ -53,6 +65,10 @@ impl Core {
     }
 
     pub(super) fn renew_own(&mut self, now: Now) {
+        if !self.own_registered {
+            self.register_own(now);
+            return;
+        }
         let Some(table) = &mut self.table else { return };
         let sequence = self.engine.next_sequence();
         let own = self.engine.own();

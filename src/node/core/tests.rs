@@ -2,7 +2,7 @@ use super::admit::WAITING_ACKNOWLEDGEMENTS;
 use super::durability::BATCHES_IN_FLIGHT;
 use super::*;
 use crate::discovery::{EngineSettings, OwnRecord, OwnSettings, ResponderSettings};
-use crate::model::{Lease, Origin, Record, Role, State, Timestamp};
+use crate::model::{Address, Lease, Origin, Record, Role, State, Timestamp};
 use crate::registry::{self, Outcome};
 use crate::wire::identity::Identity;
 use crate::wire::v1::{Refusal, Refused, Regarding};
@@ -35,6 +35,12 @@ fn server() -> Core {
 
 /// A server that starts with this registry, as boot `boot` of epoch 1, and may register with others.
 fn server_with(table: Table, boot: u64) -> Core {
+    let mut core = server_without_addresses(table, boot);
+    core.set_addresses(at(0), vec![address(1)]);
+    core
+}
+
+fn server_without_addresses(table: Table, boot: u64) -> Core {
     let own = OwnSettings {
         name: NodeName::parse("server").unwrap(),
         epoch: 1,
@@ -65,6 +71,14 @@ fn server_with(table: Table, boot: u64) -> Core {
         accepts: Vec::new(),
     };
     Core::new(at(0), engine, responder, Some(table), settings)
+}
+
+fn address(host: u8) -> Address {
+    Address {
+        ip: [192, 0, 2, host].into(),
+        interface: None,
+        origin: Origin::Interface,
+    }
 }
 
 fn signed(identity: u8, sequence: u64, lease: u32) -> SignedRecord {
@@ -337,6 +351,50 @@ fn renewals_do_not_wait_for_moves_of_other_nodes() {
     receive(&mut core, at(1000), 7, &renew(2, 2));
     receive(&mut core, at(1000), 3, &renew(3, 2));
     assert_eq!(acknowledged(&outputs(&mut core)), 1);
+}
+
+/// How often the outputs say that the server's own entry changed.
+fn own_changes(outputs: &[Output]) -> usize {
+    outputs
+        .iter()
+        .filter(|output| matches!(output, Output::Event(Event::OwnChanged { .. })))
+        .count()
+}
+
+#[test]
+fn address_change_of_the_server_itself_is_an_event() {
+    let mut core = server();
+    core.set_addresses(at(1000), vec![address(1)]);
+    core.advance(at(40_000));
+    assert_eq!(own_changes(&outputs(&mut core)), 0, "nothing changed");
+    core.set_addresses(at(50_000), vec![address(2)]);
+    assert_eq!(own_changes(&outputs(&mut core)), 1);
+}
+
+#[test]
+fn history_of_a_server_begins_with_its_addresses() {
+    let core = server();
+    let own = core.engine().own().id();
+    let node = core.table().and_then(|table| table.by_id(&own)).unwrap();
+    assert!(
+        node.history()
+            .all(|interval| interval.ip == address(1).ip && interval.to.is_none())
+    );
+    assert_eq!(node.history().count(), 2, "announced and observed");
+}
+
+#[test]
+fn server_without_addresses_is_in_its_registry_soon() {
+    let mut core = server_without_addresses(Table::new(registry::Settings::default()), 1);
+    let own = core.engine().own().id();
+    let is_there = |core: &Core| {
+        core.table()
+            .is_some_and(|table| table.by_id(&own).is_some())
+    };
+    core.advance(at(0));
+    assert!(!is_there(&core));
+    core.advance(at(2_000));
+    assert!(is_there(&core));
 }
 
 /// The order of a server's own record in its registry, and its state.

@@ -24,6 +24,24 @@ pub(crate) struct Machine {
     wrapper: Vec<String>,
 }
 
+/// A `watch` that runs; it ends when it is dropped.
+pub(crate) struct Watch {
+    _command: Running,
+    path: PathBuf,
+}
+
+impl Watch {
+    /// The whole lines so far.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.path).unwrap();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
 /// A running node; killed when dropped.
 pub(crate) struct Running(Child);
 
@@ -248,6 +266,22 @@ impl Machine {
                 .spawn()
                 .unwrap(),
         )
+    }
+
+    /// Starts `watch`, whose lines go to a file in the node's directory.
+    pub(crate) fn watch(&self) -> Watch {
+        let path = self.directory.path().join("watch");
+        let file = fs::File::create(&path).unwrap();
+        let command = self
+            .command(&["watch", "--output", "json"], &[])
+            .stdout(file)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Watch {
+            _command: Running(command),
+            path,
+        }
     }
 
     /// Runs a command to its end.
