@@ -57,7 +57,6 @@ impl Compat {
     ) {
         let tally = self.tally.clone();
         let interfaces = self.interfaces.subscribe();
-        let tasks = &mut self.tasks;
         match job {
             Job::PydiscoverServer {
                 listener,
@@ -65,52 +64,63 @@ impl Compat {
                 hidden,
                 info,
             } => {
-                tasks.spawn(pydiscover::serve(*listener, channel, hidden, info, tally));
+                self.tasks
+                    .spawn(pydiscover::serve(*listener, channel, hidden, info, tally));
             }
             Job::PydiscoverRequester { channel, port } => {
-                tasks.spawn(pydiscover::search(channel, port, interfaces, tally));
+                self.tasks
+                    .spawn(pydiscover::search(channel, port, interfaces, tally));
             }
             Job::DynipServer { listener, lease } => {
-                tasks.spawn(dynip::serve(*listener, lease, claims.clone(), tally));
+                self.tasks
+                    .spawn(dynip::serve(*listener, lease, claims.clone(), tally));
             }
             Job::DynipPublisher {
                 wanted,
                 server,
                 every,
             } => {
-                tasks.spawn(dynip::publish(wanted, server, every, tally));
+                self.tasks
+                    .spawn(dynip::publish(wanted, server, every, tally));
             }
             Job::Base {
                 listener,
                 port,
                 file,
             } => {
-                tasks.spawn(base::call(port, interfaces, tally.clone()));
-                let file = file.map(|name| {
-                    let offers: Arc<dyn base::OfferSource> = Arc::new(files.offers.clone());
-                    (name, offers)
-                });
-                tasks.spawn(base::serve(listener, claims.clone(), file, tally));
+                self.tasks
+                    .spawn(base::call(port, interfaces, tally.clone()));
+                let file = file.map(|name| (name, offer_source(files)));
+                self.tasks
+                    .spawn(base::serve(listener, claims.clone(), file, tally));
             }
             Job::Terminal {
                 listener,
                 port,
                 accepted,
             } => {
-                let updates = accepted
-                    .zip(files.puller.clone())
-                    .map(|(accepted, puller)| {
-                        let (called, calls) = watch::channel(None);
-                        tasks.spawn(updates::pull_when_called(
-                            *accepted,
-                            puller,
-                            calls,
-                            tally.clone(),
-                        ));
-                        called
-                    });
-                tasks.spawn(terminal::serve(*listener, port, updates, tally));
+                let updates = self.spawn_updates(accepted, files);
+                self.tasks
+                    .spawn(terminal::serve(*listener, port, updates, tally));
             }
         }
     }
+    /// Starts the task that pulls the accepted file when a base calls; `None` if this node accepts none.
+    fn spawn_updates(
+        &mut self,
+        accepted: Option<Box<Accepted>>,
+        files: &transfer::Handles,
+    ) -> terminal::Updates {
+        let accepted = accepted?;
+        let puller = files.puller.clone()?;
+        let (called, calls) = watch::channel(None);
+        let tally = self.tally.clone();
+        self.tasks
+            .spawn(updates::pull_when_called(*accepted, puller, calls, tally));
+        Some(called)
+    }
+}
+
+fn offer_source(files: &transfer::Handles) -> Arc<dyn base::OfferSource> {
+    Arc::new(files.offers.clone())
 }

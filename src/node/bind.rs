@@ -32,6 +32,7 @@ use crate::settings;
 use crate::state_dir::StateDir;
 use crate::transfer;
 use crate::transport::{Clock, Traffic, random_seed};
+use crate::wire::keyring::KeyRing;
 
 impl Node {
     /// Binds all sockets and loads the registry: when this returns, every listener is bound.
@@ -63,23 +64,10 @@ impl Node {
         let (handles, file_tasks) =
             transfer::start(settings::transfer(&config, &state, &identity, &key_ring)?);
         let (files, push_events) = Files::new(handles);
-        let keys: Vec<_> = key_ring.ids().collect();
         let own = settings::own(&config, epoch, sockets.port());
-        let responder = Responder::new(
-            now,
-            ResponderSettings::new(random_seed()),
-            own.name.clone(),
-            config.role,
-        );
         let own = OwnRecord::new(identity, key_ring.first().id(), own);
-        let engine = Engine::new(now, settings::engine(&config, keys.clone()), own);
         let (table, store) = load_registry(&config, &state, node_id, now)?;
-        let core_settings = CoreSettings {
-            info: config.info.clone(),
-            keys,
-            accepts: settings::accepts(&config),
-        };
-        let core = Core::new(now, engine, responder, table, core_settings);
+        let core = new_core(&config, &key_ring, now, own, table);
         let traffic = Traffic::new(
             sockets,
             settings::fanout(&config),
@@ -149,6 +137,29 @@ impl Node {
             files,
         )
     }
+}
+
+fn new_core(
+    config: &Config,
+    key_ring: &KeyRing,
+    now: Now,
+    own: OwnRecord,
+    table: Option<Table>,
+) -> Core {
+    let keys: Vec<_> = key_ring.ids().collect();
+    let responder = Responder::new(
+        now,
+        ResponderSettings::new(random_seed()),
+        own.record().name.clone(),
+        config.role,
+    );
+    let engine = Engine::new(now, settings::engine(config, keys.clone()), own);
+    let core_settings = CoreSettings {
+        info: config.info.clone(),
+        keys,
+        accepts: settings::accepts(config),
+    };
+    Core::new(now, engine, responder, table, core_settings)
 }
 
 /// Loads the registry of a server from its store.

@@ -4,6 +4,7 @@
 //! Nothing here may block: look-ups, sessions and disk accesses run elsewhere and send their results to the loop.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,20 +54,9 @@ impl Node {
         ) else {
             return Ok(());
         };
-        let transfer::Tasks {
-            tasks,
-            events: mut file_events,
-        } = file_tasks;
         let (call_sender, mut calls) = mpsc::channel::<Call>(CALLS);
-        let sessions = self
-            .tcp
-            .take()
-            .map(|listener| (listener, self.session_shared(call_sender.clone())));
-        let _sessions = if sessions.is_none() && tasks.is_empty() {
-            None
-        } else {
-            Some(remote::Thread::start(sessions, tasks).map_err(RunError::Sessions)?)
-        };
+        let _sessions = self.start_sessions(file_tasks.tasks, &call_sender)?;
+        let mut file_events = file_tasks.events;
         let control = self
             .listener
             .take()
@@ -75,7 +65,7 @@ impl Node {
         let mut progress = self.store.as_ref().map(|store| store.progress.clone());
         let mut claims = self.compat.start(&self.files.transfer);
         let mut batch = RecvBatch::new();
-        let mut errors = 0;
+        let mut errors_in_a_row = 0;
         let mut ready = Some(ready);
         tokio::pin!(stop);
 
@@ -85,19 +75,13 @@ impl Node {
             let timer = self.clock.instant(self.deadline());
             tokio::select! {
                 () = &mut stop => break Ok(()),
-                received = self.traffic.sockets.recv(&mut batch) => match received {
-                    Ok(count) => {
-                        errors = 0;
-                        self.on_datagrams(&mut batch, count, &resolutions).await;
+                received = self.traffic.sockets.recv(&mut batch) => {
+                    match count_errors(received, &mut errors_in_a_row) {
+                        Ok(0) => {}
+                        Ok(count) => self.on_datagrams(&mut batch, count, &resolutions).await,
+                        Err(error) => break Err(error),
                     }
-                    Err(error) => {
-                        errors += 1;
-                        tracing::debug!(%error, "failed to receive");
-                        if errors > RECEIVE_ERRORS {
-                            break Err(RunError::Receive(error));
-                        }
-                    }
-                },
+                }
                 () = tokio::time::sleep_until(timer) => self.advance(),
                 interfaces = watch.next() => {
                     self.interface_source = watch.source();
@@ -122,6 +106,24 @@ impl Node {
             let _ = control.await;
         }
         outcome
+    }
+
+    /// Starts the thread that serves sessions and the tasks of files; `None` if this node has neither.
+    fn start_sessions(
+        &mut self,
+        tasks: Vec<transfer::Task>,
+        calls: &mpsc::Sender<Call>,
+    ) -> Result<Option<remote::Thread>, RunError> {
+        let sessions = self
+            .tcp
+            .take()
+            .map(|listener| (listener, self.session_shared(calls.clone())));
+        if sessions.is_none() && tasks.is_empty() {
+            return Ok(None);
+        }
+        remote::Thread::start(sessions, tasks)
+            .map(Some)
+            .map_err(RunError::Sessions)
     }
 
     /// Handles the datagrams of a batch, and those that arrive meanwhile, up to a limit.
@@ -294,4 +296,22 @@ impl Node {
             _ => self.touch_export(now),
         }
     }
+}
+
+/// The number of datagrams that arrived; none after an error, unless so many came in a row that the sockets count as
+/// broken.
+fn count_errors(received: io::Result<usize>, in_a_row: &mut u32) -> Result<usize, RunError> {
+    let error = match received {
+        Ok(count) => {
+            *in_a_row = 0;
+            return Ok(count);
+        }
+        Err(error) => error,
+    };
+    *in_a_row += 1;
+    tracing::debug!(%error, "failed to receive");
+    if *in_a_row > RECEIVE_ERRORS {
+        return Err(RunError::Receive(error));
+    }
+    Ok(0)
 }

@@ -75,9 +75,12 @@ pub(crate) struct Handles {
     pub(crate) servers: watch::Sender<Vec<Peer>>,
 }
 
+/// A task for the thread of the sessions.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The tasks for the thread of the sessions, and the events that they send.
 pub(crate) struct Tasks {
-    pub(crate) tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pub(crate) tasks: Vec<Task>,
     pub(crate) events: mpsc::Receiver<FileEvent>,
 }
 

@@ -95,12 +95,8 @@ impl Traffic {
             return Err(None);
         };
         counters.received += 1;
-        if !self.uses(&arrival) {
-            counters.dropped(UNUSED_INTERFACE);
-            return Err(None);
-        }
-        if arrival.truncated {
-            counters.dropped(Dropped::TooLong.as_str());
+        if let Some(reason) = self.refuses(&arrival) {
+            counters.dropped(reason);
             return Err(None);
         }
         let from = arrival.from;
@@ -116,14 +112,16 @@ impl Traffic {
         };
         let opened = match seal::open(&self.key_ring, bytes) {
             // The lookup ended at an unknown key id, so the bytes are untouched and can be tried as a hint.
-            Err(Dropped::UnknownKey) => seal::open_hint(&self.key_ring, bytes)
-                .map_err(|_| (Dropped::UnknownKey, length >= QUERY_DATAGRAM)),
-            opened => opened.map_err(|reason| (reason, false)),
+            Err(Dropped::UnknownKey) => {
+                seal::open_hint(&self.key_ring, bytes).map_err(|_| Dropped::UnknownKey)
+            }
+            opened => opened,
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err((reason, foreign)) => {
+            Err(reason) => {
                 counters.dropped(reason.as_str());
+                let foreign = matches!(reason, Dropped::UnknownKey) && length >= QUERY_DATAGRAM;
                 return rejected(reason.as_str(), foreign);
             }
         };
@@ -145,6 +143,17 @@ impl Traffic {
             nonce: opened.nonce,
             message,
         })
+    }
+
+    /// The reason for which a datagram is dropped whatever its content is.
+    fn refuses(&self, arrival: &Arrival) -> Option<&'static str> {
+        if !self.uses(arrival) {
+            Some(UNUSED_INTERFACE)
+        } else if arrival.truncated {
+            Some(Dropped::TooLong.as_str())
+        } else {
+            None
+        }
     }
 
     /// Whether a datagram counts by the interface that it came in by. Multicast and broadcast count only on interfaces

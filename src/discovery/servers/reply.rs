@@ -8,7 +8,7 @@ use super::{Held, RETRY, Server};
 use crate::discovery::explain_refusal;
 use crate::discovery::own::renew_after;
 use crate::discovery::schedule::jittered;
-use crate::model::{Lease, Now};
+use crate::model::{Lease, Now, Timestamp};
 use crate::wire::v1::{Refusal, Registered};
 
 /// The pause after a refusal before the next register.
@@ -30,6 +30,23 @@ pub(in crate::discovery) enum Acknowledged {
     },
 }
 
+impl Held {
+    /// What a server holds from an acknowledgement on.
+    fn acknowledged(now: Now, registered: &Registered, base: u64, version: u64) -> Self {
+        let milliseconds = |time: Timestamp| i64::try_from(time.0).unwrap_or(i64::MAX);
+        Self {
+            base,
+            version,
+            lease: registered.lease,
+            until: now.elapsed + registered.lease.duration(),
+            seen: registered.seen,
+            acknowledged: now.wall,
+            clock_offset: milliseconds(registered.clock) - milliseconds(now.wall),
+            offers: registered.offers,
+        }
+    }
+}
+
 impl Server {
     pub(in crate::discovery) fn on_acknowledgement(
         &mut self,
@@ -40,8 +57,7 @@ impl Server {
             sequence,
             seen,
             lease,
-            clock,
-            offers,
+            ..
         } = *registered;
         // A lease of zero is no acknowledgement: it would end, and begin a search, at once, again
         // and again.
@@ -71,27 +87,17 @@ impl Server {
         self.refusal = None;
         self.other_address = None;
         self.next = now.elapsed + renew_after(lease);
-        let base = if pending.register {
-            sequence
-        } else {
-            self.held.as_ref().map_or(0, |held| held.base)
+        let base = match &self.held {
+            _ if pending.register => sequence,
+            Some(held) => held.base,
+            None => 0,
         };
-        let before = self.held.replace(Held {
-            base,
-            version: pending.version,
-            lease,
-            until: now.elapsed + lease.duration(),
-            seen,
-            acknowledged: now.wall,
-            clock_offset: i64::try_from(clock.0).unwrap_or(i64::MAX)
-                - i64::try_from(now.wall.0).unwrap_or(i64::MAX),
-            offers,
-        });
-        match before {
+        let held = Held::acknowledged(now, registered, base, pending.version);
+        match self.held.replace(held) {
             None => Acknowledged::First,
             Some(before) => Acknowledged::Again {
                 seen_changed: before.seen != seen,
-                files_changed: offers.is_some() && before.offers != offers,
+                files_changed: registered.offers.is_some() && before.offers != registered.offers,
             },
         }
     }

@@ -1,35 +1,51 @@
 //! The counters of the table.
 
-/// Events since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
+/// Defines the counters once, each with its comment; the name that users see is that of the field.
+macro_rules! counters {
+    ($($(#[$comment:meta])* $field:ident,)*) => {
+        /// Events since the start.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Counters {
+            $($(#[$comment])* pub $field: u64,)*
+        }
+
+        impl Counters {
+            /// All counts, by name.
+            pub(crate) fn all(self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Registers refused because another node id holds the name.
-    pub name_conflicts: u64,
+    name_conflicts,
     /// Registers refused because two machines use the node id.
-    pub clones: u64,
+    clones,
     /// Registers, renewals and goodbyes refused because the table holds a newer message.
-    pub outdated: u64,
+    outdated,
     /// Registers refused because the table is full of nodes that can't be evicted.
-    pub full: u64,
+    full,
     /// Absent nodes that were removed to make room.
-    pub evicted: u64,
+    evicted,
     /// History intervals dropped because a node had too many.
-    pub intervals_dropped: u64,
+    intervals_dropped,
     /// Former names dropped because a node had too many.
-    pub names_dropped: u64,
+    names_dropped,
     /// Leases that ended without a renewal.
-    pub expired: u64,
+    expired,
     /// Accepted registers.
-    pub registered: u64,
+    registered,
     /// Accepted renewals.
-    pub renewed: u64,
+    renewed,
     /// Rows of the store that contradicted other rows, and were corrected or skipped.
-    pub load_conflicts: u64,
+    load_conflicts,
     /// Accepted unverified claims.
-    pub unverified_accepted: u64,
+    unverified_accepted,
     /// Unverified claims refused because an authenticated node holds the name.
-    pub unverified_owned: u64,
+    unverified_owned,
     /// Unverified claims refused because there are too many such names, in total or from one
     /// address.
-    pub unverified_full: u64,
+    unverified_full,
 }

@@ -86,6 +86,21 @@ impl State {
             owner: accepted.owner.clone(),
             content_differs,
         };
+        self.fetch_and_store(session, server, accepted, notice, destination, observer)
+            .await?;
+        self.run_action(accepted, false).await.map_err(retry_later)
+    }
+
+    /// Replaces the file by the one of a notice, and records that in the ledger.
+    async fn fetch_and_store(
+        &mut self,
+        session: &mut Session<TcpStream>,
+        server: &Peer,
+        accepted: &Accepted,
+        notice: &Notice,
+        destination: Destination,
+        observer: Observer<'_>,
+    ) -> Result<(), PullFailure> {
         let started = Instant::now();
         let mut next_view = started;
         let mut progress = |bytes| {
@@ -127,10 +142,7 @@ impl State {
             pulled: Some(now()),
             server_name: Some(server.name.clone()),
         };
-        self.store(&accepted.name, entry)
-            .await
-            .map_err(retry_later)?;
-        self.run_action(accepted, false).await.map_err(retry_later)
+        self.store(&accepted.name, entry).await.map_err(retry_later)
     }
 
     /// Runs the action after a replacement, if it did not run yet. An action that failed before counts as failed, and

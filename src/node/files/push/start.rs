@@ -13,6 +13,7 @@ use super::{Push, PushEvent, Refreshed, Waiting};
 use crate::api::control::Call;
 use crate::api::request::{ErrorKind, Request};
 use crate::api::view::Progress;
+use crate::compat::Caller;
 use crate::model::{NodeName, Protocol, State};
 use crate::node::parts::Node;
 use crate::node::reply::fail;
@@ -99,13 +100,9 @@ impl Node {
         };
         let caller = self.compat.caller(name);
         let all = to.is_empty();
-        let recipients = if all {
-            self.all_recipients(table, caller.is_some())
-        } else {
-            match named_recipients(table, to, caller.is_some()) {
-                Ok(recipients) => recipients,
-                Err((kind, message)) => return fail(&call, kind, message),
-            }
+        let recipients = match self.recipients(table, to, caller.is_some()) {
+            Ok(recipients) => recipients,
+            Err((kind, message)) => return fail(&call, kind, message),
         };
         let Some(message) = self.signed_notice(name, &generation) else {
             let message = format!("'{name}' can't be the name of an offer");
@@ -132,17 +129,36 @@ impl Node {
         if let Some(caller) = caller
             && (all || !terminals.is_empty())
         {
-            let events = self.files.push_events.clone();
-            let called = terminals::call(caller, push.name.clone(), terminals, all);
-            tokio::spawn(async move {
-                // The receiver is closed only when the node stops.
-                let _ = events.send(PushEvent::Called(called.await)).await;
-            });
+            self.call_terminals(caller, push.name.clone(), terminals, all);
         }
         self.files.pushes.running.push(push);
         self.files.pushes.advance(now);
         if all {
             self.multicast(message);
+        }
+    }
+
+    /// Calls terminals for a file, in a task of its own.
+    fn call_terminals(&self, caller: Caller, file: Box<str>, terminals: Vec<Terminal>, all: bool) {
+        let events = self.files.push_events.clone();
+        let called = terminals::call(caller, file, terminals, all);
+        tokio::spawn(async move {
+            // The receiver is closed only when the node stops.
+            let _ = events.send(PushEvent::Called(called.await)).await;
+        });
+    }
+
+    /// The nodes that a push is for: those of the names, or all if there are no names.
+    fn recipients<'t>(
+        &self,
+        table: &'t Table,
+        names: &[NodeName],
+        calls_terminals: bool,
+    ) -> Result<Recipients<'t>, (ErrorKind, String)> {
+        if names.is_empty() {
+            Ok(self.all_recipients(table, calls_terminals))
+        } else {
+            named_recipients(table, names, calls_terminals)
         }
     }
 
