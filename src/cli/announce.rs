@@ -1,5 +1,6 @@
 //! `hereabouts announce`
 
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,11 +15,15 @@ use crate::api::control::AskError;
 use crate::api::request::{ErrorKind, Item, Request};
 use crate::api::view::AnnouncedView;
 use crate::config::DynipServer;
+use crate::net::Interface;
 
 /// Register this machine once and leave, as from cron
 ///
 /// Prints the address that each server saw. Where a node runs already, that node registers again at
 /// once.
+///
+/// A link-local IPv6 address has this machine's zone: fe80::7%eth0. A server sees one only where it
+/// can be reached by link-local addresses alone.
 ///
 /// Ends with 0 if at least one server acknowledged, with 1 if all refused, and with 3 if no server
 /// was found. In a pipe, each line is an address; refusals are on stderr.
@@ -58,15 +63,19 @@ pub(super) fn run(
     if args.compat == Some(AnnounceProtocol::Dynip) {
         return super::legacy::announce(&args.to, context, output);
     }
-    let announced = only_announced(announce(args, context)?)?;
+    let mut announced = only_announced(announce(args, context)?)?;
     if announced.is_empty() {
         return Err(Failure::NothingFound(
             "no server answered (`hereabouts doctor` finds the cause)".to_owned(),
         )
         .into());
     }
-    print(&announced, output)?;
     let acknowledged = announced.iter().any(|view| view.seen.is_some());
+    let interfaces = context.client().interfaces();
+    announced
+        .iter_mut()
+        .for_each(|view| set_zone(view, &interfaces));
+    print(&announced, &interfaces, output)?;
     Ok(ExitCode::from(if acknowledged { 0 } else { exit::FAILED }))
 }
 
@@ -94,13 +103,56 @@ fn only_announced(items: Vec<Item>) -> anyhow::Result<Vec<AnnouncedView>> {
     announced.collect()
 }
 
-fn print(announced: &[AnnouncedView], output: &mut Output<'_>) -> Result<(), Failure> {
+/// Gives a link-local IPv6 address its zone on this machine, without which it can't be used. One
+/// that no interface has is taken away.
+fn set_zone(view: &mut AnnouncedView, interfaces: &[Interface]) {
+    let Some(SocketAddr::V6(seen)) = &mut view.seen else {
+        return;
+    };
+    if !seen.ip().is_unicast_link_local() {
+        return;
+    }
+    match holder(IpAddr::V6(*seen.ip()), interfaces) {
+        Some(interface) => seen.set_scope_id(interface.index),
+        None => {
+            view.error = Some(format!(
+                "it saw {}, a link-local address of no interface of this machine",
+                seen.ip()
+            ));
+            view.seen = None;
+        }
+    }
+}
+
+fn holder(ip: IpAddr, interfaces: &[Interface]) -> Option<&Interface> {
+    interfaces
+        .iter()
+        .find(|interface| interface.addresses.iter().any(|held| held.ip == ip))
+}
+
+/// An address with the name of its zone, if it has one.
+fn with_zone(address: SocketAddr, interfaces: &[Interface]) -> String {
+    let ip = address.ip().to_canonical();
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => match holder(ip, interfaces) {
+            Some(interface) => format!("{ip}%{}", interface.name),
+            None => format!("{ip}%{}", v6.scope_id()),
+        },
+        _ => ip.to_string(),
+    }
+}
+
+fn print(
+    announced: &[AnnouncedView],
+    interfaces: &[Interface],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     match output.format() {
         Format::Json => announced.iter().try_for_each(|view| output.json(view)),
         Format::Plain => {
             for view in announced {
                 match (view.seen, &view.error) {
-                    (Some(seen), _) => output.line(seen.ip().to_canonical())?,
+                    (Some(seen), _) => output.line(with_zone(seen, interfaces))?,
                     (None, error) => note(format_args!(
                         "{}: {}",
                         view.server,

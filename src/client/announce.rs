@@ -3,7 +3,12 @@
 //! The command runs the engine of a node with a registration that is due at once, and does what the
 //! engine wants until every server that answers has acknowledged or refused the record. It sends no
 //! announcement, because this node will not stay, and no goodbye, because the lease goes on.
+//!
+//! A server that answers from a link-local IPv6 address is registered with there only if it has not
+//! answered from another address within a short time: what it would see of this machine could be
+//! used on its own link alone, and would differ from run to run with the order of the answers.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tracing::Instrument;
@@ -15,12 +20,19 @@ use crate::discovery::{
     Engine, EngineSettings, Event, Output, OwnRecord, OwnSettings, Server, To, explain_refusal,
 };
 use crate::lookup::{BROWSE_AFTER, KNOWN_ELSEWHERE, Requester};
-use crate::model::Now;
+use crate::model::{Method, Now};
 use crate::net::{self, RecvBatch, Watch};
 use crate::publish::mdns::{Browser, next_candidates};
 use crate::settings;
 use crate::state_dir::StateDir;
 use crate::wire::v1::Message;
+
+/// How long answers from other addresses have precedence over those from link-local IPv6 ones; at
+/// most this part of the limit. The first repetition of the query is at 0.25 s.
+const LINK_LOCAL_AFTER: Duration = Duration::from_millis(500);
+const LINK_LOCAL_PART: f64 = 0.25;
+/// The limit of answers from link-local addresses that wait for that.
+const MAX_WAITING: usize = 64;
 
 /// Registers once with every server that answers within `limit`.
 ///
@@ -43,6 +55,8 @@ pub async fn announce(config: &Config, limit: Duration) -> Result<Vec<AnnouncedV
         state: &state,
         wants_browser: false,
         browser: None,
+        link_local: Vec::new(),
+        link_local_at: now.elapsed + LINK_LOCAL_AFTER.min(limit.mul_f64(LINK_LOCAL_PART)),
     };
     let span = tracing::debug_span!("announce", node = %config.node.name);
     announcement.run(now.elapsed, limit).instrument(span).await;
@@ -93,6 +107,13 @@ fn view(server: &Server, limit: Duration) -> AnnouncedView {
     }
 }
 
+/// Whether the engine would begin to register with a link-local IPv6 address by this message.
+fn finds_a_link_local_server(from: SocketAddr, message: &Message) -> bool {
+    let is_link_local =
+        matches!(from.ip().to_canonical(), IpAddr::V6(v6) if v6.is_unicast_link_local());
+    is_link_local && matches!(message, Message::Answer(_) | Message::Announcement(_))
+}
+
 /// A registration that is under way.
 struct Announcement<'a> {
     requester: Requester,
@@ -100,6 +121,10 @@ struct Announcement<'a> {
     state: &'a StateDir,
     wants_browser: bool,
     browser: Option<Browser>,
+    /// Answers from link-local IPv6 addresses that wait.
+    link_local: Vec<(SocketAddr, Method, Message)>,
+    /// Until when they wait.
+    link_local_at: Duration,
 }
 
 impl Announcement<'_> {
@@ -114,9 +139,12 @@ impl Announcement<'_> {
         let mut batch = RecvBatch::new();
         loop {
             let now = self.requester.clock.now();
-            let reacted = |server: &Server| server.held.is_some() || server.refusal.is_some();
-            let servers = self.engine.servers();
-            if !servers.is_empty() && servers.iter().all(reacted) {
+            if now.elapsed >= self.link_local_at || self.have_all_reacted() {
+                for (from, received_by, message) in std::mem::take(&mut self.link_local) {
+                    self.engine.handle(now, from, received_by, &message);
+                }
+            }
+            if self.have_all_reacted() {
                 end = end.min(now.elapsed + KNOWN_ELSEWHERE);
             }
             if now.elapsed >= end {
@@ -125,6 +153,9 @@ impl Announcement<'_> {
             self.engine.advance(now);
             self.drain_outputs().await;
             let mut wake = self.engine.deadline().map_or(end, |at| at.min(end));
+            if !self.link_local.is_empty() {
+                wake = wake.min(self.link_local_at);
+            }
             if self.wants_browser && self.browser.is_none() {
                 if now.elapsed >= browse_at {
                     self.browser = Some(self.requester.browser());
@@ -137,6 +168,13 @@ impl Announcement<'_> {
         self.drain_outputs().await;
     }
 
+    /// Whether there are servers, and each has acknowledged or refused the record.
+    fn have_all_reacted(&self) -> bool {
+        let servers = self.engine.servers();
+        let reacted = |server: &Server| server.held.is_some() || server.refusal.is_some();
+        !servers.is_empty() && servers.iter().all(reacted)
+    }
+
     /// Waits for datagrams and found services, and passes them to the engine; at most until `wake`.
     async fn receive(&mut self, batch: &mut RecvBatch, wake: Duration) {
         let requester = &mut self.requester;
@@ -144,9 +182,15 @@ impl Announcement<'_> {
             received = requester.traffic.sockets.recv(batch) => {
                 for place in 0..received.unwrap_or(0) {
                     let opened = requester.traffic.open(batch, place, &mut requester.counters);
-                    if let Ok(received) = opened {
-                        let now = requester.clock.now();
-                        self.engine.handle(now, received.from, received.received_by, &received.message);
+                    let Ok(received) = opened else { continue };
+                    let now = requester.clock.now();
+                    let (from, by) = (received.from, received.received_by);
+                    if now.elapsed < self.link_local_at && finds_a_link_local_server(from, &received.message) {
+                        if self.link_local.len() < MAX_WAITING {
+                            self.link_local.push((from, by, received.message));
+                        }
+                    } else {
+                        self.engine.handle(now, from, by, &received.message);
                     }
                 }
             }

@@ -28,6 +28,9 @@ pub enum Format {
     Hereabouts,
     /// The file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the
     /// source address and the time of the last message in local time, as DynIP's server wrote it.
+    ///
+    /// A link-local IPv6 source address is useless in a file without its zone: an announced address
+    /// of a wider scope stands for it, and a node that has none is left out.
     Dynip,
 }
 
@@ -112,17 +115,29 @@ impl Export {
 
     /// Adds a node.
     pub fn push(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
+        match self.format {
+            Format::Hereabouts => {
+                self.separate()?;
+                self.push_hereabouts(node)
+            }
+            Format::Dynip => match dynip_address(node) {
+                Some(address) => {
+                    self.separate()?;
+                    self.push_dynip(node, address)
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn separate(&mut self) -> Result<(), ExportError> {
         let separator = match (std::mem::take(&mut self.first), self.format) {
             (true, Format::Hereabouts) => "\n",
             (true, Format::Dynip) => "",
             (false, Format::Hereabouts) => ",\n",
             (false, Format::Dynip) => ", ",
         };
-        self.text(separator)?;
-        match self.format {
-            Format::Hereabouts => self.push_hereabouts(node),
-            Format::Dynip => self.push_dynip(node),
-        }
+        self.text(separator)
     }
 
     fn push_hereabouts(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
@@ -147,14 +162,10 @@ impl Export {
         self.text(&text)
     }
 
-    fn push_dynip(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
+    fn push_dynip(&mut self, node: NodeRef<'_>, address: IpAddr) -> Result<(), ExportError> {
         // A node name has letters, digits, '-', '_' and '.' only: no character that JSON escapes.
         let time = local_time(node.last_seen(), &self.zone);
-        self.text(&format!(
-            "\"{}\": [\"{}\", \"{time}\"]",
-            node.name(),
-            node.source().ip()
-        ))
+        self.text(&format!("\"{}\": [\"{address}\", \"{time}\"]", node.name()))
     }
 
     /// Syncs the file and replaces the target by it.
@@ -189,6 +200,26 @@ impl Export {
             source,
         }
     }
+}
+
+/// The address of a node that a program without knowledge of zones can use.
+fn dynip_address(node: NodeRef<'_>) -> Option<IpAddr> {
+    let source = node.source().ip();
+    if !is_zoned(source) {
+        return Some(source);
+    }
+    let announced = node.record().addresses;
+    let usable = announced
+        .iter()
+        .map(|address| address.ip)
+        .filter(|ip| !is_zoned(*ip) && Scope::of(*ip) != Scope::Loopback);
+    // DynIP knew IPv4 alone. Of one family, the node's own order counts.
+    usable.min_by_key(IpAddr::is_ipv6)
+}
+
+/// Whether an address means nothing without a zone (RFC 4007).
+fn is_zoned(ip: IpAddr) -> bool {
+    ip.is_ipv6() && Scope::of(ip) == Scope::Link
 }
 
 /// Formats a time as `2013-02-01 10:00:00.123456`, as Python's `str(datetime.now())` does.
@@ -239,6 +270,40 @@ mod tests {
         assert_eq!(value["node-2"][0], "10.0.0.2");
         assert_eq!(value["node-2"][1].as_str().unwrap().len(), 26);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn dynip_export_shows_no_link_local_address_for_a_node_that_was_heard_from_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dynip.json");
+        let mut table = Table::new(Default::default());
+        let link_local: SocketAddr = "[fe80::7%2]:24373".parse().unwrap();
+        let announced: [&[&str]; 4] = [
+            &["fe80::7", "2001:db8::7", "10.0.0.7"],
+            &["fe80::7", "fd00::7"],
+            &["fe80::7", "::1"],
+            &[],
+        ];
+        for (addresses, index) in announced.into_iter().zip(0..) {
+            let mut registration = fixture::changed(index, 1, 1, |record| {
+                let own = record.addresses[0].clone();
+                let addresses = addresses.iter().map(|ip| crate::model::Address {
+                    ip: ip.parse().unwrap(),
+                    ..own.clone()
+                });
+                record.addresses = addresses.collect();
+            });
+            registration.source = link_local;
+            table.register(fixture::now(1), registration);
+        }
+        table.register(fixture::now(1), fixture::registration(9, 1, 1));
+        write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value["node-0"][0], "10.0.0.7");
+        assert_eq!(value["node-1"][0], "fd00::7");
+        assert_eq!(value["node-9"][0], "10.0.0.9");
+        assert_eq!(value.as_object().unwrap().len(), 3, "{value}");
     }
 
     #[test]

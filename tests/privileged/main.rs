@@ -3,6 +3,7 @@
 //! | module | shows | needs beside root |
 //! |---|---|---|
 //! | [`addresses`] | which address of a node suits which client | `ip`, `python3`, `unshare` |
+//! | [`announce`] | `announce` without a running node | `ip` |
 //! | [`compat`] | the legacy protocols, against scripts that implement them | `ip`, `python3`, `openssl`, `nc` |
 //! | [`doctor`] | the doctor names each fault | `ip`, `nft`, `python3` |
 //! | [`files`] | files over bad cables, and against members that lie | `ip`, `nft`, `setpriv`, `strace`, `python3` |
@@ -32,6 +33,7 @@
 )]
 
 mod addresses;
+mod announce;
 mod compat;
 mod doctor;
 mod files;

@@ -61,7 +61,7 @@ impl FakeClient {
 
 impl Client for FakeClient {
     fn interfaces(&self) -> Vec<Interface> {
-        vec![interface(2, "eth0", &["192.168.1.4/24"])]
+        vec![interface(2, "eth0", &["192.168.1.4/24", "fe80::7/64"])]
     }
 
     fn ask(
@@ -475,6 +475,30 @@ fn announce_fails_only_if_every_server_refused() {
         execute(&fake(&[Some("the name is held")]), dir.path(), "announce").code,
         1
     );
+}
+
+#[test]
+fn announce_prints_no_link_local_address_without_its_zone() {
+    let dir = TempDir::new().unwrap();
+    let seen = |seen: &str| FakeClient {
+        announced: vec![AnnouncedView {
+            seen: Some(seen.parse().unwrap()),
+            ..announced(None)
+        }],
+        ..FakeClient::default()
+    };
+    for (address, plain, json) in [
+        ("[fe80::7]:9", "fe80::7%eth0\n", "\"[fe80::7%2]:9\""),
+        ("[2001:db8::7]:9", "2001:db8::7\n", "\"[2001:db8::7]:9\""),
+        // Of no interface of this machine.
+        ("[fe80::8]:9", "", "null"),
+    ] {
+        let ended = execute(&seen(address), dir.path(), "announce");
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, plain), "{address}");
+        let ended = execute(&seen(address), dir.path(), "announce --output json");
+        let line: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(line["seen"].to_string(), json);
+    }
 }
 
 #[test]
