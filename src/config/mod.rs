@@ -39,15 +39,15 @@ pub use published::published_schema;
 pub use quantity::{ConfigDuration, DurationError, Size, SizeError};
 pub use report::{Problem, Report};
 pub use schema::{SCHEMA_ID, schema};
-pub use secret::{Secret, SecretError, decode_key, encode_key, read_token};
+pub use secret::{SecretError, decode_key, encode_key, read_token};
 pub use sections::{
-    AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, InterfacesConfig, KeySource,
-    ListenConfig, LogConfig, LogFormat, LogLevel, MdnsConfig, Method, MulticastConfig, NodeConfig,
-    SessionsConfig,
+    AddressesConfig, BroadcastConfig, ChannelConfig, DiscoveryConfig, DiscoveryMethod,
+    InterfacesConfig, KeySource, ListenConfig, LogConfig, LogFormat, LogLevel, MdnsConfig,
+    MulticastConfig, NodeConfig, SessionsConfig,
 };
 pub use serving::{
-    CompatConfig, DynipConfig, ExportConfig, ExportFormat, HttpConfig, PublishTarget,
-    PydiscoverConfig, RegistryConfig, StoreConfig, TerminalsConfig,
+    CompatConfig, DynipConfig, ExportConfig, HttpConfig, PublishTarget, PydiscoverConfig,
+    RegistryConfig, StoreConfig, TerminalsConfig,
 };
 pub use text::{
     ChannelName, ChannelNameError, DynipServer, FileMode, FileModeError, InterfacePattern,

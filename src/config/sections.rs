@@ -181,7 +181,7 @@ pub struct DiscoveryConfig {
     /// The discovery methods, in the order in which they are tried. Empty: only `servers` are
     /// queried.
     #[schemars(length(max = 4), extend("uniqueItems" = true))]
-    pub methods: Vec<Method>,
+    pub methods: Vec<DiscoveryMethod>,
     /// How long a method may get no answer before the next method is tried as well. Greater than
     /// `0s`.
     pub fallback_after: ConfigDuration,
@@ -203,7 +203,11 @@ pub struct DiscoveryConfig {
 impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
-            methods: vec![Method::Multicast, Method::Broadcast, Method::Mdns],
+            methods: vec![
+                DiscoveryMethod::Multicast,
+                DiscoveryMethod::Broadcast,
+                DiscoveryMethod::Mdns,
+            ],
             fallback_after: ConfigDuration::from_secs(3),
             max_servers: 4,
             servers: Vec::new(),
@@ -217,7 +221,7 @@ impl Default for DiscoveryConfig {
 /// A method to find servers on the local network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum DiscoveryMethod {
     /// Sealed queries to a multicast group, over IPv4 and IPv6.
     Multicast,
     /// Sealed queries to the IPv4 broadcast address, for networks that drop multicast.

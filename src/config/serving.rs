@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{DynipServer, OfferName};
 use super::{ConfigDuration, schema};
+use crate::model::ExportFormat;
 
 /// The registry: the records of all nodes, on a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,17 +98,6 @@ impl Default for ExportConfig {
             format: ExportFormat::Hereabouts,
         }
     }
-}
-
-/// The format of the exported file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ExportFormat {
-    /// JSON with everything that the registry knows of each node, as `hereabouts nodes --output
-    /// json` prints it.
-    Hereabouts,
-    /// The JSON file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`.
-    Dynip,
 }
 
 /// A target that a node publishes its own record to.

@@ -91,8 +91,8 @@ fn setup(config: &Config, source: Option<PathBuf>) -> Setup {
             .collect(),
         role: config.role,
         channel: config.channel.name.to_string(),
-        multicast: uses(config::Method::Multicast),
-        broadcast: uses(config::Method::Broadcast),
+        multicast: uses(config::DiscoveryMethod::Multicast),
+        broadcast: uses(config::DiscoveryMethod::Broadcast),
         listen: (config.listen.address, config.listen.port).into(),
         multicast_port: multicast.port,
         groups: [multicast.ipv4_group.into(), multicast.ipv6_group.into()],
@@ -100,7 +100,10 @@ fn setup(config: &Config, source: Option<PathBuf>) -> Setup {
 }
 
 fn uses_mdns(config: &Config) -> bool {
-    config.discovery.methods.contains(&config::Method::Mdns)
+    config
+        .discovery
+        .methods
+        .contains(&config::DiscoveryMethod::Mdns)
         || config
             .publish
             .iter()
@@ -187,12 +190,12 @@ fn group_ports_failure(config: &Config, status: &StatusView) -> Option<String> {
     let discovery = &config.discovery;
     let wanted = [
         (
-            config::Method::Multicast,
+            config::DiscoveryMethod::Multicast,
             "multicast",
             discovery.multicast.port,
         ),
         (
-            config::Method::Broadcast,
+            config::DiscoveryMethod::Broadcast,
             "broadcast",
             discovery.broadcast.port,
         ),

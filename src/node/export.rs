@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{ExportConfig, ExportFormat};
-use crate::model::Now;
+use crate::config::ExportConfig;
+use crate::model::{ExportFormat, Now};
 use crate::registry::{Table, export};
 
 /// The time from a change to its write, so that a fleet that comes back at once is written once.
@@ -15,20 +15,16 @@ const RETRY: Duration = Duration::from_secs(30);
 /// The export file, and when it is written next.
 pub(super) struct Export {
     path: PathBuf,
-    format: export::Format,
+    format: ExportFormat,
     due: Option<Duration>,
     failing: bool,
 }
 
 impl Export {
     pub(super) fn new(config: &ExportConfig, state_dir: &Path) -> Self {
-        let format = match config.format {
-            ExportFormat::Hereabouts => export::Format::Hereabouts,
-            ExportFormat::Dynip => export::Format::Dynip,
-        };
         Self {
             path: state_dir.join(&config.path),
-            format,
+            format: config.format,
             due: Some(Duration::ZERO),
             failing: false,
         }
@@ -46,7 +42,7 @@ impl Export {
 
     /// Notes that a node was seen again at its address. That changes DynIP's file alone, as each of its entries has a time.
     pub(super) fn refresh(&mut self, now: Duration, within: Duration) {
-        if self.format == export::Format::Dynip && !self.failing {
+        if self.format == ExportFormat::Dynip && !self.failing {
             self.due.get_or_insert(now + within);
         }
     }

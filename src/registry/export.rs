@@ -14,25 +14,13 @@ use serde::Serialize;
 
 use super::{Filter, NodeRef, Table};
 use crate::durable::Replacement;
-use crate::model::{Labels, NodeId, NodeName, Origin, Protocol, Scope, State, Timestamp};
+use crate::model::{
+    ExportFormat, Labels, NodeId, NodeName, Origin, Protocol, Scope, State, Timestamp,
+};
 
-/// The version of the `hereabouts` format.
+/// The version of the `hereabouts` format: one JSON object with `version`, `generated`, and `nodes` in
+/// the order of their names. Times are RFC 3339 in UTC.
 const VERSION: u32 = 1;
-
-/// The shape of an export file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object: `version`, `generated`, and `nodes` in the order of their names, each with
-    /// `name`, `id`, `state`, `protocol`, `addresses`, `source`, `last_seen` and `labels`. Times
-    /// are RFC 3339 in UTC.
-    Hereabouts,
-    /// The file of DynIP: `{"host": ["203.0.113.7", "2013-02-01 10:00:00.123456"]}`, with the
-    /// source address and the time of the last message in local time, as DynIP's server wrote it.
-    ///
-    /// A link-local IPv6 source address is useless in a file without its zone: an announced address
-    /// of a wider scope stands for it, and a node that has none is left out.
-    Dynip,
-}
 
 #[derive(Debug, thiserror::Error)]
 #[error("write {}: {source}; the directory must exist and be writable; the previous file is unchanged", path.display())]
@@ -47,7 +35,7 @@ pub struct Export {
     target: PathBuf,
     replacement: Replacement,
     out: BufWriter<File>,
-    format: Format,
+    format: ExportFormat,
     zone: jiff::tz::TimeZone,
     first: bool,
 }
@@ -55,7 +43,7 @@ pub struct Export {
 /// Exports all nodes of a table whose name is bound to them.
 pub fn write(
     path: &Path,
-    format: Format,
+    format: ExportFormat,
     generated: Timestamp,
     table: &Table,
 ) -> Result<(), ExportError> {
@@ -88,7 +76,11 @@ struct Address {
 
 impl Export {
     /// Opens a file beside `path`, in the same directory.
-    pub fn begin(path: &Path, format: Format, generated: Timestamp) -> Result<Self, ExportError> {
+    pub fn begin(
+        path: &Path,
+        format: ExportFormat,
+        generated: Timestamp,
+    ) -> Result<Self, ExportError> {
         let begun = Replacement::begin(path, 0o644);
         let (replacement, file) = begun.map_err(|source| ExportError {
             path: path.to_owned(),
@@ -103,12 +95,12 @@ impl Export {
             first: true,
         };
         match format {
-            Format::Hereabouts => {
+            ExportFormat::Hereabouts => {
                 export.text(&format!(
                     "{{\"version\":{VERSION},\"generated\":\"{generated}\",\"nodes\":["
                 ))?;
             }
-            Format::Dynip => export.text("{")?,
+            ExportFormat::Dynip => export.text("{")?,
         }
         Ok(export)
     }
@@ -116,11 +108,11 @@ impl Export {
     /// Adds a node.
     pub fn push(&mut self, node: NodeRef<'_>) -> Result<(), ExportError> {
         match self.format {
-            Format::Hereabouts => {
+            ExportFormat::Hereabouts => {
                 self.separate()?;
                 self.push_hereabouts(node)
             }
-            Format::Dynip => match dynip_address(node) {
+            ExportFormat::Dynip => match dynip_address(node) {
                 Some(address) => {
                     self.separate()?;
                     self.push_dynip(node, address)
@@ -132,10 +124,10 @@ impl Export {
 
     fn separate(&mut self) -> Result<(), ExportError> {
         let separator = match (std::mem::take(&mut self.first), self.format) {
-            (true, Format::Hereabouts) => "\n",
-            (true, Format::Dynip) => "",
-            (false, Format::Hereabouts) => ",\n",
-            (false, Format::Dynip) => ", ",
+            (true, ExportFormat::Hereabouts) => "\n",
+            (true, ExportFormat::Dynip) => "",
+            (false, ExportFormat::Hereabouts) => ",\n",
+            (false, ExportFormat::Dynip) => ", ",
         };
         self.text(separator)
     }
@@ -162,6 +154,7 @@ impl Export {
         self.text(&text)
     }
 
+    /// Adds a node as DynIP's server wrote it, with the time of the last message in local time.
     fn push_dynip(&mut self, node: NodeRef<'_>, address: IpAddr) -> Result<(), ExportError> {
         // A node name has letters, digits, '-', '_' and '.' only: no character that JSON escapes.
         let time = local_time(node.last_seen(), &self.zone);
@@ -171,8 +164,8 @@ impl Export {
     /// Syncs the file and replaces the target by it.
     pub fn finish(mut self) -> Result<(), ExportError> {
         match self.format {
-            Format::Hereabouts => self.text("\n]}\n")?,
-            Format::Dynip => self.text("}")?,
+            ExportFormat::Hereabouts => self.text("\n]}\n")?,
+            ExportFormat::Dynip => self.text("}")?,
         }
         let Self {
             target,
@@ -254,7 +247,7 @@ mod tests {
         for index in 0..3 {
             table.register(fixture::now(1), fixture::registration(index, 1, 1));
         }
-        write(&path, Format::Hereabouts, Timestamp(0), &table).unwrap();
+        write(&path, ExportFormat::Hereabouts, Timestamp(0), &table).unwrap();
         let value: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["nodes"].as_array().unwrap().len(), 3);
@@ -264,7 +257,7 @@ mod tests {
         assert_eq!(value["nodes"][1]["state"], "present");
         assert_eq!(value["nodes"][1]["protocol"], "hereabouts");
         assert_eq!(value["nodes"][1]["labels"]["site"], "home");
-        write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
+        write(&path, ExportFormat::Dynip, Timestamp(0), &table).unwrap();
         let value: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["node-2"][0], "10.0.0.2");
@@ -297,7 +290,7 @@ mod tests {
             table.register(fixture::now(1), registration);
         }
         table.register(fixture::now(1), fixture::registration(9, 1, 1));
-        write(&path, Format::Dynip, Timestamp(0), &table).unwrap();
+        write(&path, ExportFormat::Dynip, Timestamp(0), &table).unwrap();
         let value: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["node-0"][0], "10.0.0.7");
@@ -311,7 +304,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes.json");
         std::fs::write(&path, "old").unwrap();
-        drop(Export::begin(&path, Format::Dynip, Timestamp(0)).unwrap());
+        drop(Export::begin(&path, ExportFormat::Dynip, Timestamp(0)).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -320,7 +313,7 @@ mod tests {
     fn export_of_an_empty_table_is_valid() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes.json");
-        for format in [Format::Hereabouts, Format::Dynip] {
+        for format in [ExportFormat::Hereabouts, ExportFormat::Dynip] {
             write(&path, format, Timestamp(0), &Table::new(Default::default())).unwrap();
             serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()).unwrap();
         }

@@ -13,11 +13,11 @@ use super::*;
 use crate::api::request::{ErrorKind, Item, PAGE, Request as RegistryRequest, Response};
 use crate::api::session::{decode_item, encode_request};
 use crate::api::view::{ChangeKind, ChangeView, Evidence, HistoryView, NodeView};
+use crate::model::Secret;
 use crate::model::{Labels, NodeId, Protocol, Role, State, Timestamp};
 use crate::session::Peer;
 use crate::session::{Session, SessionError};
 use crate::transport::Clock;
-use crate::wire::keyring::Secret;
 use crate::wire::session::{Answer, HELLO, Initiator, Request};
 
 const SOON: Duration = Duration::from_secs(20);

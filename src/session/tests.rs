@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::model::Secret;
 use crate::model::Timestamp;
-use crate::wire::keyring::{KeyRing, Secret};
+use crate::wire::keyring::KeyRing;
 use crate::wire::session::{Answer, HELLO, MAX_CONTENT, Request, content_frame};
 
 const CLOCK: Timestamp = Timestamp(1_795_200_000_000);

@@ -6,6 +6,7 @@ use super::files::accepted;
 use super::{SettingsError, fanout, lease_of};
 use crate::compat::{self, CompatError};
 use crate::config::{self, Config, PublishTarget};
+use crate::model::Secret;
 use crate::wire::compat::pydiscover::Channel;
 
 /// The legacy protocols that are on.
@@ -14,7 +15,7 @@ pub(crate) fn compat(config: &Config) -> Result<compat::Settings, SettingsError>
     let searches = config
         .discovery
         .methods
-        .contains(&config::Method::Pydiscover);
+        .contains(&config::DiscoveryMethod::Pydiscover);
     let pydiscover = match &config.compat.pydiscover {
         Some(_) if serves || searches => Some(pydiscover(config)?),
         None if searches => Some(pydiscover(config)?),
@@ -59,8 +60,8 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
         None => None,
     };
     let password = match &secret {
-        Some(config::Secret::Passphrase(text)) => Some(text.as_str()),
-        Some(config::Secret::Key(_)) | None => None,
+        Some(Secret::Passphrase(text)) => Some(text.as_str()),
+        Some(Secret::Key(_)) | None => None,
     };
     let channel = Channel::new(&protocol.magic, password).map_err(|error| {
         let reason = error.to_string();
@@ -81,7 +82,7 @@ pub(crate) fn pydiscover(config: &Config) -> Result<compat::PydiscoverSettings, 
         searches: config
             .discovery
             .methods
-            .contains(&config::Method::Pydiscover),
+            .contains(&config::DiscoveryMethod::Pydiscover),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::compat::CompatError;
 use crate::config::{self, Config, PublishTarget};
 use crate::discovery::{EngineSettings, OwnSettings};
 use crate::lookup;
-use crate::model::{Address, Lease, Method, Origin, Record, Role};
+use crate::model::{Address, Lease, Method, Origin, Record, Role, Secret};
 use crate::net::{BindError, FanoutSettings, Interface, Pattern, Policy, SocketSettings, Sockets};
 use crate::publish::mdns::{self, MdnsSettings};
 use crate::publish::{CurrentState, Intent, LinkAddresses, Network, Publication, Target};
@@ -23,7 +23,7 @@ use crate::remote;
 use crate::state_dir::{StateDir, StateError};
 use crate::transport::random_seed;
 use crate::wire::KeyId;
-use crate::wire::keyring::{KeyRing, KeyRingError, Secret};
+use crate::wire::keyring::{KeyRing, KeyRingError};
 pub(crate) use compat::{compat, dynip_servers, pydiscover};
 pub(crate) use files::{accepts, transfer};
 
@@ -65,13 +65,7 @@ pub(crate) fn key_ring(
     state: Option<&StateDir>,
 ) -> Result<(KeyRing, bool), SettingsError> {
     let mut made = false;
-    let mut secrets = Vec::new();
-    for secret in config.channel.secrets().map_err(SettingsError::Secret)? {
-        secrets.push(match secret {
-            config::Secret::Key(key) => Secret::Key(key),
-            config::Secret::Passphrase(text) => Secret::Passphrase(text),
-        });
-    }
+    let mut secrets = config.channel.secrets().map_err(SettingsError::Secret)?;
     if secrets.is_empty() {
         let state = match state {
             Some(state) => state,
@@ -146,10 +140,10 @@ pub(crate) fn methods(config: &Config) -> Vec<Method> {
         .methods
         .iter()
         .filter_map(|method| match method {
-            config::Method::Multicast => Some(Method::Multicast),
-            config::Method::Broadcast => Some(Method::Broadcast),
-            config::Method::Mdns => Some(Method::Mdns),
-            config::Method::Pydiscover => None,
+            config::DiscoveryMethod::Multicast => Some(Method::Multicast),
+            config::DiscoveryMethod::Broadcast => Some(Method::Broadcast),
+            config::DiscoveryMethod::Mdns => Some(Method::Mdns),
+            config::DiscoveryMethod::Pydiscover => None,
         });
     methods.collect()
 }
@@ -163,7 +157,10 @@ pub(crate) fn mdns(config: &Config, port: u16) -> MdnsSettings {
         role: config.role,
         publishes: intent(config, port).mdns,
         advertises: config.role.serves()
-            && config.discovery.methods.contains(&config::Method::Mdns),
+            && config
+                .discovery
+                .methods
+                .contains(&config::DiscoveryMethod::Mdns),
         hidden: config.channel.hidden,
     }
 }

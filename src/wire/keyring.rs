@@ -9,37 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::KeyId;
 use super::xaes::Xaes;
-
-/// A secret of a channel, as configured.
-#[derive(Clone)]
-pub enum Secret {
-    /// 32 random bytes, as `hereabouts keygen` writes them.
-    Key(Zeroizing<[u8; 32]>),
-    /// Words that people can remember; stretched by Argon2id, once, in [`KeyRing::new`].
-    Passphrase(Zeroizing<String>),
-}
-
-impl Secret {
-    /// The secret of 32 random bytes.
-    pub fn key(bytes: [u8; 32]) -> Self {
-        Self::Key(Zeroizing::new(bytes))
-    }
-
-    /// The secret of a passphrase, byte for byte.
-    #[cfg(test)]
-    pub(crate) fn passphrase(text: impl Into<String>) -> Self {
-        Self::Passphrase(Zeroizing::new(text.into()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Key(_) => "Secret::Key(..)",
-            Self::Passphrase(_) => "Secret::Passphrase(..)",
-        })
-    }
-}
+use crate::model::Secret;
 
 /// A key that seals and opens.
 ///

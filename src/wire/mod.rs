@@ -29,7 +29,9 @@ mod xaes;
 use std::fmt;
 
 pub use identity::{Identity, IdentityError, RenewalKey};
-pub use keyring::{ChannelKey, KeyRing, KeyRingError, Secret};
+pub use keyring::{ChannelKey, KeyRing, KeyRingError};
+
+pub use crate::model::Secret;
 pub use replay::{Freshness, ReplayWindow};
 pub use seal::{Dropped, MAX_DATAGRAM, MAX_PAYLOAD, MIN_DATAGRAM, Opened, SealError};
 

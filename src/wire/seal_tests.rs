@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::keyring::Secret;
+use crate::model::Secret;
 
 fn key_ring(channel: &str, key: u8) -> KeyRing {
     KeyRing::new(channel, &[Secret::key([key; 32])]).unwrap()

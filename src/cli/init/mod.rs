@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 use super::exit::note;
 use super::keygen::{random_key, write_key, write_new};
 use super::legacy;
-use crate::config::{ChannelName, KeySource, Secret, SystemEnvironment, decode_key, load};
-use crate::model::{NodeName, Role};
+use crate::config::{ChannelName, KeySource, SystemEnvironment, decode_key, load};
+use crate::model::{NodeName, Role, Secret};
 use convert::{Converted, quoted};
 
 /// Every section; a setting that is commented out has its default.

@@ -119,7 +119,7 @@ fn dynip_file_becomes_server_client_and_export() {
         (export.path, export.format),
         (
             directory.path().join("log.json"),
-            crate::config::ExportFormat::Dynip
+            crate::model::ExportFormat::Dynip
         )
     );
     let target = "old.example.org:28632".parse().unwrap();

@@ -1,7 +1,7 @@
 //! Warnings: settings without effect, and settings whose effect may surprise.
 
 use super::{Violation, warning};
-use crate::config::{Config, Method, PublishTarget};
+use crate::config::{Config, DiscoveryMethod, PublishTarget};
 use crate::model::Role;
 
 pub(super) fn warnings(
@@ -59,7 +59,10 @@ fn client(config: &Config, is_set: &impl Fn(&str) -> bool, found: &mut Vec<Viola
             "compat.dynip has no effect: role is client, and a client keeps no registry",
         ));
     }
-    let queries_pydiscover = config.discovery.methods.contains(&Method::Pydiscover);
+    let queries_pydiscover = config
+        .discovery
+        .methods
+        .contains(&DiscoveryMethod::Pydiscover);
     if config.compat.pydiscover.is_some() && !queries_pydiscover {
         found.push(warning(
             "/compat/pydiscover",

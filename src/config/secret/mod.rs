@@ -7,7 +7,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,27 +16,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::environment::own_uid;
 use super::{ChannelConfig, KeySource};
+use crate::model::Secret;
 
 /// How many bytes a secret file may have: a key with some lines of comments has fewer.
 const MAX_BYTES: u64 = 4096;
-
-/// A secret of the channel, as its file holds it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// 32 random bytes.
-    Key(Zeroizing<[u8; 32]>),
-    /// A passphrase, which is not stretched yet.
-    Passphrase(Zeroizing<String>),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Key(_) => "Key(…)",
-            Self::Passphrase(_) => "Passphrase(…)",
-        })
-    }
-}
 
 /// Why a secret can't be read from its file. No message shows a part of the secret.
 #[derive(Debug, thiserror::Error)]

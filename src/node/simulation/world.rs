@@ -13,11 +13,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::discovery::Method;
-use crate::model::{Lease, NodeId, NodeName, Now, Role, Timestamp};
+use crate::model::{Lease, NodeId, NodeName, Now, Role, Secret, Timestamp};
 use crate::node::Core;
 use crate::registry::{self, Batch};
 use crate::wire::identity::Identity;
-use crate::wire::keyring::{KeyRing, Secret};
+use crate::wire::keyring::KeyRing;
 
 pub(super) const LEASE: Lease = Lease(30);
 const PORT: u16 = 24373;

@@ -1,9 +1,10 @@
 use tokio::io::DuplexStream;
 
 use super::*;
+use crate::model::Secret;
 use crate::model::Timestamp;
 use crate::session;
-use crate::wire::keyring::{KeyRing, Secret};
+use crate::wire::keyring::KeyRing;
 use crate::wire::session::{Answer, content_frame};
 
 /// Both sides of a session.

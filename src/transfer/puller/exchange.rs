@@ -151,8 +151,8 @@ mod tests {
     use tokio::io::DuplexStream;
 
     use super::*;
+    use crate::model::Secret;
     use crate::model::Timestamp;
-    use crate::wire::keyring::Secret;
     use crate::wire::session::ErrorKind;
 
     /// A session with a server that sends its answers one by one, each after some seconds, and repeats the last one for ever.

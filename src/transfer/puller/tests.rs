@@ -119,7 +119,7 @@ fn state(spread: Duration) -> State {
 }
 
 fn key_ring() -> KeyRing {
-    KeyRing::new("home", &[crate::wire::keyring::Secret::key([1; 32])]).unwrap()
+    KeyRing::new("home", &[crate::model::Secret::key([1; 32])]).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,9 +25,9 @@ use crate::api::view::{AcceptView, Progress, PullView};
 use crate::files::after::After;
 use crate::files::target::Target;
 use crate::files::webhook::Webhook;
+use crate::model::Secret;
 use crate::remote::{Limits, Served, SessionCounters, Shared, Thread};
 use crate::session;
-use crate::wire::keyring::Secret;
 use crate::wire::session::{Answer, MAX_CONTENT};
 use crate::wire::v1::Notice;
 

@@ -2,9 +2,10 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use super::*;
+use crate::model::Secret;
 use crate::model::Timestamp;
 use crate::net::SocketSettings;
-use crate::wire::keyring::{ChannelKey, Secret};
+use crate::wire::keyring::ChannelKey;
 use crate::wire::v1::{Query, Regarding, Want};
 
 fn key_ring(channel: &str, key: u8) -> KeyRing {

@@ -7,9 +7,10 @@ use zeroize::Zeroizing;
 
 use super::resolver::Resolver;
 use super::*;
+use crate::model::Secret;
 use crate::model::{NodeId, Timestamp};
 use crate::wire::Identity;
-use crate::wire::keyring::{KeyRing, Secret};
+use crate::wire::keyring::KeyRing;
 use crate::wire::v1::{EncodeError, Fault, Notice};
 
 fn hex(text: &str) -> Vec<u8> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Secret;
 use crate::model::{
     Address, InterfaceName, Labels, Lease, NodeId, NodeName, Origin, Protocol, Record, Role, State,
     Timestamp,
 };
-use crate::wire::keyring::{KeyRing, Secret};
+use crate::wire::keyring::KeyRing;
 use crate::wire::seal::{self, MAX_DATAGRAM, MAX_PAYLOAD, OVERHEAD};
 use crate::wire::{Identity, IdentityError, KeyId};
 
