@@ -245,6 +245,14 @@ impl Core {
         }
     }
 
+    /// Registers a server in its own table, if it is not there since the start: all of its addresses are set now.
+    pub fn addresses_known(&mut self, now: Now) {
+        if !self.own_registered {
+            self.register_own(now);
+            self.store();
+        }
+    }
+
     /// Searches again, as the interfaces that this node uses changed.
     pub fn network_changed(&mut self, now: Now) {
         self.engine.network_changed(now);

@@ -38,6 +38,7 @@ impl Node {
         );
         self.compat.set_interfaces(used);
         self.publish(now);
+        self.core.addresses_known(now);
         if same {
             self.core.routes_changed(now);
         } else {

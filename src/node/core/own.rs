@@ -9,8 +9,8 @@ use crate::model::{Now, Record};
 use crate::registry::{Change, Outcome, Registration, RenewOutcome};
 use crate::wire::v1::Refusal;
 
-/// The time in which a starting node learns its addresses. A node that has none by then registers in its own table
-/// without.
+/// The time in which a starting node reads its interfaces. A node that can't read them by then registers in its own
+/// table without addresses.
 pub(super) const ADDRESSES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Core {

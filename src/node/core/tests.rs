@@ -384,7 +384,11 @@ fn history_of_a_server_begins_with_its_addresses() {
 }
 
 #[test]
-fn server_without_addresses_is_in_its_registry_soon() {
+fn server_without_addresses_is_in_its_registry_once_its_interfaces_were_read_or_soon() {
+    let mut read = server_without_addresses(Table::new(registry::Settings::default()), 1);
+    read.addresses_known(at(0));
+    assert_eq!(own_order(&read).1, State::Present);
+
     let mut core = server_without_addresses(Table::new(registry::Settings::default()), 1);
     let own = core.engine().own().id();
     let is_there = |core: &Core| {
