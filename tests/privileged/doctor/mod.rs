@@ -936,6 +936,17 @@ fn disk_of_the_registry_that_is_full_is_reported_here_and_on_a_client() {
     let disk = SmallDisk::under(&b, &hub);
     let hub = hub.within(&disk.wrapper().each_ref().map(String::as_str));
     let running = hub.run();
+    // Two commits of its own entry, after which the store has no free page left for a third one.
+    let stored = |addresses: usize| {
+        hub.until("its own entry is stored", |status| {
+            status["node"]["addresses"].as_array().map(Vec::len) == Some(addresses)
+                && status["registry"]["present"] == 1
+                && status["registry"]["durable_lag_ms"] == 0
+        });
+    };
+    stored(1);
+    b.ip(&["addr", "add", "10.77.0.22/24", "brd", "+", "dev", "eth0"]);
+    stored(2);
     disk.fill();
     let laptop = Machine::new(&a, "laptop", "client", "");
     let _laptop = laptop.run();
